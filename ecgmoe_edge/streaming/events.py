@@ -1,0 +1,120 @@
+"""The events of a live stream: what a monitor says, one JSON line each, every key with its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One heart beat, final when it comes.
+
+    `delay_ms` is (sample at which the event came out - R) / fs, counted in samples (causal delay, not compute time).
+    `label` is N, S, V or F; `?` a beat too poor to call; None where no classifier runs (R peaks only).
+    """
+
+    sample: int  # R peak, counted from the stream's first sample, lost samples included
+    time_s: float  # sample / fs
+    rr_ms: float | None  # to the R peak before; None at the start and after a gap
+    label: str | None
+    scores: Mapping[str, float]  # class -> probability before the label rule
+    experts: Mapping[str, int]  # path -> index of the expert that ran
+    quality: float  # 0 (unusable) .. 1 (clean)
+    detection_delay_ms: float  # R peak to the moment the detector was sure of it
+    delay_ms: float  # R peak to this event
+    compute_ms: float  # time that features and inference took; the only key that chunking may change
+    search_back: bool = False  # found afterwards with a lowered threshold
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """A stretch of one rhythm, sent when it ends or, with `to_s` None, when it begins."""
+
+    label: str  # N, AF, other, noisy; pause, V run, bradycardia, tachycardia
+    from_s: float
+    to_s: float | None
+    limit: str | None = None  # what defines the label, with its unit ("RR > 2000 ms")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Samples that never arrived or could not be used. No RR interval and no beat is made across it."""
+
+    sample: int  # the first sample concerned
+    time_s: float
+    lost: int | None  # samples; None where the device cannot tell
+    reason: str  # link, nan, overflow, reconnect, user ...
+
+
+@dataclass(frozen=True)
+class Stall:
+    """The device has sent nothing for a while; the link is still open."""
+
+    sample: int
+    time_s: float
+    waited_s: float
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """The port went away and came back."""
+
+    sample: int
+    time_s: float
+    away_s: float
+    port: str
+
+
+@dataclass(frozen=True)
+class LeadOff:
+    """Electrodes fell off (or are back on, when no lead is named)."""
+
+    sample: int
+    time_s: float
+    leads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """The signal stood still, at a rail or flat, for longer than any heart does."""
+
+    sample: int
+    time_s: float
+    duration_s: float
+    kind: str  # rail, flat
+
+
+@dataclass(frozen=True)
+class End:
+    """The last event of a stream: totals that add up."""
+
+    samples: int  # received
+    lost: int  # known to be lost
+    gaps: int
+    duration_s: float  # (samples + lost) / fs
+    beats: Mapping[str, int]  # label -> count
+    mean_heart_rate_bpm: float | None
+    delay_ms: Mapping[str, float | None]  # p50, p95, p99
+    compute_ms: Mapping[str, float | None]  # p50, p95, p99
+    link: Mapping[str, Any] = field(default_factory=dict)  # what the serial link counted, where there is one
+
+
+Event: TypeAlias = Beat | Rhythm | Gap | Stall | Reconnect | LeadOff | Saturation | End
+
+_NAMES = {
+    Beat: "beat",
+    Rhythm: "rhythm",
+    Gap: "gap",
+    Stall: "stall",
+    Reconnect: "reconnect",
+    LeadOff: "lead_off",
+    Saturation: "saturation",
+    End: "end",
+}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as a JSON-ready mapping, its kind under "event"."""
+    return {"event": _NAMES[type(event)], **asdict(event)}
