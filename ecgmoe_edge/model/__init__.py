@@ -1,0 +1,1 @@
+"""The full-precision ECG mixture of experts (teacher) and the compact student that is distilled from it."""
