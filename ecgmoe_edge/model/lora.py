@@ -1,4 +1,4 @@
-"""Low-rank adapters: one linear layer shared by all tasks, and a small correction to it for each task."""
+"""A linear layer shared by all tasks, with one low-rank adapter a task (LoRA)."""
 
 from __future__ import annotations
 
@@ -6,36 +6,61 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as fn
+from torch.nn import functional
 
 from ecgmoe_edge.errors import ModelError
 
 
 class LoRALinear(nn.Module):
-    """A linear layer with one LoRA adapter a task: base(x) + alpha / rank * B_task A_task x.
+    """y = W x + b + (alpha / rank) * B_task A_task x, as in Hu et al., "LoRA", ICLR 2022.
 
-    Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022: A starts random, B at zero, so every
-    task starts from the base.
+    W and b belong to all tasks; A_task (rank, in) and B_task (out, rank) to one. B starts at zero, so that every task
+    begins with the shared layer.
     """
 
-    def __init__(self, n_in: int, n_out: int, tasks: Sequence[str], rank: int = 8, alpha: float = 32.0) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        tasks: Sequence[str],
+        rank: int = 8,
+        alpha: float = 32.0,
+    ) -> None:
         super().__init__()
         if rank < 1:
             raise ModelError(f"A LoRA rank is at least 1, not {rank}.")
-        self.base = nn.Linear(n_in, n_out)
-        self.down = nn.ParameterDict({task: torch.randn(rank, n_in) / n_in**0.5 for task in tasks})
-        self.up = nn.ParameterDict({task: torch.zeros(n_out, rank) for task in tasks})
-        self.scale = alpha / rank
+        self.base = nn.Linear(in_features, out_features)
+        self.scaling = alpha / rank
+        self.down = nn.ParameterDict({task: nn.Parameter(torch.empty(rank, in_features)) for task in tasks})
+        self.up = nn.ParameterDict({task: nn.Parameter(torch.zeros(out_features, rank)) for task in tasks})
+        for matrix in self.down.values():
+            nn.init.kaiming_uniform_(matrix, a=5**0.5)
+
+    def _adapter(self, task: str) -> tuple[Tensor, Tensor]:
+        if task not in self.down:
+            raise ModelError(f"This layer has no adapter for the task {task!r}; it has {', '.join(self.down)}.")
+        return self.down[task], self.up[task]
 
     def forward(self, x: Tensor, task: str) -> Tensor:
-        """(..., n_in) to (..., n_out) with the adapter of `task`."""
-        y: Tensor = self.base(x) + fn.linear(fn.linear(x, self.down[task]), self.up[task]) * self.scale
-        return y
+        """The layer of `task`: (..., in_features) to (..., out_features).
+
+        Raises:
+            ModelError: there is no adapter for the task.
+        """
+        down, up = self._adapter(task)
+        y: Tensor = self.base(x)
+        return y + self.scaling * functional.linear(functional.linear(x, down), up)
 
     def merged(self, task: str) -> nn.Linear:
-        """A plain linear layer that equals this one for `task`: weight + alpha / rank * B A."""
-        layer = nn.Linear(self.base.in_features, self.base.out_features)
+        """A plain linear layer with the adapter of `task` added into its weight; a copy, equal to within rounding.
+
+        Raises:
+            ModelError: there is no adapter for the task.
+        """
+        down, up = self._adapter(task)
+        weight = self.base.weight
+        plain = nn.Linear(self.base.in_features, self.base.out_features, device=weight.device, dtype=weight.dtype)
         with torch.no_grad():
-            layer.weight.copy_(self.base.weight + self.scale * (self.up[task] @ self.down[task]))
-            layer.bias.copy_(self.base.bias)
-        return layer
+            plain.weight.copy_(weight + self.scaling * (up @ down))
+            plain.bias.copy_(self.base.bias)
+        return plain
