@@ -1,0 +1,64 @@
+# demo       the device half alone, in .venv-device: the shipped recording through a virtual Holter
+# test       every extra but tensorflow, in .venv: ruff, mypy, import-linter, the fast tests
+# test-full  the same, and the cross-checks of minutes
+# train      the shipped weights and bundles, from the recordings in ECGMOE_DATA
+# bench      figures side by side
+# clean      environments, builds and caches; never recordings, weights or runs
+
+PYTHON ?= python3
+WORKSTATION_EXTRAS := onnx,tflite,records,live,train,export,dev
+BIN := .venv/bin
+DEVICE_BIN := .venv-device/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+ifeq ($(origin ECGMOE_DATA),undefined)
+ifneq ($(wildcard ../shared/data),)
+export ECGMOE_DATA := $(abspath ../shared/data)
+endif
+endif
+
+PACKAGE_FILES := $(shell find -L ecgmoe_edge -type f -not -path '*/__pycache__/*')
+
+.PHONY: demo test test-full check train bench clean
+
+demo: .venv-device/.installed
+	$(DEVICE_BIN)/ecgmoe-edge demo
+
+test: check
+	$(PYTEST)
+
+test-full: check
+	$(PYTEST) -m "slow or not slow"
+
+check: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed
+	$(BIN)/python benchmarks/live_speed.py
+	$(BIN)/python benchmarks/evaluate_ds2.py
+
+clean:
+	rm -rf .venv .venv-device build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(WORKSTATION_EXTRAS)]'
+	touch $@
+
+# Its dependencies are installed first, so that a changed source file reinstalls the package alone.
+.venv-device/.dependencies: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-device
+	rm -rf build
+	$(DEVICE_BIN)/pip install --quiet '.[onnx]'
+	rm -rf build
+	touch $@
+
+.venv-device/.installed: .venv-device/.dependencies $(PACKAGE_FILES)
+	rm -rf build
+	$(DEVICE_BIN)/pip install --quiet --no-deps --force-reinstall .
+	rm -rf build
+	touch $@
