@@ -1,0 +1,87 @@
+"""Causal filters that carry their state from chunk to chunk, bit for bit the same however the signal is cut."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, iirnotch, sosfilt, sosfilt_zi, tf2sos
+
+from ecgmoe_edge.errors import SignalError
+
+BAND_HZ = (0.5, 40.0)  # what the model sees: baseline wander out, the P wave and the QRS kept
+MAINS_HZ = (50, 60)
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 100.0, 1000.0
+_NOTCH_Q = 30.0  # a stop band of about 2 Hz
+
+
+class CausalFilter:
+    """A cascade of second-order sections, started as if the first sample had always been there."""
+
+    def __init__(self, sos: NDArray[np.float64]) -> None:
+        self._sos = sos
+        self._rest = sosfilt_zi(sos)
+        self._state: NDArray[np.float64] | None = None
+
+    def reset(self) -> None:
+        """Forget the past; the next sample starts a new signal."""
+        self._state = None
+
+    def process(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Filter `x` (samples,), continuing where the last call ended; same shape and unit."""
+        if not x.size:
+            return x
+        if self._state is None:
+            self._state = self._rest * x[0]
+        y, self._state = sosfilt(self._sos, x, zi=self._state)
+        return np.asarray(y, np.float64)
+
+
+def check_rate(fs: float) -> float:
+    """The sampling rate in Hz if the front end can work with it; raises SignalError otherwise."""
+    if not np.isfinite(fs) or not LOWEST_RATE_HZ <= fs <= HIGHEST_RATE_HZ:
+        raise SignalError(
+            f"A sampling rate of {fs:g} Hz cannot be used: the front end works from {LOWEST_RATE_HZ:g} to "
+            f"{HIGHEST_RATE_HZ:g} Hz. Resample the signal, or correct the rate in its header."
+        )
+    return float(fs)
+
+
+def monitoring_band(fs: float, mains: int | None = None) -> CausalFilter:
+    """The band-pass of 0.5-40 Hz (Butterworth, order 2), with a notch where `mains` (50 or 60 Hz) is given.
+
+    Mains above 45 % of the rate cannot be notched and is left to the band-pass.
+    """
+    if mains is not None and mains not in MAINS_HZ:
+        raise SignalError(
+            f"Mains of {mains} Hz is not known: give 50 or 60, or none for a signal without hum."
+        )
+    sections = [butter(2, BAND_HZ, "bandpass", fs=fs, output="sos")]
+    if mains is not None and mains < 0.45 * fs:
+        sections.append(tf2sos(*iirnotch(mains, _NOTCH_Q, fs=fs)))
+    return CausalFilter(np.vstack(sections))
+
+
+def qrs_band(fs: float, low_hz: float, high_hz: float) -> CausalFilter:
+    """The narrower band-pass (Butterworth, order 2) in which QRS complexes stand out from P and T waves."""
+    return CausalFilter(butter(2, (low_hz, high_hz), "bandpass", fs=fs, output="sos"))
+
+
+class MovingMean:
+    """Mean over the last `width` samples; a running sum carried exactly, so that chunking cannot be seen."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._sums = np.zeros(width)
+
+    def reset(self) -> None:
+        """Forget the past, as if it had been zero."""
+        self._sums = np.zeros(self._width)
+
+    def process(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of the last `width` values at each of `x` (samples,)."""
+        if not x.size:
+            return x
+        running = np.cumsum(np.concatenate((self._sums[-1:], x)))[1:]
+        sums = np.concatenate((self._sums, running))
+        self._sums = sums[-self._width :]
+        return np.asarray((sums[self._width :] - sums[: -self._width]) / self._width)

@@ -1,0 +1,172 @@
+"""The live monitor: samples in, events out, beat by beat."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import SignalError
+from ecgmoe_edge.streaming.beat_model import BeatModel
+from ecgmoe_edge.streaming.decision import Decision
+from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadOff
+from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, model_inputs
+from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd, Item
+from ecgmoe_edge.streaming.rhythm import RhythmTracker
+from ecgmoe_edge.streaming.totals import Percentiles
+from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID
+
+POOR_QUALITY = 0.02  # below it a beat is `?`: the waveform is noise
+
+
+class Monitor:
+    """Beat-by-beat monitoring of a stream.
+
+    bundle: what `load_bundle` gives, or None to find R peaks only (labels are None then). fs: device rate in Hz,
+    100-1000. leads: names of the rows of what is pushed; the first is the one that is analysed. invert: its electrodes
+    are swapped. mains: 50 or 60 Hz for a notch.
+
+    Every method returns the events that it made certain, in order. Any chunking gives the same events, `compute_ms`
+    aside. Raises SignalError for a rate or a shape that cannot be used.
+    """
+
+    def __init__(
+        self,
+        bundle: BeatModel | None,
+        fs: float,
+        leads: Sequence[str] = ("II",),
+        invert: bool = False,
+        *,
+        mains: int | None = None,
+    ) -> None:
+        if not leads:
+            raise SignalError("A monitor needs at least one lead: give their names, such as leads=('II',).")
+        self._bundle = bundle
+        self._leads = tuple(leads)
+        self._front = FrontEnd(fs, mains=mains, invert=invert, grid=BEAT_GRID if bundle else RPEAK_GRID)
+        self._fs = self._front.fs
+        self._classes = bundle.classes["beat"] if bundle else ()
+        self._decision = Decision(bundle.decision, self._classes) if bundle else None
+        self._rhythm = RhythmTracker(bundle.classes.get("rhythm", ()) if bundle else ())
+        self._is_off = False
+        self._received = self._lost = self._gaps = 0
+        self._counts: Counter[str] = Counter(dict.fromkeys((*self._classes, "?"), 0) if bundle else {})
+        self._delays, self._compute = Percentiles(), Percentiles()
+        self._rr_sum_ms = 0.0
+        self._rr_count = 0
+
+    def push(self, samples: NDArray[np.float64]) -> list[Event]:
+        """Take samples (leads, n), float64, in mV; NaN marks unusable ones."""
+        x = np.asarray(samples, np.float64)
+        if x.ndim != 2 or x.shape[0] != len(self._leads):
+            raise SignalError(
+                f"Samples of shape {x.shape} do not fit {len(self._leads)} lead(s) {', '.join(self._leads)}: "
+                "push an array of shape (leads, samples) in mV."
+            )
+        self._received += x.shape[1]
+        lead = np.full(x.shape[1], np.nan) if self._is_off else x[0]
+        return self._events(self._front.push(lead))
+
+    def gap(self, n_lost: int | None, reason: str) -> list[Event]:
+        """Note that `n_lost` samples never came (None: nobody knows how many)."""
+        self._lost += n_lost or 0
+        return self._events(self._front.gap(n_lost, reason))
+
+    def lead_off(self, mask: Sequence[bool]) -> list[Event]:
+        """Note which leads are off, one flag a lead; nothing is made of a lead while it is off."""
+        if len(mask) != len(self._leads):
+            raise SignalError(f"{len(mask)} lead-off flags do not fit {len(self._leads)} lead(s).")
+        self._is_off = bool(mask[0])
+        names = tuple(name for name, off in zip(self._leads, mask, strict=True) if off)
+        at = self._front.position
+        return [LeadOff(at, at / self._fs, names)]
+
+    def flush(self) -> list[Event]:
+        """End the stream: what is left, and `End` with the totals."""
+        events = self._events(self._front.flush())
+        events += self._rhythm.interrupt()
+        events.append(
+            End(
+                samples=self._received,
+                lost=self._lost,
+                gaps=self._gaps,
+                duration_s=(self._received + self._lost) / self._fs,
+                beats=dict(self._counts),
+                mean_heart_rate_bpm=60000.0 * self._rr_count / self._rr_sum_ms if self._rr_count else None,
+                delay_ms=self._delays.summary(),
+                compute_ms=self._compute.summary(),
+            )
+        )
+        return events
+
+    def _events(self, items: list[Item]) -> list[Event]:
+        events: list[Event] = []
+        for item in items:
+            if isinstance(item, BeatContext):
+                events += self._beat(item)
+            else:
+                if isinstance(item, Gap):
+                    self._gaps += 1
+                events += self._rhythm.interrupt()
+                events.append(item)
+        return events
+
+    def _beat(self, context: BeatContext) -> list[Event]:
+        started = time.perf_counter()
+        label: str | None = None
+        scores: dict[str, float] = {}
+        experts: dict[str, int] = {}
+        rhythm_logits = None
+        if self._bundle is not None and self._decision is not None:
+            beat, features = model_inputs(
+                context.window[None],
+                context.template[None],
+                np.array([context.amplitude], np.float32),
+                context.rr_features[None],
+            )
+            outputs = self._bundle.infer(
+                {"beat": beat, "features": features, "rr_sequence": context.rr_sequence[None]}
+            )
+            logits = self._decision.apply(outputs["beat"][0], float(context.rr_features[IRREGULAR_SHARE]))
+            scores = _probabilities(logits, self._classes)
+            poor = not context.complete or context.quality < POOR_QUALITY
+            label = "?" if poor else self._classes[int(np.argmax(logits))]
+            experts = {
+                name.removeprefix("route_"): int(np.argmax(value[0]))
+                for name, value in outputs.items()
+                if name.startswith("route_")
+            }
+            rhythm_logits = outputs["rhythm"][0] if "rhythm" in outputs else None
+        compute_ms = 1000.0 * (time.perf_counter() - started)
+        rr_ms = None if context.rr_s is None else 1000.0 * context.rr_s
+        event = Beat(
+            sample=context.sample,
+            time_s=context.sample / self._fs,
+            rr_ms=rr_ms,
+            label=label,
+            scores=scores,
+            experts=experts,
+            quality=context.quality,
+            detection_delay_ms=1000.0 * (context.known_at - 1 - context.sample) / self._fs,
+            delay_ms=1000.0 * (context.ready_at - 1 - context.sample) / self._fs,
+            compute_ms=compute_ms,
+            search_back=context.search_back,
+        )
+        self._count(event)
+        return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
+
+    def _count(self, beat: Beat) -> None:
+        self._counts["unclassified" if beat.label is None else beat.label] += 1
+        self._delays.add(beat.delay_ms)
+        self._compute.add(beat.compute_ms)
+        if beat.rr_ms is not None:
+            self._rr_sum_ms += beat.rr_ms
+            self._rr_count += 1
+
+
+def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:
+    shifted = np.exp(logits - logits.max())
+    return {name: round(float(p), 6) for name, p in zip(classes, shifted / shifted.sum(), strict=True)}

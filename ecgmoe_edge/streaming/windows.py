@@ -1,0 +1,41 @@
+"""Beat windows: the band-limited signal round an R peak, interpolated onto the model's 128 Hz grid."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MODEL_RATE_HZ = 128
+BEAT_GRID: NDArray[np.int64] = np.arange(-45, 58)  # -0.352 .. +0.445 s round R: what a model sees of a beat
+RPEAK_GRID: NDArray[np.int64] = np.arange(-45, 14)  # complete as soon as an R peak is certain
+WIDE_GRID: NDArray[np.int64] = np.arange(-52, 66)  # the same with room for shift and stretch, for training
+
+
+class WindowSampler:
+    """Reads a grid of 128 Hz points round any sample of a signal of rate `fs` by cubic (Catmull-Rom) interpolation.
+
+    R peaks lie on samples, so the four weights of every grid point are the same for every beat.
+    """
+
+    def __init__(self, fs: float, grid: NDArray[np.int64] = BEAT_GRID) -> None:
+        position = grid * (fs / MODEL_RATE_HZ)
+        whole = np.floor(position).astype(np.int64)
+        t = position - whole
+        self._weights = np.stack(
+            (
+                -0.5 * t + t**2 - 0.5 * t**3,
+                1.0 - 2.5 * t**2 + 1.5 * t**3,
+                0.5 * t + 2.0 * t**2 - 1.5 * t**3,
+                -0.5 * t**2 + 0.5 * t**3,
+            )
+        )
+        reach = whole + np.where(self._weights[3] != 0.0, 2, np.where(self._weights[2] != 0.0, 1, 0))
+        self.before = int(1 - whole[0])  # samples needed before R
+        self.after = int(reach.max())  # and after it
+        self._index = (whole + np.arange(-1, 3)[:, None]) + self.before
+        np.clip(self._index, 0, self.before + self.after, out=self._index)
+        self.size = int(grid.size)
+
+    def read(self, stretch: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The window (grid,) in mV from `stretch`, the samples R - before .. R + after inclusive."""
+        return np.asarray((stretch[self._index] * self._weights).sum(axis=0), np.float32)
