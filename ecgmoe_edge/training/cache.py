@@ -1,0 +1,144 @@
+"""Examples of whole data sets, made on several processes and kept on disk, one file a record.
+
+A file's name holds a digest of all that its content depends on: the source text of the front end, the data set's
+settings, and size and time of the record's own files. What no longer fits is made anew, never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib import resources
+from multiprocessing import get_context
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.training.config import DataSet, TrainingConfig
+from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, join
+from ecgmoe_edge.training.sources import Source, divide
+
+_FRONT_END = ("frontend", "filters", "rpeaks", "flat_line", "history", "windows", "features")
+_LAYOUT = 1  # of the cached files; raised when the fields of Examples change their meaning
+
+
+@dataclass(frozen=True)
+class ExampleSets:
+    """All examples of a run. Validation is kept apart by data set, `mitdb` and so on."""
+
+    fit: Examples
+    validation: dict[str, Examples]
+
+
+def build_examples(
+    config: TrainingConfig, data_dir: Path, cache: Path, *, jobs: int = 1, progress: bool = False
+) -> ExampleSets:
+    """Examples of every data set of the configuration, from the cache where it still fits.
+
+    Args:
+        config: what to read.
+        data_dir: folder that holds the data sets' folders.
+        cache: folder for the cached examples; made if absent. It holds parts of the recordings.
+        jobs: processes.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        RecordError: a record or table cannot be read.
+        UsageError: the division into fit and validation is not possible.
+    """
+    divisions = [divide(data, data_dir) for data in config.data]
+    sources = [source for division in divisions for source in (*division.fit, *division.validation)]
+    made = dict(zip(sources, _all(sources, cache, jobs, progress), strict=True))
+    fit = join([made[source] for division in divisions for source in division.fit])
+    validation = {
+        data.name: join([made[source] for source in division.validation])
+        for data, division in zip(config.data, divisions, strict=True)
+        if division.validation
+    }
+    return ExampleSets(fit, validation)
+
+
+def cached_examples(source: Source, cache: Path) -> Examples:
+    """Examples of one record, read from `cache` or made and written there."""
+    path = cache_path(source, cache)
+    if path.is_file():
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in ARRAYS}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            path.unlink()  # cut short by a full disk, say; made anew below
+        else:
+            return Examples(**arrays, records=(f"{source.data.name}/{source.path.name}",))
+    examples = examples_of(source)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as stream:
+        np.savez(stream, **{name: getattr(examples, name) for name in ARRAYS})
+    for stale in cache.glob(f"{_stem(source)}-*.npz"):
+        stale.unlink(missing_ok=True)
+    partial.replace(path)
+    return examples
+
+
+def cache_path(source: Source, cache: Path) -> Path:
+    """Where the examples of `source` belong; another file when anything that they depend on has changed.
+
+    Raises:
+        RecordError: the record has no header.
+    """
+    digest = hashlib.sha256(front_end_digest().encode())
+    digest.update(f"{_LAYOUT} {source.path.name in source.data.without_beat_labels}".encode())
+    digest.update(msgspec.json.encode([_settings(source.data), source.rhythm, source.age, source.sex]))
+    files = sorted(source.path.parent.glob(f"{source.path.name}.*"))
+    if not files:
+        raise RecordError(f"There is no record {source.path}.")
+    for file in files:
+        stat = file.stat()
+        digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return cache / f"{_stem(source)}-{digest.hexdigest()[:16]}.npz"
+
+
+def front_end_digest() -> str:
+    """Digest of the source text of every module that shapes an example."""
+    folder = resources.files("ecgmoe_edge.streaming")
+    digest = hashlib.sha256()
+    for name in _FRONT_END:
+        digest.update(folder.joinpath(f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def _settings(data: DataSet) -> list[object]:
+    return [data.labels, data.rhythm, data.annotator, data.lead, data.beats_per_record, data.first_s]
+
+
+def _stem(source: Source) -> str:
+    return f"{source.data.name}-{source.path.name}-{source.data.lead}"
+
+
+def _all(sources: Sequence[Source], cache: Path, jobs: int, progress: bool) -> list[Examples]:
+    from tqdm import tqdm
+
+    bar = tqdm(total=len(sources), desc="examples", unit="record", disable=not progress)
+    if jobs <= 1:
+        made = []
+        for source in sources:
+            made.append(cached_examples(source, cache))
+            bar.update()
+        bar.close()
+        return made
+    # "spawn": a forked copy of a process that has used torch may hang in its thread pool.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool, bar:
+        futures: list[Future[None]] = [pool.submit(_make, source, cache) for source in sources]
+        for future in as_completed(futures):
+            future.result()
+            bar.update()
+    return [cached_examples(source, cache) for source in sources]
+
+
+def _make(source: Source, cache: Path) -> None:
+    cached_examples(source, cache)  # the parent reads the file: cheaper than sending arrays between processes

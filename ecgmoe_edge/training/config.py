@@ -1,0 +1,167 @@
+"""What a training run is made of, as typed TOML: data sets and splits, draw, augmentation, model sizes, epochs, seed."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.model.teacher import TeacherConfig
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the configuration: a key that it does not know is an error and never ignored."""
+
+
+class DataSet(Strict):
+    """A folder of recordings, what it teaches, and which of its records validate.
+
+    `labels` says where the truth is: "beats" in WFDB beat annotations (rhythm changes in their notes are used where
+    `rhythm` is set), "cinc2017" in the REFERENCE.csv of that challenge (one rhythm a record), "ptbxl" in
+    ptbxl_database.csv (age and sex only). Record names may be those of a named split ("split:ds1-fit"); "rest" means
+    all that do not validate. With `validation_share` instead of names, whole records are drawn by their names.
+    """
+
+    name: str
+    folder: str  # inside the data folder, or an absolute path
+    labels: Literal["beats", "cinc2017", "ptbxl"] = "beats"
+    fit: tuple[str, ...] | Literal["rest"] = "rest"
+    validation: tuple[str, ...] = ()
+    validation_share: float = 0.0
+    leave_out: tuple[str, ...] = ()
+    without_beat_labels: tuple[str, ...] = ()  # paced records: their beats are no AAMI training beats
+    rhythm: bool = False  # take rhythm labels from the annotations' notes
+    annotator: str = "atr"
+    lead: int = 0  # counted from 0, as in the header
+    beats_per_record: int = 0  # 0 keeps all; else this many, evenly spread
+    first_s: float = 0.0  # beats before are left out (short records: until the rhythm is known)
+
+
+class Noise(Strict):
+    """Recordings of noise alone that are added while training; only their first half is used."""
+
+    folder: str
+    records: tuple[str, ...]
+
+
+class Draw(Strict):
+    """Examples of one epoch. Inside a class, records are damped by 1 / sqrt(their count)."""
+
+    normal: int = 9000
+    s_times: float = 2.0
+    v_times: float = 1.0
+    f_times: float = 1.0
+    most: int = 12000  # of any one class
+    rhythm: int = 1500  # of each rhythm class, on top
+    other: int = 500  # of records that teach neither beats nor rhythm (age, sex)
+
+
+class Augment(Strict):
+    """Strengths of the augmentation. Sources: 95 runs of patient-grouped cross-validation inside DS1."""
+
+    jitter_ms: float = 20.0  # R peak error, uniform within +-
+    stretch: float = 0.1  # of time, uniform within 1 +-
+    gain: float = 0.2  # standard deviation of the log error of the running R amplitude
+    feature_noise: float = 0.03  # standard deviation, added to the RR features
+    noise_share: float = 0.5  # of the beats get recorded noise
+    noise_least: float = 0.02  # its standard deviation, in R amplitudes
+    noise_most: float = 0.20
+    flip_share: float = 0.05  # of the beats are turned upside down
+
+
+class Fit(Strict):
+    """Optimiser and epochs of one stage: teacher, student (float) or student (quantization-aware)."""
+
+    epochs: int
+    batch: int = 192
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    warm_up: float = 0.15  # share of the steps in which the rate rises
+    clip: float = 2.0  # norm of the gradient
+    soft_epochs: int = 1  # before the routers are hard
+    balance: float = 0.02  # weight of the load-balancing loss
+    validate_from: float = 0.4  # share of the epochs before the first validation
+    validate_every: int = 2
+    patience: int = 0  # validations without a better one before it stops; 0 never stops early
+
+
+class Losses(Strict):
+    """Weights of the tasks in the teacher's loss; fixed, see `training.fit`."""
+
+    beat: float = 1.0
+    rhythm: float = 0.5
+    rr: float = 0.2
+    age: float = 0.05
+    sex: float = 0.05
+    potassium: float = 0.05
+
+
+class Distillation(Strict):
+    """How the student follows the teacher, and its two stages."""
+
+    kl: float = 0.7  # weight of the teacher's probabilities
+    cross_entropy: float = 0.3  # weight of the labels
+    temperature: float = 1.0
+    float_stage: Fit = Fit(epochs=16)
+    qat_stage: Fit = Fit(epochs=4, learning_rate=3e-4, soft_epochs=0, validate_from=0.0, validate_every=1)
+
+
+class TrainingConfig(Strict):
+    """A whole run. `data` lists at least one data set."""
+
+    data: tuple[DataSet, ...]
+    seed: int = 1
+    noise: Noise | None = None
+    draw: Draw = Draw()
+    augment: Augment = Augment()
+    losses: Losses = Losses()
+    teacher: TeacherConfig = TeacherConfig()
+    fit: Fit = Fit(epochs=16)
+    distil: Distillation = Distillation()
+
+    def digest(self) -> str:
+        """Short name of everything in this configuration; runs with different ones never share a checkpoint."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+
+def load_config(path: Path | None = None) -> TrainingConfig:
+    """The configuration of a TOML file, or the one that made the shipped weights.
+
+    Raises:
+        UsageError: the file cannot be read, is no TOML, or holds an unknown key or a value of the wrong type.
+    """
+    try:
+        if path is None:
+            text = resources.files("ecgmoe_edge.training").joinpath("default.toml").read_text(encoding="utf-8")
+        else:
+            text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The training configuration {path} cannot be read: {error}.") from error
+    try:
+        config = msgspec.toml.decode(text, type=TrainingConfig)
+    except msgspec.MsgspecError as error:
+        raise UsageError(
+            f"The training configuration {path} is not valid: {error}. docs/training.md lists every key."
+        ) from error
+    _check(config)
+    return config
+
+
+def _check(config: TrainingConfig) -> None:
+    if not config.data:
+        raise UsageError("The training configuration lists no data set; add a [[data]] table.")
+    names = [data.name for data in config.data]
+    if len(set(names)) != len(names):
+        raise UsageError("Two data sets of the training configuration share a name; give each its own.")
+    for data in config.data:
+        if data.validation and data.validation_share:
+            raise UsageError(f"Data set {data.name!r}: give either validation or validation_share, not both.")
+        if not 0.0 <= data.validation_share < 1.0:
+            raise UsageError(f"Data set {data.name!r}: validation_share lies between 0 and 1 (1 left out).")
+    for stage in (config.fit, config.distil.float_stage, config.distil.qat_stage):
+        if stage.epochs < 1 or stage.batch < 2 or stage.validate_every < 1:
+            raise UsageError("Each stage needs at least 1 epoch, batches of 2, and validate_every of 1.")

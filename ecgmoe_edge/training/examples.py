@@ -1,0 +1,185 @@
+"""Training examples: what the streaming front end gives of a recording, beat by beat, with the labels that are known.
+
+The front end is the one that runs on the device; nothing here filters, finds peaks or computes features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, SEX_CLASSES
+from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
+from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.scoring.matching import pair_beats
+from ecgmoe_edge.streaming.frontend import CONTEXT_SAMPLES, BeatContext, FrontEnd
+from ecgmoe_edge.streaming.windows import WIDE_GRID
+from ecgmoe_edge.training.sources import Source, rhythm_index
+
+#: A detected beat takes the label of an annotated one within this time (ANSI/AAMI EC57).
+MATCH_S = 0.150
+#: A rhythm label needs the rhythm to have lasted this long, or the model could not know it.
+SETTLED_S = 5.0
+#: Length of the context, over which the mean RR interval is asked for.
+CONTEXT_S = 10.0
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Beats of any number of records, all arrays of one length n; labels are UNKNOWN (-1) or NaN where not known.
+
+    Beats of one record lie together and in time order.
+    """
+
+    window: NDArray[np.float32]  # (n, 118) mV on WIDE_GRID
+    template: NDArray[np.float32]  # (n, 118) mV
+    amplitude: NDArray[np.float32]  # (n,) mV
+    rr_features: NDArray[np.float32]  # (n, 15)
+    rr_sequence: NDArray[np.float32]  # (n, 2, 32)
+    context: NDArray[np.float16]  # (n, 1280) mV
+    sample: NDArray[np.int64]  # (n,) R peak, in samples of the recording
+    record: NDArray[np.int32]  # (n,) index into `records`
+    beat: NDArray[np.int8]  # (n,) index into BEAT_CLASSES
+    rhythm: NDArray[np.int8]  # (n,) index into RHYTHM_CLASSES
+    rr: NDArray[np.float32]  # (n,) s
+    age: NDArray[np.float32]  # (n,) years
+    sex: NDArray[np.int8]  # (n,) index into SEX_CLASSES
+    potassium: NDArray[np.int8]  # (n,) always UNKNOWN in the data sets that are read here
+    records: tuple[str, ...]  # "set/record"
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+    def take(self, index: NDArray[np.int64]) -> Examples:
+        """The examples of that index array, with the same list of records."""
+        return Examples(**{name: getattr(self, name)[index] for name in ARRAYS}, records=self.records)
+
+
+ARRAYS = tuple(field.name for field in fields(Examples) if field.name != "records")
+
+
+def join(parts: Sequence[Examples]) -> Examples:
+    """All examples of the parts in their order.
+
+    Raises:
+        RecordError: no part at all.
+    """
+    if not parts:
+        raise RecordError("No recording gave any example. Check the data folder and the configuration.")
+    offsets = np.cumsum([0, *(len(part.records) for part in parts)])
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS if name != "record"}
+    record = np.concatenate([part.record + offset for part, offset in zip(parts, offsets, strict=False)])
+    names = tuple(name for part in parts for name in part.records)
+    return Examples(**arrays, record=record.astype(np.int32), records=names)
+
+
+def examples_of(source: Source) -> Examples:
+    """Run the front end over one record and label what it finds.
+
+    Detections without an annotated partner, and those whose partner is a Q or lies in ventricular flutter, keep the
+    beat label UNKNOWN: they teach no beat class, but stay, since rules that look back need every beat.
+
+    Raises:
+        RecordError: the record cannot be read or has not the lead asked for.
+    """
+    record = open_record(source.path)
+    if source.data.lead >= len(record.leads):
+        raise RecordError(f"{source.path} has {len(record.leads)} leads; the configuration asks for number {source.data.lead}.")
+    beats = [beat for beat in _through_front_end(record, source.data.lead) if beat.complete]
+    samples = np.array([beat.sample for beat in beats], np.int64)
+    annotations = read_annotations(record, source.data.annotator) if source.data.labels == "beats" else None
+    label = np.full(len(beats), UNKNOWN, np.int8)
+    rhythm = np.full(len(beats), UNKNOWN if source.rhythm is None else RHYTHM_CLASSES.index(source.rhythm), np.int8)
+    if annotations is not None:
+        if source.path.name not in source.data.without_beat_labels:
+            label = _beat_labels(annotations, samples, record.fs)
+        if source.data.rhythm:
+            rhythm = _rhythm_labels(annotations, samples, record.fs)
+    end = samples + WIDE_GRID[-1] / 128.0 * record.fs
+    rr = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
+    kept = _kept(samples / record.fs, source.data.first_s, source.data.beats_per_record)
+    return _examples(source, record, beats, kept, beat=label, rhythm=rhythm, rr=rr)
+
+
+def _examples(
+    source: Source,
+    record: WfdbRecord,
+    beats: Sequence[BeatContext],
+    kept: NDArray[np.int64],
+    *,
+    beat: NDArray[np.int8],
+    rhythm: NDArray[np.int8],
+    rr: NDArray[np.float32],
+) -> Examples:
+    chosen, n = [beats[i] for i in kept], len(kept)
+    age = source.age if source.age is not None else record.age
+    sex = source.sex or record.sex
+    sex_index = UNKNOWN if sex is None else SEX_CLASSES.index("male" if sex == "M" else "female")
+    width = len(WIDE_GRID)
+    return Examples(
+        window=_stack([one.window for one in chosen], (n, width)),
+        template=_stack([one.template for one in chosen], (n, width)),
+        amplitude=np.array([one.amplitude for one in chosen], np.float32),
+        rr_features=_stack([one.rr_features for one in chosen], (n, 15)),
+        rr_sequence=_stack([one.rr_sequence for one in chosen], (n, 2, 32)),
+        context=_stack([one.context for one in chosen], (n, CONTEXT_SAMPLES)).astype(np.float16),
+        sample=np.array([one.sample for one in chosen], np.int64),
+        record=np.zeros(n, np.int32),
+        beat=beat[kept],
+        rhythm=rhythm[kept],
+        rr=rr[kept],
+        age=np.full(n, np.nan if age is None else age, np.float32),
+        sex=np.full(n, sex_index, np.int8),
+        potassium=np.full(n, UNKNOWN, np.int8),
+        records=(f"{source.data.name}/{record.name}",),
+    )
+
+
+def _stack(rows: Sequence[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.asarray(rows, np.float32).reshape(shape)  # an empty record keeps its widths
+
+
+def _through_front_end(record: WfdbRecord, lead: int) -> list[BeatContext]:
+    front_end = FrontEnd(record.fs, grid=WIDE_GRID, context=CONTEXT_SAMPLES)
+    items = [item for block in record.blocks(leads=[lead]) for item in front_end.push(block[0])]
+    return [item for item in (*items, *front_end.flush()) if isinstance(item, BeatContext)]
+
+
+def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:
+    of_class = {name: BEAT_CLASSES.index(name) if name in BEAT_CLASSES else UNKNOWN for name in "NSVFQ"}
+    labels = np.array([of_class[name] for name in annotations.classes], np.int8)
+    for first, last in annotations.flutter:
+        labels[(annotations.samples >= first) & (annotations.samples <= last)] = UNKNOWN
+    partner = pair_beats(annotations.samples, samples, MATCH_S * fs).partner_of_detected
+    return np.where(partner >= 0, labels[partner], UNKNOWN).astype(np.int8)
+
+
+def _rhythm_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:
+    labels = np.full(len(samples), UNKNOWN, np.int8)
+    for segment in annotations.rhythms:
+        known_from = segment.start + (SETTLED_S * fs if segment.start > SETTLED_S * fs else 0)
+        labels[(samples >= known_from) & (samples < segment.end)] = rhythm_index(segment.label)
+    labels[samples < SETTLED_S * fs] = UNKNOWN
+    return labels
+
+
+def _mean_rr(r_peaks: NDArray[np.int64], end: NDArray[np.float64], fs: float) -> NDArray[np.float32]:
+    """Mean RR interval in s within the context that ends at each sample of `end`; NaN before it is full."""
+    first = np.searchsorted(r_peaks, end - CONTEXT_S * fs)
+    last = np.searchsorted(r_peaks, end, side="right") - 1
+    known = (end >= CONTEXT_S * fs) & (last - first >= 2)
+    rr = np.full(len(end), np.nan, np.float32)
+    rr[known] = (r_peaks[last[known]] - r_peaks[first[known]]) / (last - first)[known] / fs
+    return rr
+
+
+def _kept(time_s: NDArray[np.float64], first_s: float, most: int) -> NDArray[np.int64]:
+    index = np.flatnonzero(time_s >= first_s)
+    if most and len(index) > most:
+        index = index[np.linspace(0, len(index) - 1, most).round().astype(np.int64)]
+    return index.astype(np.int64)
