@@ -1,0 +1,1 @@
+"""What runs a trained model on a device: the bundle (manifest and files) and the engines behind one protocol."""

@@ -1,0 +1,141 @@
+"""A trained model ready to run: `load_bundle(path)` gives what a monitor needs, or an error that says what is
+wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import BundleError, UsageError
+from ecgmoe_edge.runtime.engine import Engine
+from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+from ecgmoe_edge.runtime.manifest import MANIFEST_NAME, Manifest
+from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
+from ecgmoe_edge.runtime.preprocessing import check_preprocessing, decision_from_manifest
+from ecgmoe_edge.runtime.storage import BundleFiles, open_bundle, pack, write_bundle
+from ecgmoe_edge.streaming.decision import DecisionRule
+
+__all__ = ["Bundle", "BundleFiles", "load_bundle", "open_bundle", "pack", "shipped_bundle", "write_bundle"]
+
+DEFAULT_BUNDLE = "generic-cpu"
+RUNTIMES = {
+    "onnx": ("onnxruntime",),
+    "tflite": ("litert", "litert-reference", "tflite-runtime"),
+    "c": (),
+}
+
+
+class Bundle:
+    """A verified bundle with its engine started; what a `Monitor` takes."""
+
+    def __init__(self, path: Path, manifest: Manifest, decision: DecisionRule, engine: Engine) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.engine = engine
+        self._decision = decision
+
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]:
+        """Task -> its classes in the order of the logits."""
+        return self.manifest.classes
+
+    @property
+    def decision(self) -> DecisionRule:
+        """Constants of the rule that turns beat logits into a label."""
+        return self._decision
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """Logits of each task (b, classes) and of each router `route_*` (b, experts), float32.
+
+        `inputs` are float32: "beat" (b, 2, 103), "features" (b, 27), "rr_sequence" (b, 2, 32).
+        """
+        return self.engine.run(inputs)
+
+    def describe(self) -> dict[str, Any]:
+        """Name, profile, model and engine in a few JSON-ready words."""
+        model = self.manifest.model
+        return {
+            "name": self.manifest.name,
+            "profile": self.manifest.profile,
+            "width": self.manifest.width,
+            "format": model.format,
+            "precision": model.precision,
+            "dispatch": model.dispatch,
+            "experts": dict(model.experts),
+            "tasks": {task: list(names) for task, names in self.manifest.classes.items()},
+            "engine": self.engine.describe(),
+        }
+
+
+def load_bundle(
+    path: str | Path,
+    runtime: str | None = None,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+) -> Bundle:
+    """Verify the bundle at `path` (folder or zip) and start its engine.
+
+    `runtime` overrides what runs the file: "onnxruntime" for ONNX; "litert", "litert-reference" (slow, TFLite
+    Micro's results to the bit) or "tflite-runtime" for TFLite. `threads` and `providers` override the
+    manifest's. Raises BundleError, UsageError for a runtime that does not fit, MissingExtra where the runtime
+    is not installed.
+    """
+    files = open_bundle(path)
+    manifest = files.manifest
+    check_preprocessing(manifest.preprocessing, str(path))
+    decision = decision_from_manifest(manifest.decision, str(path))
+    if "beat" not in manifest.classes:
+        raise BundleError(
+            f"{path} has no task `beat`, so there is nothing to monitor with. Export it with --tasks beat."
+        )
+    return Bundle(files.path, manifest, decision, _start_engine(files, runtime, threads, providers))
+
+
+def _start_engine(
+    files: BundleFiles, runtime: str | None, threads: int | None, providers: Sequence[str] | None
+) -> Engine:
+    manifest = files.manifest
+    model = manifest.model
+    fitting = RUNTIMES[model.format]
+    if not fitting:
+        raise BundleError(
+            f"{files.path} holds C source for a microcontroller and cannot run here: build it into firmware. "
+            "To try the model on this machine, export the profile generic-cpu."
+        )
+    if runtime is not None and runtime not in fitting:
+        raise UsageError(f"{runtime} does not run {model.format} bundles; {' or '.join(fitting)} does.")
+    content = files.read(model.file)
+    threads = threads or model.threads
+    if model.format == "onnx":
+        return OnnxEngine(
+            content,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+            providers=model.providers if providers is None else providers,
+            threads=threads,
+        )
+    return LiteRtEngine(
+        content,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        threads=threads,
+        kernels="reference" if runtime == "litert-reference" else "xnnpack",
+        runtime="tflite-runtime" if runtime == "tflite-runtime" else ("litert" if runtime else None),
+    )
+
+
+def shipped_bundle(name: str = DEFAULT_BUNDLE) -> Path:
+    """The folder of a bundle that comes with the package. Raises BundleError naming those that there are."""
+    root = Path(str(resources.files("ecgmoe_edge"))) / "pretrained" / "bundles"
+    there = sorted(item.parent.name for item in root.glob(f"*/{MANIFEST_NAME}"))
+    if name not in there:
+        listed = f"it ships {', '.join(there)}" if there else "it ships none"
+        raise BundleError(f"This package ships no bundle {name}; {listed}. Name a folder or zip with --bundle.")
+    return root / name

@@ -1,0 +1,168 @@
+"""Runs a TFLite file with LiteRT (ai-edge-litert), or with its predecessor tflite-runtime where that is what
+there is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import BundleError, MissingExtra
+from ecgmoe_edge.runtime.engine import Tensors, match_specs, run_rows
+from ecgmoe_edge.runtime.host_dispatch import HostDispatch
+from ecgmoe_edge.runtime.manifest import TensorSpec
+from ecgmoe_edge.runtime.quantized_tensors import Reader, Writer, spec_of
+
+RuntimeName = Literal["litert", "tflite-runtime"]
+Kernels = Literal["xnnpack", "builtin", "reference"]
+
+# Name here, module, distribution; the first that is installed is taken.
+_RUNTIMES = (
+    ("litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
+    ("tflite-runtime", "tflite_runtime.interpreter", "tflite-runtime"),
+)
+_RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
+
+
+class LiteRtEngine:
+    """One TFLite interpreter, float32 outside whatever the file stores inside.
+
+    A file with one signature runs as it is (dense, or with `IF` inside); one with several is dispatched here,
+    expert by expert (`host_dispatch`). `kernels`: "xnnpack" is the fast default; "builtin" without it;
+    "reference" gives the results of TFLite Micro to the bit, slowly. Raises MissingExtra where neither
+    runtime is installed, BundleError where the file is not what the specs say.
+    """
+
+    def __init__(
+        self,
+        model: bytes | Path,
+        *,
+        inputs: Sequence[TensorSpec] | None = None,
+        outputs: Sequence[TensorSpec] | None = None,
+        threads: int = 1,
+        kernels: Kernels = "xnnpack",
+        runtime: RuntimeName | None = None,
+    ) -> None:
+        self._installed = _find_runtime(runtime)
+        self._threads, self._kernels = threads, kernels
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        module = self._installed.module
+        try:
+            interpreter = module.Interpreter(
+                model_content=content,
+                num_threads=threads,
+                experimental_op_resolver_type=module.OpResolverType[_RESOLVERS[kernels]],
+            )
+            signatures = list(interpreter.get_signature_list())
+            several = len(signatures) > 1
+            graph: HostDispatch | _OneGraph
+            graph = HostDispatch(interpreter, signatures) if several else _OneGraph(interpreter, signatures)
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"{self._said()} cannot load the model: {str(error).splitlines()[0]}") from error
+        self._inputs = match_specs("input", inputs, graph.inputs)
+        self._outputs = match_specs("output", outputs, graph.outputs)
+        self._dispatch = "host" if several else "in the file"
+        graph.prepare(self._inputs, self._outputs)
+        self._graph = graph
+
+    def _said(self) -> str:
+        return f"{self._installed.name} {self._installed.version}"
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs, with the scale that they are stored in."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The model's outputs, with the scale that they are stored in."""
+        return self._outputs
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        """Outputs (b, ...) of the beats (b, ...), all float32. Raises SignalError on shapes that do not fit."""
+        try:
+            return run_rows(inputs, self._inputs, self._graph.run_one)
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"{self._said()} failed while running the model: {error}") from error
+
+    def describe(self) -> dict[str, Any]:
+        """Runtime, version, kernels, where the expert is chosen, threads."""
+        return {
+            "runtime": self._installed.name,
+            "version": self._installed.version,
+            "kernels": self._kernels,
+            "dispatch": self._dispatch,
+            "threads": self._threads,
+        }
+
+
+class _OneGraph:
+    """A file whose whole model is one graph."""
+
+    def __init__(self, interpreter: Any, signatures: Sequence[str]) -> None:
+        interpreter.allocate_tensors()
+        self._interpreter = interpreter
+        if signatures:
+            runner = interpreter.get_signature_runner(signatures[0])
+            self._input_details, self._output_details = (
+                runner.get_input_details(),
+                runner.get_output_details(),
+            )
+        else:  # an older converter's file: the tensors' own names
+            self._input_details = {d["name"]: d for d in interpreter.get_input_details()}
+            self._output_details = {d["name"]: d for d in interpreter.get_output_details()}
+        self.inputs = [spec_of(name, detail) for name, detail in self._input_details.items()]
+        self.outputs = [spec_of(name, detail) for name, detail in self._output_details.items()]
+        self._writers: tuple[tuple[str, int, Writer], ...] = ()
+        self._readers: tuple[tuple[str, int, Reader], ...] = ()
+
+    def prepare(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+        """Fix which tensors `run_one` takes and gives, and under which names."""
+        self._writers = tuple((s.name, int(self._input_details[s.file_name]["index"]), Writer(s)) for s in inputs)
+        self._readers = tuple((s.name, int(self._output_details[s.file_name]["index"]), Reader(s)) for s in outputs)
+
+    def run_one(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        """One beat. Inputs are set every time: an interpreter may reuse their memory."""
+        interpreter = self._interpreter
+        for name, index, writer in self._writers:
+            interpreter.set_tensor(index, writer.store(inputs[name]))
+        interpreter.invoke()
+        return {name: reader.real(interpreter.get_tensor(index)) for name, index, reader in self._readers}
+
+
+class _Installed(NamedTuple):
+    name: str
+    version: str
+    module: Any
+
+
+def _find_runtime(wanted: RuntimeName | None) -> _Installed:
+    for name, module_name, distribution in _RUNTIMES:
+        if wanted not in (None, name):
+            continue
+        if name == "tflite-runtime" and _installed(distribution) and int(np.__version__.split(".")[0]) >= 2:
+            # Its extension was compiled against numpy 1 and fails only once it is used.
+            raise BundleError(
+                f"tflite-runtime does not work with numpy {np.__version__}. "
+                "Install ai-edge-litert instead, or numpy below 2: pip install 'numpy<2'"
+            )
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError:
+            continue
+        return _Installed(name, importlib.metadata.version(distribution), module)
+    raise MissingExtra("LiteRT (or tflite-runtime), which runs TFLite bundles,", "tflite")
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,254 @@
+"""What `manifest.json` of a bundle says: typed, and with no key that nobody knows."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ecgmoe_edge.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+INTENDED_USE = "Research software. Not a medical device: not for diagnosis, treatment or patient monitoring."
+
+ModelFormat = Literal["onnx", "tflite", "c"]
+NumberFormat = Literal["float32", "int8"]
+ActivationFormat = Literal["float32", "int8", "uint8"]
+Dispatch = Literal["if", "host", "dense"]
+GateStatus = Literal["passed", "failed", "not run"]
+Sense = Literal["at most", "at least", ""]
+Positive = Annotated[int, Meta(gt=0)]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """One input or output of the model.
+
+    `name` is the package's own name of it ("beat", "rr_sequence", "route_rhythm" ...); `in_file` the name
+    inside the model file where that differs (in ONNX an input and an output cannot both be called "beat").
+    `scale` and `zero_point` are given where the file itself takes or gives integers: real = (stored -
+    zero_point) * scale.
+    """
+
+    name: str
+    shape: tuple[Positive, ...]
+    dtype: Literal["float32", "int8", "uint8", "int16"] = "float32"
+    scale: float | None = None
+    zero_point: int | None = None
+    in_file: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.dtype == "float32") != (self.scale is None) or (self.scale is None) != (self.zero_point is None):
+            raise ValueError(
+                f"tensor {self.name}: an integer tensor needs scale and zero_point, a float one has neither"
+            )
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"tensor {self.name}: scale must be a positive number")
+
+    @property
+    def file_name(self) -> str:
+        """The tensor's name inside the model file."""
+        return self.in_file or self.name
+
+
+class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the model was trained on: it must be exactly what the front end that feeds it gives.
+
+    The beat window is the grid `grid_first` .. `grid_last` in samples at `model_rate_hz` round the R peak,
+    over the running R amplitude and within +-`waveform_limit`. A feature is (raw - centre) / scale, within
+    +-`feature_limit`.
+    """
+
+    model_rate_hz: float
+    band_hz: tuple[float, float]
+    grid_first: int
+    grid_last: int
+    waveform_limit: float
+    feature_limit: float
+    feature_names: tuple[str, ...]
+    feature_centre: tuple[float, ...]
+    feature_scale: tuple[float, ...]
+    rr_sequence_length: Positive
+
+
+class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """The model file and how it is run. `experts` counts the experts of each path; one of each runs a beat."""
+
+    format: ModelFormat
+    file: str
+    precision: NumberFormat
+    dispatch: Dispatch
+    experts: dict[str, Positive]
+    activations: ActivationFormat = "float32"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    threads: Positive = 1
+    parameters: int | None = None
+
+
+class Gate(Struct, frozen=True, forbid_unknown_fields=True):
+    """One check that the export had to pass. A check without its data is "not run", never "passed"."""
+
+    name: str
+    status: GateStatus
+    data: str = ""  # what it ran on
+    value: float | None = None
+    limit: float | None = None
+    sense: Sense = ""  # how the value must stand to the limit
+    unit: str = ""
+    why: str = ""  # why it was not run
+
+    def __post_init__(self) -> None:
+        if self.status == "not run":
+            if not self.why:
+                raise ValueError(f"gate {self.name} was not run and does not say why")
+            return
+        if self.value is None or self.limit is None or not self.sense or not self.data:
+            if self.status == "passed":
+                raise ValueError(f"gate {self.name} says passed without value, limit, sense and data")
+        elif _holds(self.value, self.limit, self.sense) != (self.status == "passed"):
+            raise ValueError(f"gate {self.name} says {self.status}: {self.value} is to be {self.sense} {self.limit}")
+
+    @classmethod
+    def judge(
+        cls,
+        name: str,
+        value: float,
+        limit: float,
+        sense: Literal["at most", "at least"],
+        *,
+        data: str,
+        unit: str = "",
+    ) -> Gate:
+        """Pass or fail `value` by its limit; a value that is no number fails."""
+        finite = math.isfinite(value)
+        status: GateStatus = "passed" if finite and _holds(value, limit, sense) else "failed"
+        return cls(name, status, data, float(value) if finite else None, float(limit), sense, unit)
+
+    @classmethod
+    def not_run(cls, name: str, why: str, *, limit: float | None = None, sense: Sense = "", unit: str = "") -> Gate:
+        """A check that could not be made, and why."""
+        return cls(name, "not run", limit=limit, sense=sense, unit=unit, why=why)
+
+
+def _holds(value: float, limit: float, sense: Sense) -> bool:
+    return value <= limit if sense == "at most" else value >= limit
+
+
+class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
+    """Figures of the full-precision and of the exported model on the same data, by the same names."""
+
+    data: str
+    full_precision: dict[str, float | None]
+    exported: dict[str, float | None]
+
+
+class DataSource(Struct, frozen=True, forbid_unknown_fields=True):
+    """Data that the model was trained or calibrated on, and its licence."""
+
+    name: str
+    licence: str
+    use: str
+    citation: str = ""
+
+
+class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """Size and sha256 of one file of the bundle."""
+
+    sha256: str
+    bytes: Annotated[int, Meta(ge=0)]
+
+    def __post_init__(self) -> None:
+        if not _SHA256.fullmatch(self.sha256):
+            raise ValueError("a sha256 has 64 hexadecimal digits, in lower case")
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of `manifest.json`. `decision` holds the constants of `streaming.decision.DecisionRule`."""
+
+    schema: int = SCHEMA_VERSION
+    name: str
+    created: datetime
+    profile: str
+    width: str = ""
+    classes: dict[str, tuple[str, ...]]  # task -> classes, in the order of its output
+    preprocessing: Preprocessing
+    decision: dict[str, Any]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    model: ModelEntry
+    gates: tuple[Gate, ...] = ()
+    metrics: tuple[Metrics, ...] = ()
+    versions: dict[str, str] = {}
+    training_data: tuple[DataSource, ...] = ()
+    licence: str = "Apache-2.0"
+    intended_use: str = INTENDED_USE
+    command: str = ""
+    files: dict[str, FileEntry] = {}
+
+    def __post_init__(self) -> None:
+        outputs = {spec.name: spec for spec in self.outputs}
+        for what, specs in (("input", self.inputs), ("output", self.outputs)):
+            if not specs or len({spec.name for spec in specs}) != len(specs):
+                raise ValueError(f"each {what} must be named once, and there must be one")
+        for task, names in self.classes.items():
+            if task not in outputs:
+                raise ValueError(f"task {task} has classes and no output")
+            if outputs[task].shape[-1] != len(names):
+                raise ValueError(f"task {task} has {len(names)} classes and an output of {outputs[task].shape[-1]}")
+        for path, count in self.model.experts.items():
+            route = outputs.get(f"route_{path}")
+            if route is not None and route.shape[-1] != count:
+                raise ValueError(f"path {path} has {count} experts and a router of {route.shape[-1]}")
+        for name in self.files:
+            check_file_name(name)
+
+    @property
+    def failed_gates(self) -> tuple[Gate, ...]:
+        """The gates that are outside their limit."""
+        return tuple(gate for gate in self.gates if gate.status == "failed")
+
+
+class _SchemaOnly(Struct):
+    schema: int
+
+
+def check_file_name(name: str) -> None:
+    """Refuse a file name that leads out of the bundle, or that is the manifest itself (BundleError)."""
+    parts = PurePosixPath(name).parts
+    clean = name == "/".join(parts) and not name.startswith("/") and "\\" not in name and ":" not in name
+    if not clean or ".." in parts or not parts or "\x00" in name:
+        raise BundleError(f"The bundle names a file {name!r}, which leads out of it. Do not use it; ask for it anew.")
+    if name == MANIFEST_NAME:
+        raise BundleError(f"{MANIFEST_NAME} cannot list itself among its files. Make the bundle anew.")
+
+
+def decode_manifest(raw: bytes, where: str) -> Manifest:
+    """`manifest.json` as read; `where` names the bundle in the message of a BundleError."""
+    try:
+        schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise BundleError(f"{where}: {MANIFEST_NAME} is not a bundle's manifest ({error}).") from error
+    if schema != SCHEMA_VERSION:
+        raise BundleError(
+            f"{where} has manifest schema {schema}; this version of ecgmoe-edge reads {SCHEMA_VERSION}. "
+            "Export the bundle with this version, or install the version that made it."
+        )
+    try:
+        return msgspec.json.decode(raw, type=Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(
+            f"{where}: {MANIFEST_NAME} does not hold what a bundle must ({error}). "
+            "It was edited or made by another version: export the bundle anew."
+        ) from error
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """`manifest.json`, for people to read, ending in a newline."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"

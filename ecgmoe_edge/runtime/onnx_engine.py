@@ -1,0 +1,117 @@
+"""Runs an ONNX file with onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import BundleError, MissingExtra
+from ecgmoe_edge.runtime.engine import Tensors, check_inputs, match_specs, run_rows
+from ecgmoe_edge.runtime.manifest import TensorSpec
+
+CPU = "CPUExecutionProvider"
+_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+
+
+class OnnxEngine:
+    """One onnxruntime session, float32 in and out.
+
+    One thread and no spinning: a beat is too small to share, and a wearable's battery pays for idle loops.
+    `providers` are tried in their order; those this machine lacks are left out, and the CPU is always the
+    last. Raises MissingExtra without onnxruntime, BundleError where the file is not what the specs say.
+    """
+
+    def __init__(
+        self,
+        model: bytes | Path,
+        *,
+        inputs: Sequence[TensorSpec] | None = None,
+        outputs: Sequence[TensorSpec] | None = None,
+        providers: Sequence[str] = (CPU,),
+        threads: int = 1,
+    ) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtra("onnxruntime, which runs ONNX bundles,", "onnx") from error
+        self._runtime = onnxruntime
+        self._wanted = tuple(providers)
+        self._threads = threads
+        available = set(onnxruntime.get_available_providers())
+        chosen = [*dict.fromkeys([p for p in providers if p in available] + [CPU])]
+        source = model if isinstance(model, bytes) else str(model)
+        self._errors = _exceptions(onnxruntime)
+        try:
+            self._session = onnxruntime.InferenceSession(source, self._options(), providers=chosen)
+        except self._errors as error:
+            reason = str(error).splitlines()[0]
+            raise BundleError(f"onnxruntime {onnxruntime.__version__} cannot load the model: {reason}") from error
+        session_inputs, session_outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._inputs = match_specs("input", inputs, [_spec(value) for value in session_inputs])
+        self._outputs = match_specs("output", outputs, [_spec(value) for value in session_outputs])
+        self._any_batch = all(not isinstance(value.shape[0], int) for value in session_inputs if value.shape)
+        self._feed = tuple((spec.file_name, spec.name) for spec in self._inputs)
+        self._fetch = [spec.file_name for spec in self._outputs]
+        self._names = tuple(spec.name for spec in self._outputs)
+
+    def _options(self) -> Any:
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = self._runtime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # errors; they reach the user as exceptions
+        return options
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The model's outputs."""
+        return self._outputs
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        """Outputs (b, ...) of the beats (b, ...), all float32. Raises SignalError on shapes that do not fit."""
+        if not self._any_batch:
+            return run_rows(inputs, self._inputs, self._run)
+        check_inputs(inputs, self._inputs)
+        return self._run(inputs)
+
+    def _run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        feed = {in_file: np.asarray(inputs[name], np.float32) for in_file, name in self._feed}
+        try:
+            return dict(zip(self._names, self._session.run(self._fetch, feed), strict=True))
+        except self._errors as error:
+            raise BundleError(f"onnxruntime failed while running the model: {str(error).splitlines()[0]}") from error
+
+    def describe(self) -> dict[str, Any]:
+        """Runtime, version, providers wanted and in use, threads."""
+        return {
+            "runtime": "onnxruntime",
+            "version": self._runtime.__version__,
+            "providers": list(self._session.get_providers()),
+            "providers_wanted": list(self._wanted),
+            "threads": self._threads,
+        }
+
+
+def _exceptions(onnxruntime: Any) -> tuple[type[Exception], ...]:
+    """The exceptions of onnxruntime, which share no base class and differ between versions."""
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    return (RuntimeError, *(getattr(state, name) for name in _ERRORS if hasattr(state, name)))
+
+
+def _spec(value: Any) -> TensorSpec:
+    """A session's input or output; a free dimension (a batch) reads as 1."""
+    dtype = {"tensor(float)": "float32"}.get(value.type)
+    if dtype is None:
+        raise BundleError(f"The model's {value.name} is a {value.type}; float32 tensors are wanted. Export it anew.")
+    shape = tuple(size if isinstance(size, int) else 1 for size in value.shape)
+    return TensorSpec(name=value.name, shape=shape)
