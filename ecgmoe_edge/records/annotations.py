@@ -1,0 +1,143 @@
+"""Beat and rhythm annotations of WFDB records: read with their AAMI classes, and our beats written back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.wfdb_record import WfdbRecord, load_wfdb
+from ecgmoe_edge.streaming.events import Beat
+
+EXTENSION = "ecgmoe"
+
+AAMI_CLASSES = ("N", "S", "V", "F", "Q")
+# ANSI/AAMI EC57, table 3, on the codes of the WFDB beat annotations.
+AAMI = MappingProxyType(
+    {
+        symbol: name
+        for name, symbols in {"N": "NLRBejn", "S": "aAJS", "V": "VEr", "F": "F", "Q": "/fQ?"}.items()
+        for symbol in symbols
+    }
+)
+
+_UNREADABLE = (OSError, ValueError, IndexError, TypeError, KeyError)
+
+
+@dataclass(frozen=True)
+class RhythmSegment:
+    """A stretch of one annotated rhythm, `start` to `end` (not included) in samples."""
+
+    label: str  # as annotated, without the bracket: N, AFIB, AFL, SVTA, VT ...
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class BeatAnnotations:
+    """The annotated beats and rhythms of one record."""
+
+    samples: NDArray[np.int64]  # (n,), in samples of the signal, ascending
+    symbols: NDArray[np.str_]  # (n,), the annotators' codes
+    classes: NDArray[np.str_]  # (n,), N S V F Q
+    flutter: tuple[tuple[int, int], ...]  # ventricular flutter, `[` to `]`, first and last sample
+    rhythms: tuple[RhythmSegment, ...]
+
+    @property
+    def paced(self) -> bool:
+        """Whether a pacemaker made any of the beats; EC57 leaves such records out of the beat classes."""
+        return bool(np.any(self.symbols == "/"))
+
+
+def read_annotations(record: WfdbRecord, extension: str = "atr") -> BeatAnnotations:
+    """Read the annotation file `<record>.<extension>` beside the record.
+
+    Raises:
+        RecordError: no such file, not an annotation file, or no beat in it.
+        MissingExtra: wfdb is not installed.
+    """
+    file = record.path.with_name(f"{record.name}.{extension}")
+    if not file.is_file():
+        raise RecordError(f"{record.name} has no beat annotations: there is no {file.name} beside it.")
+    try:
+        raw = load_wfdb().rdann(str(record.path), extension)
+    except _UNREADABLE as reason:
+        raise RecordError(f"{file} is not a WFDB annotation file ({reason}). Copy it anew.") from reason
+    # An annotation file may count time in ticks of its own, which it then states.
+    ticks = float(raw.fs) if raw.fs else record.fs
+    order = np.argsort(raw.sample, kind="stable")
+    samples = np.rint(np.asarray(raw.sample)[order] * (record.fs / ticks)).astype(np.int64)
+    symbols = np.asarray(raw.symbol, dtype=np.str_)[order]
+    notes = [raw.aux_note[position].strip("\x00 ") for position in order]
+
+    is_beat = np.array([symbol in AAMI for symbol in symbols], dtype=bool)
+    if not is_beat.any():
+        raise RecordError(f"{file.name} holds no beat annotation. Name another file with its extension.")
+    beats = symbols[is_beat]
+    return BeatAnnotations(
+        samples=samples[is_beat],
+        symbols=beats,
+        classes=np.array([AAMI[symbol] for symbol in beats], dtype=np.str_),
+        flutter=_flutter(samples, symbols, record.n_samples),
+        rhythms=_rhythms(samples, symbols, notes, record.n_samples),
+    )
+
+
+def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float, extension: str = EXTENSION) -> Path:
+    """Write beats as the WFDB annotation file `folder/<name>.<extension>`, which PhysioNet's bxb can score.
+
+    N, S, V and F keep their letters; a beat too poor to call (`?`) becomes Q, which every scorer knows as a
+    beat of no class, and a beat that no classifier saw becomes N.
+
+    Raises:
+        MissingExtra: wfdb is not installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.{extension}"
+    ordered = sorted(beats, key=lambda beat: beat.sample)
+    if not ordered:
+        file.write_bytes(b"\x00\x00")  # the format's end mark: wfdb does not write a file without annotations
+        return file
+    codes = {None: "N", "?": "Q"}
+    load_wfdb().wrann(
+        name,
+        extension,
+        sample=np.array([beat.sample for beat in ordered], dtype=np.int64),
+        symbol=[codes.get(beat.label, beat.label) for beat in ordered],
+        fs=fs,
+        write_dir=str(folder),
+    )
+    return file
+
+
+def _flutter(samples: NDArray[np.int64], symbols: NDArray[np.str_], n_samples: int) -> tuple[tuple[int, int], ...]:
+    segments = []
+    start: int | None = None
+    for sample, symbol in zip(samples.tolist(), symbols.tolist(), strict=True):
+        if symbol == "[" and start is None:
+            start = sample
+        elif symbol == "]" and start is not None:
+            segments.append((start, sample))
+            start = None
+    if start is not None:
+        segments.append((start, n_samples))
+    return tuple(segments)
+
+
+def _rhythms(
+    samples: NDArray[np.int64], symbols: NDArray[np.str_], notes: list[str], n_samples: int
+) -> tuple[RhythmSegment, ...]:
+    marks = [
+        (sample, note[1:])
+        for sample, symbol, note in zip(samples.tolist(), symbols.tolist(), notes, strict=True)
+        if symbol == "+" and note.startswith("(")
+    ]
+    ends = [sample for sample, _ in marks[1:]] + [n_samples]
+    return tuple(
+        RhythmSegment(label, start, end) for (start, label), end in zip(marks, ends, strict=True) if end > start
+    )
