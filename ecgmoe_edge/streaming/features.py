@@ -50,9 +50,41 @@ TEMPLATE_FEATURE_NAMES: Final = (
 FEATURE_NAMES: Final = RR_FEATURE_NAMES + TEMPLATE_FEATURE_NAMES
 N_FEATURES: Final = len(FEATURE_NAMES)
 
-# Centre and scale of each feature on ds1-fit and svdb-fit, rounded: after them one int8 scale holds all features.
-_CENTRE = np.zeros(N_FEATURES, np.float32)
-_SCALE = np.ones(N_FEATURES, np.float32)
+# Centre and scale of each feature, in the order of FEATURE_NAMES: mean and spread over ds1-fit and svdb-fit, rounded.
+# After them one int8 scale holds all features.
+_CENTRE_AND_SCALE = np.array(
+    [
+        (0, 0.17),
+        (0, 0.18),
+        (0, 0.24),
+        (0, 0.15),
+        (0, 0.16),
+        (0.1, 0.11),
+        (0.12, 0.15),
+        (0.85, 0.16),
+        (0, 0.19),
+        (0, 0.12),
+        (0, 1.4),
+        (0.09, 0.14),
+        (0.2, 0.25),
+        (0, 1),
+        (0, 1),
+        (0.87, 0.28),
+        (0.09, 0.22),
+        (0.88, 0.33),
+        (0.06, 0.21),
+        (0.67, 0.38),
+        (0.26, 0.47),
+        (0.84, 0.3),
+        (0.13, 0.39),
+        (0.02, 0.085),
+        (0.02, 0.16),
+        (-2.8, 0.62),
+        (0.02, 0.17),
+    ],
+    np.float32,
+)
+_CENTRE, _SCALE = _CENTRE_AND_SCALE.T
 FEATURE_LIMIT = 4.0
 WAVEFORM_LIMIT = 6.0
 

@@ -52,9 +52,7 @@ def monitoring_band(fs: float, mains: int | None = None) -> CausalFilter:
     Mains above 45 % of the rate cannot be notched and is left to the band-pass.
     """
     if mains is not None and mains not in MAINS_HZ:
-        raise SignalError(
-            f"Mains of {mains} Hz is not known: give 50 or 60, or none for a signal without hum."
-        )
+        raise SignalError(f"Mains of {mains} Hz is not known: give 50 or 60, or none for a signal without hum.")
     sections = [butter(2, BAND_HZ, "bandpass", fs=fs, output="sos")]
     if mains is not None and mains < 0.45 * fs:
         sections.append(tf2sos(*iirnotch(mains, _NOTCH_Q, fs=fs)))

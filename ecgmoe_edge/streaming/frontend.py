@@ -70,9 +70,7 @@ class FrontEnd:
         self._detector = RPeakDetector(self.fs)
         self._window = WindowSampler(self.fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
-        self._context = (
-            WindowSampler(self.fs, np.arange(grid[-1] - context + 1, grid[-1] + 1)) if context else None
-        )
+        self._context = WindowSampler(self.fs, np.arange(grid[-1] - context + 1, grid[-1] + 1)) if context else None
         reach = max(self._window.before, self._context.before if self._context else 0)
         # A beat may wait for its window, and may be found by search-back some seconds late.
         self._signal = History(reach + round(6.0 * self.fs))

@@ -127,9 +127,7 @@ class Monitor:
                 np.array([context.amplitude], np.float32),
                 context.rr_features[None],
             )
-            outputs = self._bundle.infer(
-                {"beat": beat, "features": features, "rr_sequence": context.rr_sequence[None]}
-            )
+            outputs = self._bundle.infer({"beat": beat, "features": features, "rr_sequence": context.rr_sequence[None]})
             logits = self._decision.apply(outputs["beat"][0], float(context.rr_features[IRREGULAR_SHARE]))
             scores = _probabilities(logits, self._classes)
             poor = not context.complete or context.quality < POOR_QUALITY

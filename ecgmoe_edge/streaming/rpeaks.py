@@ -184,14 +184,14 @@ class RPeakDetector:
                 return
             self._finish_learning(due + 1, found)
         while True:
-            due = self._search_back_due()
-            if due is not None and due <= until:
-                self._search_back(due + 1, found)
-                continue
-            due = self._quiet_from + self._reach + round(_SILENCE_S * self._fs)
-            if due > until:
+            search = self._search_back_due()
+            silence = self._quiet_from + self._reach + round(_SILENCE_S * self._fs)
+            if search is not None and search <= min(until, silence):
+                self._search_back(search + 1, found)
+            elif silence <= until:
+                self._learn_anew(silence + 1, found)
+            else:
                 return
-            self._learn_anew(due + 1, found)
 
     def _search_back_due(self) -> int | None:
         if self._last is None or len(self._rr) < 2 or not self._noise_since:
