@@ -1,0 +1,7 @@
+"""`distill`."""
+
+EXAMPLES = ("ecgmoe-edge distill",)
+
+
+def distill() -> None:
+    """Placeholder until it lands."""

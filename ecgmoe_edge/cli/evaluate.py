@@ -1,0 +1,103 @@
+"""`evaluate`: the whole live pipeline over annotated recordings, scored beat by beat."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ecgmoe_edge.cli.options import (
+    BundleOption,
+    DataOption,
+    InvertOption,
+    JobsOption,
+    JsonOption,
+    MainsOption,
+)
+from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.scoring.evaluation import RecordDone
+
+EXAMPLES = (
+    "ecgmoe-edge evaluate --data ~/physionet --split ds1-val",
+    "ecgmoe-edge evaluate --data ~/physionet/mitdb --records 100,103 --only rpeaks --json",
+    "ecgmoe-edge evaluate --data ./my-records --bundle ./ecgmoe-jetson --annotations ./ours",
+)
+
+
+def evaluate(
+    data: DataOption = None,
+    records: Annotated[
+        str | None,
+        typer.Option("--records", metavar="A,B,...", help="Record names. Default: all there are."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="A named split, such as ds1-val or ds2.")
+    ] = None,
+    bundle: BundleOption = None,
+    only: Annotated[
+        Literal["rpeaks"] | None, typer.Option("--only", help="Find R peaks only, without a model.")
+    ] = None,
+    jobs: JobsOption = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Score the first five minutes too.")] = False,
+    annotations: Annotated[
+        Path | None,
+        typer.Option("--annotations", metavar="DIR", help="Write our beats there as WFDB annotations (.ecgmoe)."),
+    ] = None,
+    reference: Annotated[
+        Literal["neurokit"] | None, typer.Option("--reference", help="Add an offline detector beside ours.")
+    ] = None,
+    lead: Annotated[
+        str | None,
+        typer.Option("--lead", metavar="NAME", help="Lead by name, or by number from 0. Default: the first."),
+    ] = None,
+    mains: MainsOption = None,
+    invert: InvertOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score the whole live pipeline on annotated recordings.
+
+    Any WFDB folder, rate, leads and record names, as long as beat annotations (.atr) lie beside the records.
+    Scored beat by beat as EC57 and `bxb` do: pairs within 150 ms, the first five minutes left out of records of
+    six minutes and more.
+    """
+    require("records", "wfdb")
+    if reference is not None:
+        require("records", "neurokit2")
+    if records is not None and split is not None:
+        raise UsageError("Give --records or --split, not both.")
+    if only is not None and bundle is not None:
+        raise UsageError("--only rpeaks runs without a model: leave --bundle out.")
+
+    from ecgmoe_edge.records.splits import locate
+    from ecgmoe_edge.runtime import shipped_bundle
+    from ecgmoe_edge.scoring.evaluation import evaluate as run_evaluation
+    from ecgmoe_edge.scoring.table import render_table
+
+    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
+    model = None if only == "rpeaks" else (bundle or shipped_bundle())
+    evaluation = run_evaluation(
+        locate(data, split=split, records=names),
+        bundle=model,
+        lead=int(lead) if lead is not None and lead.isdigit() else lead,
+        invert=invert,
+        mains=mains,
+        whole=whole,
+        jobs=jobs or os.cpu_count() or 1,
+        annotations_dir=annotations,
+        reference=reference,
+        on_record=_tell,
+    ).to_json()
+    if as_json:
+        result_json(evaluation)
+    else:
+        result(render_table(evaluation))
+
+
+def _tell(done: RecordDone) -> None:
+    say(str(done))

@@ -1,0 +1,7 @@
+"""`export`."""
+
+EXAMPLES = ("ecgmoe-edge export",)
+
+
+def export() -> None:
+    """Placeholder until it lands."""

@@ -1,0 +1,44 @@
+"""Options that several commands share, and the checks of their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_MAINS_HZ = (50, 60)
+
+
+def _checked_mains(value: int | None) -> int | None:
+    if value is not None and value not in _MAINS_HZ:
+        raise typer.BadParameter("it is 50 or 60 (Hz).")
+    return value
+
+
+def _checked_positive(value: float | None) -> float | None:
+    if value is not None and not value > 0:
+        raise typer.BadParameter("it must be more than 0.")
+    return value
+
+
+BundleOption = Annotated[
+    Path | None,
+    typer.Option("--bundle", metavar="PATH", help="Bundle, folder or zip. Default: the shipped one."),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Folder of recordings. Default: the variable ECGMOE_DATA."),
+]
+InvertOption = Annotated[bool, typer.Option("--invert", help="The electrodes are swapped: turn the signal over.")]
+JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes. Default: one a core.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+MainsOption = Annotated[
+    int | None,
+    typer.Option("--mains", metavar="HZ", callback=_checked_mains, help="Remove mains hum of 50 or 60 Hz."),
+]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option("--seconds", metavar="S", callback=_checked_positive, help="Stop after this much signal."),
+]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads of the numerical library.")]

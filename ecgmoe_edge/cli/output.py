@@ -1,0 +1,24 @@
+"""Where a command's words go: results to stdout, everything meant for a person to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def result(text: str) -> None:
+    """A result, on stdout."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def result_json(value: Any) -> None:
+    """A result as one JSON document, on stdout; a number that JSON cannot hold (NaN) raises ValueError."""
+    result(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))

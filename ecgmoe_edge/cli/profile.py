@@ -1,0 +1,45 @@
+"""`profile`: latency a stage, throughput and memory of a bundle on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgmoe_edge.cli.options import BundleOption, JsonOption, SecondsOption
+from ecgmoe_edge.cli.output import result, result_json
+
+EXAMPLES = (
+    "ecgmoe-edge profile",
+    "ecgmoe-edge profile --bundle ./ecgmoe-jetson --chunk-ms 20 --json",
+)
+
+
+def profile(
+    bundle: BundleOption = None,
+    chunk_ms: Annotated[
+        float, typer.Option("--chunk-ms", min=1.0, metavar="MS", help="Signal pushed at a time.")
+    ] = 100.0,
+    seconds: SecondsOption = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option("--runtime", metavar="NAME", help="onnxruntime, litert, litert-reference, tflite-runtime."),
+    ] = None,
+    sysfs_root: Annotated[
+        Path, typer.Option("--sysfs-root", metavar="DIR", help="Where /sys and /proc are read from.")
+    ] = Path("/"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a bundle on this machine.
+
+    Latency a stage, throughput and peak memory over the shipped recording. A sensor that this machine lacks is
+    reported as unavailable, never as 0.
+    """
+    from ecgmoe_edge.profiling import profile_bundle, render_text
+
+    report = profile_bundle(bundle, chunk_ms=chunk_ms, seconds=seconds, runtime=runtime, sysfs_root=sysfs_root)
+    if as_json:
+        result_json(report.to_json())
+    else:
+        result(render_text(report))

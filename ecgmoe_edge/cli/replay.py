@@ -1,0 +1,119 @@
+"""`replay`: a recording as a device: a virtual Holter on a pseudo-terminal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecgmoe_edge.cli.options import JsonOption
+from ecgmoe_edge.cli.output import result_json, say
+from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+EXAMPLES = (
+    "ecgmoe-edge replay calibration --pty ./holter --speed 20",
+    "ecgmoe-edge replay ~/physionet/mitdb/208 --pty ./holter",
+    "ecgmoe-edge replay my.csv --fs 250 --unit uV --pty ./holter --drop 0.01 --unplug 30,60",
+)
+_SECONDS_HELP = "Do so at these seconds of the recording."
+
+
+def _checked_share(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise typer.BadParameter("it is a share between 0 and 1.")
+    return value
+
+
+def _seconds(text: str | None, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in (text or "").split(",") if part.strip())
+    except ValueError:
+        raise UsageError(f"{option} takes seconds such as 10,20.5; it got {text!r}.") from None
+
+
+def replay(
+    record: Annotated[
+        str,
+        typer.Argument(metavar="RECORD", help="WFDB record, CSV, or `calibration` (the shipped one)."),
+    ],
+    pty: Annotated[
+        Path | None,
+        typer.Option("--pty", metavar="LINK", help="Link to make to the port. Default: none."),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option("--speed", min=0.0, metavar="X", help="Times real time; 0: as fast as it is read."),
+    ] = 1.0,
+    fs: Annotated[float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of a CSV.")] = None,
+    unit: Annotated[str, typer.Option("--unit", metavar="UNIT", help="Unit of a CSV: uV, mV or V.")] = "mV",
+    drop: Annotated[
+        float,
+        typer.Option("--drop", metavar="SHARE", callback=_checked_share, help="Share of frames to lose."),
+    ] = 0.0,
+    corrupt: Annotated[
+        float,
+        typer.Option("--corrupt", metavar="SHARE", callback=_checked_share, help="Share of frames to damage."),
+    ] = 0.0,
+    stall: Annotated[str | None, typer.Option("--stall", metavar="S,...", help=f"Fall silent. {_SECONDS_HELP}")] = None,
+    stall_for: Annotated[float, typer.Option("--stall-for", min=0.0, metavar="S", help="How long.")] = 3.0,
+    unplug: Annotated[
+        str | None, typer.Option("--unplug", metavar="S,...", help=f"Pull the plug. {_SECONDS_HELP}")
+    ] = None,
+    unplug_for: Annotated[float, typer.Option("--unplug-for", min=0.0, metavar="S", help="How long.")] = 2.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which frames are lost or damaged.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a recording as a serial device would.
+
+    In real time or faster, with faults where wanted. It waits for a reader: `ecgmoe-edge stream --port LINK` in
+    another terminal is one.
+    """
+    from ecgmoe_edge.firmware_bridge import Faults, VirtualHolter
+
+    faults = Faults(
+        drop=drop,
+        corrupt=corrupt,
+        stall_at_s=_seconds(stall, "--stall"),
+        stall_s=stall_for,
+        unplug_at_s=_seconds(unplug, "--unplug"),
+        unplug_s=unplug_for,
+        seed=seed,
+    )
+    blocks, rate, leads = _open(record, fs, unit)
+    holter = VirtualHolter(blocks, rate, leads, link=pty, speed=speed, faults=faults)
+    say(f"{record}: {', '.join(leads)} at {rate:g} Hz on {holter.port}, {speed:g} times real time. Ctrl-C stops.")
+    totals = asdict(holter.play())
+    if as_json:
+        result_json(totals)
+    else:
+        say(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals.items()))
+
+
+def _open(record: str, fs: float | None, unit: str) -> tuple[Iterable[NDArray[np.float64]], float, Sequence[str]]:
+    """Blocks (leads, n) in mV, rate in Hz and lead names of what the user named."""
+    if record == "calibration":
+        from ecgmoe_edge.calibration_data import load_calibration
+
+        shipped = load_calibration()
+        return [shipped.signal], shipped.fs, shipped.leads
+    if Path(record).suffix.lower() in (".csv", ".tsv", ".txt"):
+        if fs is None:
+            raise UsageError("A CSV does not say its sampling rate: give --fs, in Hz.")
+        from ecgmoe_edge.records.csv_record import open_csv
+
+        table = open_csv(Path(record), fs, unit=unit)
+        return table.blocks(), table.fs, table.leads
+    require("records", "wfdb")
+    from ecgmoe_edge.records.wfdb_record import open_record
+
+    found = open_record(Path(record))
+    return found.blocks(), found.fs, found.leads

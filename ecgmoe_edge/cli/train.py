@@ -1,0 +1,7 @@
+"""`train`."""
+
+EXAMPLES = ("ecgmoe-edge train",)
+
+
+def train() -> None:
+    """Placeholder until it lands."""

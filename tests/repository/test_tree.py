@@ -1,0 +1,124 @@
+"""Rules of the tree itself: no machine's paths, readable modules, telling names, links and commands that exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Written apart, so that this file does not find itself.
+MACHINE_PATHS = re.compile(rb"/(?:work|root|home)/[\w.-]+|/tmp/w\b|[A-Z]:\\" + rb"Users")
+REGISTRIES = re.compile(rb"pypi\.org|python" + rb"hosted\.org|registry\.npm" + rb"js|deb\.debian\.org|/simple/")
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "core"}
+LONGEST_MODULE = 400
+
+
+@lru_cache
+def _tracked() -> tuple[Path, ...]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=60
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout: there are no tracked files to look at")
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return tuple(path for path in paths if path.is_file() and not path.is_symlink())
+
+
+def test_no_tracked_file_names_a_path_of_somebodys_machine() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {match.group().decode()}"
+        for path in _tracked()
+        for match in MACHINE_PATHS.finditer(path.read_bytes())
+    }
+    assert not found
+
+
+def test_no_tracked_file_names_a_package_registry() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {match.group().decode()}"
+        for path in _tracked()
+        for match in REGISTRIES.finditer(path.read_bytes())
+    }
+    assert not found
+
+
+def test_no_module_is_longer_than_one_sitting() -> None:
+    lengths = {
+        path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines())
+        for path in _tracked()
+        if path.suffix == ".py" and "tests" not in path.parts
+    }
+    assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
+
+
+def test_no_module_or_folder_has_a_name_that_says_nothing() -> None:
+    vague = {
+        str(path.relative_to(ROOT))
+        for path in _tracked()
+        if path.suffix == ".py" and VAGUE_NAMES & {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}
+    }
+    assert not vague
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    broken = set()
+    for page in _tracked():
+        if page.suffix != ".md":
+            continue
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if "://" in target or target.startswith("#"):
+                continue
+            if not (page.parent / target.partition("#")[0]).exists():
+                broken.add(f"{page.relative_to(ROOT)}: {target}")
+    assert not broken
+
+
+@lru_cache
+def _help(command: str) -> str:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ecgmoe-edge"), command, "--help"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+def test_every_command_and_option_that_the_documents_name_exists() -> None:
+    unknown = set()
+    for page in _tracked():
+        if page.suffix != ".md":
+            continue
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for command, rest in re.findall(r"ecgmoe-edge ([a-z]+)([^\n`|#>]*)", text):
+            known = _help(command)
+            if not known:
+                unknown.add(f"{page.relative_to(ROOT)}: ecgmoe-edge {command}")
+            for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest):
+                if not re.search(rf"(?<![\w-]){option}(?![\w-])", known):
+                    unknown.add(f"{page.relative_to(ROOT)}: ecgmoe-edge {command} {option}")
+    assert not unknown
+
+
+def test_every_make_target_that_the_documents_name_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        target
+        for page in _tracked()
+        if page.suffix == ".md"
+        for target in re.findall(r"`?make ([a-z][a-z-]*)`", page.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert named <= targets
+
+
+def test_a_warning_from_our_own_modules_is_an_error() -> None:
+    with pytest.raises(DeprecationWarning):
+        warnings.warn_explicit("of our own", DeprecationWarning, "anything.py", 1, module="ecgmoe_edge.streaming")
