@@ -33,7 +33,8 @@ _THRESHOLD = 0.28  # share of the way from the noise level to the QRS level
 _SEARCH_BACK_RR = 1.6  # times the recent median RR without a beat
 _SEARCH_BACK_SHARE = 0.45  # of the threshold is enough then
 _LEARNING_S = 2.0
-_SILENCE_S = 3.0  # without a beat: the levels are learnt anew
+_SILENCE_S = 4.0  # without a beat: the levels are learnt anew
+_SAME_KIND = 0.25  # of the strongest peak's energy: may be a QRS too
 _FLOOR_MV_S = 0.15  # mV/s of mean slope below which nothing is a beat (about a 10 uV QRS)
 
 
@@ -77,7 +78,8 @@ class RPeakDetector:
         self._start = at
         self._examined = at  # energy samples before this are decided to be peaks or not
         self._learning: list[_Candidate] | None = []
-        self._noise_since: list[_Candidate] = []
+        self._passed: list[_Candidate] = []  # over, since the last beat or the last learning
+        self._searched = 0  # of them, by search-back
         self._qrs_levels: deque[float] = deque(maxlen=_LEVELS)
         self._noise_levels: deque[float] = deque(maxlen=_LEVELS)
         self._rr: deque[int] = deque(maxlen=_LEVELS)
@@ -141,7 +143,7 @@ class RPeakDetector:
             self._accept(candidate, now, threshold, found, search_back=False)
         else:
             self._noise_levels.append(candidate.energy)
-            self._noise_since.append(candidate)
+            self._passed.append(candidate)
 
     def _is_echo(self, candidate: _Candidate) -> bool:
         """Too soon after the last beat to be another, or weak enough to be its T wave."""
@@ -161,7 +163,7 @@ class RPeakDetector:
                 return
             self._rr.append(sample - self._last_sample)
         self._qrs_levels.append(candidate.energy)
-        self._noise_since.clear()
+        self._passed, self._searched = [], 0
         self._last, self._last_sample, self._quiet_from = candidate, sample, candidate.at
         found.append(RPeak(sample, now, candidate.energy / threshold, search_back))
 
@@ -194,17 +196,17 @@ class RPeakDetector:
                 return
 
     def _search_back_due(self) -> int | None:
-        if self._last is None or len(self._rr) < 2 or not self._noise_since:
+        if self._last is None or len(self._rr) < 2 or self._searched == len(self._passed):
             return None
         wait = _SEARCH_BACK_RR * float(np.median(self._rr))
         due = self._last.at + self._reach + round(wait)
         # A candidate that comes after the clock ran out falls due the moment it is known.
-        return max(due, self._noise_since[0].at + self._reach)
+        return max(due, self._passed[self._searched].at + self._reach)
 
     def _search_back(self, now: int, found: list[RPeak]) -> None:
         """Take the strongest of the peaks passed over since the last beat, if it is strong enough."""
-        waiting, self._noise_since = self._noise_since, []
-        fit = [c for c in waiting if not self._is_echo(c)]
+        fit = [c for c in self._passed[self._searched :] if not self._is_echo(c)]
+        self._searched = len(self._passed)
         best = max(fit, key=lambda c: c.energy, default=None)
         threshold = self._threshold()
         if best is not None and best.energy > _SEARCH_BACK_SHARE * threshold:
@@ -215,21 +217,27 @@ class RPeakDetector:
         if not candidates:
             self._qrs_levels.append(_FLOOR_MV_S)
             return
-        # The strongest may be one artefact; the second strongest of two seconds is a QRS at any heart rate above 60.
-        ranked = sorted((c.energy for c in candidates), reverse=True)
-        self._qrs_levels.append(ranked[min(1, len(ranked) - 1)])
+        self._qrs_levels.append(_qrs_level(candidates))
         for candidate in candidates:
             self._decide(candidate, now, found)
 
     def _learn_anew(self, now: int, found: list[RPeak]) -> None:
         """After a silence that no pause explains: take the level from the peaks that were passed over."""
         self._quiet_from = now - self._reach
-        waiting, self._noise_since = self._noise_since, []
+        waiting, self._passed, self._searched = self._passed, [], 0
         self._noise_levels.clear()
         if not waiting:
             return
-        ranked = sorted((c.energy for c in waiting), reverse=True)
         self._qrs_levels.clear()
-        self._qrs_levels.append(ranked[min(1, len(ranked) - 1)])
+        self._qrs_levels.append(_qrs_level(waiting))
         for candidate in waiting:
             self._decide(candidate, now, found)
+
+
+def _qrs_level(candidates: list[_Candidate]) -> float:
+    """QRS energy among unsorted peaks: the second strongest, since the strongest may be an artefact.
+
+    At a slow heart rate two seconds hold one beat; then the second is noise, far below, and the strongest counts.
+    """
+    ranked = sorted((c.energy for c in candidates), reverse=True)
+    return ranked[1] if len(ranked) > 1 and ranked[1] > _SAME_KIND * ranked[0] else ranked[0]

@@ -1,0 +1,148 @@
+"""RR and template features are relative to the wearer, masked where unknown, and the same for one beat and many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ecgmoe_edge.streaming.decision import Decision, DecisionRule
+from ecgmoe_edge.streaming.features import (
+    FEATURE_NAMES,
+    N_FEATURES,
+    RR_FEATURE_NAMES,
+    RR_MEMORY,
+    RRMemory,
+    model_inputs,
+)
+from ecgmoe_edge.streaming.rhythm import RhythmTracker
+from ecgmoe_edge.streaming.windows import BEAT_GRID, WIDE_GRID, WindowSampler
+
+CLASSES = ("N", "S", "V", "F")
+
+
+def test_names_and_numbers_of_features_agree() -> None:
+    assert len(FEATURE_NAMES) == N_FEATURES == 27
+    assert len(set(FEATURE_NAMES)) == 27
+
+
+def test_a_steady_rhythm_has_no_relative_features_and_an_early_beat_shows_in_them() -> None:
+    memory = RRMemory()
+    for _ in range(40):
+        features, _ = memory.add(0.8)
+    named = dict(zip(RR_FEATURE_NAMES, features, strict=True))
+    assert named["log RR / median of 300"] == pytest.approx(0.0, abs=1e-6)
+    assert named["irregular share of 32"] == 0.0
+    features, sequence = memory.add(0.5)
+    named = dict(zip(RR_FEATURE_NAMES, features, strict=True))
+    assert named["log RR / median of 300"] == pytest.approx(np.log(0.5 / 0.8), abs=1e-6)
+    assert sequence[0, -1] == pytest.approx(np.log(0.5 / 0.8), abs=1e-6)
+
+
+def test_rr_features_do_not_know_the_heart_rate() -> None:
+    intervals = np.random.default_rng(0).normal(0.8, 0.05, 60)
+    slow, fast = RRMemory(), RRMemory()
+    for rr in intervals:
+        features_slow, sequence_slow = slow.add(float(rr))
+        features_fast, sequence_fast = fast.add(float(rr) / 1.7)
+    np.testing.assert_allclose(features_slow, features_fast, atol=1e-5)
+    np.testing.assert_allclose(sequence_slow, sequence_fast, atol=1e-5)
+
+
+def test_an_unknown_interval_is_zero_with_its_mask_and_leaves_the_memory_alone() -> None:
+    memory = RRMemory()
+    for rr in (0.8, 0.82, 0.78):
+        memory.add(rr)
+    features, sequence = memory.add(None)
+    assert not features[: RR_FEATURE_NAMES.index("length of memory")].any()
+    assert not sequence[:, -1].any()
+    after, _ = memory.add(0.8)
+    assert dict(zip(RR_FEATURE_NAMES, after, strict=True))["log RR / median of 64"] == pytest.approx(0.0, abs=0.03)
+    beat, scaled = model_inputs(
+        np.ones((1, 103), np.float32), np.ones((1, 103), np.float32), np.ones(1, np.float32), features[None]
+    )
+    assert not scaled[0, : RR_FEATURE_NAMES.index("RR known") + 1].any()
+    assert beat.shape == (1, 2, 103)
+
+
+def test_the_memory_of_rr_intervals_is_bounded() -> None:
+    memory = RRMemory()
+    for rr in np.random.default_rng(1).uniform(0.5, 1.2, 3 * RR_MEMORY):
+        features, _ = memory.add(float(rr))
+    assert features[-1] == pytest.approx(1.0)
+
+
+def test_a_batch_gives_each_beat_what_it_gets_alone() -> None:
+    random = np.random.default_rng(2)
+    windows, templates = random.normal(0, 1, (2, 9, 103)).astype(np.float32)
+    amplitude = random.uniform(0.3, 2.0, 9).astype(np.float32)
+    rr = random.normal(0, 0.2, (9, 15)).astype(np.float32)
+    beat, features = model_inputs(windows, templates, amplitude, rr)
+    for k in range(9):
+        one_beat, one_features = model_inputs(
+            windows[k : k + 1], templates[k : k + 1], amplitude[k : k + 1], rr[k : k + 1]
+        )
+        np.testing.assert_allclose(beat[k], one_beat[0], atol=1e-6)
+        np.testing.assert_allclose(features[k], one_features[0], atol=1e-4)
+    assert np.abs(beat).max() <= 6.0
+    assert np.abs(features).max() <= 4.0
+
+
+def test_gain_and_unit_of_the_signal_cannot_be_seen() -> None:
+    random = np.random.default_rng(3)
+    windows, templates = random.normal(0, 1, (2, 5, 103)).astype(np.float32)
+    amplitude, rr = np.ones(5, np.float32), np.zeros((5, 15), np.float32)
+    small = model_inputs(windows, templates, amplitude, rr)
+    large = model_inputs(1000 * windows, 1000 * templates, 1000 * amplitude, rr)
+    for a, b in zip(small, large, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("fs", [100.0, 128.0, 250.0, 360.0, 1000.0])
+@pytest.mark.parametrize("grid", [BEAT_GRID, WIDE_GRID])
+def test_a_window_is_the_signal_on_the_model_s_grid(fs: float, grid: np.ndarray) -> None:  # type: ignore[type-arg]
+    sampler = WindowSampler(fs, grid)
+    t = np.arange(-sampler.before, sampler.after + 1) / fs
+    window = sampler.read(np.sin(2 * np.pi * 5.0 * t))
+    inner = slice(2, -2)
+    np.testing.assert_allclose(window[inner], np.sin(2 * np.pi * 5.0 * grid / 128.0)[inner], atol=5e-3)
+
+
+def test_a_window_ends_in_time_for_its_label() -> None:
+    for fs in (100.0, 128.0, 250.0, 360.0, 1000.0):
+        assert WindowSampler(fs, BEAT_GRID).after / fs <= 0.465
+
+
+def test_an_irregular_rhythm_makes_s_harder_and_nothing_else() -> None:
+    logits = np.array([1.0, 1.5, -3.0, -4.0], np.float32)
+    assert int(np.argmax(Decision(DecisionRule(), CLASSES).apply(logits, 0.0))) == 1
+    guarded = Decision(DecisionRule(), CLASSES).apply(logits, 0.9)
+    assert int(np.argmax(guarded)) == 0
+    np.testing.assert_allclose(guarded[[0, 2, 3]], logits[[0, 2, 3]])
+
+
+def test_a_wearer_whose_beats_always_look_a_little_like_v_is_learnt() -> None:
+    decision = Decision(DecisionRule(), CLASSES)
+    logits = np.array([0.0, -6.0, 0.3, -6.0], np.float32)
+    first = decision.apply(logits, 0.0)
+    for _ in range(400):
+        last = decision.apply(logits, 0.0)
+    assert int(np.argmax(first)) == 2
+    assert int(np.argmax(last)) == 0
+
+
+def test_rhythm_events_open_and_close_with_their_times() -> None:
+    tracker = RhythmTracker(("N", "AF"))
+    events = []
+    for k in range(20):
+        events += tracker.beat(
+            0.5 * k, 500.0 if k else None, "V" if 8 <= k < 12 else "N", np.array([2.0, 0.0], np.float32)
+        )
+    events += tracker.interrupt()
+    said = [(e.label, e.to_s is None) for e in events]
+    assert said.count(("V run", True)) == said.count(("V run", False)) == 1
+    assert said.count(("tachycardia", True)) == said.count(("tachycardia", False)) == 1
+    run = next(e for e in events if e.label == "V run" and e.to_s is not None)
+    assert (run.from_s, run.to_s) == (4.0, 5.5)
+    assert ("N", True) in said
+    pause = tracker.beat(20.0, 2500.0, "N", None)
+    assert [(e.label, e.from_s, e.to_s) for e in pause] == [("pause", 17.5, 20.0)]
