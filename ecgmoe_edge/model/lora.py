@@ -14,8 +14,8 @@ from ecgmoe_edge.errors import ModelError
 class LoRALinear(nn.Module):
     """y = W x + b + (alpha / rank) * B_task A_task x, as in Hu et al., "LoRA", ICLR 2022.
 
-    W and b belong to all tasks; A_task (rank, in) and B_task (out, rank) to one. B starts at zero, so that every task
-    begins with the shared layer.
+    W and b belong to all tasks; A_task (rank, in) and B_task (out, rank) to one. B starts at zero, so that
+    every task begins with the shared layer.
     """
 
     def __init__(
@@ -38,7 +38,9 @@ class LoRALinear(nn.Module):
 
     def _adapter(self, task: str) -> tuple[Tensor, Tensor]:
         if task not in self.down:
-            raise ModelError(f"This layer has no adapter for the task {task!r}; it has {', '.join(self.down)}.")
+            raise ModelError(
+                f"This layer has no adapter for the task {task!r}; it has {', '.join(self.down)}."
+            )
         return self.down[task], self.up[task]
 
     def forward(self, x: Tensor, task: str) -> Tensor:
@@ -52,14 +54,17 @@ class LoRALinear(nn.Module):
         return y + self.scaling * functional.linear(functional.linear(x, down), up)
 
     def merged(self, task: str) -> nn.Linear:
-        """A plain linear layer with the adapter of `task` added into its weight; a copy, equal to within rounding.
+        """A plain linear layer with the adapter of `task` added into its weight; a copy, equal to within
+        rounding.
 
         Raises:
             ModelError: there is no adapter for the task.
         """
         down, up = self._adapter(task)
         weight = self.base.weight
-        plain = nn.Linear(self.base.in_features, self.base.out_features, device=weight.device, dtype=weight.dtype)
+        plain = nn.Linear(
+            self.base.in_features, self.base.out_features, device=weight.device, dtype=weight.dtype
+        )
         with torch.no_grad():
             plain.weight.copy_(weight + self.scaling * (up @ down))
             plain.bias.copy_(self.base.bias)

@@ -1,0 +1,281 @@
+"""Quantization-aware training of a student: PT2E pieces trained jointly, one scale wherever two of them meet."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchao.quantization.pt2e as pt2e
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_qat_pt2e
+
+from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.compress.merge import merge_student
+from ecgmoe_edge.compress.quantizer import EdgeQuantizer
+from ecgmoe_edge.errors import ModelError
+from ecgmoe_edge.model.routing import Route
+from ecgmoe_edge.model.student import (
+    BEAT_SAMPLES,
+    N_FEATURES,
+    RR_LENGTH,
+    Student,
+    StudentConfig,
+    run_student,
+)
+from ecgmoe_edge.model.weights_file import read_configuration, read_weights, refuse_unlike, write_weights
+
+_FORMAT = "ecgmoe-edge qat 1"
+_MAX_BATCH = 1 << 20
+
+
+@dataclass(frozen=True)
+class QatSettings:
+    """How a student is quantized."""
+
+    tasks: tuple[str, ...] = ("beat", "rhythm")
+    symmetric: bool = False  # activations without zero points, for TensorRT-class runtimes
+    averaging: float = 0.01  # weight of a new batch in the running range of an activation
+
+
+class QatStudent(nn.Module):
+    """A student whose forward pass rounds as the int8 kernels will; `forward` is `Student.forward`.
+
+    While training, ranges follow the data and the hard route is straight-through, so that the routers keep
+    learning; in eval mode ranges stand still and one expert a path runs. `state_dict` holds every tensor
+    once, ready for safetensors; `convert` gives the integer student.
+    """
+
+    def __init__(self, student: Student, settings: QatSettings | None = None) -> None:
+        super().__init__()
+        self.settings = settings = QatSettings() if settings is None else settings
+        self.config = student.config
+        self.tasks = settings.tasks
+        merged = merge_student(student, settings.tasks)
+        self.pieces = _prepare(merged, EdgeQuantizer(settings.symmetric, settings.averaging))
+        self.frozen: Tensor
+        self.register_buffer("frozen", torch.tensor(False))
+        self.train()
+
+    def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route = "hard") -> dict[str, Tensor]:
+        """Logits of each task and router; see `Student.forward`."""
+        return run_student(self.pieces, beat, features, rr_sequence, route, training=self.training)
+
+    def train(self, mode: bool = True) -> QatStudent:
+        """Training (ranges follow the data, unless frozen) or eval mode. The graphs themselves have no modes."""
+        self.training = mode
+        self._observe(mode and not bool(self.frozen))
+        return self
+
+    def to_train(self) -> QatStudent:
+        """`train()`."""
+        return self.train()
+
+    def to_eval(self) -> QatStudent:
+        """`eval()`."""
+        return self.train(False)
+
+    def freeze_observers(self) -> None:
+        """Hold all activation ranges from here on, in training too: the last epochs settle on a fixed grid."""
+        self.frozen.fill_(True)
+        self._observe(False)
+
+    def _observe(self, on: bool) -> None:
+        self.pieces.apply(pt2e.enable_observer if on else pt2e.disable_observer)
+
+    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Set all ranges from data alone: the mean of the batches' ranges. For weights that had no QAT.
+
+        The first batch runs through every expert, so that none is left without a range; the others through
+        the experts that their beats choose, so that no range grows by beats that an expert never sees.
+
+        Args:
+            batches: (beat, features, rr_sequence) each, of some ten to a few hundred beats.
+
+        Raises:
+            ModelError: there is no batch.
+        """
+        count = 0
+        self._observe(True)
+        with torch.no_grad():
+            for beat, features, rr_sequence in batches:
+                count += 1
+                self._set_averaging(1.0 / count)
+                run_student(self.pieces, beat, features, rr_sequence, "hard", training=count == 1)
+        self._set_averaging(self.settings.averaging)
+        self.train(self.training)
+        if not count:
+            raise ModelError("Calibration needs at least one batch of beats; give a recording that has some.")
+
+    def _set_averaging(self, constant: float) -> None:
+        for module in self.pieces.modules():
+            if isinstance(module, pt2e.MovingAverageMinMaxObserver):
+                module.averaging_constant = constant
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Every tensor once: a range that several pieces share is held under its first name."""
+        state = super().state_dict(*args, **kwargs)
+        first = self._first_names()
+        prefix = kwargs.get("prefix", "")
+        return {name: tensor for name, tensor in state.items() if first[name.removeprefix(prefix)] == name}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take up a state that `state_dict` gave.
+
+        Raises:
+            ModelError: tensors are missing or unknown.
+        """
+        first = self._first_names()
+        known = set(first.values())
+        if strict and known != set(state_dict):
+            wrong = sorted(known ^ set(state_dict))
+            raise ModelError(
+                f"This QAT state does not fit the student: {', '.join(wrong[:3])} ({len(wrong)} in all) unknown or "
+                "missing. It belongs to another width, other tasks or another version of torch."
+            )
+        full = {name: state_dict[source] for name, source in first.items() if source in state_dict}
+        try:
+            result = super().load_state_dict(full, strict=strict, assign=assign)
+        except RuntimeError as error:
+            raise ModelError(f"This QAT state does not fit the student: {error}") from error
+        self.train(self.training)
+        return result
+
+    def _first_names(self) -> dict[str, str]:
+        """For every entry of the full state, the name under which its module comes first."""
+        owners = {id(module): name for name, module in self.named_modules()}
+        names = {}
+        for name in super().state_dict():
+            owner, _, leaf = name.rpartition(".")
+            canonical = owners[id(self.get_submodule(owner))]
+            names[name] = f"{canonical}.{leaf}" if canonical else leaf
+        return names
+
+    def convert(self) -> IntegerStudent:
+        """The integer student; this one stays as it is.
+
+        Raises:
+            ModelError: no data has set the ranges yet.
+        """
+        for name, module in self.pieces.named_modules():
+            if isinstance(module, pt2e.MovingAverageMinMaxObserver) and not bool(module.min_val.isfinite().all()):
+                raise ModelError(f"{name} has seen no data. Train the QAT student or calibrate it before converting.")
+        folded = _map(copy.deepcopy(self.pieces), convert_pt2e)
+        unfolded = _map(copy.deepcopy(self.pieces), lambda piece: convert_pt2e(piece, fold_quantize=False))
+        return IntegerStudent(folded, unfolded, self.config, self.settings)
+
+
+class IntegerStudent(nn.Module):
+    """A student in int8: the same pieces twice, as the two converters want them, with equal outputs."""
+
+    def __init__(self, folded: Pieces, unfolded: Pieces, config: StudentConfig, settings: QatSettings) -> None:
+        super().__init__()
+        self.folded = folded  # int8 weights and DequantizeLinear: for ONNX
+        self.unfolded = unfolded  # float weights behind quantize and dequantize: for LiteRT
+        self.config, self.settings, self.tasks = config, settings, settings.tasks
+
+    def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor) -> dict[str, Tensor]:
+        """Static top-1 dispatch over integer pieces; shapes and names are those of `Student.forward`."""
+        outputs: dict[str, Tensor] = self.folded(beat, features, rr_sequence)
+        return outputs
+
+
+def _map(pieces: Pieces, change: Any) -> Pieces:
+    changed = {name: change(piece) for name, piece in pieces.named()}
+    return Pieces.from_named(changed, pieces.tasks)
+
+
+def example_inputs(rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Zeros in the shapes of a student's inputs, each a tensor of its own."""
+    return torch.zeros(rows, 2, BEAT_SAMPLES), torch.zeros(rows, N_FEATURES), torch.zeros(rows, 2, RR_LENGTH)
+
+
+def piece_inputs(pieces: Pieces, rows: int) -> dict[str, tuple[Tensor, ...]]:
+    """Inputs of every piece in the right shapes, by the piece's name; no tensor appears twice.
+
+    (torch.export silently ties inputs that are the same tensor.)
+    """
+    inputs = example_inputs(rows)
+    with torch.no_grad():
+        z_morphology, z_rhythm, _, _, *gates = pieces.trunk(*inputs)
+        y_morphology, y_rhythm = pieces.morphology[0](z_morphology), pieces.rhythm[0](z_rhythm)
+    examples: dict[str, tuple[Tensor, ...]] = {"trunk": inputs, "tail": (y_morphology, y_rhythm, *gates)}
+    for path, z in (("morphology", z_morphology), ("rhythm", z_rhythm)):
+        examples.update({f"{path}_{index}": (z,) for index in range(len(pieces.banks()[path]))})
+    return {name: tuple(tensor.clone() for tensor in tensors) for name, tensors in examples.items()}
+
+
+def _prepare(merged: Pieces, quantizer: EdgeQuantizer) -> Pieces:
+    """Insert fake quantization into every piece, and make the pieces share it at their seams."""
+    examples = piece_inputs(merged, rows=4)
+    batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
+    prepared = {}
+    for name, piece in merged.named():
+        arguments = examples[name]
+        shapes: tuple[Any, ...] = tuple({0: batch} for _ in arguments)
+        if name == "tail":  # its forward takes the gates as *gates
+            shapes = (*shapes[:2], shapes[2:])
+        exported = torch.export.export(piece, arguments, dynamic_shapes=shapes)
+        prepared[name] = prepare_qat_pt2e(exported.module(check_guards=False), quantizer)
+    pieces = Pieces.from_named(prepared, merged.tasks)
+    _share_seams(pieces)
+    return pieces
+
+
+def _share_seams(pieces: Pieces) -> None:
+    """One fake quantizer for each vector that passes from piece to piece."""
+    trunk = dict(zip(pieces.trunk_outputs, _fake_quantizers(pieces.trunk, "output"), strict=True))
+    tail = dict(zip(pieces.tail_inputs, _fake_quantizers(pieces.tail, "placeholder"), strict=True))
+    (y,) = _fake_quantizers(pieces.morphology[0], "output")  # the tail stacks both paths: one scale for both
+    for path, experts in pieces.banks().items():
+        for expert in experts:
+            _replace(expert, _fake_quantizers(expert, "placeholder")[0], trunk[f"z_{path}"])
+            _replace(expert, _fake_quantizers(expert, "output")[0], y)
+        _replace(pieces.tail, tail[f"y_{path}"], y)
+    for gate in pieces.gates:
+        _replace(pieces.tail, tail[gate], trunk[gate])
+
+
+def _fake_quantizers(piece: nn.Module, end: str) -> list[nn.Module]:
+    """The fake quantizers at the inputs ("placeholder") or outputs ("output") of a prepared piece, in order."""
+    if not isinstance(piece, GraphModule):
+        raise ModelError("Only pieces that PT2E has prepared have fake quantizers at their seams.")
+    if end == "output":
+        (output,) = (node for node in piece.graph.nodes if node.op == "output")
+        nodes = output.args[0] if isinstance(output.args[0], (tuple, list)) else [output.args[0]]
+    else:
+        placeholders = [node for node in piece.graph.nodes if node.op == "placeholder"]
+        nodes = [next(user for user in node.users if user.op == "call_module") for node in placeholders]
+    return [piece.get_submodule(str(node.target)) for node in nodes]
+
+
+def _replace(piece: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` wherever a piece holds `old`; PT2E may hold a shared fake quantizer under several names."""
+    for name, module in list(piece.named_modules(remove_duplicate=False)):
+        if module is old:
+            owner, _, leaf = name.rpartition(".")
+            setattr(piece.get_submodule(owner), leaf, new)
+
+
+def save_qat(path: Path | str, qat: QatStudent, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a QAT student (tensors, configuration and settings) as one safetensors file."""
+    own = {**(metadata or {}), "torch": torch.__version__}
+    write_weights(path, qat.state_dict(), _FORMAT, {"config": qat.config, "settings": qat.settings}, own)
+
+
+def load_qat(path: Path | str) -> QatStudent:
+    """The QAT student of a file that `save_qat` wrote, in eval mode.
+
+    Raises:
+        ModelError: the file is no QAT student, or a configuration or a tensor does not fit.
+    """
+    tensors, metadata = read_weights(path, _FORMAT)
+    config = read_configuration(StudentConfig, metadata, "config", path)
+    qat = QatStudent(Student(config), read_configuration(QatSettings, metadata, "settings", path))
+    refuse_unlike(dict.fromkeys(qat.state_dict()), dict.fromkeys(tensors), path)
+    qat.load_state_dict(tensors)
+    return qat.to_eval()

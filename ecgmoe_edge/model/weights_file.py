@@ -1,0 +1,100 @@
+"""Weights on disk: safetensors with a format name and JSON configurations in the metadata. Nothing is
+unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from ecgmoe_edge.errors import ModelError
+
+Configuration = TypeVar("Configuration")
+
+
+def write_weights(
+    path: Path | str,
+    tensors: Mapping[str, Tensor],
+    file_format: str,
+    configurations: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write tensors with dataclass `configurations`; `metadata` is kept beside them."""
+    from safetensors.torch import save_file
+
+    own = {"format": file_format}
+    own.update({name: json.dumps(asdict(value)) for name, value in configurations.items()})
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, str(path), metadata={**(metadata or {}), **own})
+
+
+def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file that `write_weights` wrote.
+
+    Raises:
+        ModelError: the file is missing, no safetensors, or of another format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors ({error}). Give a file that training wrote.") from error
+    found = metadata.get("format", "no format at all")
+    if found != file_format:
+        raise ModelError(f"{path} holds {found!r}, not {file_format!r}. Give the file that this step asks for.")
+    return tensors, metadata
+
+
+def read_configuration(
+    kind: type[Configuration], metadata: Mapping[str, str], name: str, path: Path | str
+) -> Configuration:
+    """The dataclass `kind` that the metadata hold under `name`; lists become tuples.
+
+    Raises:
+        ModelError: it is missing, or a key is unknown or of the wrong kind.
+    """
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    try:
+        decoded = json.loads(metadata.get(name, ""))
+        unknown = sorted(decoded.keys() - known)
+        if unknown:
+            raise ModelError(f"{path}: unknown keys in its {name}: {', '.join(unknown)}.")
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in decoded.items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} has no readable {name} ({error}).") from error
+
+
+def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    """Load tensors whose names and shapes are exactly the module's.
+
+    Raises:
+        ModelError: a tensor is unknown, missing or of another shape.
+    """
+    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    given = {name: tensor.shape for name, tensor in tensors.items()}
+    refuse_unlike(expected, given, path)
+    module.load_state_dict(dict(tensors))
+
+
+def refuse_unlike(expected: Mapping[str, Any], given: Mapping[str, Any], path: Path | str) -> None:
+    """Refuse tensors that are not exactly the expected ones; values are shapes, or None where shape does not
+    matter.
+
+    Raises:
+        ModelError: a tensor is unknown, missing or of another shape.
+    """
+    names: Iterable[str] = expected.keys() | given.keys()
+    wrong = sorted(n for n in names if n not in given or n not in expected or expected[n] != given[n])
+    if wrong:
+        raise ModelError(
+            f"{path} does not fit its own configuration: {', '.join(wrong[:3])} ({len(wrong)} in all) unknown, "
+            "missing or of another shape. It was changed or cut, or written by another version."
+        )
