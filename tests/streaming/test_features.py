@@ -99,7 +99,7 @@ def test_gain_and_unit_of_the_signal_cannot_be_seen() -> None:
 
 @pytest.mark.parametrize("fs", [100.0, 128.0, 250.0, 360.0, 1000.0])
 @pytest.mark.parametrize("grid", [BEAT_GRID, WIDE_GRID])
-def test_a_window_is_the_signal_on_the_model_s_grid(fs: float, grid: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_a_window_is_the_signal_on_the_model_s_grid(fs: float, grid: np.ndarray) -> None:
     sampler = WindowSampler(fs, grid)
     t = np.arange(-sampler.before, sampler.after + 1) / fs
     window = sampler.read(np.sin(2 * np.pi * 5.0 * t))

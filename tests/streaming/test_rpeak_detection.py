@@ -57,7 +57,7 @@ def test_a_sudden_loss_of_gain_costs_a_few_beats_at_most() -> None:
 
 def test_a_burst_of_artefact_does_not_deafen_the_detector() -> None:
     x, truth = train_of_beats(250.0, 60.0)
-    x[round(30 * 250) : round(30.4 * 250)] += 20.0 * np.random.default_rng(1).normal(size=100)
+    x[(30 * 250) : round(30.4 * 250)] += 20.0 * np.random.default_rng(1).normal(size=100)
     found = found_r_times(x, 250.0)
     assert np.sum(found > 34.0) == np.sum(truth > 34.0)
 
