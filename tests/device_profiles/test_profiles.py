@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from ecgmoe_edge.device_profiles import list_profiles, load_profile
+from ecgmoe_edge.errors import ProfileError
+
+
+def shipped_text(name: str) -> str:
+    return (Path(str(resources.files("ecgmoe_edge.device_profiles"))) / f"{name}.toml").read_text()
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_first_four_boards_have_a_profile() -> None:
+    assert set(list_profiles()) >= {"cortex-m4", "generic-cpu", "jetson", "raspberry-pi"}
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_a_shipped_profile_is_called_after_its_file_and_keeps_the_product_limits(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.name == name
+    assert "beat" in profile.model.tasks
+    assert profile.latency.label_delay_ms_p95 <= 600.0
+    assert profile.gates.accuracy_drop_points <= 0.5
+    assert profile.gates.label_agreement >= 0.99
+    if profile.runtime.format == "onnx":
+        assert profile.runtime.ir_version is not None
+        assert profile.runtime.ir_version <= 10
+
+
+def test_integers_are_signed_as_the_processor_wants_them() -> None:
+    assert load_profile("generic-cpu").precision.activations == "uint8"
+    assert load_profile("raspberry-pi").precision.activations == "int8"
+    assert load_profile("jetson").precision.symmetric_activations
+
+
+def test_a_microcontroller_gets_the_beat_task_of_the_smallest_student_as_tflite() -> None:
+    profile = load_profile("cortex-m4")
+    assert profile.model.tasks == ("beat",)
+    assert profile.model.width == "nano"
+    assert profile.runtime.format == "tflite"
+    assert profile.board.flash_kib is not None
+    assert profile.memory.model_kib < profile.board.flash_kib
+
+
+def test_a_profile_of_ones_own_is_read_by_its_path(tmp_path: Path) -> None:
+    text = shipped_text("raspberry-pi").replace('name = "raspberry-pi"', 'name = "mine"').replace("10.0", "20.0")
+    profile = load_profile(written(tmp_path, text))
+    assert profile.name == "mine"
+    assert profile.latency.inference_ms_p95 == 20.0
+
+
+def test_an_unknown_name_lists_the_profiles_there_are() -> None:
+    with pytest.raises(ProfileError, match=r"no profile 'jetsonn'.*generic-cpu, jetson, raspberry-pi"):
+        load_profile("jetsonn")
+
+
+def test_a_profile_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r"absent\.toml cannot be read"):
+        load_profile(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("label_agreement = 0.99", "label_agreemnt = 0.99", "label_agreemnt"),
+        ("label_agreement = 0.99", "label_agreement = 99.0", "<= 1"),
+        ("opset = 18 ", "opset = 21 ", "<= 20"),
+        ('width = "small"', 'width = "huge"', "huge"),
+        ('engine = "onnxruntime"', 'engine = "litert"', "litert does not run onnx"),
+        ('providers = ["CPUExecutionProvider"]', "providers = []", "needs one"),
+        ("symmetric_activations = false", "symmetric_activations = true", "zero point 0"),
+        ('tasks = ["beat", "rhythm"]', 'tasks = ["rhythm"]', "must hold beat"),
+        ("schema = 1", "schema = 2", "schema 2 is not known"),
+        ("[gates]", "[gates", "does not hold"),
+        ('cpu = "x86-64 or aarch64"', 'cpu = "x"\nunverified = ["clock"]', "no fact of the board: clock"),
+    ],
+)
+def test_a_profile_that_contradicts_itself_is_refused(tmp_path: Path, before: str, after: str, said: str) -> None:
+    text = shipped_text("generic-cpu")
+    assert before in text
+    with pytest.raises(ProfileError, match=said):
+        load_profile(written(tmp_path, text.replace(before, after)))
