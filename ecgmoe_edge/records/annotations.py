@@ -137,7 +137,7 @@ def _rhythms(
         for sample, symbol, note in zip(samples.tolist(), symbols.tolist(), notes, strict=True)
         if symbol == "+" and note.startswith("(")
     ]
-    ends = [sample for sample, _ in marks[1:]] + [n_samples]
+    ends = [*(sample for sample, _ in marks[1:]), n_samples][: len(marks)]
     return tuple(
         RhythmSegment(label, start, end) for (start, label), end in zip(marks, ends, strict=True) if end > start
     )

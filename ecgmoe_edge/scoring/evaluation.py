@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.errors import EcgmoeError, RecordError, SignalError, UsageError
+from ecgmoe_edge.errors import RecordError, SignalError, UsageError
 from ecgmoe_edge.records.annotations import read_annotations, write_annotations
 from ecgmoe_edge.records.recording import Lead
 from ecgmoe_edge.records.wfdb_record import open_record
@@ -175,9 +175,8 @@ def _run(records: Sequence[Path], options: EvaluationOptions, jobs: int) -> Iter
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except EcgmoeError:
+        finally:  # after an error or an interrupt, what has not begun is not begun
             pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _result_or_reason(path: Path, options: EvaluationOptions) -> RecordResult | str:

@@ -1,0 +1,93 @@
+"""Fixtures for all tests: real recordings where they are, and simulated ECG whose R peaks are known exactly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+# Waves of a beat: centre in s from R at 60 per minute, width in s, height in mV.
+_WAVES = ((-0.18, 0.025, 0.12), (-0.035, 0.010, -0.08), (0.0, 0.011, 1.1), (0.035, 0.011, -0.2), (0.26, 0.045, 0.28))
+
+
+@dataclass(frozen=True)
+class SimulatedEcg:
+    signal: NDArray[np.float64]  # (n,) mV
+    r_peaks: NDArray[np.int64]  # (k,) samples
+    fs: float  # Hz
+
+
+def simulate_ecg(
+    seconds: float,
+    *,
+    fs: float = 360.0,
+    heart_rate: float = 70.0,
+    variability: float = 0.05,
+    noise_mv: float = 0.0,
+    baseline_mv: float = 0.05,
+    seed: int = 0,
+) -> SimulatedEcg:
+    """Sinus rhythm made of Gaussian waves, each R exactly on a sample; the first and last second hold no R."""
+    rng = np.random.default_rng(seed)
+    n = round(seconds * fs)
+    r_peaks = []
+    at = 1.0
+    while at < seconds - 1.0:
+        r_peaks.append(round(at * fs))
+        at += 60.0 / heart_rate * (1.0 + variability * float(np.clip(rng.standard_normal(), -2.5, 2.5)))
+    time = np.arange(n) / fs
+    signal = baseline_mv * np.sin(2 * np.pi * 0.2 * time) + noise_mv * rng.standard_normal(n)
+    stretch = np.sqrt(60.0 / heart_rate)
+    for r in r_peaks:
+        for centre, width, height in _WAVES:
+            middle = r / fs + centre * stretch
+            near = slice(max(0, round((middle - 5 * width) * fs)), min(n, round((middle + 5 * width) * fs)))
+            signal[near] += height * np.exp(-0.5 * ((time[near] - middle) / width) ** 2)
+    return SimulatedEcg(signal, np.array(r_peaks, dtype=np.int64), fs)
+
+
+@pytest.fixture(scope="session")
+def simulated_ecg() -> Callable[..., SimulatedEcg]:
+    """`simulated_ecg(seconds, fs=..., heart_rate=..., noise_mv=..., seed=...)`: a signal and its exact R peaks."""
+    return simulate_ecg
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of open databases that ECGMOE_DATA names; the test is skipped where there is none."""
+    named = os.environ.get("ECGMOE_DATA")
+    if not named:
+        pytest.skip("needs real recordings: set ECGMOE_DATA to a folder that holds mitdb/, svdb/ and so on")
+    if not Path(named).is_dir():
+        pytest.skip(f"needs real recordings: ECGMOE_DATA names {named}, which is not a folder")
+    return Path(named)
+
+
+def _database(data_dir: Path, name: str) -> Path:
+    folder = data_dir / name
+    if not folder.is_dir():
+        pytest.skip(f"needs {name}: {folder} is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mitdb(data_dir: Path) -> Path:
+    """The MIT-BIH Arrhythmia Database."""
+    return _database(data_dir, "mitdb")
+
+
+@pytest.fixture(scope="session")
+def svdb(data_dir: Path) -> Path:
+    """The MIT-BIH Supraventricular Arrhythmia Database."""
+    return _database(data_dir, "svdb")
+
+
+@pytest.fixture(scope="session")
+def cinc2017(data_dir: Path) -> Path:
+    """The recordings of the CinC Challenge 2017."""
+    return _database(data_dir, "cinc2017")

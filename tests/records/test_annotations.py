@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.annotations import AAMI, read_annotations, write_annotations
+from ecgmoe_edge.records.splits import PACED
+from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.streaming.events import Beat
+
+wfdb = pytest.importorskip("wfdb", reason="annotations need the records extra")
+
+
+@pytest.fixture
+def record(write_record: Callable[..., Path]) -> WfdbRecord:
+    return open_record(write_record("a", np.zeros((1, 5000), dtype=np.int16)))
+
+
+def _annotate(record: WfdbRecord, marks: list[tuple[int, str, str]], fs: float | None = None) -> None:
+    samples, symbols, notes = zip(*marks, strict=True)
+    wfdb.wrann(
+        record.name, "atr", np.array(samples), symbol=list(symbols), aux_note=list(notes), fs=fs,
+        write_dir=str(record.path.parent),
+    )  # fmt: skip
+
+
+def _beat(sample: int, label: str | None) -> Beat:
+    return Beat(sample, sample / 250, None, label, {}, {}, 1.0, 200.0, 400.0, 0.1)
+
+
+def test_symbols_map_to_aami_classes() -> None:
+    classes = {"N": "NLRBejn", "S": "aAJS", "V": "VEr", "F": "F", "Q": "/fQ?"}
+    assert dict(AAMI) == {symbol: name for name, symbols in classes.items() for symbol in symbols}
+
+
+def test_beats_flutter_and_rhythms_are_told_apart(record: WfdbRecord) -> None:
+    marks = [
+        (10, "+", "(N"), (100, "N", ""), (350, "A", ""), (400, "+", "(VFL"), (410, "[", ""), (500, "!", ""),
+        (600, "]", ""), (620, "+", "(AFIB"), (700, "V", ""), (710, "~", ""), (900, "/", ""),
+    ]  # fmt: skip
+    _annotate(record, marks)
+    annotated = read_annotations(record)
+    assert annotated.samples.tolist() == [100, 350, 700, 900]
+    assert annotated.classes.tolist() == ["N", "S", "V", "Q"]
+    assert annotated.flutter == ((410, 600),)
+    assert [(segment.label, segment.start, segment.end) for segment in annotated.rhythms] == [
+        ("N", 10, 400), ("VFL", 400, 620), ("AFIB", 620, 5000),
+    ]  # fmt: skip
+    assert annotated.paced
+
+
+def test_flutter_without_an_end_lasts_to_the_end(record: WfdbRecord) -> None:
+    _annotate(record, [(100, "N", ""), (300, "[", ""), (400, "!", "")])
+    assert read_annotations(record).flutter == ((300, 5000),)
+
+
+def test_annotations_at_a_rate_of_their_own_are_brought_to_the_signal(record: WfdbRecord) -> None:
+    _annotate(record, [(500, "N", ""), (1500, "V", "")], fs=500)
+    assert read_annotations(record).samples.tolist() == [250, 750]
+
+
+def test_a_record_without_beats_is_refused(record: WfdbRecord) -> None:
+    with pytest.raises(RecordError, match=r"no a\.atr beside it"):
+        read_annotations(record)
+    _annotate(record, [(10, "+", "(N")])
+    with pytest.raises(RecordError, match="no beat annotation"):
+        read_annotations(record)
+    record.path.with_suffix(".atr").write_bytes(b"")
+    with pytest.raises(RecordError, match=r"a\.atr"):
+        read_annotations(record)
+
+
+def test_our_beats_are_read_back_as_written(tmp_path: Path) -> None:
+    labels = ["N", "S", "V", "F", "?", None]
+    beats = [_beat(100 + 300 * position, label) for position, label in enumerate(labels)]
+    file = write_annotations(tmp_path / "out", "a", reversed(beats), 250.0)
+    assert file == tmp_path / "out" / "a.ecgmoe"
+    back = wfdb.rdann(str(file.with_suffix("")), "ecgmoe")
+    assert back.sample.tolist() == [100, 400, 700, 1000, 1300, 1600]
+    assert back.symbol == ["N", "S", "V", "F", "Q", "N"]
+    assert back.fs == 250
+
+
+def test_no_beats_write_an_annotation_file_without_annotations(tmp_path: Path) -> None:
+    file = write_annotations(tmp_path, "a", [], 250.0)
+    assert len(wfdb.rdann(str(file.with_suffix("")), "ecgmoe").sample) == 0
+
+
+@pytest.mark.slow
+def test_mitdb_has_the_beats_that_its_makers_counted(mitdb: Path) -> None:
+    classes: Counter[str] = Counter()
+    paced = []
+    for header in sorted(mitdb.glob("*.hea")):
+        annotated = read_annotations(open_record(header))
+        classes.update(annotated.classes.tolist())
+        if annotated.paced:
+            paced.append(header.stem)
+    assert sum(classes.values()) == 109_494
+    assert classes == {"N": 90_631, "S": 2_781, "V": 7_236, "F": 803, "Q": 8_043}
+    assert tuple(paced) == PACED

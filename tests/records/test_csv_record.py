@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.csv_record import open_csv
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "ecg.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_named_columns_are_read_in_millivolts_and_in_blocks(tmp_path: Path) -> None:
+    rows = "\n".join(f"{row / 250},{row},{-row}" for row in range(601))
+    record = open_csv(_write(tmp_path, f"time,II,V1\n{rows}\n"), 250.0, unit="uV", columns=["V1", "II"])
+    blocks = list(record.blocks(seconds=1.0))
+    assert record.leads == ("V1", "II")
+    assert [block.shape for block in blocks] == [(2, 250), (2, 250), (2, 101)]
+    np.testing.assert_allclose(np.concatenate(blocks, axis=1)[1], np.arange(601) / 1000)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", " ", ", "])
+def test_a_table_without_header_is_read_by_position(tmp_path: Path, delimiter: str) -> None:
+    text = "\n".join(delimiter.join((str(row), str(row / 8))) for row in range(10))
+    record = open_csv(_write(tmp_path, text), 100.0, columns=[1])
+    np.testing.assert_allclose(np.concatenate(list(record.blocks(0.03)), axis=1)[0], np.arange(10) / 8)
+
+
+def test_an_empty_cell_is_an_invalid_sample(tmp_path: Path) -> None:
+    record = open_csv(_write(tmp_path, "I,II\n1,2\n,4\nnan,6\n"), 100.0)
+    (block,) = record.blocks()
+    np.testing.assert_array_equal(block, [[1, np.nan, np.nan], [2, 4, 6]])
+
+
+def test_text_in_a_cell_is_named_by_line_and_column(tmp_path: Path) -> None:
+    text = "t,II\n" + "".join(f"{row},0.5\n" for row in range(300)) + "300,lead off\n301,0.5\n"
+    record = open_csv(_write(tmp_path, text), 100.0, columns=["II"])
+    with pytest.raises(RecordError, match=r"Line 302, column 2 \(II\) of ecg\.csv holds 'lead off'"):
+        list(record.blocks(seconds=1.0))
+
+
+def test_text_in_a_column_that_is_not_asked_for_does_no_harm(tmp_path: Path) -> None:
+    record = open_csv(_write(tmp_path, "clock,II\n10:00:01,1\n10:00:02,2\n"), 100.0, columns=["II"])
+    (block,) = record.blocks()
+    assert block.tolist() == [[1.0, 2.0]]
+
+
+def test_a_row_that_is_too_short_is_named(tmp_path: Path) -> None:
+    record = open_csv(_write(tmp_path, "I,II\n1,2\n3\n"), 100.0)
+    with pytest.raises(RecordError, match=r"Line 3 of ecg\.csv ends before column 2"):
+        list(record.blocks())
+
+
+@pytest.mark.parametrize(
+    ("fs", "unit", "columns", "says"),
+    [
+        (0.0, "mV", None, "rate of 0.0 Hz cannot be"),
+        (float("nan"), "mV", None, "cannot be"),
+        (100.0, "furlong", None, "'furlong' is not a voltage"),
+        (100.0, "mV", ["III"], "no lead 'III'. It has I, II"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_read(
+    tmp_path: Path, fs: float, unit: str, columns: list[str | int] | None, says: str
+) -> None:
+    with pytest.raises(RecordError, match=says):
+        open_csv(_write(tmp_path, "I,II\n1,2\n"), fs, unit=unit, columns=columns)
+
+
+def test_a_file_that_is_missing_empty_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="There is no file"):
+        open_csv(tmp_path / "none.csv", 100.0)
+    with pytest.raises(RecordError, match="empty line"):
+        open_csv(_write(tmp_path, ""), 100.0)
+    binary = tmp_path / "binary.csv"
+    binary.write_bytes(bytes(range(128, 256)) * 10)
+    with pytest.raises(RecordError, match="not a text file"):
+        open_csv(binary, 100.0)
+
+
+def test_a_long_table_is_read_a_block_at_a_time(tmp_path: Path) -> None:
+    path = _write(tmp_path, "II\n" + "0.25\n" * 100_000)
+    tracemalloc.start()
+    try:
+        samples = sum(block.shape[1] for block in open_csv(path, 500.0).blocks(seconds=10.0))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert samples == 100_000
+    assert peak < 3e6

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.splits import (
+    DS1,
+    DS1_FIT,
+    DS1_VAL,
+    DS2,
+    PACED,
+    SVDB_VAL,
+    data_folder,
+    database_folder,
+    locate,
+)
+
+
+def _database(folder: Path, names: tuple[str, ...]) -> Path:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / f"{name}.hea").write_text("")
+    return folder
+
+
+@pytest.fixture
+def databases(tmp_path: Path) -> Path:
+    _database(tmp_path / "mitdb", (*DS1, *DS2, *PACED))
+    _database(tmp_path / "svdb", ("800", "808", "825", "899"))
+    return tmp_path
+
+
+def test_no_patient_of_ds1_is_in_ds2_and_the_halves_are_whole() -> None:
+    assert len(DS1) == len(DS2) == 22
+    assert not set(DS1) & set(DS2)
+    assert not (set(DS1) | set(DS2)) & set(PACED)
+    assert sorted(DS1_FIT + DS1_VAL) == sorted(DS1)
+    assert len(SVDB_VAL) == 12
+
+
+def test_a_split_chooses_its_database(databases: Path) -> None:
+    assert [path.name for path in locate(databases, split="ds2")] == list(DS2)
+    assert locate(databases, split="ds1-val")[0] == databases / "mitdb" / "112"
+    assert [path.name for path in locate(databases, split="svdb-fit")] == ["800", "899"]
+    assert {path.parent.name for path in locate(databases, split="svdb-val")} == {"svdb"}
+
+
+def test_a_folder_of_records_is_taken_as_it_is(databases: Path) -> None:
+    assert len(locate(databases / "mitdb")) == 48
+    assert [path.name for path in locate(databases / "svdb", split="svdb-fit")] == ["800", "899"]
+    assert len(locate(databases / "mitdb", split="ds1")) == 22
+
+
+def test_mitdb_is_meant_where_nothing_is_named(databases: Path) -> None:
+    assert len(locate(databases)) == 48
+
+
+def test_records_are_found_in_any_database_and_missing_ones_stay_in_the_list(databases: Path) -> None:
+    paths = locate(databases, records=["100", "808", "nope"])
+    assert paths == [databases / "mitdb" / "100", databases / "svdb" / "808", databases / "mitdb" / "nope"]
+
+
+def test_the_environment_names_the_folder_and_an_option_overrules_it(
+    databases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECGMOE_DATA", str(databases))
+    assert data_folder() == databases
+    assert data_folder(databases / "svdb") == databases / "svdb"
+    assert database_folder(None, "svdb") == databases / "svdb"
+    assert database_folder(databases / "svdb", "svdb") == databases / "svdb"
+
+
+def test_no_folder_at_all_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ECGMOE_DATA", raising=False)
+    with pytest.raises(UsageError, match=r"--data DIR, or set ECGMOE_DATA"):
+        locate()
+
+
+def test_what_is_not_there_is_said(databases: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="is not a folder"):
+        locate(tmp_path / "gone")
+    with pytest.raises(UsageError, match=r"no split 'ds3'\. The splits are ds1, ds2"):
+        locate(databases, split="ds3")
+    with pytest.raises(UsageError, match="not both"):
+        locate(databases, split="ds1", records=["100"])
+    with pytest.raises(RecordError, match="none of the records 1, 2"):
+        locate(databases, records=["1", "2"])
+    with pytest.raises(RecordError, match="holds no record of the split ds1"):
+        locate(databases / "svdb", split="ds1")
+    with pytest.raises(RecordError, match=r"neither ptbxl/ nor WFDB headers"):
+        database_folder(databases, "ptbxl")
+
+
+def test_splits_are_cheap_to_import() -> None:
+    heavy = {"pandas", "torch", "wfdb"}
+    code = f"import sys, ecgmoe_edge.records.splits; print(*({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    assert done.stdout.strip() == ""
