@@ -4,8 +4,8 @@ Two names are enough for live use; both are imported on first use, so that `impo
 
     from ecgmoe_edge import Monitor, load_bundle
 
-    monitor = Monitor(load_bundle(), fs=250)
-    for event in monitor.push(samples_mv):   # (n,) or (leads, n), mV
+    monitor = Monitor(load_bundle("./ecgmoe-jetson"), fs=250, leads=("II",))
+    for event in monitor.push(samples):  # (leads, n), float64, mV
         print(event)
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,9 +19,6 @@ from ecgmoe_edge.cli.options import (
 from ecgmoe_edge.cli.output import result, result_json, say
 from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import UsageError
-
-if TYPE_CHECKING:
-    from ecgmoe_edge.scoring.evaluation import RecordDone
 
 EXAMPLES = (
     "ecgmoe-edge evaluate --data ~/physionet --split ds1-val",
@@ -52,10 +49,7 @@ def evaluate(
     reference: Annotated[
         Literal["neurokit"] | None, typer.Option("--reference", help="Add an offline detector beside ours.")
     ] = None,
-    lead: Annotated[
-        str | None,
-        typer.Option("--lead", metavar="NAME", help="Lead by name, or by number from 0. Default: the first."),
-    ] = None,
+    lead: Annotated[str, typer.Option("--lead", metavar="NAME", help="Lead by name, or by number from 0.")] = "0",
     mains: MainsOption = None,
     invert: InvertOption = False,
     as_json: JsonOption = False,
@@ -75,29 +69,33 @@ def evaluate(
         raise UsageError("--only rpeaks runs without a model: leave --bundle out.")
 
     from ecgmoe_edge.records.splits import locate
-    from ecgmoe_edge.runtime import shipped_bundle
+    from ecgmoe_edge.scoring.evaluation import EvaluationOptions
     from ecgmoe_edge.scoring.evaluation import evaluate as run_evaluation
     from ecgmoe_edge.scoring.table import render_table
 
-    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
-    model = None if only == "rpeaks" else (bundle or shipped_bundle())
-    evaluation = run_evaluation(
-        locate(data, split=split, records=names),
-        bundle=model,
-        lead=int(lead) if lead is not None and lead.isdigit() else lead,
+    options = EvaluationOptions(
+        bundle=None if only == "rpeaks" else bundle or _shipped_bundle(),
+        lead=int(lead) if lead.isdigit() else lead,
         invert=invert,
         mains=mains,
         whole=whole,
-        jobs=jobs or os.cpu_count() or 1,
         annotations_dir=annotations,
         reference=reference,
-        on_record=_tell,
-    ).to_json()
+    )
+    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
+    paths = locate(data, split=split, records=names)
+    evaluation = run_evaluation(paths, options, jobs=jobs or os.cpu_count() or 1, on_record=_tell).to_json()
     if as_json:
         result_json(evaluation)
     else:
         result(render_table(evaluation))
 
 
-def _tell(done: RecordDone) -> None:
-    say(str(done))
+def _shipped_bundle() -> Path:
+    from ecgmoe_edge.runtime import shipped_bundle
+
+    return shipped_bundle()
+
+
+def _tell(name: str, done: int, of: int, why_skipped: str | None) -> None:
+    say(f"{done}/{of} {name}" + (f": skipped, {why_skipped}" if why_skipped else ""))
