@@ -35,6 +35,7 @@ _SEARCH_BACK_SHARE = 0.45  # of the threshold is enough then
 _LEARNING_S = 2.0
 _SILENCE_S = 4.0  # without a beat: the levels are learnt anew
 _SAME_KIND = 0.25  # of the strongest peak's energy: may be a QRS too
+_FIRST_SHARE = 0.65  # of the QRS's largest deflection makes an earlier one the R peak
 _FLOOR_MV_S = 0.15  # mV/s of mean slope below which nothing is a beat (about a 10 uV QRS)
 
 
@@ -174,7 +175,12 @@ class RPeakDetector:
         stretch = self._signal.between(low - half, middle + 2 * half + 1)
         level = float(np.median(stretch))
         near = self._signal.between(low, middle + half + 1)
-        return low + int(np.argmax(np.abs(near - level))) if near.size else max(middle, self._start)
+        if not near.size:
+            return max(middle, self._start)
+        height = np.abs(near - level)
+        rises = np.diff(height, prepend=0.0, append=0.0)
+        tops = np.flatnonzero((rises[:-1] > 0.0) & (rises[1:] <= 0.0))
+        return low + int(tops[np.argmax(height[tops] >= _FIRST_SHARE * height.max())])
 
     # -- what the passing of time alone brings about
 
