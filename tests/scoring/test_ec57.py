@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations, read_annotations
+from ecgmoe_edge.records.wfdb_record import open_record
+from ecgmoe_edge.scoring.ec57 import Confusion, Counts, score_record, total_confusion, total_peaks
+
+FS = 360.0
+FIVE_MINUTES = 108_000
+HALF_HOUR = 650_000
+
+
+def _annotated(samples: Sequence[int], symbols: str, flutter: tuple[tuple[int, int], ...] = ()) -> BeatAnnotations:
+    return BeatAnnotations(
+        samples=np.array(samples, dtype=np.int64),
+        symbols=np.array(list(symbols), dtype=np.str_),
+        classes=np.array([AAMI[symbol] for symbol in symbols], dtype=np.str_),
+        flutter=flutter,
+        rhythms=(),
+    )
+
+
+def _confusion(samples: Sequence[int], symbols: str, found: Sequence[int], labels: str) -> Confusion:
+    score = score_record(_annotated(samples, symbols), found, list(labels), fs=FS, n_samples=10_000)
+    assert score.confusion is not None
+    return score.confusion
+
+
+def test_a_perfect_monitor_scores_a_hundred() -> None:
+    samples = list(range(300, 9000, 300))
+    confusion = _confusion(samples, "NSVF"[0] * 10 + "A" * 10 + "V" * 9, samples, "N" * 10 + "S" * 10 + "V" * 9)
+    for beat_class, beats in (("N", 10), ("S", 10), ("V", 9)):
+        counts = confusion.counts(beat_class)
+        assert counts == Counts(beats, 0, 0)
+        assert (counts.se, counts.ppv, counts.f1) == (100.0, 100.0, 100.0)
+
+
+def test_figures_follow_from_the_counts() -> None:
+    figures = Counts(tp=6, fn=2, fp=4).to_json()
+    assert figures == {"se": 75.0, "ppv": 60.0, "f1": 66.667, "tp": 6, "fn": 2, "fp": 4}
+
+
+def test_figures_of_a_class_that_is_absent_are_null() -> None:
+    assert Counts(0, 0, 0).to_json() == {"se": None, "ppv": None, "f1": None, "tp": 0, "fn": 0, "fp": 0}
+    assert Counts(0, 0, 3).to_json() == {"se": None, "ppv": 0.0, "f1": None, "tp": 0, "fn": 0, "fp": 3}
+    assert Counts(0, 3, 0).f1 == 0.0
+
+
+def test_a_missed_beat_is_a_miss_of_its_class_and_a_ghost_a_false_positive_of_its_label() -> None:
+    confusion = _confusion([1000, 2000, 3000], "NVV", [1005, 2990, 4000], "NVV")
+    assert confusion.count("V", "missed") == 1
+    assert confusion.count("none", "V") == 1
+    assert confusion.counts("V") == Counts(tp=1, fn=1, fp=1)
+    assert confusion.counts("N") == Counts(tp=1, fn=0, fp=0)
+
+
+def test_a_beat_too_poor_to_call_costs_sensitivity_alone() -> None:
+    confusion = _confusion([1000, 2000], "VV", [1000, 2000, 3000], "V??")
+    assert confusion.counts("V") == Counts(tp=1, fn=1, fp=0)
+    assert confusion.count("none", "?") == 1
+
+
+@pytest.mark.parametrize(("label", "false_for"), [("V", "NS"), ("S", "NVF"), ("N", "SVFQ"), ("F", "NSVQ")])
+def test_which_truths_make_a_label_false(label: str, false_for: str) -> None:
+    for truth, symbol in (("N", "N"), ("S", "A"), ("V", "V"), ("F", "F"), ("Q", "Q")):
+        confusion = _confusion([1000], symbol, [1000], label)
+        assert confusion.counts(label).fp == int(truth in false_for), truth
+    assert _confusion([1000], "N", [1000, 3000], "?" + label).counts(label).fp == 1  # no partner
+
+
+def test_the_first_five_minutes_are_not_scored_in_a_long_record() -> None:
+    samples = [1000, FIVE_MINUTES - 1, FIVE_MINUTES, HALF_HOUR - 500]
+    annotated, found, labels = _annotated(samples, "VVVV"), [FIVE_MINUTES, 50_000, 200_000], ["V", "V", "S"]
+    late = score_record(annotated, found, labels, fs=FS, n_samples=HALF_HOUR)
+    whole = score_record(annotated, found, labels, fs=FS, n_samples=HALF_HOUR, whole=True)
+    assert (late.rpeaks, whole.rpeaks) == (Counts(1, 1, 1), Counts(1, 3, 2))
+
+
+def test_records_under_six_minutes_are_scored_whole() -> None:
+    annotated = _annotated([1000], "N")
+    assert score_record(annotated, [1000], fs=FS, n_samples=int(359 * FS)).rpeaks == Counts(1, 0, 0)
+    assert score_record(annotated, [1000], fs=FS, n_samples=int(361 * FS)).rpeaks == Counts(0, 0, 0)
+
+
+def test_a_pair_across_the_fifth_minute_counts_where_its_annotation_lies() -> None:
+    before, after = _annotated([FIVE_MINUTES - 10], "N"), _annotated([FIVE_MINUTES + 10], "N")
+    assert score_record(before, [FIVE_MINUTES + 10], fs=FS, n_samples=HALF_HOUR).rpeaks == Counts(0, 0, 0)
+    assert score_record(after, [FIVE_MINUTES - 10], fs=FS, n_samples=HALF_HOUR).rpeaks == Counts(1, 0, 0)
+
+
+def test_ventricular_flutter_is_left_out_but_not_the_beat_before_it() -> None:
+    annotated = _annotated([1000, 4000], "NN", flutter=((1020, 3000),))
+    score = score_record(annotated, [1030, 1500, 2000, 3500, 4000], ["N", "V", "V", "V", "N"], fs=FS, n_samples=10_000)
+    assert score.rpeaks == Counts(tp=2, fn=0, fp=1)
+    assert score.confusion is not None
+    assert score.confusion.counts("V") == Counts(0, 0, 1)
+
+
+def test_paced_records_count_for_r_peaks_only() -> None:
+    score = score_record(_annotated([1000, 2000], "/N"), [1000, 2000], ["V", "N"], fs=FS, n_samples=10_000)
+    assert score.rpeaks == Counts(2, 0, 0)
+    assert score.confusion is None
+
+
+def test_r_peaks_alone_have_no_classes() -> None:
+    annotated = _annotated([1000, 2000], "NV")
+    for labels in (None, [None, None]):
+        score = score_record(annotated, [1000, 2000], labels, fs=FS, n_samples=10_000)
+        assert (score.rpeaks, score.confusion) == (Counts(2, 0, 0), None)
+
+
+def test_fifty_milliseconds_tell_a_detector_that_finds_r() -> None:
+    score = score_record(_annotated([1000, 2000], "NN"), [1018, 2019], fs=FS, n_samples=10_000)
+    assert (score.rpeaks, score.rpeaks_close) == (Counts(2, 0, 0), Counts(1, 1, 1))
+
+
+def test_detections_may_come_in_any_order() -> None:
+    annotated = _annotated([1000, 2000, 3000], "NSV")
+    score = score_record(annotated, [3000, 1000, 2000], ["V", "N", "S"], fs=FS, n_samples=10_000)
+    assert score.confusion is not None
+    assert [score.confusion.counts(name).tp for name in "NSV"] == [1, 1, 1]
+
+
+def test_sums_over_records_weigh_every_beat_the_same() -> None:
+    one, two = _confusion([1000], "V", [1000], "V"), _confusion([1000, 2000], "VN", [1000, 2000], "NV")
+    total = total_confusion([one, None, two])
+    assert total is not None
+    assert total.counts("V") == Counts(1, 1, 1)
+    assert total_peaks([Counts(1, 2, 3), Counts(4, 5, 6)]) == Counts(5, 7, 9)
+    assert total_confusion([None]) is None
+
+
+def test_a_hand_worked_record_gives_the_whole_table() -> None:
+    truth = "NNNNAAVVFQ"
+    samples = [1000 * (position + 1) for position in range(10)]
+    found = [*samples[:5], *samples[6:], 500]  # the second A is missed, one ghost at 500
+    labels = "NNSV" + "S" + "VNVV" + "S"
+    table = _confusion(samples, truth, found, labels).to_json()
+    assert table == {
+        "N": {"N": 2, "S": 1, "V": 1, "F": 0, "?": 0, "missed": 0},
+        "S": {"N": 0, "S": 1, "V": 0, "F": 0, "?": 0, "missed": 1},
+        "V": {"N": 1, "S": 0, "V": 1, "F": 0, "?": 0, "missed": 0},
+        "F": {"N": 0, "S": 0, "V": 1, "F": 0, "?": 0, "missed": 0},
+        "Q": {"N": 0, "S": 0, "V": 1, "F": 0, "?": 0, "missed": 0},
+        "none": {"N": 0, "S": 1, "V": 0, "F": 0, "?": 0, "missed": 0},
+    }
+    confusion = _confusion(samples, truth, found, labels)
+    assert confusion.counts("N") == Counts(tp=2, fn=2, fp=1)
+    assert confusion.counts("S") == Counts(tp=1, fn=1, fp=2)
+    assert confusion.counts("V") == Counts(tp=1, fn=1, fp=1)  # F and Q labelled V are neither right nor wrong
+    assert confusion.counts("F") == Counts(tp=0, fn=1, fp=0)
+
+
+def test_r_peaks_agree_with_wfdb_on_detections_that_jitter_miss_and_err(mitdb: Path) -> None:
+    processing = pytest.importorskip("wfdb.processing")
+    rng = np.random.default_rng(0)
+    for name in ("100", "208", "232"):
+        record = open_record(mitdb / name)
+        annotated = read_annotations(record)
+        kept = annotated.samples[rng.random(len(annotated.samples)) > 0.05]
+        ghosts = rng.integers(0, record.n_samples, 60)
+        detected = np.unique(np.concatenate([kept + rng.integers(-70, 71, len(kept)), ghosts]))
+        ours = score_record(annotated, detected, fs=record.fs, n_samples=record.n_samples, whole=True).rpeaks
+        theirs = processing.compare_annotations(annotated.samples, detected, 55)  # wfdb: nearer than 55
+        # wfdb pairs greedily, so that a ghost may take another's partner: a few beats of thousands
+        assert abs(ours.tp - theirs.tp) <= 0.003 * len(annotated.samples)
+        assert ours.tp + ours.fn == len(annotated.samples)
+        assert ours.tp + ours.fp == len(detected)
+        assert ours.tp >= theirs.tp - 2

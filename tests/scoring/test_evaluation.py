@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.splits import locate
+from ecgmoe_edge.scoring.evaluation import Evaluation, EvaluationOptions, evaluate, evaluate_record
+from ecgmoe_edge.scoring.table import render_table
+from ecgmoe_edge.streaming.decision import DecisionRule
+
+wfdb = pytest.importorskip("wfdb", reason="evaluation needs the records extra")
+
+FIGURES = ["se", "ppv", "f1", "tp", "fn", "fp"]
+
+
+class SaysV:
+    """A model that calls every beat V."""
+
+    classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F")}
+    decision = DecisionRule()
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        assert inputs["beat"].shape == (1, 2, 103)
+        return {"beat": np.array([[0, 0, 9, 0]], dtype=np.float32)}
+
+
+@pytest.fixture
+def write_ecg(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> Callable[..., Path]:
+    """`write_ecg(name, seconds=..., fs=..., symbols=...)`: a simulated record of two leads with its beats."""
+
+    def write(name: str, *, seconds: float = 60.0, fs: float = 360.0, symbols: str = "N", seed: int = 0) -> Path:
+        ecg = simulated_ecg(seconds, fs=fs, noise_mv=0.02, seed=seed)
+        signal = np.stack([ecg.signal, -0.5 * ecg.signal], axis=1)
+        peaks = ecg.r_peaks
+        wfdb.wrsamp(
+            name, fs=fs, units=["mV", "mV"], sig_name=["I", "II"], p_signal=signal, fmt=["16", "16"],
+            adc_gain=[1000.0, 1000.0], baseline=[0, 0], write_dir=str(tmp_path),
+        )  # fmt: skip
+        codes = [symbols[beat % len(symbols)] for beat in range(len(peaks))]
+        wfdb.wrann(name, "atr", peaks, symbol=codes, write_dir=str(tmp_path))
+        return tmp_path / name
+
+    return write
+
+
+def test_simulated_rhythms_are_found_to_the_beat_at_every_rate(write_ecg: Callable[..., Path]) -> None:
+    records = [write_ecg(f"r{fs}", fs=fs, seed=fs) for fs in (128, 250, 360, 500)]
+    figures = evaluate(records).to_json()
+    assert (figures["records"], figures["skipped_records"]) == (4, {})
+    for tolerance in ("150ms", "50ms"):
+        assert list(figures["rpeaks"][tolerance]) == FIGURES
+        assert figures["rpeaks"][tolerance]["se"] == 100.0
+        assert figures["rpeaks"][tolerance]["ppv"] == 100.0
+    assert figures["beats"] is figures["confusion"] is figures["S_without_232"] is None
+    assert 0 < figures["delay_ms"]["detection"]["p50"] < 400
+    assert figures["delay_ms"]["label"] == {"p50": None, "p95": None, "max": None}
+    assert figures["per_record"]["r250"]["lead"] == "I"
+
+
+def test_labels_are_scored_class_by_class(write_ecg: Callable[..., Path]) -> None:
+    result = evaluate_record(write_ecg("a", symbols="NNNV"), EvaluationOptions(), SaysV())
+    figures = Evaluation((result,)).to_json()
+    beats = result.score.rpeaks.tp
+    assert sum(sum(row.values()) for row in figures["confusion"].values()) == beats
+    assert figures["beats"]["V"]["se"] == 100.0
+    assert figures["beats"]["V"]["ppv"] == pytest.approx(25.0, abs=1.0)
+    assert figures["beats"]["N"]["se"] == 0.0
+    assert figures["beats"]["S"] == {"se": None, "ppv": None, "f1": None, "tp": 0, "fn": 0, "fp": 0}
+    assert 0 < figures["delay_ms"]["label"]["p95"] <= 600
+
+
+def test_s_is_given_without_record_232_where_that_is_among_them(write_ecg: Callable[..., Path]) -> None:
+    results = [evaluate_record(write_ecg(name, symbols="NA"), EvaluationOptions(), SaysV()) for name in ("232", "100")]
+    both, alone = Evaluation(tuple(results)), Evaluation((results[1],))
+    assert both.to_json()["S_without_232"] == alone.to_json()["beats"]["S"]
+    assert both.to_json()["beats"]["S"]["fn"] > alone.to_json()["beats"]["S"]["fn"] > 0
+    assert alone.to_json()["S_without_232"] is None
+
+
+def test_bad_records_are_skipped_with_their_reason_and_the_rest_goes_on(write_ecg: Callable[..., Path]) -> None:
+    good = write_ecg("good")
+    broken = {name: write_ecg(name) for name in ("nodat", "noatr", "short", "norate")}
+    broken["nodat"].with_suffix(".dat").unlink()
+    broken["noatr"].with_suffix(".atr").unlink()
+    file = broken["short"].with_suffix(".dat")
+    file.write_bytes(file.read_bytes()[:-1000])
+    header = broken["norate"].with_suffix(".hea")
+    header.write_text(header.read_text().replace(" 360 ", " 0 ", 1))
+    broken["slow"] = write_ecg("slow", fs=50)
+    broken["absent"] = good.with_name("absent")
+    told: list[tuple[str, int, int, str | None]] = []
+    evaluation = evaluate([*broken.values(), good], on_record=lambda *what: told.append(what))
+    reasons = evaluation.to_json()["skipped_records"]
+    says = {
+        "nodat": "not in", "noatr": "no beat annotations", "short": "truncated", "norate": "rate of 0",
+        "slow": "50", "absent": "no header",
+    }  # fmt: skip
+    assert set(reasons) == set(says)
+    for name, part in says.items():
+        assert part in reasons[name]
+    assert list(evaluation.to_json()["per_record"]) == ["good"]
+    assert [done for _, done, _, _ in told] == list(range(1, 8))
+    with pytest.raises(RecordError, match=r"None of 2 records could be scored\. nodat: "):
+        evaluate([broken["nodat"], broken["noatr"]])
+
+
+def test_nothing_is_invented_on_a_flat_lead_or_across_missing_samples(write_ecg: Callable[..., Path]) -> None:
+    path = write_ecg("holes", seconds=90.0)
+    file = path.with_suffix(".dat")
+    samples = np.frombuffer(file.read_bytes(), dtype="<i2").reshape(-1, 2).copy()
+    samples[30 * 360 : 40 * 360] = -32768  # invalid
+    samples[60 * 360 : 70 * 360] = 100  # flat
+    file.write_bytes(samples.tobytes())
+    counts = evaluate([path]).rpeaks
+    assert counts.fp <= 1  # a T wave that search-back takes for R as the signal goes flat
+    assert 15 <= counts.fn <= 45  # the beats of 20 s, and of the learning after the gap
+
+
+def test_processes_give_the_same_figures_in_the_order_asked(write_ecg: Callable[..., Path]) -> None:
+    records = [write_ecg(name, seed=seed) for seed, name in enumerate(("b", "a", "c"))]
+    one, two = evaluate(records).to_json(), evaluate(records, jobs=2).to_json()
+    assert json.dumps(one) == json.dumps(two)
+    assert list(one["per_record"]) == ["b", "a", "c"]
+
+
+def test_our_beats_are_written_as_annotations_that_wfdb_reads(write_ecg: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_ecg("a")
+    options = EvaluationOptions(annotations_dir=tmp_path / "ours")
+    evaluation = evaluate([path], options)
+    back = wfdb.rdann(str(tmp_path / "ours" / "a"), "ecgmoe")
+    assert len(back.sample) == evaluation.rpeaks.tp + evaluation.rpeaks.fp
+    again = evaluate_record(path, EvaluationOptions(), None)
+    matched = wfdb.processing.compare_annotations(wfdb.rdann(str(path), "atr").sample, back.sample, 54)
+    assert matched.tp == again.score.rpeaks.tp
+
+
+def test_lead_and_polarity_are_the_users_to_say(write_ecg: Callable[..., Path]) -> None:
+    path = write_ecg("a")
+    result = evaluate_record(path, EvaluationOptions(lead="II", invert=True), None)
+    assert result.lead == "II"
+    assert result.score.rpeaks.se == 100.0
+    with pytest.raises(RecordError, match="no lead 'V9'"):
+        evaluate_record(path, EvaluationOptions(lead="V9"), None)
+
+
+def test_an_offline_detector_is_reported_beside_ours(write_ecg: Callable[..., Path]) -> None:
+    pytest.importorskip("neurokit2", reason="the offline reference needs the records extra")
+    figures = evaluate([write_ecg("a")], EvaluationOptions(reference="neurokit")).to_json()
+    assert figures["reference"]["detector"] == "neurokit"
+    assert figures["reference"]["rpeaks"]["150ms"]["se"] > 95.0
+
+
+def test_records_named_twice_and_no_jobs_are_refused(write_ecg: Callable[..., Path]) -> None:
+    path = write_ecg("a")
+    with pytest.raises(UsageError, match="more than once"):
+        evaluate([path, path])
+    with pytest.raises(UsageError, match="--jobs 1 or more"):
+        evaluate([path], jobs=0)
+
+
+def test_the_table_shows_every_figure(write_ecg: Callable[..., Path]) -> None:
+    results = [evaluate_record(write_ecg(name, symbols="NA"), EvaluationOptions(), SaysV()) for name in ("232", "5")]
+    table = render_table(Evaluation(tuple(results), {"x": "no header"}).to_json(), per_record=True)
+    starts = ("R peaks, 150ms", "R peaks, 50ms", "class N", "class S", "S without 232", "delay to label", "skipped x")
+    for start in starts:
+        assert any(line.startswith(start) for line in table.splitlines()), start
+
+
+def test_two_records_of_mitdb_reach_the_floor(mitdb: Path) -> None:
+    figures = evaluate(locate(mitdb, records=["119", "208"])).to_json()
+    assert figures["rpeaks"]["150ms"]["se"] > 99.0
+    assert figures["rpeaks"]["150ms"]["ppv"] > 99.0
+    assert figures["rpeaks"]["50ms"]["f1"] > 97.0
+
+
+@pytest.mark.slow
+def test_all_of_mitdb_reaches_the_floor(mitdb: Path) -> None:
+    figures = evaluate(locate(mitdb), jobs=2).to_json()
+    assert (figures["records"], figures["skipped_records"]) == (48, {})
+    assert figures["rpeaks"]["150ms"]["se"] > 99.0
+    assert figures["rpeaks"]["150ms"]["ppv"] > 99.0
