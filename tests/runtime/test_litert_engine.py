@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+from tiny_onnx import random_inputs
+from tiny_tflite import SCALE, expected, host_model, if_model
+
+from ecgmoe_edge.errors import BundleError, SignalError
+from ecgmoe_edge.runtime.litert_engine import Kernels, LiteRtEngine
+from ecgmoe_edge.runtime.manifest import TensorSpec
+from ecgmoe_edge.runtime.quantized_tensors import Reader, Writer
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("kernels", ["xnnpack", "builtin", "reference"])
+@pytest.mark.parametrize("dispatch", ["if", "host"])
+def test_an_integer_model_gives_the_real_numbers_of_its_weights(dispatch: str, kernels: Kernels) -> None:
+    engine = LiteRtEngine(if_model() if dispatch == "if" else host_model(), kernels=kernels)
+    inputs = random_inputs(40)
+    got, want = engine.run(inputs), expected(inputs)
+    assert engine.describe()["dispatch"] == ("in the file" if dispatch == "if" else "host")
+    sure = np.abs(np.diff(want["route_morphology"])) > 0.1  # a route on the fence may fall either way
+    sure &= np.abs(np.diff(want["route_rhythm"])) > 0.1
+    rows = np.flatnonzero(sure)
+    assert len(rows) > 25
+    for name, value in got.items():
+        assert value.dtype == np.float32
+        step = SCALE["route"] if name.startswith("route_") else SCALE["logit"]
+        assert np.abs(value - want[name])[rows].max() < 2.0 * step, name
+    routes = {(m.argmax(), r.argmax()) for m, r in zip(got["route_morphology"], got["route_rhythm"], strict=True)}
+    assert len(routes) == 4, "the data must send beats through every expert"
+
+
+def test_host_dispatch_and_dispatch_in_the_file_agree_to_the_bit() -> None:
+    inputs = random_inputs(30, seed=3)
+    inside = LiteRtEngine(if_model(), kernels="reference").run(inputs)
+    host = LiteRtEngine(host_model(), kernels="reference").run(inputs)
+    for name, value in inside.items():
+        assert np.array_equal(value, host[name]), name
+
+
+def test_the_specs_tell_how_the_tensors_are_stored() -> None:
+    engine = LiteRtEngine(if_model())
+    beat = engine.inputs[0]
+    assert (beat.name, beat.shape, beat.dtype, beat.zero_point) == ("beat", (1, 2, 103), "int8", 0)
+    assert beat.scale == pytest.approx(SCALE["beat"], rel=1e-6)
+    LiteRtEngine(if_model(), inputs=engine.inputs, outputs=engine.outputs)
+    wrong = TensorSpec("beat", (1, 2, 103), "int8", 0.01, 0)
+    with pytest.raises(BundleError, match="disagree on the input beat: int8"):
+        LiteRtEngine(if_model(), inputs=(wrong, *engine.inputs[1:]))
+
+
+def test_values_beyond_the_range_are_held_at_its_ends() -> None:
+    writer = Writer(TensorSpec("x", (1, 5), "int8", 0.5, 3))
+    stored = writer.store(np.array([[-1e9, -1.0, 0.24, 0.26, 1e9]], np.float32))
+    assert stored.tolist() == [[-128, 1, 3, 4, 127]]
+    back = Reader(TensorSpec("x", (1, 5), "int8", 0.5, 3)).real(stored)
+    assert back.tolist() == [[-65.5, -1.0, 0.0, 0.5, 62.0]]
+
+
+def test_pieces_that_are_missing_or_do_not_fit_are_refused() -> None:
+    with pytest.raises(BundleError, match="lacks the experts rhythm_1"):
+        LiteRtEngine(host_model(leave_out="rhythm_1"))
+    with pytest.raises(BundleError, match="lacks tail"):
+        LiteRtEngine(host_model(leave_out="tail"))
+    with pytest.raises(BundleError, match="y_morphology is given as int8"):
+        LiteRtEngine(host_model(expert_scale=0.07))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model" * 20, if_model()[:300]])
+def test_a_file_that_is_no_model_is_refused(content: bytes) -> None:
+    with pytest.raises(BundleError, match="cannot load the model"):
+        LiteRtEngine(content)
+
+
+def test_inputs_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(SignalError, match="features was not given"):
+        LiteRtEngine(if_model()).run({"beat": random_inputs(1)["beat"]})
+
+
+def environment_of(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
+    """Variables for a Python that finds this package, `packages` and nothing else."""
+    for name in packages:
+        home = Path(sys.modules[name].__path__[0])
+        (folder / name).symlink_to(home)
+        for libraries in home.parent.glob(f"{name}.libs"):
+            (folder / libraries.name).symlink_to(libraries)
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": f"{folder}:{ROOT}"}
+
+
+def test_where_no_runtime_is_installed_the_extra_is_named(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from ecgmoe_edge.errors import MissingExtra\n"
+        "from ecgmoe_edge.runtime.litert_engine import LiteRtEngine\n"
+        "from ecgmoe_edge.runtime.onnx_engine import OnnxEngine\n"
+        "for engine in (LiteRtEngine, OnnxEngine):\n"
+        "    try:\n"
+        "        engine(b'')\n"
+        "    except MissingExtra as error:\n"
+        "        print(error)\n"
+    )
+    env = environment_of(tmp_path, ("numpy", "msgspec"))
+    done = subprocess.run([sys.executable, "-S", "-c", code], env=env, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert "ecgmoe-edge[tflite]" in first
+    assert "ecgmoe-edge[onnx]" in second
+
+
+RUN_IN_TFLITE_RUNTIME = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+
+with np.load(sys.argv[1]) as held:
+    inputs = {name: held[name] for name in held.files}
+engine = LiteRtEngine(Path(sys.argv[2]))
+outputs = engine.run(inputs)
+print(json.dumps({"engine": engine.describe(), "outputs": {k: v.tolist() for k, v in outputs.items()}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def tflite_runtime_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that has tflite-runtime and no LiteRT."""
+    python = next((found for v in ("3.11", "3.10") if (found := _works(f"python{v}"))), None)
+    if python is None:
+        pytest.skip("tflite-runtime has wheels for Python 3.11 and older only")
+    home = tmp_path_factory.mktemp("tflite-runtime")
+    subprocess.run([python, "-m", "venv", home], check=True)
+    wanted = ["numpy<2", "msgspec", "tflite-runtime==2.14.0"]
+    subprocess.run([home / "bin" / "pip", "install", "-q", *wanted], check=True)
+    return home / "bin" / "python"
+
+
+def _works(name: str) -> str | None:
+    found = shutil.which(name)
+    if found is None:
+        return None
+    return found if subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0 else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dispatch", ["if", "host"])
+def test_tflite_runtime_takes_over_where_litert_is_not_installed(
+    dispatch: str, tflite_runtime_python: Path, tmp_path: Path
+) -> None:
+    content = if_model() if dispatch == "if" else host_model()
+    (tmp_path / "model.tflite").write_bytes(content)
+    inputs = random_inputs(20)
+    np.savez(
+        tmp_path / "inputs.npz",
+        beat=inputs["beat"],
+        features=inputs["features"],
+        rr_sequence=inputs["rr_sequence"],
+    )
+    command = [
+        str(tflite_runtime_python),
+        "-c",
+        RUN_IN_TFLITE_RUNTIME,
+        str(tmp_path / "inputs.npz"),
+        str(tmp_path / "model.tflite"),
+    ]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["engine"]["runtime"] == "tflite-runtime"
+    assert told["engine"]["version"] == "2.14.0"
+    here = LiteRtEngine(content).run(inputs)
+    for name, value in here.items():
+        step = SCALE["route"] if name.startswith("route_") else SCALE["logit"]
+        assert np.abs(np.array(told["outputs"][name]) - value).max() <= 1.01 * step, name
