@@ -7,9 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from ecgmoe_edge.errors import DeviceError
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from ecgmoe_edge.firmware_bridge import SerialLink, StreamInfo
@@ -25,7 +23,6 @@ def run_live(
     from ecgmoe_edge.firmware_bridge import stream_events
     from ecgmoe_edge.runtime import load_bundle, shipped_bundle
     from ecgmoe_edge.streaming import Monitor
-    from ecgmoe_edge.streaming.events import End
 
     model = load_bundle(bundle or shipped_bundle())
     rate = 0.0
@@ -35,15 +32,10 @@ def run_live(
         rate = info.fs
         return Monitor(model, info.fs, leads=info.leads, invert=invert, mains=mains)
 
-    end: End | None = None
     with stop_on_signals(link):
-        for event in stream_events(link, make_monitor):
+        for event in stream_events(link, make_monitor):  # the last is End, or it raises
             sink.write(event)
-            if isinstance(event, End):
-                end = event
-    if end is None:
-        raise DeviceError("The device ended before it said what it sends. Check its protocol and its speed.")
-    return end, rate
+    return cast("End", event), rate
 
 
 @contextmanager

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import json
+
+from installed_command import Cli
+
+
+def test_the_demo_ends_with_the_end_event_and_a_summary(cli: Cli) -> None:
+    done = cli("demo", "--speed", "0")
+    assert done.code == 0, done.err
+    end = json.loads(done.out.splitlines()[-1])
+    assert end["event"] == "end"
+    assert (end["samples"], end["lost"]) == (108_000, 0)
+    assert sum(end["beats"].values()) >= 400
+    assert end["beats"]["V"] >= 50  # record 208 has a ventricular beat in every two or three
+    assert 80 <= end["mean_heart_rate_bpm"] <= 120
+    assert end["delay_ms"]["p95"] <= 600
+    assert len(done.out.splitlines()) > 400
+    assert "108,000" in done.err or "108000" in done.err
+
+
+def test_the_demo_can_say_everything_as_json_lines(cli: Cli) -> None:
+    done = cli("demo", "--speed", "0", "--json")
+    assert done.code == 0, done.err
+    assert done.events[0]["event"] in {"beat", "rhythm"}
+    assert done.events[-1]["event"] == "end"

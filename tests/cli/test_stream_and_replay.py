@@ -1,0 +1,109 @@
+"""A virtual Holter in one process, the monitor in another, a pseudo-terminal between them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from installed_command import Cli
+
+SAMPLES = 108_000  # of the shipped recording
+
+
+def count(events: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(event["event"] for event in events)
+
+
+def wait_for_port(cli: Cli, name: str) -> Path:
+    deadline = time.monotonic() + 10
+    while not (port := cli.folder / name).exists():
+        assert time.monotonic() < deadline, "the virtual Holter made no port"
+        time.sleep(0.02)
+    return port
+
+
+def test_a_replayed_recording_comes_out_whole_as_events(cli: Cli) -> None:
+    replay = cli.start("replay", "calibration", "--pty", "holter", "--speed", "0", "--json")
+    port = wait_for_port(cli, "holter")
+    done = cli("stream", "--port", port, "--json")
+    assert done.code == 0, done.err
+    events = done.events
+    end = events[-1]
+    assert end["event"] == "end"
+    assert (end["samples"], end["lost"], end["gaps"]) == (SAMPLES, 0, 0)
+    beats = [event for event in events if event["event"] == "beat"]
+    assert len(beats) == sum(end["beats"].values()) >= 400
+    assert {beat["label"] for beat in beats} <= {"N", "S", "V", "F", "?"}
+    assert end["delay_ms"]["p95"] <= 600
+    assert replay.finish().code == 0
+
+
+def test_killing_and_restarting_the_device_is_told_and_the_stream_goes_on(cli: Cli) -> None:
+    first = cli.start("replay", "calibration", "--pty", "holter", "--speed", "20")
+    port = wait_for_port(cli, "holter")
+    stream = cli.start("stream", "--port", port, "--json")
+    stream.wait_for(lambda events: count(events)["beat"] >= 20)
+    first.process.kill()
+    stream.wait_for(lambda events: count(events)["stall"] >= 1)
+    before = count(stream.events())["beat"]
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "20")
+    events = stream.wait_for(lambda events: count(events)["beat"] >= before + 20)
+    seen = count(events)
+    assert (seen["stall"], seen["reconnect"]) == (1, 1)
+    assert seen["gap"] >= 1
+    samples = [event["sample"] for event in events if event["event"] == "beat"]
+    assert samples == sorted(samples)
+    stream.process.send_signal(signal.SIGINT)
+    done = stream.finish()
+    assert done.code == 0, done.err
+    assert count(done.events)["end"] == 1
+    assert done.events[-1]["event"] == "end"
+
+
+def test_lost_and_damaged_frames_are_counted(cli: Cli) -> None:
+    replay = cli.start(
+        "replay", "calibration", "--pty", "holter", "--speed", "0", "--drop", "0.02", "--corrupt", "0.02", "--json"
+    )
+    port = wait_for_port(cli, "holter")
+    end = cli("stream", "--port", port, "--json").events[-1]
+    assert end["event"] == "end"
+    assert end["lost"] > 0
+    assert end["gaps"] > 0
+    assert end["samples"] + end["lost"] == SAMPLES
+    assert replay.finish().code == 0
+
+
+def test_an_unplugged_device_that_comes_back_goes_on(cli: Cli) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "100", "--unplug", "100", "--unplug-for", "1")
+    port = wait_for_port(cli, "holter")
+    done = cli("stream", "--port", port, "--json")
+    assert done.code == 0, done.err
+    seen = count(done.events)
+    assert seen["reconnect"] == 1
+    assert seen["gap"] >= 1
+    assert seen["end"] == 1
+
+
+def test_a_csv_is_played_and_streamed(cli: Cli, simulated_ecg: Any) -> None:
+    ecg = simulated_ecg(30.0, fs=250.0)
+    np.savetxt(cli.folder / "mine.csv", ecg.signal * 1000, fmt="%.3f")
+    cli.start("replay", "mine.csv", "--fs", "250", "--unit", "uV", "--pty", "holter", "--speed", "0")
+    port = wait_for_port(cli, "holter")
+    done = cli("stream", "--port", port, "--json")
+    assert done.code == 0, done.err
+    assert done.events[-1]["samples"] == ecg.signal.size
+    beats = [event for event in done.events if event["event"] == "beat"]
+    assert abs(len(beats) - ecg.r_peaks.size) <= 1
+
+
+def test_a_wfdb_record_is_played_and_streamed_for_a_while(cli: Cli, mitdb: Path) -> None:
+    cli.start("replay", mitdb / "208", "--pty", "holter", "--speed", "20")
+    port = wait_for_port(cli, "holter")
+    done = cli("stream", "--port", port, "--seconds", "3")
+    assert done.code == 0, done.err
+    assert "V" in done.out
+    assert "lost" in done.err
