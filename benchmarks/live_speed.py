@@ -31,7 +31,8 @@ def time_once(bundle: Bundle | None, chunk_ms: int) -> float:
     for at in range(0, recording.signal.shape[1], step):
         monitor.push(recording.signal[:, at : at + step])
     monitor.flush()
-    return recording.signal.shape[1] / recording.fs / (time.perf_counter() - started)
+    took_s = time.perf_counter() - started
+    return float(recording.signal.shape[1] / recording.fs / took_s)
 
 
 def measure(paths: list[Path]) -> dict[str, float]:

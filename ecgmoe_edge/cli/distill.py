@@ -1,7 +1,92 @@
-"""`distill`."""
+"""`distill`: a student from the teacher, first in float, then with quantization in the loop."""
 
-EXAMPLES = ("ecgmoe-edge distill",)
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ecgmoe_edge.cli.options import CacheOption, ConfigOption, DataOption, JobsOption, JsonOption, ThreadsOption, cores
+from ecgmoe_edge.cli.output import result_files
+from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.errors import UsageError
+
+EXAMPLES = (
+    "ecgmoe-edge distill --data ~/physionet",
+    "ecgmoe-edge distill --teacher ./runs/mine/teacher.safetensors --width nano -o ./runs/mine",
+    "ecgmoe-edge distill --student ./runs/student/student-base.safetensors --symmetric",
+)
 
 
-def distill() -> None:
-    """Placeholder until it lands."""
+def distill(
+    teacher: Annotated[Path, typer.Option("--teacher", metavar="FILE", help="Weights that `train` wrote.")] = Path(
+        "runs/teacher/teacher.safetensors"
+    ),
+    width: Annotated[Literal["nano", "small", "base"], typer.Option("--width", help="Size of the student.")] = "small",
+    student: Annotated[
+        Path | None,
+        typer.Option("--student", metavar="FILE", help="A float student to go on from; no other is distilled then."),
+    ] = None,
+    float_only: Annotated[bool, typer.Option("--float-only", help="Stop before quantization.")] = False,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="All zero points 0, as the profile jetson wants.")
+    ] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run.")] = Path("runs/student"),
+    cache: CacheOption = None,
+    jobs: JobsOption = None,
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Distil a student from the teacher, then train it with quantization in the loop.
+
+    The quantization-aware stage has LoRA merged and every router hard, as the device will. The same command goes on
+    with a run that was stopped. `export --student` takes what this writes.
+    """
+    if student is not None and float_only:
+        raise UsageError("--student skips the float stage and --float-only the other: nothing is left to do.")
+    require("train", "torch", "safetensors", "tqdm", "wfdb")
+    if not float_only:
+        require("export", "torchao")
+    from ecgmoe_edge.records.splits import data_folder
+    from ecgmoe_edge.training.config import load_config
+    from ecgmoe_edge.training.run import distill as run_distillation
+
+    settings, folder = load_config(config), data_folder(data)
+    jobs = jobs or cores()
+    if student is None:
+        student = run_distillation(
+            settings,
+            folder,
+            out,
+            teacher=teacher,
+            width=width,
+            cache=cache,
+            jobs=jobs,
+            threads=threads,
+            progress=True,
+        )
+    if float_only:
+        result_files(as_json, student=student)
+        return
+
+    from ecgmoe_edge.compress.qat import QatSettings
+    from ecgmoe_edge.model.student import load_student
+    from ecgmoe_edge.training.run import quantize
+
+    quantized = quantize(
+        settings,
+        folder,
+        out,
+        student=student,
+        teacher=teacher,
+        settings=QatSettings(symmetric=symmetric, tasks=load_student(student).config.tasks),
+        name=f"{student.stem}-qat" + ("-symmetric" if symmetric else ""),
+        cache=cache,
+        jobs=jobs,
+        threads=threads,
+        progress=True,
+    )
+    result_files(as_json, student=student, quantized=quantized)

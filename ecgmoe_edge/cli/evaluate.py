@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +14,7 @@ from ecgmoe_edge.cli.options import (
     JobsOption,
     JsonOption,
     MainsOption,
+    cores,
 )
 from ecgmoe_edge.cli.output import result, result_json, say
 from ecgmoe_edge.cli.requirements import require
@@ -84,7 +84,7 @@ def evaluate(
     )
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
     paths = locate(data, split=split, records=names)
-    evaluation = run_evaluation(paths, options, jobs=jobs or os.cpu_count() or 1, on_record=_tell).to_json()
+    evaluation = run_evaluation(paths, options, jobs=jobs or cores(), on_record=_tell).to_json()
     if as_json:
         result_json(evaluation)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,21 @@ def _checked_positive(value: float | None) -> float | None:
     return value
 
 
+def cores() -> int:
+    """Processes that a command runs where nobody said how many."""
+    return os.cpu_count() or 1
+
+
 BundleOption = Annotated[
     Path | None,
     typer.Option("--bundle", metavar="PATH", help="Bundle, folder or zip. Default: the shipped one."),
+]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", metavar="DIR", help="Folder for the examples. Default: inside the run's.")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Data sets and settings (TOML). Default: the shipped model's."),
 ]
 DataOption = Annotated[
     Path | None,

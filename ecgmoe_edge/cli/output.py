@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -22,3 +23,11 @@ def result(text: str) -> None:
 def result_json(value: Any) -> None:
     """A result as one JSON document, on stdout; a number that JSON cannot hold (NaN) raises ValueError."""
     result(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def result_files(as_json: bool, **files: Path) -> None:
+    """What a command wrote: a path a line, or one JSON object of name to path."""
+    if as_json:
+        result_json({name: str(path) for name, path in files.items()})
+    else:
+        result("\n".join(str(path) for path in files.values()))

@@ -1,7 +1,48 @@
-"""`train`."""
+"""`train`: the full-precision teacher, on the data sets of a configuration."""
 
-EXAMPLES = ("ecgmoe-edge train",)
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgmoe_edge.cli.options import CacheOption, ConfigOption, DataOption, JobsOption, JsonOption, ThreadsOption, cores
+from ecgmoe_edge.cli.output import result_files
+from ecgmoe_edge.cli.requirements import require
+
+EXAMPLES = (
+    "ecgmoe-edge train --data ~/physionet",
+    "ecgmoe-edge train --config my-data.toml --data ./my-records -o ./runs/mine",
+)
 
 
-def train() -> None:
-    """Placeholder until it lands."""
+def train(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run.")] = Path("runs/teacher"),
+    cache: CacheOption = None,
+    jobs: JobsOption = None,
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the full-precision teacher.
+
+    Examples are made by running the live front end over the records. The same command goes on with a run that was
+    stopped. The folder gets teacher.safetensors, a metrics log with a row an epoch, and how it validates.
+    """
+    require("train", "torch", "safetensors", "tqdm", "wfdb")
+    from ecgmoe_edge.records.splits import data_folder
+    from ecgmoe_edge.training.config import load_config
+    from ecgmoe_edge.training.run import train as run_training
+
+    weights = run_training(
+        load_config(config),
+        data_folder(data),
+        out,
+        cache=cache,
+        jobs=jobs or cores(),
+        threads=threads,
+        progress=True,
+    )
+    result_files(as_json, weights=weights)
