@@ -165,13 +165,14 @@ def evaluate(
 
 
 def _run(records: Sequence[Path], options: EvaluationOptions, jobs: int) -> Iterator[tuple[str, RecordResult | str]]:
+    model = _load(options.bundle)  # here too where workers load it for themselves: a bad bundle is told at once
     if jobs <= 1:
         for path in records:
-            yield path.name, _result_or_reason(path, options)
+            yield path.name, _result_or_reason(path, options, model)
         return
     # spawn: a forked child inherits locks of whatever threads the parent runs
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_result_or_reason, path, options): path.name for path in records}
+        futures = {pool.submit(_work, path, options): path.name for path in records}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -179,19 +180,27 @@ def _run(records: Sequence[Path], options: EvaluationOptions, jobs: int) -> Iter
             pool.shutdown(cancel_futures=True)
 
 
-def _result_or_reason(path: Path, options: EvaluationOptions) -> RecordResult | str:
-    model = _load(options.bundle) if options.bundle is not None else None
+def _work(path: Path, options: EvaluationOptions) -> RecordResult | str:
+    """One record in a worker process."""
+    return _result_or_reason(path, options, _load_once(options.bundle))
+
+
+def _result_or_reason(path: Path, options: EvaluationOptions, model: BeatModel | None) -> RecordResult | str:
     try:
         return evaluate_record(path, options, model)
     except (RecordError, SignalError) as reason:
         return str(reason)
 
 
-@lru_cache(maxsize=1)
-def _load(bundle: Path) -> BeatModel:
+def _load(bundle: Path | None) -> BeatModel | None:
+    if bundle is None:
+        return None
     from ecgmoe_edge.runtime.bundle import load_bundle
 
     return load_bundle(bundle)
+
+
+_load_once = lru_cache(maxsize=1)(_load)  # a worker lives for one evaluation, in which no bundle changes
 
 
 def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | None) -> RecordResult:
