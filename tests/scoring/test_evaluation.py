@@ -16,6 +16,7 @@ from ecgmoe_edge.scoring.table import render_table
 from ecgmoe_edge.streaming.decision import DecisionRule
 
 wfdb = pytest.importorskip("wfdb", reason="evaluation needs the records extra")
+processing = pytest.importorskip("wfdb.processing", reason="evaluation needs the records extra")
 
 FIGURES = ["se", "ppv", "f1", "tp", "fn", "fp"]
 
@@ -136,9 +137,8 @@ def test_our_beats_are_written_as_annotations_that_wfdb_reads(write_ecg: Callabl
     evaluation = evaluate([path], options)
     back = wfdb.rdann(str(tmp_path / "ours" / "a"), "ecgmoe")
     assert len(back.sample) == evaluation.rpeaks.tp + evaluation.rpeaks.fp
-    again = evaluate_record(path, EvaluationOptions(), None)
-    matched = wfdb.processing.compare_annotations(wfdb.rdann(str(path), "atr").sample, back.sample, 54)
-    assert matched.tp == again.score.rpeaks.tp
+    matched = processing.compare_annotations(wfdb.rdann(str(path), "atr").sample, back.sample, 54)
+    assert matched.tp == evaluation.rpeaks.tp
 
 
 def test_lead_and_polarity_are_the_users_to_say(write_ecg: Callable[..., Path]) -> None:
