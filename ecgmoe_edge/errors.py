@@ -15,6 +15,8 @@
 The command line prints the message alone and exits with `exit_code`; a traceback is always a defect of ours.
 """
 
+from __future__ import annotations
+
 
 class EcgmoeError(Exception):
     """Root of all errors of this package."""
@@ -39,6 +41,10 @@ class MissingExtra(EcgmoeError):  # noqa: N818 - reads as what it is
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} is not installed. Install it with: pip install 'ecgmoe-edge[{extra}]'")
+        self._arguments = (what, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return type(self), self._arguments  # so that it reaches the parent of a worker process
 
 
 class RecordError(EcgmoeError):
