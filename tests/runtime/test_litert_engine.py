@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
 def environment_of(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
     """Variables for a Python that finds this package, `packages` and nothing else."""
     for name in packages:
-        home = Path(sys.modules[name].__path__[0])
+        home = Path(import_module(name).__path__[0])
         (folder / name).symlink_to(home)
         for libraries in home.parent.glob(f"{name}.libs"):
             (folder / libraries.name).symlink_to(libraries)
@@ -110,7 +111,7 @@ def test_where_no_runtime_is_installed_the_extra_is_named(tmp_path: Path) -> Non
         "    except MissingExtra as error:\n"
         "        print(error)\n"
     )
-    env = environment_of(tmp_path, ("numpy", "msgspec"))
+    env = environment_of(tmp_path, ("numpy", "scipy", "msgspec"))
     done = subprocess.run([sys.executable, "-S", "-c", code], env=env, capture_output=True, text=True, check=True)
     first, second = done.stdout.splitlines()
     assert "ecgmoe-edge[tflite]" in first
@@ -139,7 +140,7 @@ def tflite_runtime_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("tflite-runtime has wheels for Python 3.11 and older only")
     home = tmp_path_factory.mktemp("tflite-runtime")
     subprocess.run([python, "-m", "venv", home], check=True)
-    wanted = ["numpy<2", "msgspec", "tflite-runtime==2.14.0"]
+    wanted = ["numpy<2", "scipy", "msgspec", "tflite-runtime==2.14.0"]
     subprocess.run([home / "bin" / "pip", "install", "-q", *wanted], check=True)
     return home / "bin" / "python"
 

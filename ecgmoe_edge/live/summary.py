@@ -1,0 +1,39 @@
+"""What a stream amounted to, as a short table of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ecgmoe_edge.streaming.events import End
+
+
+def render_summary(end: End, fs: float | None = None) -> str:
+    """The table that closes a stream: samples, beats a class, heart rate, delay and compute time.
+
+    `fs` (Hz) is named beside the samples where it is given.
+    """
+    return "\n".join(_lines(end, fs))
+
+
+def _lines(end: End, fs: float | None) -> Iterator[str]:
+    rate = f" at {fs:g} Hz" if fs else ""
+    gaps = f"{end.gaps:,} gap" + ("" if end.gaps == 1 else "s")
+    yield f"{'samples':<12}{end.samples:,} received{rate}, {end.lost:,} lost, {gaps}, {end.duration_s:.1f} s"
+    beats = ", ".join(f"{label} {count:,}" for label, count in end.beats.items())
+    yield f"{'beats':<12}{sum(end.beats.values()):,}" + (f": {beats}" if beats else "")
+    heart_rate = "unknown" if end.mean_heart_rate_bpm is None else f"{end.mean_heart_rate_bpm:.1f} per minute"
+    yield f"{'heart rate':<12}{heart_rate}"
+    yield f"{'':<12}{'p50':>10}{'p95':>10}{'p99':>10}"
+    yield f"{'delay':<12}{_percentiles(end.delay_ms, 0)}  ms from R peak to label, in samples"
+    yield f"{'compute':<12}{_percentiles(end.compute_ms, 2)}  ms a beat"
+    for name, value in end.link.items():
+        if not isinstance(value, Mapping | list | tuple):
+            yield f"{'link':<12}{name.replace('_', ' ')}: {value}"
+
+
+def _percentiles(values: Mapping[str, float | None], digits: int) -> str:
+    cells = []
+    for name in ("p50", "p95", "p99"):
+        value = values.get(name)
+        cells.append(f"{'-' if value is None else f'{value:.{digits}f}':>10}")
+    return "".join(cells)

@@ -1,0 +1,81 @@
+"""Events for people: one line of plain text a beat, and one for whatever else happens."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadOff, Reconnect, Rhythm, Saturation, Stall
+
+HEADER = "     time  beat  score   RR ms  per min  quality  after ms"
+
+
+class TerminalSink:
+    """Writes to a terminal, or to anything else that takes text; no colours, no cursor movement."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._started = False
+
+    def write(self, event: Event) -> None:
+        """Write one event as one line."""
+        if not self._started:
+            self._stream.write(HEADER + "\n")
+            self._started = True
+        self._stream.write(line_of(event) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Flush; the stream stays open, for it belongs to the caller."""
+        self._stream.flush()
+
+
+def line_of(event: Event) -> str:
+    """The event in one line of text."""
+    if isinstance(event, Beat):
+        return _beat_line(event)
+    if isinstance(event, Rhythm):
+        return f"{clock(event.from_s)}  rhythm {_rhythm(event)}"
+    if isinstance(event, End):
+        return f"{clock(event.duration_s)}  end: {event.samples:,} samples received, {event.lost:,} lost"
+    return f"{clock(event.time_s)}  {_trouble(event)}"
+
+
+def clock(seconds: float) -> str:
+    """Time since the stream began as hours, minutes and seconds: "1:02:03.45", "2:03.45"."""
+    hundredths = round(100 * seconds)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{minutes}:{rest / 100:05.2f}" if not hours else f"{hours}:{minutes:02}:{rest / 100:05.2f}"
+    return f"{text:>9}"
+
+
+def _beat_line(beat: Beat) -> str:
+    label = beat.label or "R"
+    score = f"{beat.scores[label]:.2f}" if label in beat.scores else ""
+    rr = f"{beat.rr_ms:.0f}" if beat.rr_ms is not None else ""
+    rate = f"{60000 / beat.rr_ms:.0f}" if beat.rr_ms else ""
+    found = "  found by search-back" if beat.search_back else ""
+    return (
+        f"{clock(beat.time_s)}  {label:<4}  {score:>5}  {rr:>6}  {rate:>7}  {beat.quality:7.2f}"
+        f"  {beat.delay_ms:8.0f}{found}"
+    )
+
+
+def _rhythm(rhythm: Rhythm) -> str:
+    limit = f" ({rhythm.limit})" if rhythm.limit else ""
+    if rhythm.to_s is None:
+        return f"{rhythm.label} begins{limit}"
+    return f"{rhythm.label} ends after {rhythm.to_s - rhythm.from_s:.1f} s{limit}"
+
+
+def _trouble(event: Gap | Stall | Reconnect | LeadOff | Saturation) -> str:
+    if isinstance(event, Gap):
+        lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
+        return f"gap: {lost} lost ({event.reason})"
+    if isinstance(event, Stall):
+        return f"stall: nothing came for {event.waited_s:.1f} s"
+    if isinstance(event, Reconnect):
+        return f"reconnect: {event.port} was away for {event.away_s:.1f} s"
+    if isinstance(event, LeadOff):
+        return f"lead off: {', '.join(event.leads)}" if event.leads else "lead off: all leads are back on"
+    return f"saturation: the signal stood still for {event.duration_s:.1f} s ({event.kind})"

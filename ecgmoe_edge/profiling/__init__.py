@@ -1,0 +1,6 @@
+"""How fast a bundle is on this machine, what it costs, and what the machine's own sensors say."""
+
+from ecgmoe_edge.profiling.latency import profile_bundle
+from ecgmoe_edge.profiling.report import ProfileReport, StageTimes, render_text
+
+__all__ = ["ProfileReport", "StageTimes", "profile_bundle", "render_text"]

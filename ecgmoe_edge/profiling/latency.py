@@ -1,0 +1,152 @@
+"""Runs a bundle's whole live pipeline over a recording and times it, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.calibration_data import CalibrationRecording, load_calibration
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.profiling.machine import read_machine
+from ecgmoe_edge.profiling.report import ProfileReport, StageTimes
+from ecgmoe_edge.profiling.sensors import PowerMeter, peak_memory_mib
+from ecgmoe_edge.runtime.bundle import Bundle, load_bundle, shipped_bundle
+from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.streaming.events import Beat
+from ecgmoe_edge.streaming.monitor import Monitor
+
+_POWER_EVERY_S = 0.2  # of wall time; between pushes, so that reading a sensor is not timed
+
+
+def profile_bundle(
+    bundle: str | Path | None = None,
+    recording: CalibrationRecording | None = None,
+    *,
+    chunk_ms: float = 100.0,
+    seconds: float | None = None,
+    runtime: str | None = None,
+    sysfs_root: str | Path = "/",
+) -> ProfileReport:
+    """Profile the bundle at that path (None: the shipped one) on this machine.
+
+    The recording (default: the one that ships) is pushed `chunk_ms` at a time as fast as it is worked off, the first
+    `seconds` of it, or again and again until there are so many. `runtime` as in `load_bundle`; sensors are read under
+    `sysfs_root`. Raises UsageError for a length or chunk that is not positive, and what `load_bundle` raises.
+    """
+    if chunk_ms <= 0 or (seconds is not None and seconds <= 0):
+        raise UsageError("The chunk and the length of a profile must be longer than 0.")
+    held, root = recording or load_calibration(), Path(sysfs_root)
+    started = time.perf_counter()
+    model = _Timed(load_bundle(shipped_bundle() if bundle is None else bundle, runtime))
+    loaded = time.perf_counter()
+    model.warm_up()
+    warm = time.perf_counter()
+
+    run = _Run(model, held, _signal(held, seconds), chunk_ms, PowerMeter(root))
+    run.play()
+    return ProfileReport(
+        bundle=model.bundle.describe(),
+        recording=held.source,
+        chunk_ms=chunk_ms,
+        signal_s=run.signal_s,
+        beats=run.beats,
+        stages={
+            "front_end": StageTimes.of(run.front_end),
+            "features": StageTimes.of(run.features),
+            "inference": StageTimes.of(model.times),
+            "push": StageTimes.of(run.pushes),
+        },
+        real_time_factor=run.signal_s / sum(run.pushes),
+        cpu_share=run.cpu_s / run.signal_s,
+        load_ms=1e3 * (loaded - started),
+        first_inference_ms=1e3 * (warm - loaded),
+        peak_memory_mib=peak_memory_mib(root),
+        power_w=run.power_w,
+        machine=read_machine(root),
+    )
+
+
+class _Timed:
+    """A bundle that notes how long each inference takes."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.times: list[float] = []  # s
+
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]:
+        return self.bundle.classes
+
+    @property
+    def decision(self) -> DecisionRule:
+        return self.bundle.decision
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        started = time.perf_counter()
+        outputs = self.bundle.infer(inputs)
+        self.times.append(time.perf_counter() - started)
+        return outputs
+
+    def warm_up(self) -> None:
+        """The first inference, which runtimes take longer for."""
+        specs = self.bundle.engine.inputs
+        self.bundle.infer({spec.name: np.zeros((1, *spec.shape[1:]), np.float32) for spec in specs})
+
+
+class _Run:
+    """One pass over a signal, with the times of its stages in s."""
+
+    def __init__(
+        self,
+        model: _Timed,
+        recording: CalibrationRecording,
+        signal: NDArray[np.float64],
+        chunk_ms: float,
+        power: PowerMeter,
+    ) -> None:
+        self._model, self._signal, self._power = model, signal, power
+        self._monitor = Monitor(model, recording.fs, recording.leads)
+        self._chunk = max(1, round(chunk_ms * recording.fs / 1e3))
+        self.signal_s = signal.shape[1] / recording.fs
+        self.beats = 0
+        self.pushes: list[float] = []
+        self.front_end: list[float] = []
+        self.features: list[float] = []
+        self.cpu_s = 0.0
+        self.power_w: dict[str, float] | None = None
+
+    def play(self) -> None:
+        """Push everything, then end the stream."""
+        began = read_at = time.perf_counter()
+        self._power.sample()
+        for start in range(0, self._signal.shape[1], self._chunk):
+            chunk = self._signal[:, start : start + self._chunk]
+            inferred = len(self._model.times)
+            cpu, started = time.process_time(), time.perf_counter()
+            events = self._monitor.push(chunk)
+            now = time.perf_counter()
+            self.cpu_s += time.process_time() - cpu
+            in_beats = [event.compute_ms / 1e3 for event in events if isinstance(event, Beat)]
+            self.pushes.append(now - started)
+            self.front_end.append(now - started - sum(in_beats))
+            if in_beats:
+                around_model = sum(in_beats) - sum(self._model.times[inferred:])
+                self.features += [around_model / len(in_beats)] * len(in_beats)
+            self.beats += len(in_beats)
+            if now - read_at > _POWER_EVERY_S:
+                self._power.sample()
+                read_at = now
+        self.power_w = self._power.mean_w(time.perf_counter() - began)
+
+
+def _signal(recording: CalibrationRecording, seconds: float | None) -> NDArray[np.float64]:
+    """The recording's first `seconds`, or the recording over and over until there are so many (leads, samples)."""
+    if seconds is None:
+        return recording.signal
+    samples = max(1, round(seconds * recording.fs))
+    times = -(-samples // recording.signal.shape[1])
+    return np.tile(recording.signal, (1, times))[:, :samples]

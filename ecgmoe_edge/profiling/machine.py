@@ -1,0 +1,48 @@
+"""The machine that figures were measured on, as it describes itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ecgmoe_edge.profiling import sensors
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Facts and sensors; None where there is no such sensor, or it cannot be read."""
+
+    cpu: str | None
+    cores: int | None
+    usable_cores: int | None  # that this process may run on
+    architecture: str
+    system: str
+    python: str
+    numpy: str
+    cpu_mhz: dict[str, float] | None
+    gpu_mhz: dict[str, dict[str, float]] | None
+    temperature_c: dict[str, float] | None
+    throttling: list[str] | None
+    power_mode: str | None
+
+
+def read_machine(root: Path) -> Machine:
+    """Read what the tree under `root` (`/` on the machine itself) tells."""
+    return Machine(
+        cpu=sensors.cpu_model(root),
+        cores=sensors.cpu_count(root),
+        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        architecture=platform.machine(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        numpy=np.__version__,
+        cpu_mhz=sensors.cpu_mhz(root),
+        gpu_mhz=sensors.gpu_mhz(root),
+        temperature_c=sensors.temperatures_c(root),
+        throttling=sensors.throttling(root),
+        power_mode=sensors.power_mode(root),
+    )

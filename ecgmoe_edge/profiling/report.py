@@ -1,0 +1,115 @@
+"""The result of a profile, for people and for programs. A sensor that is missing is "unavailable", never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ecgmoe_edge.profiling.machine import Machine
+
+UNAVAILABLE = "unavailable"
+
+# Stage -> what it is, and what one time of it covers.
+STAGES = {
+    "front_end": ("filter, R peaks, windows, RR", "a push"),
+    "features": ("model inputs and label rule", "a beat"),
+    "inference": ("the model", "a beat"),
+    "push": ("all of it", "a push"),
+}
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Times of one stage in ms; None where it never ran."""
+
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    max: float | None
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> StageTimes:
+        """Percentiles of times in s."""
+        if not seconds:
+            return cls(0, None, None, None, None)
+        ms = 1e3 * np.asarray(seconds, np.float64)
+        p50, p95, p99 = (float(p) for p in np.percentile(ms, (50, 95, 99)))
+        return cls(ms.size, p50, p95, p99, float(ms.max()))
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """Figures measured on this machine, whatever board the bundle was made for."""
+
+    bundle: dict[str, Any]
+    recording: str
+    chunk_ms: float
+    signal_s: float
+    beats: int
+    stages: dict[str, StageTimes]  # by the names of STAGES
+    real_time_factor: float  # seconds of signal worked off in a second
+    cpu_share: float  # processor time over the time that the signal lasts: of one core, in live use
+    load_ms: float  # verify, import the runtime, start the model
+    first_inference_ms: float
+    peak_memory_mib: float | None
+    power_w: dict[str, float] | None  # mean of each rail during the run
+    machine: Machine
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; what no sensor told is "unavailable"."""
+        held = asdict(self)
+        held["measured"] = "on this machine"
+        for name in ("peak_memory_mib", "power_w"):
+            held[name] = UNAVAILABLE if held[name] is None else held[name]
+        held["machine"] = {name: UNAVAILABLE if fact is None else fact for name, fact in held["machine"].items()}
+        return held
+
+
+def render_text(report: ProfileReport) -> str:
+    """The report as plain text."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: ProfileReport) -> Iterator[str]:
+    told, engine = report.bundle, report.bundle["engine"]
+    yield f"{told['name']} ({told['format']} {told['precision']}, width {told['width']}), measured on this machine"
+    yield f"  {engine['runtime']} {engine['version']}, {engine['threads']} thread(s)"
+    yield f"  made for profile {told['profile']}; the figures are this machine's"
+    yield f"  {report.signal_s:.0f} s of {report.recording}"
+    yield f"  pushed {report.chunk_ms:g} ms at a time, {report.beats:,} beats"
+    yield f"{'ms':<12}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}"
+    for name, (what, one) in STAGES.items():
+        times = report.stages[name]
+        cells = "".join(f"{_number(value):>9}" for value in (times.p50, times.p95, times.p99, times.max))
+        yield f"{name:<12}{cells}  {what}; {one} ({times.count:,})"
+    yield f"throughput  {report.real_time_factor:,.0f} times real time"
+    yield f"live use    {100 * report.cpu_share:.2f} % of one core"
+    yield f"start       {report.load_ms:.0f} ms to load, {report.first_inference_ms:.2f} ms for the first beat"
+    memory = UNAVAILABLE if report.peak_memory_mib is None else f"{report.peak_memory_mib:.1f} MiB at most"
+    yield f"memory      {memory}"
+    yield f"power       {_readings(report.power_w, 'W')}"
+    machine = report.machine
+    yield f"processor   {machine.cpu or UNAVAILABLE}, {machine.architecture}"
+    yield f"cores       {machine.cores or UNAVAILABLE}, {machine.usable_cores or UNAVAILABLE} of them usable"
+    yield f"frequency   {_readings(machine.cpu_mhz, 'MHz')}"
+    gpu = None if machine.gpu_mhz is None else {name: mhz["now"] for name, mhz in machine.gpu_mhz.items()}
+    yield f"gpu         {_readings(gpu, 'MHz')}"
+    yield f"temperature {_readings(machine.temperature_c, 'C')}"
+    throttling = UNAVAILABLE if machine.throttling is None else ", ".join(machine.throttling) or "none"
+    yield f"throttling  {throttling}"
+    yield f"power mode  {machine.power_mode or UNAVAILABLE}"
+    yield f"system      {machine.system}, Python {machine.python}, numpy {machine.numpy}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _readings(values: dict[str, float] | None, unit: str) -> str:
+    if values is None:
+        return UNAVAILABLE
+    return ", ".join(f"{name} {value:.1f} {unit}" for name, value in values.items())

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgmoe_edge.calibration_data import load_calibration
+from ecgmoe_edge.errors import BundleError, UsageError
+from ecgmoe_edge.profiling import ProfileReport, StageTimes, profile_bundle, render_text
+from ecgmoe_edge.profiling.latency import _signal
+from ecgmoe_edge.streaming.events import Beat
+from ecgmoe_edge.streaming.monitor import Monitor
+
+
+@pytest.fixture(scope="module")
+def report(tiny_bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ProfileReport:
+    """Sixty seconds, on a machine without a single sensor."""
+    return profile_bundle(tiny_bundle_folder, seconds=60.0, sysfs_root=tmp_path_factory.mktemp("bare"))
+
+
+def test_every_push_and_every_beat_is_timed(report: ProfileReport) -> None:
+    recording = load_calibration()
+    monitor = Monitor(None, recording.fs)
+    events = monitor.push(recording.signal[:, : 60 * 360])
+    beats = sum(isinstance(event, Beat) for event in events)
+    assert report.stages["push"].count == report.stages["front_end"].count == 600
+    assert abs(report.beats - beats) <= 1  # R peaks alone come out a little sooner
+    assert report.stages["inference"].count == report.stages["features"].count == report.beats > 60
+
+
+def test_stages_add_up_to_the_whole_and_are_ordered(report: ProfileReport) -> None:
+    for times in report.stages.values():
+        assert times.p50 is not None
+        assert times.p95 is not None
+        assert times.p99 is not None
+        assert times.max is not None
+        assert 0.0 < times.p50 <= times.p95 <= times.p99 <= times.max
+    push, front_end = report.stages["push"], report.stages["front_end"]
+    assert push.max is not None
+    assert front_end.p50 is not None
+    assert front_end.p50 <= push.max
+    assert report.signal_s == 60.0
+    assert report.real_time_factor > 1.0
+    assert 0.0 < report.cpu_share < 1.0
+    assert report.first_inference_ms > 0.0
+
+
+def test_a_missing_sensor_is_unavailable_and_never_zero(report: ProfileReport) -> None:
+    held = report.to_json()
+    assert held["peak_memory_mib"] == held["power_w"] == "unavailable"
+    sensors = ("cpu", "cores", "cpu_mhz", "gpu_mhz", "temperature_c", "throttling", "power_mode")
+    assert {held["machine"][name] for name in sensors} == {"unavailable"}
+    text = render_text(report)
+    assert text.count("unavailable") == 9
+    assert " 0.0 " not in text
+
+
+def test_the_json_is_strict_and_names_units_and_the_machine(report: ProfileReport) -> None:
+    held = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert held["measured"] == "on this machine"
+    assert set(held["stages"]) == {"front_end", "features", "inference", "push"}
+    assert set(held["stages"]["push"]) == {"count", "p50", "p95", "p99", "max"}
+    assert held["bundle"]["engine"]["runtime"] == "onnxruntime"
+    assert held["machine"]["architecture"]
+
+
+def test_the_text_says_where_it_was_measured_and_claims_no_board(report: ProfileReport) -> None:
+    text = render_text(report)
+    assert "measured on this machine" in text
+    assert "Jetson" not in text
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_memory_is_read_from_the_kernel(tiny_bundle_folder: Path) -> None:
+    report = profile_bundle(tiny_bundle_folder, seconds=2.0)
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs /proc, which this system has not")
+    assert report.peak_memory_mib is not None
+    assert 20.0 < report.peak_memory_mib < 20_000.0
+
+
+def test_the_recording_is_cut_or_repeated_to_the_length_asked_for() -> None:
+    recording = load_calibration()
+    assert _signal(recording, None) is recording.signal
+    assert _signal(recording, 10.0).shape == (1, 3600)
+    long = _signal(recording, 301.0)
+    assert long.shape == (1, 301 * 360)
+    assert np.array_equal(long[:, 108_000:], recording.signal[:, :360])
+
+
+def test_lengths_that_make_no_sense_and_absent_bundles_are_refused(tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="longer than 0"):
+        profile_bundle(tiny_bundle_folder, chunk_ms=0.0)
+    with pytest.raises(UsageError, match="longer than 0"):
+        profile_bundle(tiny_bundle_folder, seconds=-1.0)
+    with pytest.raises(BundleError, match="does not exist"):
+        profile_bundle(tmp_path / "absent")
+
+
+def test_a_stage_that_never_ran_has_no_times() -> None:
+    assert StageTimes.of([]) == StageTimes(0, None, None, None, None)
