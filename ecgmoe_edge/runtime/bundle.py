@@ -120,6 +120,7 @@ def _start_engine(
             outputs=manifest.outputs,
             providers=model.providers if providers is None else providers,
             threads=threads,
+            activations=model.activations,
         )
     return LiteRtEngine(
         content,

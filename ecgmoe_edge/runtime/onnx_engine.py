@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import BundleError, MissingExtra
 from ecgmoe_edge.runtime.engine import Tensors, check_inputs, match_specs, run_rows
-from ecgmoe_edge.runtime.manifest import TensorSpec
+from ecgmoe_edge.runtime.manifest import ActivationFormat, TensorSpec
 
 CPU = "CPUExecutionProvider"
+_X86 = ("x86_64", "amd64", "i386", "i686")
 _ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
 
 
@@ -21,8 +23,12 @@ class OnnxEngine:
     """One onnxruntime session, float32 in and out.
 
     One thread and no spinning: a beat is too small to share, and a wearable's battery pays for idle loops.
-    `providers` are tried in their order; those this machine lacks are left out, and the CPU is always the
-    last. Raises MissingExtra without onnxruntime, BundleError where the file is not what the specs say.
+    `providers` are tried in their order; those this machine lacks are left out, and the CPU is always the last.
+
+    `activations` is how the file stores them. On x86 without VNNI onnxruntime's fused kernels for int8 activations add
+    pairs of products in 16 bits and saturate, so on x86 such a file runs unfused: slower, and right.
+
+    Raises MissingExtra without onnxruntime, BundleError where the file is not what the specs say.
     """
 
     def __init__(
@@ -33,6 +39,7 @@ class OnnxEngine:
         outputs: Sequence[TensorSpec] | None = None,
         providers: Sequence[str] = (CPU,),
         threads: int = 1,
+        activations: ActivationFormat = "float32",
     ) -> None:
         try:
             import onnxruntime
@@ -41,6 +48,7 @@ class OnnxEngine:
         self._runtime = onnxruntime
         self._wanted = tuple(providers)
         self._threads = threads
+        self._fused = not (activations == "int8" and platform.machine().lower() in _X86)
         available = set(onnxruntime.get_available_providers())
         chosen = [*dict.fromkeys([p for p in providers if p in available] + [CPU])]
         source = model if isinstance(model, bytes) else str(model)
@@ -63,6 +71,8 @@ class OnnxEngine:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.execution_mode = self._runtime.ExecutionMode.ORT_SEQUENTIAL
+        if not self._fused:
+            options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors; they reach the user as exceptions
         return options
@@ -92,13 +102,14 @@ class OnnxEngine:
             raise BundleError(f"onnxruntime failed while running the model: {str(error).splitlines()[0]}") from error
 
     def describe(self) -> dict[str, Any]:
-        """Runtime, version, providers wanted and in use, threads."""
+        """Runtime, version, providers wanted and in use, threads, whether integer kernels are fused."""
         return {
             "runtime": "onnxruntime",
             "version": self._runtime.__version__,
             "providers": list(self._session.get_providers()),
             "providers_wanted": list(self._wanted),
             "threads": self._threads,
+            "fused_kernels": self._fused,
         }
 
 

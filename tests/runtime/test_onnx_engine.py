@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tiny_onnx import expected, onnx_model, random_inputs
 
 from ecgmoe_edge.errors import BundleError, SignalError
@@ -68,3 +69,34 @@ def test_inputs_that_do_not_fit_are_refused_by_name() -> None:
         engine.run({**inputs, "features": inputs["features"][:1]})
     with pytest.raises(SignalError, match=r"beat must have the shape \(beats, 2, 103\)"):
         engine.run({**inputs, "beat": inputs["beat"][:, :, :100]})
+
+
+def largest_integers() -> bytes:
+    """One int8 matrix product of the largest numbers: 64 products of 1 with 1."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["xq"]),
+            helper.make_node("DequantizeLinear", ["xq", "step", "zero"], ["xd"]),
+            helper.make_node("DequantizeLinear", ["w", "step", "zero"], ["wd"]),
+            helper.make_node("MatMul", ["xd", "wd"], ["product"]),
+            helper.make_node("QuantizeLinear", ["product", "coarse", "zero"], ["yq"]),
+            helper.make_node("DequantizeLinear", ["yq", "coarse", "zero"], ["y"]),
+        ],
+        "largest",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+        [
+            numpy_helper.from_array(np.full((64, 4), 127, np.int8), "w"),
+            numpy_helper.from_array(np.array(1 / 127, np.float32), "step"),
+            numpy_helper.from_array(np.array(0.5, np.float32), "coarse"),
+            numpy_helper.from_array(np.array(0, np.int8), "zero"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def test_signed_integers_do_not_saturate_on_any_processor() -> None:
+    engine = OnnxEngine(largest_integers(), activations="int8")
+    y = engine.run({"x": np.ones((1, 64), np.float32)})["y"]
+    assert y.tolist() == [[63.5, 63.5, 63.5, 63.5]], "64, held at the largest int8 step"
