@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ecgmoe_edge.cli.options import BundleOption
-from ecgmoe_edge.cli.output import result, say
+from ecgmoe_edge.cli.output import pace, result, say
 
 EXAMPLES = ("ecgmoe-edge demo", "ecgmoe-edge demo --speed 1", "ecgmoe-edge demo --json | tail -n 1")
 
@@ -34,7 +34,7 @@ def demo(
 
     recording = load_calibration()
     seconds = recording.signal.shape[1] / recording.fs
-    say(f"{recording.source}: {seconds:.0f} s of lead {recording.leads[0]}, at {speed:g} times real time.")
+    say(f"{recording.source}: {seconds:.0f} s of lead {recording.leads[0]}, {pace(speed)}.")
     say(f"Licence of the recording: {recording.licence}. Research software, not a medical device.")
     sink = JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)
     holter = VirtualHolter([recording.signal], recording.fs, recording.leads, speed=speed)

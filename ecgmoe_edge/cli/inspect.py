@@ -72,7 +72,7 @@ def _lines(manifest: Manifest) -> Iterator[str]:
         yield f"figures on {metrics.data} (full precision -> exported)"
         for name, value in metrics.full_precision.items():
             yield f"  {name}: {_number(value)} -> {_number(metrics.exported.get(name))}"
-    yield "data"
+    yield "training data" if manifest.training_data else "training data: not stated"
     for source in manifest.training_data:
         yield f"  {source.name} ({source.licence}): {source.use}"
     yield f"files (licence {manifest.licence})"

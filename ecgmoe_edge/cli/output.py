@@ -31,3 +31,8 @@ def result_files(as_json: bool, **files: Path) -> None:
         result_json({name: str(path) for name, path in files.items()})
     else:
         result("\n".join(str(path) for path in files.values()))
+
+
+def pace(speed: float) -> str:
+    """How fast a recording is played, in words."""
+    return f"at {speed:g} times real time" if speed else "as fast as it is read"

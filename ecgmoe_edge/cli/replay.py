@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecgmoe_edge.cli.options import JsonOption
-from ecgmoe_edge.cli.output import result_json, say
+from ecgmoe_edge.cli.output import pace, result_json, say
 from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import UsageError
 
@@ -90,7 +90,7 @@ def replay(
     )
     blocks, rate, leads = _open(record, fs, unit)
     holter = VirtualHolter(blocks, rate, leads, link=pty, speed=speed, faults=faults)
-    say(f"{record}: {', '.join(leads)} at {rate:g} Hz on {holter.port}, {speed:g} times real time. Ctrl-C stops.")
+    say(f"{record}: {', '.join(leads)} at {rate:g} Hz on {holter.port}, {pace(speed)}. Ctrl-C stops.")
     totals = asdict(holter.play())
     if as_json:
         result_json(totals)

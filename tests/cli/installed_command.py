@@ -38,7 +38,7 @@ class Running:
         """The whole lines so far."""
         return [json.loads(line) for line in self.out.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
-    def wait_for(self, enough: Callable[[list[dict[str, Any]]], bool], timeout_s: float = 20.0) -> list[dict[str, Any]]:
+    def wait_for(self, enough: Callable[[list[dict[str, Any]]], bool], timeout_s: float = 60.0) -> list[dict[str, Any]]:
         """The events as soon as they are `enough`."""
         deadline = time.monotonic() + timeout_s
         while not enough(events := self.events()):
@@ -47,7 +47,7 @@ class Running:
             time.sleep(0.05)
         return events
 
-    def finish(self, timeout_s: float = 30.0) -> Finished:
+    def finish(self, timeout_s: float = 60.0) -> Finished:
         code = self.process.wait(timeout_s)
         return Finished(code, self.out.read_text(), self.err.read_text())
 
@@ -60,7 +60,7 @@ class Cli:
     running: list[Running] = field(default_factory=list)
 
     def __call__(
-        self, *arguments: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 60.0
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 120.0
     ) -> Finished:
         done = subprocess.run(
             [COMMAND, *arguments],

@@ -19,7 +19,7 @@ def count(events: list[dict[str, Any]]) -> Counter[str]:
 
 
 def wait_for_port(cli: Cli, name: str) -> Path:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (port := cli.folder / name).exists():
         assert time.monotonic() < deadline, "the virtual Holter made no port"
         time.sleep(0.02)
