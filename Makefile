@@ -36,6 +36,10 @@ check: .venv/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+train: .venv/.installed
+	$(BIN)/ecgmoe-edge train -o runs/teacher --cache runs/examples
+	$(BIN)/ecgmoe-edge distill --teacher runs/teacher/teacher.safetensors -o runs/student --cache runs/examples
+
 bench: .venv/.installed
 	$(BIN)/python benchmarks/live_speed.py
 	$(BIN)/python benchmarks/evaluate_ds2.py
