@@ -1,0 +1,41 @@
+"""From bytes on a serial port to monitored samples: wire formats, the serial link, and a virtual Holter to try them."""
+
+from ecgmoe_edge.firmware_bridge.items import (
+    DeviceRestart,
+    EndOfStream,
+    LeadOffChange,
+    LinkItem,
+    Lost,
+    Reconnected,
+    Samples,
+    Stalled,
+    StreamInfo,
+    WireFormat,
+)
+from ecgmoe_edge.firmware_bridge.link import SerialLink
+from ecgmoe_edge.firmware_bridge.live_stream import stream_events
+from ecgmoe_edge.firmware_bridge.ports import PortInfo, list_serial_ports
+from ecgmoe_edge.firmware_bridge.protocols import get_protocol, protocol_names
+from ecgmoe_edge.firmware_bridge.virtual_holter import Faults, ReplayTotals, VirtualHolter
+
+__all__ = [
+    "DeviceRestart",
+    "EndOfStream",
+    "Faults",
+    "LeadOffChange",
+    "LinkItem",
+    "Lost",
+    "PortInfo",
+    "Reconnected",
+    "ReplayTotals",
+    "Samples",
+    "SerialLink",
+    "Stalled",
+    "StreamInfo",
+    "VirtualHolter",
+    "WireFormat",
+    "get_protocol",
+    "list_serial_ports",
+    "protocol_names",
+    "stream_events",
+]

@@ -1,0 +1,147 @@
+"""What every wire format is decoded into, and what a wire format must offer.
+
+A decoder turns bytes into these items in the order in which they happened on the wire; the serial link adds what only
+the host can know (`Stalled`, `Reconnected`). Nothing here depends on a particular device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Why samples are missing; the words that a `gap` event carries.
+LOST_ON_LINK = "link"  # bytes were damaged or dropped between the device and this host
+LOST_IN_DEVICE = "device overflow"  # the device's own buffer was full
+LOST_IN_HOST = "host overflow"  # the reader of this host's queue was minutes behind
+LOST_WHILE_AWAY = "reconnect"  # the port was away
+LOST_AT_RESTART = "restart"  # the device began to count anew
+
+MILLIVOLTS_PER_PICOVOLT = 1e-9
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """How to read the samples: sent before the first of them, and again only when something changed."""
+
+    rate: Fraction  # Hz, exact: a 32,768 Hz crystal divided by 131 is no whole number
+    leads: tuple[str, ...]
+    picovolts_per_lsb: tuple[int, ...]  # one per lead
+    device: str = ""
+
+    @property
+    def fs(self) -> float:
+        """Samples per second and lead, Hz."""
+        return float(self.rate)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Consecutive samples of all leads."""
+
+    values: NDArray[np.float64]  # mV, (leads, n); NaN where the device had no value
+    first_index: int  # index of values[:, 0] from the stream's first sample, known losses counted
+    device_time_s: float | None = None  # the device's clock at that sample; None if it has none
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Samples (per lead) that were measured, or should have been, and did not arrive."""
+
+    samples: int | None  # None where nothing tells how many
+    reason: str
+
+
+@dataclass(frozen=True)
+class LeadOffChange:
+    """Electrodes came off or were put back; holds from the next samples on."""
+
+    mask: tuple[bool, ...]  # one per lead, True where it is off
+    leads: tuple[str, ...]  # the names of those that are off
+
+
+@dataclass(frozen=True)
+class DeviceRestart:
+    """The device began a new run of its counters; a `Lost(None, ...)` follows."""
+
+    run: int
+
+
+@dataclass(frozen=True)
+class EndOfStream:
+    """The device says that it has finished."""
+
+    samples: int  # per lead, that the device measured in this run, modulo 2**32
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """No samples for a while, or the port went away; said once until samples come again."""
+
+    waited_s: float
+
+
+@dataclass(frozen=True)
+class Reconnected:
+    """The port is open again."""
+
+    away_s: float
+    port: str
+
+
+WireItem: TypeAlias = StreamInfo | Samples | Lost | LeadOffChange | DeviceRestart | EndOfStream
+LinkItem: TypeAlias = WireItem | Stalled | Reconnected
+
+
+@dataclass
+class WireCounts:
+    """What a decoder has seen. Sample counts are per lead."""
+
+    bytes: int = 0
+    frames: int = 0  # valid ones, duplicates and unknown types included
+    samples: int = 0
+    lost_samples: int = 0  # known to be lost between the first and the last sample
+    lost_in_device: int = 0  # of these, by overflow in the device
+    lost_frames: int = 0  # at least: a hole of 65,536 frames or more counts modulo 65,536
+    gaps_of_unknown_length: int = 0
+    samples_before_info: int = 0  # arrived before rate and scale were known; not part of the stream
+    bad_frames: int = 0  # runs of bytes between delimiters that are no valid frame
+    junk_bytes: int = 0  # the bytes of those runs
+    duplicate_frames: int = 0  # repeated or late; dropped
+    unknown_frames: int = 0  # valid, but of a type this version does not know; skipped
+    newer_version: int = 0  # frames of a protocol version above ours
+    restarts: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Name -> count, JSON-ready."""
+        return {field.name: int(getattr(self, field.name)) for field in fields(self)}
+
+
+class Decoder(Protocol):
+    """An incremental decoder: any chunking of the same bytes gives the same items and counts."""
+
+    counts: WireCounts
+
+    def feed(self, data: bytes) -> list[WireItem]:
+        """Take the bytes that came next; give what became certain by them. Never raises on any bytes."""
+        ...
+
+    def interrupted(self) -> None:
+        """The byte stream broke off (the port went away); what comes next does not join what came before."""
+        ...
+
+
+@dataclass(frozen=True)
+class WireFormat:
+    """A serial protocol by name: what the link needs to open a device and to understand it."""
+
+    name: str
+    description: str
+    baud: int  # the rate its devices use unless told otherwise
+    start: bytes  # sent once the port is open; b"" if the device streams by itself
+    stop: bytes  # sent before the port is closed
+    make_decoder: Callable[[], Decoder]

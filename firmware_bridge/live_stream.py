@@ -1,0 +1,126 @@
+"""From a link's items to the events of a live stream, through a monitor that is made once the device is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import DeviceError
+from ecgmoe_edge.firmware_bridge.items import (
+    LeadOffChange,
+    LinkItem,
+    Lost,
+    Reconnected,
+    Samples,
+    Stalled,
+    StreamInfo,
+)
+from ecgmoe_edge.streaming.events import End, Event, Reconnect, Stall
+
+
+class MonitorLike(Protocol):
+    """What `ecgmoe_edge.streaming.monitor.Monitor` offers; `gap` and `lead_off` give their own events."""
+
+    def push(self, samples: NDArray[np.float64]) -> Sequence[Event]:
+        """Take samples (leads, n) in mV."""
+        ...
+
+    def gap(self, n_lost: int | None, reason: str) -> Sequence[Event]:
+        """Note samples (per lead) that never came."""
+        ...
+
+    def lead_off(self, mask: Sequence[bool]) -> Sequence[Event]:
+        """Note which leads are off."""
+        ...
+
+    def flush(self) -> Sequence[Event]:
+        """End the stream; the last event is `End`."""
+        ...
+
+
+class LinkLike(Protocol):
+    """What `SerialLink` offers."""
+
+    def __iter__(self) -> Iterator[LinkItem]: ...
+
+    def stats(self) -> dict[str, Any]:
+        """Counts so far, JSON-ready."""
+        ...
+
+
+def stream_events(link: LinkLike, make_monitor: Callable[[StreamInfo], MonitorLike]) -> Iterator[Event]:
+    """Events as they happen, and at last `End` with the link's totals.
+
+    make_monitor gets rate and leads as soon as the device has told them. A link that fails, or a device that changes
+    its rate or leads, ends the stream too: what is left comes out, `End` included, and then DeviceError is raised.
+    It is raised alone if the device never told what it sends.
+    """
+    stream = _Stream(make_monitor)
+    failure: DeviceError | None = None
+    try:
+        for item in link:
+            yield from stream.take(item)
+    except DeviceError as error:
+        failure = error
+    for event in stream.flush():
+        yield replace(event, link=link.stats()) if isinstance(event, End) else event
+    if failure is not None:
+        raise failure
+    if stream.info is None:
+        raise DeviceError(
+            "The device said nothing about its rate and leads before the stream ended, so there is nothing to monitor: "
+            "check that it is recording."
+        )
+
+
+class _Stream:
+    """The monitor, and where in the stream it is."""
+
+    def __init__(self, make_monitor: Callable[[StreamInfo], MonitorLike]) -> None:
+        self.info: StreamInfo | None = None
+        self._make_monitor = make_monitor
+        self._monitor: MonitorLike | None = None
+        self._position = 0  # samples so far, known losses counted: the monitor's own count
+
+    def take(self, item: LinkItem) -> Sequence[Event]:
+        if isinstance(item, StreamInfo):
+            self._begin(item)
+        elif isinstance(item, Stalled):
+            return [Stall(self._position, self._time_s(), item.waited_s)]
+        elif isinstance(item, Reconnected):
+            return [Reconnect(self._position, self._time_s(), item.away_s, item.port)]
+        elif self._monitor is not None:
+            # A restart needs no event of its own: the loss that follows it carries the reason.
+            if isinstance(item, Samples):
+                self._position += item.values.shape[1]
+                return self._monitor.push(item.values)
+            if isinstance(item, Lost):
+                self._position += item.samples or 0
+                return self._monitor.gap(item.samples, item.reason)
+            if isinstance(item, LeadOffChange):
+                return self._monitor.lead_off(item.mask)
+        return ()
+
+    def flush(self) -> Sequence[Event]:
+        return self._monitor.flush() if self._monitor is not None else ()
+
+    def _begin(self, info: StreamInfo) -> None:
+        if self.info is not None and (info.rate, info.leads) != (self.info.rate, self.info.leads):
+            raise DeviceError(
+                f"The device changed from {_describe(self.info)} to {_describe(info)} while it was being monitored: "
+                "start the monitor again."
+            )
+        self.info = info
+        if self._monitor is None:
+            self._monitor = self._make_monitor(info)
+
+    def _time_s(self) -> float:
+        return self._position / self.info.fs if self.info is not None else 0.0
+
+
+def _describe(info: StreamInfo) -> str:
+    return f"{info.fs:g} Hz, leads {', '.join(info.leads)}"

@@ -1,0 +1,163 @@
+"""The device's end of a pseudo terminal: to the program at the other end it is a serial port.
+
+A stable symlink stands in for the port's name, so that a device can be unplugged and plugged in again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import struct
+import termios
+import threading
+import time
+import tty
+from pathlib import Path
+
+from ecgmoe_edge.errors import DeviceError
+
+_PSEUDO_TERMINALS = "/dev/pts/"
+_POLL_MS = 20
+SETTLE_S = 1.0  # a reader that sends no start command gets the stream so long after it opened the port
+
+
+class PtyDevice:
+    """A serial device made of a pseudo terminal. Raises DeviceError if `link` cannot be made."""
+
+    def __init__(self, link: str | os.PathLike[str] | None = None) -> None:
+        self._link = Path(link) if link is not None else None
+        self._master = -1
+        self._name = ""
+        self.plug_in()
+
+    @property
+    def port(self) -> str:
+        """What a reader opens: the symlink if there is one, else the pseudo terminal itself."""
+        return str(self._link) if self._link is not None else self._name
+
+    def plug_in(self) -> None:
+        """Make the port appear."""
+        self._master, slave = os.openpty()
+        tty.setraw(slave)  # outlives the closing: the kernel keeps the settings as long as the master is open
+        self._name = os.ttyname(slave)
+        os.close(slave)  # from here on the master sees whether somebody has the port open
+        os.set_blocking(self._master, False)
+        if self._link is not None:
+            try:
+                self._point(self._link)
+            except BaseException:
+                self.unplug()
+                raise
+
+    def unplug(self) -> None:
+        """Make the port vanish, with all that was not read yet. Safe to call twice."""
+        if self._master < 0:
+            return
+        if self._link is not None and self._link.is_symlink() and os.readlink(self._link) == self._name:
+            self._link.unlink()
+        os.close(self._master)
+        self._master = -1
+
+    def reader(self) -> tuple[bool, bytes]:
+        """Whether somebody has the port open, and the bytes that came from there since the last call."""
+        flags = self._poll(select.POLLIN, 0)
+        if flags & select.POLLHUP:
+            return False, b""
+        try:
+            return True, os.read(self._master, 4096) if flags & select.POLLIN else b""
+        except OSError:
+            return False, b""
+
+    def write(self, data: bytes, stopped: threading.Event) -> bool:
+        """Write as fast as the reader takes it; False if it went away meanwhile, or `stopped` was set."""
+        rest = memoryview(data)
+        while rest:
+            if stopped.is_set():
+                return False
+            try:
+                rest = rest[os.write(self._master, rest) :]
+            except BlockingIOError:
+                if self._poll(select.POLLOUT, _POLL_MS) & select.POLLHUP:
+                    return False
+        return True
+
+    def drain(self, timeout_s: float, stopped: threading.Event) -> bool:
+        """Wait until the reader has taken everything; unplugging before that would lose it. False if it did not."""
+        deadline = time.monotonic() + timeout_s
+        empty = 0
+        while time.monotonic() < deadline:
+            if not self.reader()[0]:
+                return False
+            # Twice in a row: the kernel moves what lies behind a full buffer only after that was read.
+            empty = empty + 1 if self._unread() == 0 else 0
+            if empty == 2:
+                return True
+            if stopped.wait(0.02):
+                break
+        return False
+
+    def _poll(self, wanted: int, timeout_ms: int) -> int:
+        poll = select.poll()
+        poll.register(self._master, wanted)
+        return next((flags for _, flags in poll.poll(timeout_ms)), 0)
+
+    def _unread(self) -> int:
+        slave = os.open(self._name, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            answer = fcntl.ioctl(slave, termios.FIONREAD, struct.pack("i", 0))
+        finally:
+            os.close(slave)
+        return int(struct.unpack("i", answer)[0])
+
+    def _point(self, link: Path) -> None:
+        """Make the symlink, replacing one that an earlier device left behind but nothing else."""
+        if link.is_symlink():
+            if link.exists() and not os.path.realpath(link).startswith(_PSEUDO_TERMINALS):
+                raise DeviceError(f"{link} is a link to a real device: give --pty another path.")
+        elif link.exists():
+            raise DeviceError(f"{link} exists and is not a link to a port: give --pty another path.")
+        temporary = link.with_name(f"{link.name}.{os.getpid()}")
+        try:
+            os.symlink(self._name, temporary)
+            os.replace(temporary, link)
+        except OSError as error:
+            raise DeviceError(
+                f"{link} cannot be made ({error.strerror}): give --pty a path in a folder of yours."
+            ) from error
+
+
+class Audience:
+    """Whether somebody reads a device's port.
+
+    Having it open is not enough: serial libraries throw away what arrives while they are still setting the port up.
+    A reader counts from its start command on, or, if it knows no commands, once it has had time to settle.
+    """
+
+    def __init__(self, device: PtyDevice, start: bytes, stop: bytes) -> None:
+        self.joined = False  # a reader began to listen; whoever greets it resets this
+        self._device = device
+        self._start = start
+        self._stop = stop
+        self._listening = False
+        self._attached_at: float | None = None
+        self._sent_off = False
+
+    def listening(self) -> bool:
+        """Whether what is written now is read."""
+        attached, commands = self._device.reader()
+        if not attached:
+            self._listening = self._sent_off = False
+            self._attached_at = None
+            return False
+        now = time.monotonic()
+        if self._attached_at is None:
+            self._attached_at = now
+        started, stopped = commands.rfind(self._start), commands.rfind(self._stop)
+        if started > stopped:
+            self._listening = self.joined = True
+        elif stopped > started:
+            self._listening, self._sent_off = False, True
+        elif not self._listening and not self._sent_off and now - self._attached_at >= SETTLE_S:
+            self._listening = self.joined = True
+        return self._listening

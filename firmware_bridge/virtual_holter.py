@@ -1,0 +1,280 @@
+"""A Holter recorder made of a recording: it plays samples through a real pseudo terminal in the project's wire format.
+
+To the reading program it is a serial device, so everything from the port to the events runs as it would with hardware.
+It also misbehaves on request, repeatably, and keeps count of what it withheld.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import SignalError
+from ecgmoe_edge.firmware_bridge import frame
+from ecgmoe_edge.firmware_bridge.items import StreamInfo
+from ecgmoe_edge.firmware_bridge.pty_device import Audience, PtyDevice
+
+FRAME_S = 0.05  # of signal in a frame, where it fits
+UNPLUG_AT_LEAST_S = 0.3  # wall time, so that a reader can notice at any speed
+LINGER_S = 10.0  # for how long the end waits for a reader to take the last bytes
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong, and when. Times at which (`..._at_s`) are in seconds of the recording."""
+
+    drop: float = 0.0  # share of sample frames that are never sent
+    corrupt: float = 0.0  # share of sample frames with one byte changed
+    stall_at_s: tuple[float, ...] = ()
+    stall_s: float = 3.0  # of wall time; nothing is lost
+    unplug_at_s: tuple[float, ...] = ()
+    unplug_s: float = 2.0  # of the recording; what falls into it is lost, in whole frames
+    restart_on_replug: bool = False  # the device counts anew after it was plugged in again
+    seed: int = 0
+
+
+@dataclass
+class ReplayTotals:
+    """What was played. Samples are per lead."""
+
+    samples_sent: int = 0  # intact
+    frames_sent: int = 0
+    samples_dropped: int = 0  # by `drop`, while unplugged, or because nobody listened
+    frames_dropped: int = 0
+    samples_corrupted: int = 0
+    frames_corrupted: int = 0
+    stalls: int = 0
+    unplugs: int = 0
+
+
+class VirtualHolter:
+    """Plays blocks of samples in mV, float64 (leads, n), at `fs` Hz; NaN is sent as "no value".
+
+    link: path of a symlink to make as the port's name. speed: 1 real time, 20 twenty times as fast, 0 as fast as the
+    reader takes it. picovolts_per_lsb: the step to which samples are rounded (100,000 pV = 0.1 uV, range +-838 mV).
+    wait_for_reader: hold the recording while nobody has the port open, so that nothing is lost; without it the
+    recording goes on unheard, as a device does. run, first_index: the counters to begin with; a run of its own by
+    default. Raises SignalError for a rate, leads or blocks that cannot be sent, DeviceError if the link cannot be made.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterable[NDArray[np.float64]],
+        fs: float | Fraction,
+        leads: Sequence[str],
+        *,
+        link: str | os.PathLike[str] | None = None,
+        speed: float = 1.0,
+        picovolts_per_lsb: int = 100_000,
+        samples_per_frame: int | None = None,
+        wait_for_reader: bool = True,
+        faults: Faults | None = None,
+        run: int | None = None,
+        first_index: int = 0,
+        device: str = "virtual-holter",
+    ) -> None:
+        if speed < 0:
+            raise SignalError(f"A replay cannot run at speed {speed:g}: give a positive number, or 0 for no waiting.")
+        if not math.isfinite(fs) or fs <= 0:
+            raise SignalError(f"A recording at {fs} Hz cannot be replayed: state its sampling rate.")
+        rate = Fraction(fs).limit_denominator(1_000_000)
+        info = StreamInfo(rate, tuple(leads), (picovolts_per_lsb,) * len(leads), device)
+        try:
+            self._encoder = frame.FrameEncoder(info, _new_run() if run is None else run, first_index)
+        except ValueError as error:
+            raise SignalError(f"This recording cannot be sent as frames, which need {error}.") from error
+        wanted = samples_per_frame or max(1, round(float(rate) * FRAME_S))
+        self._per_frame = min(wanted, self._encoder.max_samples)
+        self._blocks = blocks
+        self._fs = float(rate)
+        self._speed = speed
+        self._wait_for_reader = wait_for_reader
+        self._faults = faults or Faults()
+        self._chance = np.random.default_rng(self._faults.seed)
+        self._stall_at_s = sorted(self._faults.stall_at_s)
+        self._unplug_at_s = sorted(self._faults.unplug_at_s)
+        self.totals = ReplayTotals()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._playing = False
+        self._played = 0  # samples of the recording, sent or not
+        self._away_until = 0  # samples before this one fall into an unplugging
+        self._started_at = 0.0  # when the first sample was due, moved by every pause
+        self._device = PtyDevice(link)
+        self._audience = Audience(self._device, frame.COMMAND_START, frame.COMMAND_STOP)
+
+    @property
+    def port(self) -> str:
+        """The path that a reader opens."""
+        return self._device.port
+
+    def play(self) -> ReplayTotals:
+        """Play to the end, or until `stop`; then the port vanishes."""
+        self._playing = True
+        try:
+            self._play()
+        finally:
+            self._device.unplug()
+            self._playing = False
+        return self.totals
+
+    def start(self) -> None:
+        """Play in a thread."""
+        self._thread = threading.Thread(target=self._play_in_thread, name="virtual holter", daemon=True)
+        self._thread.start()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for a replay in a thread to end; False if it has not. Raises what the replay raised."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                return False
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        return True
+
+    def stop(self) -> None:
+        """Break off as a device does whose plug is pulled: no end frame, and the port vanishes.
+
+        A replay in a thread has ended when this returns. `play` itself may be stopped from a signal handler.
+        """
+        self._stopped.set()
+        if self._thread is None and not self._playing:
+            self._device.unplug()
+        self.join(5.0)
+
+    def __enter__(self) -> VirtualHolter:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _play_in_thread(self) -> None:
+        try:
+            self.play()
+        except BaseException as error:  # noqa: BLE001 - handed to whoever joins
+            self._failure = error
+
+    def _play(self) -> None:
+        self._started_at = time.monotonic()
+        next_info = 0
+        for codes in self._frames():
+            self._disturb()
+            n = codes.shape[1]
+            if self._played < self._away_until:
+                if not self._faults.restart_on_replug:
+                    self._encoder.samples_frame(codes)  # measured, but there is nowhere to send it
+                self._count_dropped(n)
+            else:
+                self._pace()
+                self._await_reader()
+                if self._audience.joined or self._played >= next_info:
+                    self._audience.joined = False
+                    self._send(self._encoder.info_frame())
+                    next_info = self._played + round(self._fs)
+                self._send_samples(codes)
+            self._played += n
+            if self._stopped.is_set():
+                return
+        self._await_reader()
+        self._send(self._encoder.info_frame())
+        if self._send(self._encoder.end_frame()):
+            self._device.drain(LINGER_S, self._stopped)
+
+    def _frames(self) -> Iterator[NDArray[np.int32]]:
+        """The blocks as codes (leads, n), cut to the length of a frame; the last may be shorter."""
+        info = self._encoder.info
+        rest = np.empty((len(info.leads), 0))
+        for block in self._blocks:
+            block = np.asarray(block, dtype=np.float64)
+            if block.ndim != 2 or len(block) != len(info.leads):
+                raise SignalError(
+                    f"A block of shape {block.shape} does not fit {len(info.leads)} lead(s) "
+                    f"{', '.join(info.leads)}: give arrays of shape (leads, samples) in mV."
+                )
+            rest = np.concatenate([rest, block], axis=1)
+            whole = rest.shape[1] - rest.shape[1] % self._per_frame
+            codes = frame.to_codes(rest[:, :whole], info.picovolts_per_lsb)
+            for first in range(0, whole, self._per_frame):
+                yield codes[:, first : first + self._per_frame]
+            rest = rest[:, whole:]
+        if rest.shape[1]:
+            yield frame.to_codes(rest, info.picovolts_per_lsb)
+
+    def _await_reader(self) -> None:
+        if not self._wait_for_reader:
+            return
+        since = time.monotonic()
+        while not self._audience.listening() and not self._stopped.wait(0.005):
+            pass
+        self._started_at += time.monotonic() - since
+
+    def _pace(self) -> None:
+        """Wait until the next sample is due."""
+        if self._speed:
+            self._stopped.wait(max(0.0, self._started_at + self._played / self._fs / self._speed - time.monotonic()))
+
+    def _disturb(self) -> None:
+        """Stall or unplug, if it is time for that."""
+        at_s = self._played / self._fs
+        if self._stall_at_s and at_s >= self._stall_at_s[0]:
+            self._stall_at_s.pop(0)
+            self.totals.stalls += 1
+            self._stopped.wait(self._faults.stall_s)
+            self._started_at += self._faults.stall_s
+        if self._unplug_at_s and at_s >= self._unplug_at_s[0]:
+            self._unplug_at_s.pop(0)
+            self.totals.unplugs += 1
+            self._away_until = self._played + round(self._faults.unplug_s * self._fs)
+            due_s = self._faults.unplug_s / self._speed if self._speed else 0.0
+            away_s = max(UNPLUG_AT_LEAST_S, due_s)
+            self._device.unplug()
+            self._stopped.wait(away_s)
+            self._started_at += away_s - due_s
+            if self._faults.restart_on_replug:
+                self._encoder = frame.FrameEncoder(self._encoder.info, (self._encoder.run + 1) % 2**16)
+            self._device.plug_in()
+
+    def _send_samples(self, codes: NDArray[np.int32]) -> None:
+        """Send one frame, or what the faults make of it."""
+        n = codes.shape[1]
+        data = self._encoder.samples_frame(codes)
+        draw = self._chance.random()
+        if draw < self._faults.drop:
+            self._count_dropped(n)
+        elif draw < self._faults.drop + self._faults.corrupt:
+            spoiled = bytearray(data)
+            spoiled[self._chance.integers(len(data) - 1)] ^= int(self._chance.integers(1, 256))
+            self._send(bytes(spoiled))
+            self.totals.samples_corrupted += n
+            self.totals.frames_corrupted += 1
+        elif self._send(data):
+            self.totals.samples_sent += n
+            self.totals.frames_sent += 1
+        else:
+            self._count_dropped(n)
+
+    def _send(self, data: bytes) -> bool:
+        return self._audience.listening() and self._device.write(data, self._stopped)
+
+    def _count_dropped(self, n: int) -> None:
+        self.totals.samples_dropped += n
+        self.totals.frames_dropped += 1
+
+
+def _new_run() -> int:
+    return int.from_bytes(os.urandom(2), "little")

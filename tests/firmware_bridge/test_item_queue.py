@@ -1,0 +1,80 @@
+"""The queue between reader and consumer never grows without bound and never loses count."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecgmoe_edge.firmware_bridge import EndOfStream, LeadOffChange, LinkItem, Lost, Reconnected, Samples, Stalled
+from ecgmoe_edge.firmware_bridge.item_queue import ItemQueue
+
+
+def samples(n: int) -> Samples:
+    return Samples(np.zeros((1, n)), 0)
+
+
+def drain(queue: ItemQueue) -> list[LinkItem]:
+    items = []
+    while (item := queue.get(timeout_s=0.0)) is not None:
+        items.append(item)
+    return items
+
+
+def test_what_does_not_fit_becomes_one_exact_loss_at_its_place() -> None:
+    queue = ItemQueue(capacity=25)
+    for _ in range(5):
+        queue.put(samples(10))
+    assert isinstance(queue.get(0.0), Samples)
+    queue.put(samples(10))
+    kinds = drain(queue)
+    assert [type(item) for item in kinds] == [Samples, Lost, Samples]
+    assert kinds[1] == Lost(30, "host overflow")
+    assert queue.lost_samples == 30
+
+
+@given(
+    st.lists(st.integers(1, 30) | st.sampled_from(["take", "link", "unknown", "off", "stall", "back"]), max_size=200)
+)
+def test_every_sample_is_given_out_or_reported_and_the_queue_stays_small(actions: list[int | str]) -> None:
+    queue = ItemQueue(capacity=50)
+    put = got = lost_put = lost_got = unknown = 0
+    others: dict[str, LinkItem] = {
+        "unknown": Lost(None, "restart"),
+        "off": LeadOffChange((True,), ("II",)),
+        "stall": Stalled(1.0),
+        "back": Reconnected(1.0, "tty"),
+    }
+
+    def account(item: LinkItem | None) -> None:
+        nonlocal got, lost_got, unknown
+        if isinstance(item, Samples):
+            got += item.values.shape[1]
+        elif isinstance(item, Lost):
+            lost_got += item.samples or 0
+            unknown += item.samples is None
+
+    for action in actions:
+        if isinstance(action, int):
+            put += action
+            queue.put(samples(action))
+        elif action == "take":
+            account(queue.get(0.0))
+        elif action == "link":
+            lost_put += 3
+            queue.put(Lost(3, "link"))
+        else:
+            queue.put(others[action])
+    waiting = drain(queue)
+    assert len(waiting) <= 51 * 7  # at most 50 samples, and one of each other kind round each of them
+    for item in waiting:
+        account(item)
+    assert got + lost_got == put + lost_put
+    assert (unknown > 0) == ("unknown" in actions)
+
+
+def test_losses_of_different_reasons_stay_apart_and_the_end_stays_last() -> None:
+    queue = ItemQueue(capacity=10)
+    for item in (Lost(1, "link"), Lost(2, "reconnect"), Lost(4, "link"), Lost(None, "link"), EndOfStream(7)):
+        queue.put(item)
+    assert drain(queue) == [Lost(5, "link"), Lost(2, "reconnect"), Lost(None, "link"), EndOfStream(7)]

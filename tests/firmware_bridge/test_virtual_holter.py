@@ -1,0 +1,147 @@
+"""The virtual Holter keeps its promises to any reader, not only to ours."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import DeviceError, SignalError
+from ecgmoe_edge.firmware_bridge import EndOfStream, Faults, Samples, SerialLink, StreamInfo, VirtualHolter
+from ecgmoe_edge.firmware_bridge.decoder import EcgmoeDecoder
+
+MakeHolter = Callable[..., VirtualHolter]
+
+
+def read_all(port: str, command: bytes = b"S") -> bytes:
+    """What a plain program reads until the port vanishes."""
+    fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
+    os.write(fd, command)
+    data = b""
+    try:
+        while piece := os.read(fd, 65536):
+            data += piece
+    except OSError:
+        pass  # EIO: unplugged
+    finally:
+        os.close(fd)
+    return data
+
+
+def test_it_waits_for_a_reader_and_a_plain_one_gets_everything(holter: MakeHolter) -> None:
+    with holter(2500) as device:
+        time.sleep(0.2)
+        assert device.totals.frames_sent == 0
+        items = EcgmoeDecoder().feed(read_all(device.port, command=b""))
+        assert device.join(5.0)
+    assert sum(item.values.shape[1] for item in items if isinstance(item, Samples)) == 2500
+    assert items[-1] == EndOfStream(2500)
+
+
+def test_without_waiting_the_recording_goes_on_unheard(holter: MakeHolter) -> None:
+    device = holter(2500, wait_for_reader=False)
+    totals = device.play()
+    assert totals.samples_sent == 0
+    assert totals.samples_dropped == 2500
+
+
+def test_the_link_is_there_while_it_plays_and_gone_afterwards(holter: MakeHolter, port: Path) -> None:
+    with holter(10**5, speed=1.0) as device:
+        assert device.port == str(port)
+        assert port.is_symlink()
+        assert os.readlink(port).startswith("/dev/pts/")
+    assert not port.is_symlink()
+
+
+def test_a_link_left_behind_is_replaced_and_nothing_else(holter: MakeHolter, port: Path, tmp_path: Path) -> None:
+    port.symlink_to("/dev/pts/999999")
+    with holter(10, speed=1.0):
+        assert os.readlink(port) != "/dev/pts/999999"
+    port.write_text("a file of the user's")
+    with pytest.raises(DeviceError, match="exists and is not a link"):
+        holter(10)
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with pytest.raises(DeviceError, match="real device"):
+        holter(10, link=tmp_path / "zero")
+    with pytest.raises(DeviceError, match="cannot be made"):
+        holter(10, link=tmp_path / "no" / "folder")
+    assert port.read_text() == "a file of the user's"
+
+
+def test_blocks_are_taken_only_as_they_are_needed(port: Path) -> None:
+    taken = 0
+
+    def endless() -> Iterator[NDArray[np.float64]]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield np.zeros((1, 1000))
+
+    with VirtualHolter(endless(), 250, ("II",), link=port, speed=0) as device, SerialLink(device.port) as link:
+        got = 0
+        for item in link:
+            got += item.values.shape[1] if isinstance(item, Samples) else 0
+            if got >= 50_000:
+                link.stop()
+    assert 50 <= taken < 500
+
+
+def test_faults_are_the_same_for_the_same_seed(holter: MakeHolter) -> None:
+    def faulty(seed: int) -> tuple[bytes, int]:
+        with holter(5000, faults=Faults(drop=0.1, corrupt=0.1, seed=seed)) as device:
+            return read_all(device.port), device.totals.frames_dropped
+
+    assert faulty(3) == faulty(3)
+    assert faulty(3) != faulty(4)
+
+
+def test_missing_values_and_a_continued_sequence_arrive_as_such(port: Path) -> None:
+    x = np.zeros((1, 100))
+    x[0, 40:50] = np.nan
+    with VirtualHolter([x], 250, ("II",), link=port, speed=0, run=9, first_index=5000) as device:
+        items = EcgmoeDecoder().feed(read_all(device.port))
+    got = np.concatenate([item.values for item in items if isinstance(item, Samples)], axis=1)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(x))
+    assert items[-1] == EndOfStream(5100)
+
+
+def test_a_fractional_rate_stays_exact(port: Path) -> None:
+    device = VirtualHolter([np.zeros((1, 50))], 1e6 / 7813, ("II",), link=port, speed=0)
+    with device, SerialLink(device.port) as link:
+        info = next(iter(link))
+    assert isinstance(info, StreamInfo)
+    assert info.rate == Fraction(1_000_000, 7813)
+
+
+@pytest.mark.parametrize(
+    ("fs", "speed", "leads"), [(0, 1, ("II",)), (float("nan"), 1, ("II",)), (250, -1, ("II",)), (250, 1, ())]
+)
+def test_what_cannot_be_played_is_refused(fs: float, speed: float, leads: tuple[str, ...]) -> None:
+    with pytest.raises(SignalError):
+        VirtualHolter([], fs, leads, speed=speed)
+
+
+def test_a_block_of_the_wrong_shape_is_an_error_of_whoever_joins(port: Path) -> None:
+    device = VirtualHolter([np.zeros((3, 10))], 250, ("II",), link=port, speed=0)
+    device.start()
+    with pytest.raises(SignalError, match=r"shape \(3, 10\) does not fit 1 lead"):
+        device.join(5.0)
+
+
+def test_stopping_a_replay_that_nobody_reads_returns_at_once(holter: MakeHolter) -> None:
+    device = holter(10**5)
+    device.start()
+    reader = os.open(device.port, os.O_RDONLY | os.O_NOCTTY)  # opens, and reads nothing
+    time.sleep(1.3)  # the buffer is full by now
+    stopper = threading.Thread(target=device.stop, daemon=True)
+    stopper.start()
+    stopper.join(3.0)
+    os.close(reader)
+    assert not stopper.is_alive()
