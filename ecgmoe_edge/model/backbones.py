@@ -6,7 +6,7 @@ model); its weights, a safetensors file on disk, are named in the `BackboneSpec`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -78,6 +78,7 @@ def downsample(context: Tensor, length: int) -> Tensor:
 
 
 def _weights_from(path: str, net: nn.Module) -> dict[str, Tensor]:
+    """Tensors of a safetensors file of any maker, checked against the network."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -88,7 +89,7 @@ def _weights_from(path: str, net: nn.Module) -> dict[str, Tensor]:
     expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != found:
-        odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
+        odd = min(set(expected.items()) ^ set(found.items()))[0]
         raise ModelError(f"Backbone weights {path} do not fit the network: {odd!r} is missing, extra or misshapen.")
     return weights
 
@@ -118,6 +119,7 @@ class ConvResidual(nn.Module):
         self.out = nn.Linear(6 * w, d)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, 1, length) to (b, d)."""
         y = self.blocks(self.stem(x))
         return torch.as_tensor(self.out(torch.cat([y.mean(-1), y.amax(-1)], 1)))
 
@@ -144,6 +146,7 @@ class PatchTransformer(nn.Module):
         self.out = nn.Linear(2 * w, d)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, 1, length) to (b, d)."""
         y = self.embed(x.reshape(len(x), self.patches, -1)) + self.position
         for layer in self.layers:
             y = layer(y)
@@ -154,7 +157,8 @@ class PatchTransformer(nn.Module):
 @register_backbone("dlinear")
 class DLinear(nn.Module):
     """Trend and remainder, a linear map each (Zeng et al., "Are Transformers Effective for Time Series
-    Forecasting?", AAAI 2023), here to an embedding and not to a forecast."""
+    Forecasting?", AAAI 2023), here to an embedding and not to a forecast.
+    """
 
     smoothing = 25  # samples of the moving average, as published
 
@@ -164,6 +168,7 @@ class DLinear(nn.Module):
         self.remainder = nn.Linear(spec.length, d)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, 1, length) to (b, d)."""
         half = self.smoothing // 2
         trend = fn.avg_pool1d(fn.pad(x, (half, half), mode="replicate"), self.smoothing, 1)
         return torch.as_tensor(self.trend(trend[:, 0]) + self.remainder((x - trend)[:, 0]))
@@ -178,10 +183,3 @@ def build_backbones(specs: tuple[BackboneSpec, ...], d: int) -> nn.ModuleList:
     if not specs:
         raise ModelError("The teacher needs at least one backbone; list one under `backbones`.")
     return nn.ModuleList(Backbone(spec, d) for spec in specs)
-
-
-def backbone_modules(backbones: nn.ModuleList) -> Iterator[nn.Module]:
-    """The registered networks inside, without their downsampling."""
-    for backbone in backbones:
-        assert isinstance(backbone, Backbone)  # noqa: S101 - narrows the type of ModuleList's items
-        yield backbone.net

@@ -26,6 +26,7 @@ class MorphologyExpert(nn.Module):
         self.out = nn.Sequential(nn.Dropout(dropout), nn.Linear(12 * w, d), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
+        """As the class says."""
         y: Tensor = self.out(self.convolutions(x))
         return y
 
@@ -38,6 +39,7 @@ class RhythmExpert(nn.Module):
         self.net = nn.Sequential(nn.Linear(e, e), nn.ReLU(), nn.Dropout(dropout), nn.Linear(e, d), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
+        """As the class says."""
         y: Tensor = self.net(x)
         return y
 

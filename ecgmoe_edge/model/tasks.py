@@ -1,4 +1,4 @@
-"""What the models are asked: the tasks, their classes and their units. Labels are partial, one data set teaches some."""
+"""What the models are asked: tasks, classes and units. Labels are partial, each data set teaches some."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ from ecgmoe_edge.model.fusion import HybridFusion
 from ecgmoe_edge.model.gate import PeriodGate
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.tasks import TASK_NAMES, Task, tasks_named
-from ecgmoe_edge.streaming.features import N_FEATURES
+from ecgmoe_edge.model.weights_file import load_exactly, read_weights, write_weights
+from ecgmoe_edge.streaming.features import N_FEATURES, RR_SEQUENCE
 
-#: Intervals in `rr_sequence`.
-RR_SEQUENCE = 32
+_FORMAT = "ecgmoe-edge teacher 1"
 
 
 class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,12 +151,9 @@ def save_teacher(path: Path, model: EcgMoe, metadata: Mapping[str, str] | None =
         model: the teacher.
         metadata: further text entries for the file's header, such as the digest of its training configuration.
     """
-    from safetensors.torch import save_file
-
     partial = path.with_name(path.name + ".partial")
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    header = {"kind": "ecgmoe teacher", "config": msgspec.json.encode(model.config).decode()}
-    save_file(tensors, partial, metadata={**(metadata or {}), **header})
+    header = {**(metadata or {}), "config": msgspec.json.encode(model.config).decode()}
+    write_weights(partial, model.state_dict(), _FORMAT, {}, header)
     partial.replace(path)
 
 
@@ -166,22 +163,13 @@ def load_teacher(path: Path) -> EcgMoe:
     Raises:
         ModelError: the file is absent, is no teacher, or does not fit its own configuration.
     """
-    from safetensors import SafetensorError, safe_open
-
+    weights, header = read_weights(path, _FORMAT)
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read as a teacher ({error}). Train one with: ecgmoe-edge train") from error
-    if header.get("kind") != "ecgmoe teacher":
-        raise ModelError(f"{path} holds no teacher. Give the teacher.safetensors that `ecgmoe-edge train` wrote.")
-    try:
-        config = msgspec.json.decode(header["config"], type=TeacherConfig)
-        # The weights are all here: a backbone's own starting weights need not exist any more.
-        specs = tuple(msgspec.structs.replace(spec, weights=None) for spec in config.backbones)
-        model = EcgMoe(msgspec.structs.replace(config, backbones=specs))
-        model.load_state_dict(weights)
-    except (KeyError, msgspec.MsgspecError, RuntimeError) as error:
-        raise ModelError(f"{path} was written by another version of this model ({error}).") from error
+        config = msgspec.json.decode(header.get("config", "null"), type=TeacherConfig)
+    except msgspec.MsgspecError as error:
+        raise ModelError(f"{path} was written by another version of this model ({error}). Train anew.") from error
+    # The weights are all here: a backbone's own starting weights need not exist any more.
+    specs = tuple(msgspec.structs.replace(spec, weights=None) for spec in config.backbones)
+    model = EcgMoe(msgspec.structs.replace(config, backbones=specs))
+    load_exactly(model, weights, path)
     return model.eval()

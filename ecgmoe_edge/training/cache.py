@@ -7,6 +7,7 @@ settings, and size and time of the record's own files. What no longer fits is ma
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -68,15 +69,15 @@ def cached_examples(source: Source, cache: Path) -> Examples:
     path = cache_path(source, cache)
     if path.is_file():
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ARRAYS}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink()  # cut short by a full disk, say; made anew below
+            path.unlink(missing_ok=True)  # cut short by a full disk, say; made anew below
         else:
             return Examples(**arrays, records=(f"{source.data.name}/{source.path.name}",))
     examples = examples_of(source)
     cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # another run may make the same file
     with partial.open("wb") as stream:
         np.savez(stream, **{name: getattr(examples, name) for name in ARRAYS})
     for stale in cache.glob(f"{_stem(source)}-*.npz"):
@@ -104,12 +105,20 @@ def cache_path(source: Source, cache: Path) -> Path:
 
 
 def front_end_digest() -> str:
-    """Digest of the source text of every module that shapes an example."""
+    """Digest of the source text of every module that shapes an example, as it was when this module was imported."""
+    return _FRONT_END_DIGEST
+
+
+def _source_digest() -> str:
     folder = resources.files("ecgmoe_edge.streaming")
     digest = hashlib.sha256()
     for name in _FRONT_END:
         digest.update(folder.joinpath(f"{name}.py").read_bytes())
     return digest.hexdigest()
+
+
+# Once, at import: a source file that is edited later is not what this process runs.
+_FRONT_END_DIGEST = _source_digest()
 
 
 def _settings(data: DataSet) -> list[object]:

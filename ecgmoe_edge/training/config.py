@@ -1,11 +1,11 @@
-"""What a training run is made of, as typed TOML: data sets and splits, draw, augmentation, model sizes, epochs, seed."""
+"""What a training run is made of, as typed TOML: data sets, splits, draw, augmentation, sizes, epochs, seed."""
 
 from __future__ import annotations
 
 import hashlib
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,7 +17,7 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the configuration: a key that it does not know is an error and never ignored."""
 
 
-class DataSet(Strict):
+class DataSet(Strict, frozen=True):
     """A folder of recordings, what it teaches, and which of its records validate.
 
     `labels` says where the truth is: "beats" in WFDB beat annotations (rhythm changes in their notes are used where
@@ -41,14 +41,14 @@ class DataSet(Strict):
     first_s: float = 0.0  # beats before are left out (short records: until the rhythm is known)
 
 
-class Noise(Strict):
+class Noise(Strict, frozen=True):
     """Recordings of noise alone that are added while training; only their first half is used."""
 
     folder: str
     records: tuple[str, ...]
 
 
-class Draw(Strict):
+class Draw(Strict, frozen=True):
     """Examples of one epoch. Inside a class, records are damped by 1 / sqrt(their count)."""
 
     normal: int = 9000
@@ -60,7 +60,7 @@ class Draw(Strict):
     other: int = 500  # of records that teach neither beats nor rhythm (age, sex)
 
 
-class Augment(Strict):
+class Augment(Strict, frozen=True):
     """Strengths of the augmentation. Sources: 95 runs of patient-grouped cross-validation inside DS1."""
 
     jitter_ms: float = 20.0  # R peak error, uniform within +-
@@ -73,7 +73,7 @@ class Augment(Strict):
     flip_share: float = 0.05  # of the beats are turned upside down
 
 
-class Fit(Strict):
+class Fit(Strict, frozen=True):
     """Optimiser and epochs of one stage: teacher, student (float) or student (quantization-aware)."""
 
     epochs: int
@@ -89,7 +89,7 @@ class Fit(Strict):
     patience: int = 0  # validations without a better one before it stops; 0 never stops early
 
 
-class Losses(Strict):
+class Losses(Strict, frozen=True):
     """Weights of the tasks in the teacher's loss; fixed, see `training.fit`."""
 
     beat: float = 1.0
@@ -100,7 +100,7 @@ class Losses(Strict):
     potassium: float = 0.05
 
 
-class Distillation(Strict):
+class Distillation(Strict, frozen=True):
     """How the student follows the teacher, and its two stages."""
 
     kl: float = 0.7  # weight of the teacher's probabilities
@@ -110,7 +110,7 @@ class Distillation(Strict):
     qat_stage: Fit = Fit(epochs=4, learning_rate=3e-4, soft_epochs=0, validate_from=0.0, validate_every=1)
 
 
-class TrainingConfig(Strict):
+class TrainingConfig(Strict, frozen=True):
     """A whole run. `data` lists at least one data set."""
 
     data: tuple[DataSet, ...]
@@ -126,6 +126,11 @@ class TrainingConfig(Strict):
     def digest(self) -> str:
         """Short name of everything in this configuration; runs with different ones never share a checkpoint."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain dictionaries and lists."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
 
 
 def load_config(path: Path | None = None) -> TrainingConfig:
@@ -145,7 +150,7 @@ def load_config(path: Path | None = None) -> TrainingConfig:
         config = msgspec.toml.decode(text, type=TrainingConfig)
     except msgspec.MsgspecError as error:
         raise UsageError(
-            f"The training configuration {path} is not valid: {error}. docs/training.md lists every key."
+            f"The training configuration {path} is not valid: {error}. ecgmoe_edge/training/default.toml is an example with the shipped values."
         ) from error
     _check(config)
     return config

@@ -89,7 +89,9 @@ def examples_of(source: Source) -> Examples:
     """
     record = open_record(source.path)
     if source.data.lead >= len(record.leads):
-        raise RecordError(f"{source.path} has {len(record.leads)} leads; the configuration asks for number {source.data.lead}.")
+        raise RecordError(
+            f"{source.path} has {len(record.leads)} leads; the configuration asks for number {source.data.lead}."
+        )
     beats = [beat for beat in _through_front_end(record, source.data.lead) if beat.complete]
     samples = np.array([beat.sample for beat in beats], np.int64)
     annotations = read_annotations(record, source.data.annotator) if source.data.labels == "beats" else None
@@ -155,7 +157,7 @@ def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: f
     labels = np.array([of_class[name] for name in annotations.classes], np.int8)
     for first, last in annotations.flutter:
         labels[(annotations.samples >= first) & (annotations.samples <= last)] = UNKNOWN
-    partner = pair_beats(annotations.samples, samples, MATCH_S * fs).partner_of_detected
+    partner = pair_beats(annotations.samples, samples, MATCH_S * fs).of_detected
     return np.where(partner >= 0, labels[partner], UNKNOWN).astype(np.int8)
 
 

@@ -1,0 +1,214 @@
+"""Whole runs, as the command line starts them: train the teacher, distil a student, with all files in one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
+from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.training.augment import Augmenter, read_noise
+from ecgmoe_edge.training.cache import ExampleSets, build_examples, front_end_digest
+from ecgmoe_edge.training.config import TrainingConfig
+from ecgmoe_edge.training.distil import distil
+from ecgmoe_edge.training.fit import fit_teacher
+from ecgmoe_edge.training.loop import FitResult
+from ecgmoe_edge.training.sampling import epoch_indices
+from ecgmoe_edge.training.validate import Run, validate
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.compress.qat import QatSettings
+
+#: Beats that set the first ranges of the quantization-aware student.
+_CALIBRATION_BATCHES = 8
+
+
+def train(
+    config: TrainingConfig,
+    data_dir: Path,
+    out_dir: Path,
+    *,
+    cache: Path | None = None,
+    jobs: int = 1,
+    threads: int = 1,
+    progress: bool = False,
+) -> Path:
+    """Train the teacher, or go on with a run that was killed; gives the path of its weights.
+
+    Files in `out_dir`: teacher.safetensors, teacher.metrics.csv (an epoch a row), teacher.json (how it was made, how
+    it validates) and the checkpoint.
+
+    Args:
+        config: what to train on and how.
+        data_dir: folder of the data sets' folders.
+        out_dir: made if absent.
+        cache: folder for the examples; None takes `examples` inside `out_dir`.
+        jobs: processes that make examples.
+        threads: of torch; the result is the same to the bit only for the same number.
+        progress: show progress bars on stderr.
+
+    Raises:
+        EcgmoeError: data, configuration or checkpoint do not fit; the message says what to do.
+    """
+    torch.set_num_threads(threads)
+    sets = _sets(config, data_dir, out_dir, cache, jobs, progress)
+    torch.manual_seed(config.seed)
+    model = EcgMoe(config.teacher)
+    result = fit_teacher(model, sets, config, _augmenter(config, data_dir), out_dir, progress=progress)
+    path = out_dir / "teacher.safetensors"
+    save_teacher(path, model, _header(config))
+    _describe(path, config, sets, result, lambda batch: model(*batch.teacher_inputs(), tasks=("beat", "rhythm")))
+    return path
+
+
+def distill(
+    config: TrainingConfig,
+    data_dir: Path,
+    out_dir: Path,
+    *,
+    teacher: Path,
+    width: str = "small",
+    tasks: tuple[str, ...] | None = None,
+    cache: Path | None = None,
+    jobs: int = 1,
+    threads: int = 1,
+    progress: bool = False,
+) -> Path:
+    """Distil a student of a width from the teacher, in float; or go on with a run that was killed.
+
+    Files in `out_dir`: student-<width>.safetensors, .metrics.csv, .json and the checkpoint. See `train` for the other
+    arguments. `tasks` None takes beat for the nano student and beat and rhythm for the others.
+
+    Raises:
+        EcgmoeError: data, configuration, teacher or checkpoint do not fit; the message says what to do.
+    """
+    torch.set_num_threads(threads)
+    taught_by = load_teacher(teacher)
+    asked = {} if tasks is None else {"tasks": tasks}
+    if tasks is None and width == "nano":
+        asked = {"tasks": ("beat",)}
+    student_config = StudentConfig.named(width, **asked)
+    sets = _sets(config, data_dir, out_dir, cache, jobs, progress)
+    torch.manual_seed(config.seed)
+    student = Student(student_config)
+    name = f"student-{width}"
+    result = distil(
+        student,
+        taught_by,
+        sets,
+        config,
+        _augmenter(config, data_dir),
+        out_dir,
+        settings=config.distil.float_stage,
+        name=name,
+        tasks=student_config.tasks,
+        progress=progress,
+    )
+    path = out_dir / f"{name}.safetensors"
+    save_student(path, student, _header(config))
+    _describe(path, config, sets, result, lambda batch: student(*batch.student_inputs(), route="hard"))
+    return path
+
+
+def quantize(
+    config: TrainingConfig,
+    data_dir: Path,
+    out_dir: Path,
+    *,
+    student: Path,
+    teacher: Path,
+    settings: QatSettings | None = None,
+    name: str | None = None,
+    cache: Path | None = None,
+    jobs: int = 1,
+    threads: int = 1,
+    progress: bool = False,
+) -> Path:
+    """Train a distilled student on with quantization in the loop (merged LoRA, hard routes, int8 ranges).
+
+    Files in `out_dir`: <name>.safetensors, .metrics.csv, .json and the checkpoint; `name` None takes the student's
+    with `-qat`. `settings` None quantizes the student's own tasks asymmetrically. For the other arguments see `train`.
+
+    Raises:
+        EcgmoeError: data, configuration, models or checkpoint do not fit; the message says what to do.
+    """
+    from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat  # late: torchao takes seconds
+
+    torch.set_num_threads(threads)
+    taught_by, start = load_teacher(teacher), load_student(student)
+    settings = settings or QatSettings(tasks=start.config.tasks)
+    name = name or f"{student.stem}-qat"
+    if not set(settings.tasks) <= set(start.config.tasks):
+        raise UsageError(f"{student} has no head for all of {', '.join(settings.tasks)}. Distil one that has.")
+    sets = _sets(config, data_dir, out_dir, cache, jobs, progress)
+    augmenter = _augmenter(config, data_dir)
+    torch.manual_seed(config.seed)
+    model = QatStudent(start, settings)
+    stage, rng = config.distil.qat_stage, np.random.default_rng(config.seed)
+    drawn = epoch_indices(sets.fit, config.draw, rng)[: stage.batch * _CALIBRATION_BATCHES]
+    parts = np.array_split(drawn, min(_CALIBRATION_BATCHES, len(drawn)))
+    model.calibrate([augmenter.batch(sets.fit, part, rng).student_inputs() for part in parts])
+
+    def freeze_late(epoch: int, _: torch.nn.Module) -> None:
+        if epoch >= stage.epochs - max(1, stage.epochs // 3):
+            model.freeze_observers()  # the last epochs train for the ranges that the device will have
+
+    result = distil(
+        model,
+        taught_by,
+        sets,
+        config,
+        augmenter,
+        out_dir,
+        settings=stage,
+        name=name,
+        tasks=settings.tasks,
+        on_epoch=freeze_late,
+        progress=progress,
+    )
+    path = out_dir / f"{name}.safetensors"
+    save_qat(path, model, _header(config))
+    _describe(path, config, sets, result, lambda batch: model(*batch.student_inputs(), route="hard"))
+    return path
+
+
+def _sets(
+    config: TrainingConfig, data_dir: Path, out_dir: Path, cache: Path | None, jobs: int, progress: bool
+) -> ExampleSets:
+    sets = build_examples(config, data_dir, cache or out_dir / "examples", jobs=jobs, progress=progress)
+    if not sets.validation:
+        raise UsageError(
+            "No data set of the configuration has validation records, so no epoch could be chosen. "
+            "Name some under `validation`, or give a `validation_share`."
+        )
+    return sets
+
+
+def _augmenter(config: TrainingConfig, data_dir: Path) -> Augmenter:
+    return Augmenter(config.augment, None if config.noise is None else read_noise(config.noise, data_dir))
+
+
+def _header(config: TrainingConfig) -> dict[str, str]:
+    return {"training": config.digest(), "front_end": front_end_digest()[:16]}
+
+
+def _describe(path: Path, config: TrainingConfig, sets: ExampleSets, result: FitResult, run: Run) -> None:
+    """Write beside the weights how they were made and how they validate."""
+    about: dict[str, Any] = {
+        "weights": path.name,
+        "configuration": config.to_json(),
+        "front_end": front_end_digest()[:16],
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        "fitted_on": list(sets.fit.records),
+        "fit": {key: value for key, value in dataclasses.asdict(result).items() if key not in ("rows", "metrics")},
+        "validation": {name: validate(run, one).to_json() for name, one in sets.validation.items()},
+    }
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path.with_suffix(".json"))

@@ -1,0 +1,164 @@
+"""Fast validation on examples: Se, +P and F1 a class, before and after the decision rule, and how experts are used.
+
+Beats here are detections with an annotated partner; missed and false detections are not counted. Scores of the whole
+live pipeline come from `ecgmoe-edge evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES
+from ecgmoe_edge.streaming.decision import Decision, DecisionRule
+from ecgmoe_edge.streaming.features import IRREGULAR_SHARE
+from ecgmoe_edge.training.augment import Batch, clean_batch
+from ecgmoe_edge.training.examples import UNKNOWN, Examples
+
+#: A model in evaluation mode: a batch to its named outputs, at least "beat" and "rhythm" logits.
+Run = Callable[[Batch], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Sensitivity, positive predictivity and F1 in per cent; None where nothing was there to count."""
+
+    se: float | None
+    ppv: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a model does on one data set."""
+
+    beats: dict[str, Score] = field(default_factory=dict)  # class -> score of the plain logits
+    decided: dict[str, Score] = field(default_factory=dict)  # the same after the decision rule
+    rhythm: dict[str, Score] = field(default_factory=dict)
+    experts: dict[str, tuple[float, ...]] = field(default_factory=dict)  # bank -> share of beats an expert
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain dictionaries and lists."""
+        return asdict(self)
+
+    def beat_score(self) -> float | None:
+        """Mean F1 of S and V after the decision rule, of those classes that occur."""
+        return _mean([self.decided[name].f1 for name in ("S", "V") if name in self.decided])
+
+    def rhythm_score(self) -> float | None:
+        """Mean F1 of N, AF and other, as the CinC 2017 challenge scored."""
+        return _mean([self.rhythm[name].f1 for name in ("N", "AF", "other") if name in self.rhythm])
+
+
+def predict(run: Run, examples: Examples, *, batch: int = 512) -> dict[str, NDArray[np.float32]]:
+    """Outputs of all examples by name, (n, width)."""
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    with torch.no_grad():
+        for start in range(0, len(examples), batch):
+            index = np.arange(start, min(start + batch, len(examples)))
+            for name, value in run(clean_batch(examples, index)).items():
+                parts.setdefault(name, []).append(value.float().numpy())
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def validate(run: Run, examples: Examples, rule: DecisionRule | None = None) -> Validation:
+    """Validate a model on the examples of one data set; `rule` None takes the default decision rule."""
+    outputs = predict(run, examples)
+    beats = decided = rhythm = {}
+    labelled = examples.beat != UNKNOWN
+    if labelled.any():
+        truth = examples.beat[labelled]
+        beats = beat_scores(truth, outputs["beat"][labelled].argmax(1))
+        labels = decide(outputs["beat"], examples, rule or DecisionRule())
+        decided = beat_scores(truth, labels[labelled])
+    settled = examples.rhythm != UNKNOWN
+    if settled.any():
+        truth, guess = examples.rhythm[settled], outputs["rhythm"][settled].argmax(1)
+        rhythm = {
+            name: _score(truth == label, guess == label)
+            for label, name in enumerate(RHYTHM_CLASSES)
+            if (truth == label).any()
+        }
+    return Validation(beats, decided, rhythm, expert_shares(outputs))
+
+
+def decide(logits: NDArray[np.float32], examples: Examples, rule: DecisionRule) -> NDArray[np.int64]:
+    """Labels (n,) after the decision rule, applied to each record's beats in their order of time."""
+    labels = np.empty(len(logits), np.int64)
+    previous, decision = -1, Decision(rule, BEAT_CLASSES)
+    for i, (row, record) in enumerate(zip(logits, examples.record.tolist(), strict=True)):
+        if record != previous:
+            previous, decision = record, Decision(rule, BEAT_CLASSES)
+        labels[i] = decision.apply(row, float(examples.rr_features[i, IRREGULAR_SHARE])).argmax()
+    return labels
+
+
+def beat_scores(truth: NDArray[np.int8], guess: NDArray[np.int64]) -> dict[str, Score]:
+    """Score of each AAMI class; as EC57 has it, an F beat labelled V is neither right nor wrong for V."""
+    fusion, ventricular = BEAT_CLASSES.index("F"), BEAT_CLASSES.index("V")
+    scores = {}
+    for label, name in enumerate(BEAT_CLASSES):
+        counted = (truth != fusion) | (guess != ventricular) if name == "V" else np.ones(len(truth), bool)
+        scores[name] = _score(truth[counted] == label, guess[counted] == label)
+    return scores
+
+
+def expert_shares(outputs: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[float, ...]]:
+    """Share of the beats that each expert of each bank runs on, from router logits named `route_*`."""
+    return {
+        name.removeprefix("route_"): tuple(
+            (np.bincount(logits.argmax(1), minlength=logits.shape[1]) / max(1, len(logits))).round(4).tolist()
+        )
+        for name, logits in outputs.items()
+        if name.startswith("route_")
+    }
+
+
+def selection_score(validations: Mapping[str, Validation]) -> float:
+    """The one number that chooses an epoch, per cent: 0.8 of the beats' and 0.2 of the rhythms', sets counting alike.
+
+    Beats weigh more because they are what live use is about; a run that teaches one of the two is judged by it.
+    """
+    beats = _mean([one.beat_score() for one in validations.values()])
+    rhythm = _mean([one.rhythm_score() for one in validations.values()])
+    if beats is None or rhythm is None:
+        return (beats or 0.0) + (rhythm or 0.0)
+    return 0.8 * beats + 0.2 * rhythm
+
+
+def flat_metrics(validations: Mapping[str, Validation]) -> dict[str, float]:
+    """The validations as one row of numbers, such as `mitdb.V.f1` (after the decision rule) and `mitdb.V.f1.plain`."""
+    row: dict[str, float] = {}
+    for data, one in validations.items():
+        for suffix, scores in (("", one.decided), (".plain", one.beats), ("", one.rhythm)):
+            prefix = f"{data}.rhythm" if scores is one.rhythm else data
+            for name, score in scores.items():
+                for key in ("se", "ppv", "f1"):
+                    value = getattr(score, key)
+                    if value is not None:
+                        row[f"{prefix}.{name}.{key}{suffix}"] = round(value, 3)
+        for bank, shares in one.experts.items():
+            row |= {f"{data}.{bank}.expert{i}": share for i, share in enumerate(shares)}
+    return row
+
+
+def _score(truth: NDArray[np.bool_], guess: NDArray[np.bool_]) -> Score:
+    hit, there, said = int((truth & guess).sum()), int(truth.sum()), int(guess.sum())
+    return Score(
+        se=100.0 * hit / there if there else None,
+        ppv=100.0 * hit / said if said else None,
+        f1=200.0 * hit / (there + said) if there else None,
+        support=there,
+    )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

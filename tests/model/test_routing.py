@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from ecgmoe_edge.errors import ModelError
+
+torch = pytest.importorskip("torch")
+
+from ecgmoe_edge.model.routing import load_balance, route_weights  # noqa: E402
+
+
+def test_hard_route_is_one_hot_at_the_largest_logit() -> None:
+    logits = torch.randn(50, 4)
+    for training in (False, True):
+        weights = route_weights(logits, "hard", training=training)
+        assert torch.equal(weights.argmax(1), logits.argmax(1))
+        assert torch.allclose(weights.sort(1).values, torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(50, 4), atol=1e-6)
+
+
+def test_top_two_share_the_weight_and_the_rest_get_none() -> None:
+    weights = route_weights(torch.randn(50, 4), "hard", k=2)
+    assert torch.equal((weights > 0).sum(1), torch.full((50,), 2))
+    assert torch.allclose(weights.sum(1), torch.ones(50))
+
+
+def test_hard_route_sends_the_soft_gradient_to_the_router() -> None:
+    value = torch.randn(8, 4)
+    gradients = []
+    for route in ("hard", "soft"):
+        logits = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        (route_weights(logits, route, training=True) * value).sum().backward()
+        gradients.append(logits.grad)
+    assert gradients[0].abs().sum() > 0.1
+    assert torch.allclose(gradients[0], gradients[1])
+
+
+def test_load_balance_is_one_when_even_and_n_when_collapsed() -> None:
+    even = torch.eye(4).repeat(25, 1) * 20.0
+    collapsed = torch.tensor([[20.0, 0.0, 0.0, 0.0]]).repeat(100, 1)
+    assert load_balance(even).item() == pytest.approx(1.0, abs=1e-3)
+    assert load_balance(collapsed).item() == pytest.approx(4.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_impossible_top_k_is_refused(k: int) -> None:
+    with pytest.raises(ModelError, match="between 1 and 4"):
+        route_weights(torch.zeros(2, 4), "hard", k=k)

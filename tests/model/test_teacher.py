@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecgmoe_edge.errors import ModelError
+
+torch = pytest.importorskip("torch")
+
+from ecgmoe_edge.model.backbones import BackboneSpec, backbone_kinds, build_backbones, register_backbone  # noqa: E402
+from ecgmoe_edge.model.fusion import HybridFusion, merge_for_task  # noqa: E402
+from ecgmoe_edge.model.lora import LoRALinear  # noqa: E402
+from ecgmoe_edge.model.tasks import TASK_NAMES, TASKS  # noqa: E402
+from ecgmoe_edge.model.teacher import EcgMoe, TeacherConfig, load_teacher, save_teacher  # noqa: E402
+
+
+@pytest.fixture
+def inputs() -> tuple[torch.Tensor, ...]:
+    g = torch.Generator().manual_seed(3)
+    shapes = ((12, 2, 103), (12, 27), (12, 2, 32), (12, 1, 1280))
+    return tuple(torch.randn(*shape, generator=g) for shape in shapes)
+
+
+@pytest.fixture
+def model() -> EcgMoe:
+    torch.manual_seed(0)
+    return EcgMoe()
+
+
+def _trained_adapters(module: torch.nn.Module) -> None:
+    """Adapters start at zero, where every comparison would pass; give them values."""
+    for part in module.modules():
+        if isinstance(part, LoRALinear):
+            for task in part.up:
+                torch.nn.init.normal_(part.up[task], std=0.1)
+
+
+def test_every_task_has_logits_of_its_width_and_both_routers_are_given(model: EcgMoe, inputs: tuple) -> None:
+    outputs = model.eval()(*inputs)
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        **{task.name: (12, task.n_outputs) for task in TASKS},
+        "route_morphology": (12, 4),
+        "route_rhythm": (12, 4),
+    }
+
+
+def test_teacher_stays_small_enough_for_one_core(model: EcgMoe) -> None:
+    assert sum(p.numel() for p in model.parameters()) < 450_000
+
+
+def test_tasks_asked_for_are_the_same_as_in_the_pass_for_all(model: EcgMoe, inputs: tuple) -> None:
+    model.eval()
+    everything, beat = model(*inputs), model(*inputs, tasks=("beat",))
+    assert set(beat) == {"beat", "route_morphology", "route_rhythm"}
+    assert torch.equal(beat["beat"], everything["beat"])
+
+
+def test_hard_route_gives_the_same_sparse_and_dense(model: EcgMoe, inputs: tuple) -> None:
+    _trained_adapters(model)
+    model.eval()
+    sparse = model(*inputs)
+    for bank in (model.morphology_path.bank, model.rhythm_path.bank):
+        bank.training = True  # the dense, straight-through computation, without dropout below it
+    dense = model(*inputs)
+    for name, value in sparse.items():
+        assert torch.allclose(value, dense[name], atol=1e-5), name
+
+
+def test_hard_and_soft_routes_differ(model: EcgMoe, inputs: tuple) -> None:
+    model.eval()
+    assert not torch.allclose(model(*inputs)["beat"], model(*inputs, route="soft")["beat"], atol=1e-3)
+
+
+def test_waveform_never_moves_s_against_n(model: EcgMoe, inputs: tuple) -> None:
+    _trained_adapters(model)
+    model.eval()
+    beat, features, rr_sequence, context = inputs
+    one = model(beat, features, rr_sequence, context)["beat"]
+    other = model(torch.randn_like(beat), features, rr_sequence, torch.randn_like(context))["beat"]
+    assert not torch.allclose(one, other, atol=1e-2)
+    assert torch.allclose(one[:, 1] - one[:, 0], other[:, 1] - other[:, 0], atol=1e-5)
+    changed = model(beat, -features, rr_sequence, context)["beat"]
+    assert (changed[:, 1] - changed[:, 0] - one[:, 1] + one[:, 0]).abs().max() > 1e-3
+
+
+def test_gradient_reaches_every_part_in_the_soft_route(model: EcgMoe, inputs: tuple) -> None:
+    _trained_adapters(model)
+    outputs = model.train()(*inputs, route="soft")
+    sum(value.square().sum() for value in outputs.values()).backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # A key's bias shifts all scores of a query alike, which the softmax takes out again.
+    assert [name for name in without if not name.endswith(("k.base.bias", "in_proj_bias"))] == []
+
+
+def test_gradient_of_a_hard_route_reaches_chosen_experts_and_both_routers(model: EcgMoe, inputs: tuple) -> None:
+    outputs = model.train()(*inputs, route="hard")
+    outputs["beat"].square().sum().backward()
+    for path, route in ((model.morphology_path, "route_morphology"), (model.rhythm_path, "route_rhythm")):
+        assert path.bank.router.weight.grad.abs().sum() > 0
+        chosen = set(outputs[route].argmax(1).tolist())
+        for index, expert in enumerate(path.bank.experts):
+            moved = sum(p.grad.abs().sum().item() for p in expert.parameters() if p.grad is not None)
+            assert (moved > 0) == (index in chosen)
+
+
+def test_a_task_trains_only_its_own_adapters(model: EcgMoe, inputs: tuple) -> None:
+    model.train()(*inputs, tasks=("rhythm",))["rhythm"].sum().backward()
+    layer = model.fusion.cross_attention.q
+    assert layer.up["rhythm"].grad.abs().sum() > 0
+    assert layer.up["beat"].grad is None
+
+
+def test_merged_fusion_equals_the_unmerged_one_for_every_task() -> None:
+    torch.manual_seed(1)
+    fusion = HybridFusion(48, 4, TASK_NAMES, 8, 32.0, 3).eval()
+    _trained_adapters(fusion)
+    given = (torch.randn(9, 3, 48), torch.rand(9, 3).softmax(1), torch.randn(9, 2, 48))
+    for task in TASK_NAMES:
+        merged = HybridFusion(48, 4, TASK_NAMES, 8, 32.0, 3).eval()
+        merged.load_state_dict(fusion.state_dict())
+        assert merge_for_task(merged, task) == 12
+        assert not any(isinstance(part, LoRALinear) for part in merged.modules())
+        assert torch.allclose(merged(*given, task), fusion(*given, task), atol=1e-5)
+
+
+def test_a_saved_teacher_gives_the_same_outputs(model: EcgMoe, inputs: tuple, tmp_path: Path) -> None:
+    save_teacher(tmp_path / "t.safetensors", model.eval(), {"training": "abc"})
+    again = load_teacher(tmp_path / "t.safetensors")
+    assert torch.equal(again(*inputs)["beat"], model(*inputs)["beat"])
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut", "other"])
+def test_a_file_that_is_no_teacher_is_refused_with_a_sentence(damage: str, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "t.safetensors"
+    if damage == "cut":
+        path.write_bytes(b"\x10\x00")
+    if damage == "other":
+        save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ModelError, match=r"t\.safetensors"):
+        load_teacher(path)
+
+
+def test_three_kinds_of_backbone_see_the_context_at_their_own_length() -> None:
+    assert {"conv_residual", "patch_transformer", "dlinear"} <= set(backbone_kinds())
+    lengths = [spec.length for spec in TeacherConfig().backbones]
+    assert len(set(lengths)) == len(lengths) == 3
+
+
+def test_a_backbone_of_ones_own_can_be_registered_and_started_from_a_file(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    if "mine" not in backbone_kinds():
+        register_backbone("mine")(
+            lambda spec, d: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(spec.length, d))
+        )
+    with pytest.raises(ModelError, match="registered already"):
+        register_backbone("mine")(lambda spec, d: torch.nn.Identity())
+    weights = {"1.weight": torch.ones(8, 64), "1.bias": torch.zeros(8)}
+    save_file(weights, tmp_path / "mine.safetensors")
+    spec = BackboneSpec("mine", 64, weights=str(tmp_path / "mine.safetensors"))
+    assert torch.equal(build_backbones((spec,), 8)[0].net[1].weight, weights["1.weight"])
+    with pytest.raises(ModelError, match="do not fit"):
+        build_backbones((spec,), 9)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TeacherConfig(d=50),
+        TeacherConfig(backbones=()),
+        TeacherConfig(backbones=(BackboneSpec("wavelet", 64),)),
+        TeacherConfig(backbones=(BackboneSpec("patch_transformer", 1281, 48),)),
+        TeacherConfig(morphology_kernels=(4,)),
+        TeacherConfig(top_k=9),
+        TeacherConfig(tasks=("beat", "mood")),
+    ],
+)
+def test_a_configuration_that_cannot_be_built_is_refused(config: TeacherConfig) -> None:
+    with pytest.raises(ModelError):
+        EcgMoe(config)

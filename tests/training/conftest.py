@@ -1,0 +1,89 @@
+"""A small WFDB folder of simulated patients with premature beats, and a training configuration for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgmoe_edge.model.backbones import BackboneSpec
+from ecgmoe_edge.model.teacher import TeacherConfig
+from ecgmoe_edge.training.cache import ExampleSets, build_examples
+from ecgmoe_edge.training.config import DataSet, Distillation, Draw, Fit, Noise, TrainingConfig
+from ecgmoe_edge.training.examples import Examples, join
+
+torch = pytest.importorskip("torch", reason="needs the extra `train`")
+wfdb = pytest.importorskip("wfdb", reason="needs the extra `records`")
+
+FS = 250.0
+SECONDS = 90
+_NORMAL = ((-0.18, 0.025, 0.12), (-0.03, 0.01, -0.1), (0.0, 0.011, 1.1), (0.035, 0.011, -0.2), (0.26, 0.045, 0.28))
+_VENTRICULAR = ((0.0, 0.035, 1.4), (0.11, 0.04, -0.5), (0.32, 0.06, -0.4))
+
+
+def write_patient(folder: Path, name: str, seed: int) -> None:
+    """A record of 90 s with N, early S and wide V beats, one rhythm note, and age and sex in the header."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(SECONDS * FS)) / FS
+    signal = 0.01 * rng.standard_normal(len(time))
+    at, samples, symbols = 1.0, [], []
+    while at < SECONDS - 2.0:
+        symbol = str(rng.choice(["N", "A", "V"], p=[0.8, 0.1, 0.1])) if len(symbols) > 10 else "N"
+        at -= 0.0 if symbol == "N" else 0.25  # premature
+        for centre, width, height in _VENTRICULAR if symbol == "V" else _NORMAL:
+            signal += height * np.exp(-0.5 * ((time - at - centre) / width) ** 2)
+        samples.append(round(at * FS))
+        symbols.append(symbol)
+        at += (1.05 if symbol == "V" else 0.8) * (1.0 + 0.02 * rng.standard_normal())
+    wfdb.wrsamp(
+        name, FS, ["mV"], ["II"], signal[:, None], fmt=["16"], adc_gain=[2000.0], baseline=[0],
+        comments=[f"{40 + seed} {'M' if seed % 2 else 'F'}"], write_dir=str(folder),
+    )  # fmt: skip
+    notes = ["(N"] + [""] * len(symbols)
+    wfdb.wrann(name, "atr", np.array([10, *samples]), ["+", *symbols], fs=FS, aux_note=notes, write_dir=str(folder))
+
+
+@pytest.fixture(scope="session")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with `ward/` (p0 .. p3) and `noise/` (hum)."""
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "ward").mkdir()
+    (folder / "noise").mkdir()
+    for seed in range(4):
+        write_patient(folder / "ward", f"p{seed}", seed)
+    rough = np.random.default_rng(9).standard_normal((round(300 * FS), 1))
+    wfdb.wrsamp(
+        "hum", FS, ["mV"], ["II"], rough, fmt=["16"], adc_gain=[2000.0], baseline=[0], write_dir=str(folder / "noise")
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> TrainingConfig:
+    """Two epochs of a very small teacher on the simulated ward."""
+    return TrainingConfig(
+        data=(DataSet("ward", "ward", validation=("p3",), rhythm=True),),
+        noise=Noise("noise", ("hum",)),
+        draw=Draw(normal=80, rhythm=20),
+        teacher=TeacherConfig(
+            backbones=(BackboneSpec("conv_residual", 160, 4), BackboneSpec("dlinear", 80)),
+            d=16, heads=2, stem=4, rhythm_width=16, morphology_kernels=(3, 5), rhythm_experts=2, lora_rank=2,
+        ),
+        fit=Fit(epochs=3, batch=32, soft_epochs=1, validate_from=0.0, validate_every=1),
+        distil=Distillation(
+            float_stage=Fit(epochs=2, batch=32, soft_epochs=1),
+            qat_stage=Fit(epochs=2, batch=32, soft_epochs=0, learning_rate=3e-4),
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def sets(patients: Path, tiny_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> ExampleSets:
+    return build_examples(tiny_config, patients, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def examples(sets: ExampleSets) -> Examples:
+    """All the ward's examples, fit and validation."""
+    return join([sets.fit, *sets.validation.values()])

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from ecgmoe_edge.errors import RecordError, UsageError  # noqa: E402
+from ecgmoe_edge.streaming.features import model_inputs  # noqa: E402
+from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd  # noqa: E402
+from ecgmoe_edge.streaming.windows import WIDE_GRID  # noqa: E402
+from ecgmoe_edge.training import cache as cache_module  # noqa: E402
+from ecgmoe_edge.training.augment import Augmenter, clean_batch, read_noise  # noqa: E402
+from ecgmoe_edge.training.cache import ExampleSets, build_examples, cache_path, cached_examples  # noqa: E402
+from ecgmoe_edge.training.config import Augment, DataSet, Draw, TrainingConfig  # noqa: E402
+from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of  # noqa: E402
+from ecgmoe_edge.training.sampling import epoch_indices  # noqa: E402
+from ecgmoe_edge.training.sources import Source, divide  # noqa: E402
+
+wfdb = pytest.importorskip("wfdb")
+
+
+def _source(patients: Path, name: str = "p0", **settings: object) -> Source:
+    return Source(DataSet("ward", "ward", rhythm=True, **settings), patients / "ward" / name, name)  # type: ignore[arg-type]
+
+
+def test_nearly_every_annotated_beat_becomes_an_example_with_its_class(patients: Path) -> None:
+    examples = examples_of(_source(patients))
+    truth = wfdb.rdann(str(patients / "ward" / "p0"), "atr")
+    for label, symbol in enumerate("NAV"):
+        annotated = truth.symbol.count(symbol)
+        assert annotated * 0.9 <= (examples.beat == label).sum() <= annotated
+    assert examples.age[0] == 40
+    assert examples.sex[0] == 0
+    assert np.all(np.diff(examples.sample) > 0)
+
+
+def test_an_example_is_what_the_stream_gives_bit_for_bit(patients: Path) -> None:
+    source = _source(patients)
+    examples = examples_of(source)
+    signal = wfdb.rdrecord(str(source.path)).p_signal[:, 0]
+    front_end = FrontEnd(250.0)  # as a monitor runs it: the narrow grid, no context
+    stream = [item for at in range(0, len(signal), 50) for item in front_end.push(signal[at : at + 50])]
+    beats = {item.sample: item for item in stream if isinstance(item, BeatContext)}
+    index = np.array([30, 31, 50], np.int64)
+    batch = clean_batch(examples, index)
+    for row, i in enumerate(index):
+        beat = beats[int(examples.sample[i])]
+        amplitude = np.array([beat.amplitude], np.float32)
+        live, features = model_inputs(beat.window[None], beat.template[None], amplitude, beat.rr_features[None])
+        np.testing.assert_array_equal(batch.beat[row].numpy(), live[0])
+        np.testing.assert_array_equal(batch.features[row].numpy(), features[0])
+        np.testing.assert_array_equal(batch.rr_sequence[row].numpy(), beat.rr_sequence)
+
+
+def test_the_context_ends_with_the_window(examples: Examples) -> None:
+    np.testing.assert_allclose(examples.context[:, -len(WIDE_GRID) :], examples.window, atol=2e-3)
+
+
+def test_rr_label_is_the_mean_interval_and_unknown_before_the_context_is_full(examples: Examples) -> None:
+    early = examples.sample < 8.0 * 250.0
+    assert np.isnan(examples.rr[early]).all()
+    assert np.nanmean(examples.rr) == pytest.approx(0.79, abs=0.08)
+
+
+def test_rhythm_needs_five_settled_seconds(examples: Examples) -> None:
+    known = examples.rhythm >= 0
+    assert known.mean() > 0.85
+    assert examples.sample[known].min() >= 5.0 * 250.0
+
+
+def test_paced_records_keep_no_beat_label_but_stay(patients: Path) -> None:
+    examples = examples_of(_source(patients, without_beat_labels=("p0",)))
+    assert len(examples) > 60
+    assert (examples.beat == -1).all()
+    assert (examples.rhythm >= 0).any()
+
+
+def test_long_records_can_be_thinned_and_their_start_left_out(patients: Path) -> None:
+    examples = examples_of(_source(patients, beats_per_record=10, first_s=20.0))
+    assert len(examples) == 10
+    assert examples.sample[0] >= 20 * 250
+    assert examples.sample[-1] > 80 * 250
+
+
+def test_cached_examples_equal_fresh_ones(patients: Path, tmp_path: Path) -> None:
+    source = _source(patients)
+    made, read = cached_examples(source, tmp_path), cached_examples(source, tmp_path)
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(made, name), getattr(read, name))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_cache_is_made_anew_when_record_settings_or_front_end_change(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = _source(patients, "p1")
+    first = cache_path(source, tmp_path)
+    assert cache_path(_source(patients, "p1", first_s=1.0), tmp_path) != first
+    assert cache_path(_source(patients, "p1", without_beat_labels=("p1",)), tmp_path) != first
+    stat = source.path.with_suffix(".atr").stat()
+    os.utime(source.path.with_suffix(".atr"), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1000))
+    second = cache_path(source, tmp_path)
+    assert second != first
+    monkeypatch.setattr(cache_module, "front_end_digest", lambda: "another front end")
+    assert cache_path(source, tmp_path) != second
+
+
+def test_a_cut_cache_file_is_replaced(patients: Path, tmp_path: Path) -> None:
+    source = _source(patients)
+    whole = cached_examples(source, tmp_path)
+    path = cache_path(source, tmp_path)
+    path.write_bytes(path.read_bytes()[:2000])
+    assert len(cached_examples(source, tmp_path)) == len(whole)
+    assert path.stat().st_size > 10_000
+
+
+def test_two_processes_give_the_same_sets_as_one(
+    patients: Path, tiny_config: TrainingConfig, sets: ExampleSets, tmp_path: Path
+) -> None:
+    again = build_examples(tiny_config, patients, tmp_path, jobs=2)
+    assert again.fit.records == sets.fit.records == ("ward/p0", "ward/p1", "ward/p2")
+    assert list(again.validation) == ["ward"]
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(again.fit, name), getattr(sets.fit, name))
+
+
+def test_division_by_share_never_depends_on_the_other_records(patients: Path) -> None:
+    data = DataSet("ward", "ward", validation_share=0.5)
+    division = divide(data, patients)
+    fit, held = ({source.path.name for source in half} for half in (division.fit, division.validation))
+    assert fit | held == {"p0", "p1", "p2", "p3"}
+    assert not fit & held
+    some = divide(msgspec.structs.replace(data, leave_out=tuple(sorted(fit))[:1]), patients)
+    assert {source.path.name for source in some.validation} == held
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"fit": ("p9",)}, RecordError, "lacks p9"),
+        ({"fit": ("p0",), "validation": ("p0",)}, UsageError, "would fit and validate"),
+        ({"leave_out": ("p0", "p1", "p2", "p3")}, UsageError, "no record left"),
+        ({"folder": "nowhere"}, RecordError, "there is no folder"),
+        ({"folder": "ward", "labels": "cinc2017"}, RecordError, r"REFERENCE\.csv"),
+        ({"folder": "ward", "labels": "ptbxl"}, RecordError, r"ptbxl_database\.csv"),
+    ],
+)
+def test_a_data_set_that_cannot_be_divided_is_refused(
+    patients: Path, settings: dict[str, object], error: type[Exception], says: str
+) -> None:
+    data = msgspec.convert({"name": "x", "folder": "ward"} | settings, DataSet)
+    with pytest.raises(error, match=says):
+        divide(data, patients)
+
+
+def test_an_absent_lead_is_refused(patients: Path) -> None:
+    with pytest.raises(RecordError, match="1 leads"):
+        examples_of(_source(patients, lead=3))
+
+
+# -- augmentation
+
+
+def _augmenter(noise: np.ndarray | None = None, **strengths: float) -> Augmenter:
+    none = dict.fromkeys(Augment.__struct_fields__, 0.0)
+    return Augmenter(Augment(**{**none, **strengths}), noise)
+
+
+def test_augmentation_of_no_strength_is_the_clean_batch(examples: Examples) -> None:
+    index = np.arange(40, dtype=np.int64)
+    clean = clean_batch(examples, index)
+    same = _augmenter().batch(examples, index, np.random.default_rng(0))
+    for name in ("beat", "features", "rr_sequence", "context"):
+        np.testing.assert_allclose(getattr(same, name), getattr(clean, name), atol=1e-5)
+
+
+def test_the_same_generator_makes_the_same_batch_and_leaves_examples_alone(examples: Examples) -> None:
+    index, before = np.arange(40, dtype=np.int64), examples.window.copy()
+    one, two = (Augmenter(Augment()).batch(examples, index, np.random.default_rng(5)) for _ in range(2))
+    assert (one.beat == two.beat).all()
+    assert (one.context == two.context).all()
+    np.testing.assert_array_equal(examples.window, before)
+
+
+def test_jitter_moves_the_beat_by_at_most_its_bound_and_never_the_template(examples: Examples) -> None:
+    index = np.flatnonzero(examples.beat == 0)[:60].astype(np.int64)
+    clean = clean_batch(examples, index)
+    moved = _augmenter(jitter_ms=20.0).batch(examples, index, np.random.default_rng(1))
+    shift = np.abs(moved.beat[:, 0].argmax(1) - clean.beat[:, 0].argmax(1))
+    assert 1 <= shift.max() <= 3  # 20 ms are 2.56 samples
+    np.testing.assert_allclose(moved.beat[:, 1], clean.beat[:, 1], atol=1e-5)
+
+
+def test_a_flip_turns_beat_template_and_context_over_together(examples: Examples) -> None:
+    index = np.arange(20, dtype=np.int64)
+    clean = clean_batch(examples, index)
+    flipped = _augmenter(flip_share=1.0).batch(examples, index, np.random.default_rng(0))
+    np.testing.assert_allclose(flipped.beat, -clean.beat, atol=1e-5)
+    np.testing.assert_allclose(flipped.context, -clean.context, atol=1e-5)
+    np.testing.assert_allclose(flipped.features, clean.features, atol=1e-4)
+
+
+def test_noise_has_the_strength_asked_for_and_its_share_of_beats(
+    examples: Examples, patients: Path, tiny_config: TrainingConfig
+) -> None:
+    assert tiny_config.noise is not None
+    noise = read_noise(tiny_config.noise, patients)
+    index = np.arange(len(examples), dtype=np.int64)
+    clean = clean_batch(examples, index)
+    maker = _augmenter(noise, noise_share=0.5, noise_least=0.1, noise_most=0.1)
+    added = (maker.batch(examples, index, np.random.default_rng(0)).beat[:, 0] - clean.beat[:, 0]).numpy()
+    level = added.std(axis=1)
+    assert 0.4 < (level > 0).mean() < 0.6
+    assert level[level > 0].mean() == pytest.approx(0.1, rel=0.15)
+
+
+def test_noise_comes_from_the_first_half_of_its_record(patients: Path, tiny_config: TrainingConfig) -> None:
+    assert tiny_config.noise is not None
+    noise = read_noise(tiny_config.noise, patients)
+    assert noise.shape[1] <= 150 * 128
+
+
+# -- sampling
+
+
+def test_an_epoch_draws_rare_classes_more_often_and_has_a_fixed_length(examples: Examples) -> None:
+    draw = Draw(normal=50, s_times=2.0, rhythm=7, other=0)
+    lengths, share = set(), []
+    for seed in range(3):
+        index = epoch_indices(examples, draw, np.random.default_rng(seed))
+        lengths.add(len(index))
+        share.append((examples.beat[index] == 1).sum())
+    s, v = (int((examples.beat == label).sum()) for label in (1, 2))
+    assert lengths == {50 + 2 * s + v + 7}
+    assert min(share) >= 2 * s
+
+
+def test_records_with_many_beats_are_damped_but_not_equal(examples: Examples) -> None:
+    counts = np.where(examples.record == 0, 0, 1)
+    uneven = examples.take(np.flatnonzero((counts == 1) | (np.arange(len(examples)) % 10 == 0)).astype(np.int64))
+    few = int((uneven.record == 0).sum())
+    drawn = epoch_indices(uneven, Draw(normal=30, s_times=0, v_times=0, f_times=0, rhythm=0), np.random.default_rng(0))
+    many_seeds = [
+        (
+            uneven.record[
+                epoch_indices(uneven, Draw(normal=30, s_times=0, v_times=0, rhythm=0), np.random.default_rng(i))
+            ]
+            == 0
+        ).mean()
+        for i in range(60)
+    ]
+    assert len(drawn) == 30
+    assert np.mean(many_seeds) > 1.5 * few / len(uneven)
+
+
+def test_examples_without_any_label_are_refused(examples: Examples) -> None:
+    index = np.flatnonzero((examples.beat == -1) & (examples.rhythm == -1)).astype(np.int64)
+    empty = examples.take(index[:0])
+    with pytest.raises(UsageError, match="label"):
+        epoch_indices(empty, Draw(), np.random.default_rng(0))

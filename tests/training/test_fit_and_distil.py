@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from ecgmoe_edge.errors import ModelError, UsageError  # noqa: E402
+from ecgmoe_edge.model.student import Student, StudentConfig, load_student  # noqa: E402
+from ecgmoe_edge.model.tasks import task_named  # noqa: E402
+from ecgmoe_edge.model.teacher import EcgMoe, load_teacher  # noqa: E402
+from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch  # noqa: E402
+from ecgmoe_edge.training.cache import ExampleSets  # noqa: E402
+from ecgmoe_edge.training.config import TrainingConfig  # noqa: E402
+from ecgmoe_edge.training.distil import distil, distillation_losses  # noqa: E402
+from ecgmoe_edge.training.examples import Examples  # noqa: E402
+from ecgmoe_edge.training.fit import fit_teacher, task_loss  # noqa: E402
+from ecgmoe_edge.training.loop import one_cycle  # noqa: E402
+from ecgmoe_edge.training.run import distill, train  # noqa: E402
+
+
+class Killed(Exception):  # noqa: N818
+    """Stands for the end of the process."""
+
+
+def _teacher(config: TrainingConfig) -> EcgMoe:
+    torch.manual_seed(config.seed)
+    return EcgMoe(config.teacher)
+
+
+class _DiesInEpoch(Augmenter):
+    """Makes batches until a given one, at which the process is killed."""
+
+    def __init__(self, config: TrainingConfig, batches: int) -> None:
+        super().__init__(config.augment)
+        self.left = batches
+
+    def batch(self, examples: Examples, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+        return super().batch(examples, index, rng)
+
+
+def _same(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def run_folder(patients: Path, tiny_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a teacher that was trained on the simulated ward."""
+    folder = tmp_path_factory.mktemp("run")
+    train(tiny_config, patients, folder)
+    return folder
+
+
+def test_training_writes_weights_log_and_how_they_were_made(run_folder: Path, tiny_config: TrainingConfig) -> None:
+    about = json.loads((run_folder / "teacher.json").read_text())
+    assert about["fitted_on"] == ["ward/p0", "ward/p1", "ward/p2"]
+    assert about["configuration"]["seed"] == tiny_config.seed
+    assert set(about["validation"]["ward"]["decided"]) == {"N", "S", "V", "F"}
+    rows = list(csv.DictReader((run_folder / "teacher.metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["train.beat"]) < float(rows[0]["train.beat"])
+    assert load_teacher(run_folder / "teacher.safetensors").config == tiny_config.teacher
+    assert not list(run_folder.glob("*.partial"))
+
+
+@pytest.mark.parametrize("batches", [5, 14])
+def test_a_killed_and_resumed_fit_ends_with_the_same_bits(
+    batches: int, sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    whole = _teacher(tiny_config)
+    first = fit_teacher(whole, sets, tiny_config, Augmenter(tiny_config.augment), tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit_teacher(_teacher(tiny_config), sets, tiny_config, _DiesInEpoch(tiny_config, batches), tmp_path / "cut")
+    resumed = EcgMoe(tiny_config.teacher)  # as a new process starts: weights come from the checkpoint alone
+    if batches == 5:
+        resumed = _teacher(tiny_config)  # killed in the first epoch: there is no checkpoint yet
+    second = fit_teacher(resumed, sets, tiny_config, Augmenter(tiny_config.augment), tmp_path / "cut")
+    assert _same(whole.state_dict(), resumed.state_dict())
+    assert [row["train.loss"] for row in first.rows] == [row["train.loss"] for row in second.rows]
+
+
+def test_a_finished_fit_is_loaded_and_not_run_again(
+    run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig
+) -> None:
+    model = EcgMoe(tiny_config.teacher)
+    fit_teacher(model, sets, tiny_config, _DiesInEpoch(tiny_config, 0), run_folder)
+    assert _same(model.state_dict(), load_teacher(run_folder / "teacher.safetensors").state_dict())
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(
+    run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig
+) -> None:
+    other = msgspec.structs.replace(tiny_config, seed=2)
+    with pytest.raises(ModelError, match="another configuration"):
+        fit_teacher(EcgMoe(other.teacher), sets, other, Augmenter(other.augment), run_folder)
+
+
+def test_a_damaged_checkpoint_is_said_and_not_used(
+    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "teacher.checkpoint.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(ModelError, match="Delete it to start afresh"):
+        fit_teacher(_teacher(tiny_config), sets, tiny_config, Augmenter(tiny_config.augment), tmp_path)
+
+
+def test_two_seeds_give_two_models(
+    run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    other = msgspec.structs.replace(tiny_config, seed=2)
+    model = _teacher(other)
+    fit_teacher(model, sets, other, Augmenter(other.augment), tmp_path)
+    assert not _same(model.state_dict(), load_teacher(run_folder / "teacher.safetensors").state_dict())
+
+
+def test_a_student_is_distilled_and_resumes_when_finished(
+    run_folder: Path, patients: Path, tiny_config: TrainingConfig
+) -> None:
+    teacher = run_folder / "teacher.safetensors"
+    path = distill(tiny_config, patients, run_folder, teacher=teacher, width="nano")
+    weights = load_student(path).state_dict()
+    assert distill(tiny_config, patients, run_folder, teacher=teacher, width="nano") == path
+    assert _same(load_student(path).state_dict(), weights)
+    assert json.loads(path.with_suffix(".json").read_text())["validation"]["ward"]["beats"]["N"]["support"] > 50
+
+
+def test_a_student_of_another_teacher_is_another_run(
+    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    settings = tiny_config.distil.float_stage
+    for seed, refused in ((1, False), (2, True)):
+        torch.manual_seed(seed)
+        teacher, student = EcgMoe(tiny_config.teacher), Student(StudentConfig.named("nano"))
+        call = (student, teacher, sets, tiny_config, Augmenter(tiny_config.augment), tmp_path)
+        if refused:
+            with pytest.raises(ModelError, match="another configuration"):
+                distil(*call, settings=settings)
+        else:
+            distil(*call, settings=msgspec.structs.replace(settings, epochs=1))
+
+
+def test_the_student_that_equals_its_teacher_has_no_divergence(examples: Examples, tiny_config: TrainingConfig) -> None:
+    batch = clean_batch(examples, np.arange(30, dtype=np.int64))
+    logits = {"beat": torch.randn(30, 4), "rhythm": torch.randn(30, 4)}
+    settings = msgspec.structs.replace(tiny_config.distil, kl=1.0, cross_entropy=0.0, temperature=2.0)
+    same = distillation_losses(logits, logits, batch, settings, ("beat", "rhythm"))
+    other = distillation_losses({**logits, "beat": -logits["beat"]}, logits, batch, settings, ("beat", "rhythm"))
+    assert same["beat"].abs() < 1e-6
+    assert other["beat"] > 0.1
+
+
+def test_unknown_labels_give_neither_loss_nor_gradient() -> None:
+    output = torch.randn(4, 4, requires_grad=True)
+    loss = task_loss(task_named("beat"), output, torch.full((4,), -1))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert output.grad is not None
+    assert not output.grad.any()
+    known = task_loss(task_named("age"), torch.zeros(3, 1), torch.tensor([60.0, float("nan"), float("nan")]))
+    assert known.item() == 0.0  # 60 years is the head's zero
+
+
+def test_the_rate_rises_to_its_highest_and_ends_near_zero() -> None:
+    rates = [one_cycle(step, 1000, 2e-3, 0.15) for step in range(1000)]
+    assert rates.index(max(rates)) == 150
+    assert max(rates) == pytest.approx(2e-3)
+    assert rates[0] == pytest.approx(2e-3 / 25)
+    assert rates[-1] < 1e-6
+
+
+def test_a_run_without_validation_records_is_refused(
+    patients: Path, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    data = msgspec.structs.replace(tiny_config.data[0], validation=())
+    with pytest.raises(UsageError, match="validation"):
+        train(msgspec.structs.replace(tiny_config, data=(data,)), patients, tmp_path)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from ecgmoe_edge.errors import UsageError  # noqa: E402
+from ecgmoe_edge.records.splits import DS2, SVDB_VAL  # noqa: E402
+from ecgmoe_edge.training.config import load_config  # noqa: E402
+from ecgmoe_edge.training.sources import divide  # noqa: E402
+
+
+def _written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "train.toml"
+    path.write_text(text)
+    return path
+
+
+def test_shipped_configuration_loads_and_its_digest_names_it() -> None:
+    config = load_config()
+    assert config.digest() == load_config().digest()
+    assert {data.name for data in config.data} >= {"mitdb", "svdb", "cinc2017"}
+
+
+def test_shipped_model_sees_neither_ds2_nor_201_nor_validation_records(data_dir: Path) -> None:
+    for data in load_config().data:
+        if not (data_dir / data.folder).is_dir():
+            pytest.skip(f"needs {data.folder}")
+        division = divide(data, data_dir)
+        fit = {source.path.name for source in division.fit}
+        held = {source.path.name for source in division.validation}
+        assert not fit & held
+        if data.folder == "mitdb":
+            assert not (fit | held) & {*DS2, "201"}
+        if data.name == "svdb":
+            assert held == set(SVDB_VAL)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "data"),
+        ("data = []", "no data set"),
+        ('[[data]]\nname = "a"\nfolder = "a"\nlead_name = "II"', "lead_name"),
+        ('[[data]]\nname = "a"\nfolder = "a"\n[fit]\nepochs = "many"', "epochs"),
+        ('[[data]]\nname = "a"\nfolder = "a"\n[teacher]\ndepth = 3', "depth"),
+        ('[[data]]\nname = "a"\nfolder = "a"\n[[data]]\nname = "a"\nfolder = "b"', "share a name"),
+        ('[[data]]\nname = "a"\nfolder = "a"\nvalidation = ["x"]\nvalidation_share = 0.2', "not both"),
+        ('[[data]]\nname = "a"\nfolder = "a"\nvalidation_share = 1.5', "between 0 and 1"),
+        ('[[data]]\nname = "a"\nfolder = "a"\n[fit]\nepochs = 0', "at least 1 epoch"),
+        ("[[data", "not valid"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_by_name(text: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=says):
+        load_config(_written(tmp_path, text))
+
+
+def test_a_missing_file_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_config(tmp_path / "absent.toml")

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from ecgmoe_edge.streaming.decision import DecisionRule  # noqa: E402
+from ecgmoe_edge.training.augment import Batch  # noqa: E402
+from ecgmoe_edge.training.examples import Examples  # noqa: E402
+from ecgmoe_edge.training.validate import beat_scores, decide, flat_metrics, selection_score, validate  # noqa: E402
+
+
+def _oracle(batch: Batch) -> dict[str, torch.Tensor]:
+    beat = torch.nn.functional.one_hot(batch.labels["beat"].clamp(min=0), 4).float() * 20.0
+    rhythm = torch.nn.functional.one_hot(batch.labels["rhythm"].clamp(min=0), 4).float() * 20.0
+    return {"beat": beat, "rhythm": rhythm, "route_rhythm": beat[:, :2]}
+
+
+def test_a_model_that_knows_all_scores_a_hundred_and_its_experts_are_counted(examples: Examples) -> None:
+    report = validate(_oracle, examples, DecisionRule(irregular_penalty=0.0))
+    assert {name: report.beats[name].f1 for name in "NSV"} == {"N": 100.0, "S": 100.0, "V": 100.0}
+    assert report.beats["F"].f1 is None
+    assert report.rhythm["N"].se == 100.0
+    assert sum(report.experts["rhythm"]) == pytest.approx(1.0, abs=1e-3)
+    assert selection_score({"ward": report}) > 95.0
+    assert flat_metrics({"ward": report})["ward.V.f1.plain"] == 100.0
+
+
+def test_se_ppv_and_f1_are_those_of_the_counts_and_f_as_v_is_ignored() -> None:
+    n, s, v, f = range(4)
+    truth = np.array([n, n, n, s, s, v, v, f], np.int8)
+    guess = np.array([n, v, s, s, n, v, v, v])
+    scores = beat_scores(truth, guess)
+    assert scores["V"].se == 100.0
+    assert scores["V"].ppv == pytest.approx(200 / 3)  # one N called V; the F called V does not count
+    assert (scores["S"].se, scores["S"].ppv, scores["S"].f1) == (50.0, 50.0, 50.0)
+    assert scores["F"].se == 0.0
+    assert scores["F"].ppv is None
+
+
+def test_the_decision_rule_starts_anew_with_every_record(examples: Examples) -> None:
+    half_v = np.tile(np.array([0.0, -9.0, 0.4, -9.0], np.float32), (len(examples), 1))
+    labels = decide(half_v, examples, DecisionRule())
+    firsts = [int(np.flatnonzero(examples.record == record)[0]) for record in np.unique(examples.record)]
+    assert (labels[firsts] == 2).all()  # nothing is known of the wearer yet
+    assert labels[firsts[1] - 1] == 0  # a wearer whose every beat looks half like V
