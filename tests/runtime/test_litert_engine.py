@@ -135,7 +135,7 @@ print(json.dumps({"engine": engine.describe(), "outputs": {k: v.tolist() for k, 
 @pytest.fixture(scope="module")
 def tflite_runtime_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment that has tflite-runtime and no LiteRT."""
-    python = next((found for v in ("3.11", "3.10") if (found := _works(f"python{v}"))), None)
+    python = next((found for v in ("3.10", "3.11") if (found := _works(f"python{v}"))), None)
     if python is None:
         pytest.skip("tflite-runtime has wheels for Python 3.11 and older only")
     home = tmp_path_factory.mktemp("tflite-runtime")
