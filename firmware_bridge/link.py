@@ -7,6 +7,7 @@ overflow is an exact gap. When the port goes away the thread says so and tries t
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class SerialLink:
     stall_after_s: silence after which `Stalled` is said; a port that goes away says it at once.
     no_frame_after_s: bytes without any valid frame for so long are taken for a wrong protocol or baud rate.
     give_up_after_s: how long an unplugged port is waited for; None for ever.
+    wait_for_port_s: how long a port that does not exist yet is waited for.
     queue_samples: samples per lead that may wait for the consumer.
     hold_back: a full queue stops the reading instead of losing samples; right for a replay, which can wait, wrong for a
     device, which cannot.
@@ -52,6 +54,7 @@ class SerialLink:
         stall_after_s: float = 2.0,
         no_frame_after_s: float = 5.0,
         give_up_after_s: float | None = None,
+        wait_for_port_s: float = 0.0,
         queue_samples: int = QUEUE_SAMPLES,
         hold_back: bool = False,
     ) -> None:
@@ -70,10 +73,13 @@ class SerialLink:
         self._stopping = False  # plain bool: set from signal handlers, where taking a lock could deadlock
         self._failure: DeviceError | None = None
         self._stalled = False
-        self._quiet_since = time.monotonic()
         self._first_bytes_at: float | None = None
+        deadline = time.monotonic() + wait_for_port_s
+        while not os.path.exists(port) and time.monotonic() < deadline:
+            time.sleep(REOPEN_EVERY_S / 2)
         self._identity = PortIdentity.of(port)
         self._serial = open_port(port, self._baud, READ_TIMEOUT_S, self._format.start)
+        self._quiet_since = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"serial link {port}", daemon=True)
         self._thread.start()
 

@@ -240,6 +240,15 @@ def test_stopping_ends_the_iteration_and_keeps_what_was_read(holter: MakeHolter)
     assert losses(items) == []
 
 
+def test_a_port_that_comes_a_little_later_is_waited_for_when_asked_to(holter: MakeHolter, port: Path) -> None:
+    plugged_in = threading.Timer(0.3, lambda: holter(500).play())
+    plugged_in.start()
+    link = SerialLink(str(port), wait_for_port_s=10.0)
+    assert list(link)[-1] == EndOfStream(500)
+    link.close()
+    plugged_in.join(5.0)
+
+
 def test_closing_frees_the_port_for_the_next(holter: MakeHolter, everything: Everything) -> None:
     with holter(2500, speed=5.0) as device:
         with SerialLink(device.port) as first:
