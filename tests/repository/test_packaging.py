@@ -135,8 +135,9 @@ print(json.dumps({
 }))
 """
     done = subprocess.run(
-        [installed / "python", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=120
+        [installed / "python", "-I", "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=120
     )
+    assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert Path(said["where"]).is_relative_to(said["prefix"])
     assert said["samples"] == 108_000
