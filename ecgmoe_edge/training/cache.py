@@ -78,8 +78,8 @@ def cached_examples(source: Source, cache: Path) -> Examples:
     examples = examples_of(source)
     cache.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")  # another run may make the same file
-    with partial.open("wb") as stream:
-        np.savez(stream, **{name: getattr(examples, name) for name in ARRAYS})
+    with partial.open("wb") as written:
+        np.savez(written, **{name: getattr(examples, name) for name in ARRAYS})
     for stale in cache.glob(f"{_stem(source)}-*.npz"):
         stale.unlink(missing_ok=True)
     partial.replace(path)

@@ -150,7 +150,8 @@ def load_config(path: Path | None = None) -> TrainingConfig:
         config = msgspec.toml.decode(text, type=TrainingConfig)
     except msgspec.MsgspecError as error:
         raise UsageError(
-            f"The training configuration {path} is not valid: {error}. ecgmoe_edge/training/default.toml is an example with the shipped values."
+            f"The training configuration {path} is not valid: {error}. "
+            "An example with the shipped values is ecgmoe_edge/training/default.toml."
         ) from error
     _check(config)
     return config

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wfdb
 
 from ecgmoe_edge.model.backbones import BackboneSpec
 from ecgmoe_edge.model.teacher import TeacherConfig
 from ecgmoe_edge.training.cache import ExampleSets, build_examples
 from ecgmoe_edge.training.config import DataSet, Distillation, Draw, Fit, Noise, TrainingConfig
 from ecgmoe_edge.training.examples import Examples, join
-
-torch = pytest.importorskip("torch", reason="needs the extra `train`")
-wfdb = pytest.importorskip("wfdb", reason="needs the extra `records`")
 
 FS = 250.0
 SECONDS = 90
@@ -27,7 +25,9 @@ def write_patient(folder: Path, name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     time = np.arange(round(SECONDS * FS)) / FS
     signal = 0.01 * rng.standard_normal(len(time))
-    at, samples, symbols = 1.0, [], []
+    at = 1.0
+    samples: list[int] = []
+    symbols: list[str] = []
     while at < SECONDS - 2.0:
         symbol = str(rng.choice(["N", "A", "V"], p=[0.8, 0.1, 0.1])) if len(symbols) > 10 else "N"
         at -= 0.0 if symbol == "N" else 0.25  # premature

@@ -6,22 +6,19 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import wfdb
 
-pytest.importorskip("torch")
-
-from ecgmoe_edge.errors import RecordError, UsageError  # noqa: E402
-from ecgmoe_edge.streaming.features import model_inputs  # noqa: E402
-from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd  # noqa: E402
-from ecgmoe_edge.streaming.windows import WIDE_GRID  # noqa: E402
-from ecgmoe_edge.training import cache as cache_module  # noqa: E402
-from ecgmoe_edge.training.augment import Augmenter, clean_batch, read_noise  # noqa: E402
-from ecgmoe_edge.training.cache import ExampleSets, build_examples, cache_path, cached_examples  # noqa: E402
-from ecgmoe_edge.training.config import Augment, DataSet, Draw, TrainingConfig  # noqa: E402
-from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of  # noqa: E402
-from ecgmoe_edge.training.sampling import epoch_indices  # noqa: E402
-from ecgmoe_edge.training.sources import Source, divide  # noqa: E402
-
-wfdb = pytest.importorskip("wfdb")
+from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.streaming.features import model_inputs
+from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
+from ecgmoe_edge.streaming.windows import WIDE_GRID
+from ecgmoe_edge.training import cache as cache_module
+from ecgmoe_edge.training.augment import Augmenter, clean_batch, read_noise
+from ecgmoe_edge.training.cache import ExampleSets, build_examples, cache_path, cached_examples
+from ecgmoe_edge.training.config import Augment, DataSet, Draw, TrainingConfig
+from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of
+from ecgmoe_edge.training.sampling import epoch_indices
+from ecgmoe_edge.training.sources import Source, divide
 
 
 def _source(patients: Path, name: str = "p0", **settings: object) -> Source:

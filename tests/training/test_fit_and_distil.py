@@ -8,21 +8,20 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from ecgmoe_edge.errors import ModelError, UsageError  # noqa: E402
-from ecgmoe_edge.model.student import Student, StudentConfig, load_student  # noqa: E402
-from ecgmoe_edge.model.tasks import task_named  # noqa: E402
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher  # noqa: E402
-from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch  # noqa: E402
-from ecgmoe_edge.training.cache import ExampleSets  # noqa: E402
-from ecgmoe_edge.training.config import TrainingConfig  # noqa: E402
-from ecgmoe_edge.training.distil import distil, distillation_losses  # noqa: E402
-from ecgmoe_edge.training.examples import Examples  # noqa: E402
-from ecgmoe_edge.training.fit import fit_teacher, task_loss  # noqa: E402
-from ecgmoe_edge.training.loop import one_cycle  # noqa: E402
-from ecgmoe_edge.training.run import distill, train  # noqa: E402
+from ecgmoe_edge.errors import ModelError, UsageError
+from ecgmoe_edge.model.student import Student, StudentConfig, load_student
+from ecgmoe_edge.model.tasks import task_named
+from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
+from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch
+from ecgmoe_edge.training.cache import ExampleSets
+from ecgmoe_edge.training.config import TrainingConfig
+from ecgmoe_edge.training.distil import distil, distillation_losses
+from ecgmoe_edge.training.examples import Examples
+from ecgmoe_edge.training.fit import fit_teacher, task_loss
+from ecgmoe_edge.training.loop import one_cycle
+from ecgmoe_edge.training.run import distill, quantize, train
 
 
 class Killed(Exception):  # noqa: N818
@@ -160,7 +159,7 @@ def test_the_student_that_equals_its_teacher_has_no_divergence(examples: Example
 def test_unknown_labels_give_neither_loss_nor_gradient() -> None:
     output = torch.randn(4, 4, requires_grad=True)
     loss = task_loss(task_named("beat"), output, torch.full((4,), -1))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0.0
     assert output.grad is not None
     assert not output.grad.any()
@@ -182,3 +181,18 @@ def test_a_run_without_validation_records_is_refused(
     data = msgspec.structs.replace(tiny_config.data[0], validation=())
     with pytest.raises(UsageError, match="validation"):
         train(msgspec.structs.replace(tiny_config, data=(data,)), patients, tmp_path)
+
+
+def test_a_distilled_student_trains_on_with_quantization_in_the_loop(
+    run_folder: Path, patients: Path, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    from ecgmoe_edge.compress.qat import load_qat
+
+    teacher = run_folder / "teacher.safetensors"
+    student = distill(tiny_config, patients, tmp_path, teacher=teacher, width="nano", cache=run_folder / "examples")
+    path = quantize(tiny_config, patients, tmp_path, student=student, teacher=teacher, cache=run_folder / "examples")
+    assert path.name == "student-nano-qat.safetensors"
+    assert load_qat(path).state_dict().keys()
+    rows = list(csv.DictReader((tmp_path / "student-nano-qat.metrics.csv").open()))
+    assert len(rows) == tiny_config.distil.qat_stage.epochs

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
-
-from ecgmoe_edge.errors import UsageError  # noqa: E402
-from ecgmoe_edge.records.splits import DS2, SVDB_VAL  # noqa: E402
-from ecgmoe_edge.training.config import load_config  # noqa: E402
-from ecgmoe_edge.training.sources import divide  # noqa: E402
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.records.splits import DS2, SVDB_VAL
+from ecgmoe_edge.training.config import load_config
+from ecgmoe_edge.training.sources import divide
 
 
 def _written(tmp_path: Path, text: str) -> Path:

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from ecgmoe_edge.streaming.decision import DecisionRule  # noqa: E402
-from ecgmoe_edge.training.augment import Batch  # noqa: E402
-from ecgmoe_edge.training.examples import Examples  # noqa: E402
-from ecgmoe_edge.training.validate import beat_scores, decide, flat_metrics, selection_score, validate  # noqa: E402
+from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.training.augment import Batch
+from ecgmoe_edge.training.examples import Examples
+from ecgmoe_edge.training.validate import beat_scores, decide, flat_metrics, selection_score, validate
 
 
 def _oracle(batch: Batch) -> dict[str, torch.Tensor]:
