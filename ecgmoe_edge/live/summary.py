@@ -18,7 +18,8 @@ def render_summary(end: End, fs: float | None = None) -> str:
 def _lines(end: End, fs: float | None) -> Iterator[str]:
     rate = f" at {fs:g} Hz" if fs else ""
     gaps = f"{end.gaps:,} gap" + ("" if end.gaps == 1 else "s")
-    yield f"{'samples':<12}{end.samples:,} received{rate}, {end.lost:,} lost, {gaps}, {end.duration_s:.1f} s"
+    missing = f"{end.lost:,} lost, {end.unusable:,} unusable, {gaps}"
+    yield f"{'samples':<12}{end.samples:,} received{rate}, {missing}, {end.duration_s:.1f} s"
     beats = ", ".join(f"{label} {count:,}" for label, count in end.beats.items())
     yield f"{'beats':<12}{sum(end.beats.values()):,}" + (f": {beats}" if beats else "")
     heart_rate = "unknown" if end.mean_heart_rate_bpm is None else f"{end.mean_heart_rate_bpm:.1f} per minute"

@@ -45,12 +45,12 @@ class Gap:
     sample: int  # the first sample concerned
     time_s: float
     lost: int | None  # samples; None where the device cannot tell
-    reason: str  # link, nan, overflow, reconnect, user ...
+    reason: str  # link, device overflow, host overflow, reconnect, restart; nan (also a lead that is off)
 
 
 @dataclass(frozen=True)
 class Stall:
-    """The device has sent nothing for a while; the link is still open."""
+    """The device has sent nothing for a while, or its port has gone away."""
 
     sample: int
     time_s: float
@@ -92,6 +92,7 @@ class End:
 
     samples: int  # received
     lost: int  # known to be lost
+    unusable: int  # received, but NaN or of a lead that was off
     gaps: int
     duration_s: float  # (samples + lost) / fs
     beats: Mapping[str, int]  # label -> count

@@ -19,6 +19,7 @@ from ecgmoe_edge.streaming.rhythm import RhythmTracker
 from ecgmoe_edge.streaming.totals import Percentiles
 from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID
 
+UNUSABLE = "nan"  # the front end's reason for a gap of samples that came and are no use
 POOR_QUALITY = 0.02  # below it a beat is `?`: the waveform is noise
 
 
@@ -52,7 +53,7 @@ class Monitor:
         self._decision = Decision(bundle.decision, self._classes) if bundle else None
         self._rhythm = RhythmTracker(bundle.classes.get("rhythm", ()) if bundle else ())
         self._is_off = False
-        self._received = self._lost = self._gaps = 0
+        self._received = self._lost = self._unusable = self._gaps = 0
         self._counts: Counter[str] = Counter(dict.fromkeys((*self._classes, "?"), 0) if bundle else {})
         self._delays, self._compute = Percentiles(), Percentiles()
         self._rr_sum_ms = 0.0
@@ -92,6 +93,7 @@ class Monitor:
             End(
                 samples=self._received,
                 lost=self._lost,
+                unusable=self._unusable,
                 gaps=self._gaps,
                 duration_s=(self._received + self._lost) / self._fs,
                 beats=dict(self._counts),
@@ -110,6 +112,7 @@ class Monitor:
             else:
                 if isinstance(item, Gap):
                     self._gaps += 1
+                    self._unusable += item.lost or 0 if item.reason == UNUSABLE else 0
                 events += self._rhythm.interrupt()
                 events.append(item)
         return events

@@ -154,6 +154,9 @@ def test_nan_samples_are_a_gap_with_their_exact_count(recording: tuple[NDArray[n
     gaps = [e for e in events if isinstance(e, Gap)]
     assert [e.reason for e in gaps] == ["nan", "nan"]  # one a second, so that a dead input is not silent
     assert sum(e.lost or 0 for e in gaps) == 700
+    end = events[-1]
+    assert isinstance(end, End)
+    assert (end.samples, end.lost, end.unusable) == (signal.shape[1], 0, 700)
     assert gaps[0].sample == 4000
 
 
