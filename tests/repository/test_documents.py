@@ -1,0 +1,105 @@
+"""The documents name every key that a user meets, and only commands, options and targets that exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from ecgmoe_edge.device_profiles.profile import Profile
+from ecgmoe_edge.runtime.manifest import Manifest
+from ecgmoe_edge.streaming import events
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
+
+
+def _text(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def _keys_of(struct: type[msgspec.Struct]) -> set[str]:
+    """Names of all fields, those of nested tables included."""
+    names: set[str] = set()
+    for field in msgspec.structs.fields(struct):
+        names.add(field.name)
+        for inner in (field.type, *get_args(field.type)):
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                names |= _keys_of(inner)
+    return names
+
+
+def _undocumented(names: set[str], text: str) -> set[str]:
+    return {name for name in names if not re.search(rf"`(\[\[?)?([a-z_]+\.)?{name}(\]?\])?`", text)}
+
+
+@pytest.mark.parametrize("event", get_args(events.Event), ids=lambda event: event.__name__)
+def test_every_key_of_an_event_is_described(event: Any) -> None:
+    assert not _undocumented({field.name for field in dataclasses.fields(event)}, _text("events.md"))
+
+
+def test_every_key_of_a_manifest_is_described() -> None:
+    assert not _undocumented({field.name for field in msgspec.structs.fields(Manifest)}, _text("bundle.md"))
+
+
+def test_every_key_of_a_profile_is_described() -> None:
+    assert not _undocumented(_keys_of(Profile), _text("profiles.md"))
+
+
+def test_every_key_of_a_training_configuration_is_described() -> None:
+    pytest.importorskip("torch")
+    from ecgmoe_edge.training.config import TrainingConfig
+
+    assert not _undocumented(_keys_of(TrainingConfig), _text("training.md"))
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    broken = {
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not (page.parent / target.partition("#")[0]).exists()
+    }
+    assert not broken
+
+
+@lru_cache
+def _help(command: str) -> str:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ecgmoe-edge"), command, "--help"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+def test_every_command_and_option_that_the_documents_name_exists() -> None:
+    unknown = set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for command, rest in re.findall(r"ecgmoe-edge ([a-z]+)([^\n`|#>]*)", text):
+            known = _help(command)
+            if not known:
+                unknown.add(f"{page.relative_to(ROOT)}: ecgmoe-edge {command}")
+            for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest):
+                if not re.search(rf"(?<![\w-]){option}(?![\w-])", known):
+                    unknown.add(f"{page.relative_to(ROOT)}: ecgmoe-edge {command} {option}")
+    assert not unknown
+
+
+def test_every_make_target_that_the_documents_name_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        target for page in PAGES for target in re.findall(r"`?make ([a-z][a-z-]*)`", page.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert named <= targets
