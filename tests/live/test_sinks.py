@@ -163,7 +163,7 @@ def test_the_clock_carries_over() -> None:
 
 def test_the_summary_has_the_totals() -> None:
     text = render_summary(END, 360.0)
-    assert "108,000 received at 360 Hz, 36 lost, 1 gap, 300.1 s" in text
+    assert "108,000 received at 360 Hz, 36 lost, 0 unusable, 1 gap, 300.1 s" in text
     assert "504: N 400, S 3, V 80, F 20, ? 1" in text
     assert "101.2 per minute" in text
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
