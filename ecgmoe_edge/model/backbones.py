@@ -9,22 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from ecgmoe_edge.errors import ModelError
-
-
-class BackboneSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One backbone: its registered kind, the length that it sees the context at, and weights to start from."""
-
-    kind: str
-    length: int  # samples of the context after adaptive downsampling
-    width: int = 16  # channels (conv_residual), model width (patch_transformer); unused by dlinear
-    weights: str | None = None  # a safetensors file with this backbone's state; None: random start
-
+from ecgmoe_edge.model.teacher_config import BackboneSpec
 
 Factory = Callable[[BackboneSpec, int], nn.Module]
 _REGISTRY: dict[str, Factory] = {}

@@ -21,37 +21,17 @@ import torch
 from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.backbones import BackboneSpec, build_backbones
+from ecgmoe_edge.model.backbones import build_backbones
 from ecgmoe_edge.model.experts import MorphologyPath, RhythmPath
 from ecgmoe_edge.model.fusion import HybridFusion
 from ecgmoe_edge.model.gate import PeriodGate
 from ecgmoe_edge.model.routing import Route
-from ecgmoe_edge.model.tasks import TASK_NAMES, Task, tasks_named
+from ecgmoe_edge.model.tasks import Task, tasks_named
+from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.model.weights_file import load_exactly, read_weights, write_weights
 from ecgmoe_edge.streaming.features import N_FEATURES, RR_SEQUENCE
 
 _FORMAT = "ecgmoe-edge teacher 1"
-
-
-class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of the teacher. The defaults train in about half an hour on one processor core."""
-
-    backbones: tuple[BackboneSpec, ...] = (
-        BackboneSpec("conv_residual", length=640, width=16),
-        BackboneSpec("patch_transformer", length=480, width=48),
-        BackboneSpec("dlinear", length=320),
-    )
-    tasks: tuple[str, ...] = TASK_NAMES
-    d: int = 48  # tokens and period embeddings
-    heads: int = 4  # of the attention
-    stem: int = 16  # channels of the morphology stem
-    rhythm_width: int = 64  # of the rhythm stem
-    morphology_kernels: tuple[int, ...] = (3, 5, 7, 9)  # one expert each
-    rhythm_experts: int = 4
-    top_k: int = 1
-    lora_rank: int = 8
-    lora_alpha: float = 32.0
-    dropout: float = 0.2
 
 
 class BeatHead(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.model.teacher import TeacherConfig
+from ecgmoe_edge.model.teacher_config import TeacherConfig
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.backbones import BackboneSpec, backbone_kinds, build_backbones, register_backbone
+from ecgmoe_edge.model.backbones import backbone_kinds, build_backbones, register_backbone
 from ecgmoe_edge.model.fusion import HybridFusion, merge_for_task
 from ecgmoe_edge.model.lora import LoRALinear
 from ecgmoe_edge.model.tasks import TASK_NAMES, TASKS
-from ecgmoe_edge.model.teacher import EcgMoe, TeacherConfig, load_teacher, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 
 Inputs: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 

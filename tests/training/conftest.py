@@ -8,20 +8,19 @@ import numpy as np
 import pytest
 import wfdb
 
-from ecgmoe_edge.model.backbones import BackboneSpec
-from ecgmoe_edge.model.teacher import TeacherConfig
+from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 from ecgmoe_edge.training.cache import ExampleSets, build_examples
 from ecgmoe_edge.training.config import DataSet, Distillation, Draw, Fit, Noise, TrainingConfig
 from ecgmoe_edge.training.examples import Examples, join
 
 FS = 250.0
-SECONDS = 90
+SECONDS = 60
 _NORMAL = ((-0.18, 0.025, 0.12), (-0.03, 0.01, -0.1), (0.0, 0.011, 1.1), (0.035, 0.011, -0.2), (0.26, 0.045, 0.28))
 _VENTRICULAR = ((0.0, 0.035, 1.4), (0.11, 0.04, -0.5), (0.32, 0.06, -0.4))
 
 
 def write_patient(folder: Path, name: str, seed: int) -> None:
-    """A record of 90 s with N, early S and wide V beats, one rhythm note, and age and sex in the header."""
+    """A record of a minute with N, early S and wide V beats, one rhythm note, and age and sex in the header."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(SECONDS * FS)) / FS
     signal = 0.01 * rng.standard_normal(len(time))
@@ -52,7 +51,7 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "noise").mkdir()
     for seed in range(4):
         write_patient(folder / "ward", f"p{seed}", seed)
-    rough = np.random.default_rng(9).standard_normal((round(300 * FS), 1))
+    rough = np.random.default_rng(9).standard_normal((round(130 * FS), 1))
     wfdb.wrsamp(
         "hum", FS, ["mV"], ["II"], rough, fmt=["16"], adc_gain=[2000.0], baseline=[0], write_dir=str(folder / "noise")
     )
@@ -65,7 +64,7 @@ def tiny_config() -> TrainingConfig:
     return TrainingConfig(
         data=(DataSet("ward", "ward", validation=("p3",), rhythm=True),),
         noise=Noise("noise", ("hum",)),
-        draw=Draw(normal=80, rhythm=20),
+        draw=Draw(normal=40, rhythm=20),
         teacher=TeacherConfig(
             backbones=(BackboneSpec("conv_residual", 160, 4), BackboneSpec("dlinear", 80)),
             d=16, heads=2, stem=4, rhythm_width=16, morphology_kernels=(3, 5), rhythm_experts=2, lora_rank=2,

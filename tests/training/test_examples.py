@@ -66,13 +66,13 @@ def test_rr_label_is_the_mean_interval_and_unknown_before_the_context_is_full(ex
 
 def test_rhythm_needs_five_settled_seconds(examples: Examples) -> None:
     known = examples.rhythm >= 0
-    assert known.mean() > 0.85
+    assert known.mean() > 0.8
     assert examples.sample[known].min() >= 5.0 * 250.0
 
 
 def test_paced_records_keep_no_beat_label_but_stay(patients: Path) -> None:
     examples = examples_of(_source(patients, without_beat_labels=("p0",)))
-    assert len(examples) > 60
+    assert len(examples) > 50
     assert (examples.beat == -1).all()
     assert (examples.rhythm >= 0).any()
 
@@ -81,7 +81,7 @@ def test_long_records_can_be_thinned_and_their_start_left_out(patients: Path) ->
     examples = examples_of(_source(patients, beats_per_record=10, first_s=20.0))
     assert len(examples) == 10
     assert examples.sample[0] >= 20 * 250
-    assert examples.sample[-1] > 80 * 250
+    assert examples.sample[-1] > 50 * 250
 
 
 def test_cached_examples_equal_fresh_ones(patients: Path, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_jitter_moves_the_beat_by_at_most_its_bound_and_never_the_template(examp
     index = np.flatnonzero(examples.beat == 0)[:60].astype(np.int64)
     clean = clean_batch(examples, index)
     moved = _augmenter(jitter_ms=20.0).batch(examples, index, np.random.default_rng(1))
-    shift = np.abs(moved.beat[:, 0].argmax(1) - clean.beat[:, 0].argmax(1))
+    shift = (moved.beat[:, 0].argmax(1) - clean.beat[:, 0].argmax(1)).abs()
     assert 1 <= shift.max() <= 3  # 20 ms are 2.56 samples
     np.testing.assert_allclose(moved.beat[:, 1], clean.beat[:, 1], atol=1e-5)
 
@@ -219,7 +219,7 @@ def test_noise_has_the_strength_asked_for_and_its_share_of_beats(
 def test_noise_comes_from_the_first_half_of_its_record(patients: Path, tiny_config: TrainingConfig) -> None:
     assert tiny_config.noise is not None
     noise = read_noise(tiny_config.noise, patients)
-    assert noise.shape[1] <= 150 * 128
+    assert noise.shape[1] <= 65 * 128
 
 
 # -- sampling
