@@ -9,6 +9,7 @@ import typer
 
 from ecgmoe_edge.cli.options import CacheOption, ConfigOption, DataOption, JobsOption, JsonOption, ThreadsOption, cores
 from ecgmoe_edge.cli.output import result_files
+from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import UsageError
 
@@ -50,6 +51,7 @@ def distill(
     require("train", "torch", "safetensors", "tqdm", "wfdb")
     if not float_only:
         require("export", "torchao")
+    quiet_libraries()
     from ecgmoe_edge.records.splits import data_folder
     from ecgmoe_edge.training.config import load_config
     from ecgmoe_edge.training.run import distill as run_distillation

@@ -1,7 +1,151 @@
-"""`export`."""
+"""`export`: a student into a bundle for a device profile, through gates that fail."""
 
-EXAMPLES = ("ecgmoe-edge export",)
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecgmoe_edge.cli.options import DataOption, JsonOption
+from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.cli.quiet import quiet_libraries
+from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.errors import ModelError, RecordError
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.converters.accuracy import AccuracyCheck
+    from ecgmoe_edge.converters.export import ExportResult
+    from ecgmoe_edge.device_profiles import Profile
+    from ecgmoe_edge.runtime.manifest import DataSource
+
+EXAMPLES = (
+    "ecgmoe-edge export --profile jetson",
+    "ecgmoe-edge export --profile raspberry-pi --calibration ./my-records -o ./my-pi",
+    "ecgmoe-edge export --profile ./my-board.toml --student ./runs/student/student-small-qat.safetensors",
+)
+_GATE_SPLIT = "ds1-val"  # never the test half
 
 
-def export() -> None:
-    """Placeholder until it lands."""
+def export(
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="P", help="A profile by name, or a TOML file of your own.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder to write. Default: ./ecgmoe-P.")
+    ] = None,
+    student: Annotated[
+        Path | None,
+        typer.Option("--student", metavar="FILE", help="Weights that `distill` wrote. Default: the shipped ones."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", metavar="DIR", help="WFDB folder for int8 ranges and parity. Default: shipped."),
+    ] = None,
+    data: DataOption = None,
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", metavar="A,B", help="Tasks of the bundle. Default: the profile's.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bundle for a board, or fail and write nothing.
+
+    The file is compared with the PyTorch model that it was made of: experts counted, routes, labels, scores, size.
+    With annotated recordings (--data or ECGMOE_DATA), V and S may not lose more F1 than the profile allows; without
+    them, those gates are written as not run.
+    """
+    from ecgmoe_edge.device_profiles import load_profile
+
+    board = load_profile(profile)
+    require("export", "torch", "torchao", "safetensors")
+    require("export", *(("onnx", "onnxscript") if board.runtime.format == "onnx" else ("litert_torch",)))
+
+    quiet_libraries()
+    import torch
+
+    from ecgmoe_edge.converters.calibration import folder_beats
+    from ecgmoe_edge.converters.export import ExportRequest, export_model
+
+    torch.set_num_threads(1)
+    weights = student or _shipped_student(board)
+    request = ExportRequest(
+        weights=weights,
+        profile=board,
+        tasks=None if tasks is None else tuple(task.strip() for task in tasks.split(",") if task.strip()),
+        calibration=None if calibration is None else folder_beats(calibration),
+        accuracy=_accuracy(data, board),
+        training_data=_training_data(weights),
+        command=f"ecgmoe-edge export --profile {board.name}" + (f" --student {weights.name}" if student else ""),
+        overwrite=overwrite,
+    )
+    say(f"{weights.name} for {board.title}. This takes a minute or two.")
+    exported = export_model(request, out or Path(f"ecgmoe-{board.name}"))
+    if as_json:
+        result_json(_json(exported))
+        return
+    for note in exported.notes:
+        say(note)
+    for gate in exported.manifest.gates:
+        say(f"{gate.name}: {gate.status}" + (f", {gate.why}" if gate.status == "not run" else f", {gate.value:.4g}"))
+    result(str(exported.folder))
+
+
+def _shipped_student(board: Profile) -> Path:
+    """The shipped weights that fit the profile best: trained on its own integer grid, or else in float."""
+    from importlib import resources
+
+    folder = Path(str(resources.files("ecgmoe_edge"))) / "pretrained"
+    width = board.model.width
+    grid = "-qat-symmetric" if board.precision.symmetric_activations else "-qat"
+    names = [f"student-{width}{grid}.safetensors", f"student-{width}.safetensors"]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError(f"This package ships no student of width {width}. Name weights of your own with --student.")
+
+
+def _accuracy(data: Path | None, board: Profile) -> AccuracyCheck | None:
+    """The accuracy gates on `ds1-val`, or on all records of a folder that has no such split; None without a folder."""
+    import os
+
+    from ecgmoe_edge.records.splits import ENVIRONMENT, locate
+
+    if data is None and not os.environ.get(ENVIRONMENT):
+        return None
+    require("records", "wfdb")
+    from ecgmoe_edge.converters.accuracy import accuracy_on
+
+    try:
+        records, name = locate(data, split=_GATE_SPLIT), _GATE_SPLIT
+    except RecordError:
+        records = locate(data)
+        name = f"{len(records)} records of {records[0].parent.name}"
+    return accuracy_on(records, name, board.gates.accuracy_drop_points)
+
+
+def _training_data(weights: Path) -> tuple[DataSource, ...]:
+    """What `training_data.json` beside the weights says they were trained on; nothing where there is none."""
+    import msgspec
+
+    from ecgmoe_edge.runtime.manifest import DataSource
+
+    stated = weights.with_name("training_data.json")
+    if not stated.is_file():
+        return ()
+    try:
+        return msgspec.json.decode(stated.read_bytes(), type=tuple[DataSource, ...])
+    except msgspec.MsgspecError as error:
+        raise ModelError(f"{stated} does not list data sets ({error}). See docs/guide-own-data.md.") from error
+
+
+def _json(exported: ExportResult) -> dict[str, object]:
+    import msgspec
+
+    return {
+        "bundle": str(exported.folder),
+        "model": {"file": exported.model.path.name, "bytes": exported.model.bytes},
+        "gates": msgspec.to_builtins(exported.manifest.gates),
+        "metrics": msgspec.to_builtins(exported.manifest.metrics),
+        "notes": list(exported.notes),
+    }

@@ -9,6 +9,7 @@ import typer
 
 from ecgmoe_edge.cli.options import CacheOption, ConfigOption, DataOption, JobsOption, JsonOption, ThreadsOption, cores
 from ecgmoe_edge.cli.output import result_files
+from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
 
 EXAMPLES = (
@@ -32,6 +33,7 @@ def train(
     stopped. The folder gets teacher.safetensors, a metrics log with a row an epoch, and how it validates.
     """
     require("train", "torch", "safetensors", "tqdm", "wfdb")
+    quiet_libraries()
     from ecgmoe_edge.records.splits import data_folder
     from ecgmoe_edge.training.config import load_config
     from ecgmoe_edge.training.run import train as run_training

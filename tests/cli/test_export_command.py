@@ -1,0 +1,55 @@
+"""A bundle from nothing but a profile's name, and nothing at all where a gate fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from installed_command import Cli
+
+from ecgmoe_edge.device_profiles import load_profile
+
+pytest.importorskip("torchao")
+pytest.importorskip("onnxscript")
+
+NO_DATA = {"ECGMOE_DATA": ""}
+
+
+def test_export_for_a_jetson_alone_writes_a_bundle_that_inspects_and_runs(cli: Cli) -> None:
+    done = cli("export", "--profile", "jetson", env=NO_DATA, timeout_s=300)
+    assert done.code == 0, done.err
+    assert done.out.strip() == "ecgmoe-jetson"
+    gates = {gate["name"]: gate for gate in json.loads(cli("inspect", "ecgmoe-jetson", "--json").out)["gates"]}
+    assert {gate["status"] for gate in gates.values()} == {"passed", "not run"}
+    assert gates["V F1 lost"]["status"] == "not run"  # without recordings it cannot be
+    assert "NOT RUN" in cli("inspect", "ecgmoe-jetson").out
+    played = cli("demo", "--bundle", "ecgmoe-jetson", "--speed", "0", "--json")
+    assert played.code == 0, played.err
+    assert sum(played.events[-1]["beats"].values()) >= 400
+    again = cli("export", "--profile", "jetson", env=NO_DATA)
+    assert again.code == 3
+    assert "ecgmoe-jetson" in again.err
+
+
+def test_a_gate_outside_its_limit_leaves_no_bundle(cli: Cli) -> None:
+    limit = load_profile("generic-cpu").memory.model_kib
+    shipped = json.loads(cli("profiles", "generic-cpu").out)
+    assert shipped["memory"]["model_kib"] == limit
+    (cli.folder / "tiny.toml").write_text(_toml({**shipped, "memory": {**shipped["memory"], "model_kib": 1}}))
+    done = cli("export", "--profile", "./tiny.toml", "-o", "out", env=NO_DATA, timeout_s=300)
+    assert done.code == 1, done.err
+    assert done.err.splitlines()[-1].startswith("error: ")
+    assert "size" in done.err
+    assert not (cli.folder / "out").exists()
+
+
+def _toml(profile: dict[str, object]) -> str:
+    """The profile as TOML; JSON's strings, numbers, booleans and lists are TOML's too."""
+    top, tables = [], []
+    for key, value in profile.items():
+        if isinstance(value, dict):
+            rows = [f"{name} = {json.dumps(held)}" for name, held in value.items() if held is not None]
+            tables.append("\n".join([f"[{key}]", *rows]))
+        else:
+            top.append(f"{key} = {json.dumps(value)}")
+    return "\n".join([*top, *tables]) + "\n"
