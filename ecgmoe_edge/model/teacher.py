@@ -39,7 +39,9 @@ class BeatHead(nn.Module):
 
     def __init__(self, d: int, dropout: float) -> None:
         super().__init__()
-        self.waveform = nn.Sequential(nn.Linear(3 * d, d), nn.ReLU(), nn.Dropout(dropout), nn.Linear(d, 3))
+        self.waveform = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(3 * d, d), nn.ReLU(), nn.Dropout(dropout), nn.Linear(d, 3)
+        )
         self.rhythm = nn.Linear(d, 4)
 
     def forward(self, fused: Tensor, morphology: Tensor, rhythm: Tensor) -> Tensor:

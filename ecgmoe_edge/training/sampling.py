@@ -21,10 +21,10 @@ def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> N
         UsageError: the examples have no label that any task could learn.
     """
     chosen = []
-    times = {"S": draw.s_times, "V": draw.v_times, "F": draw.f_times}
+    counts = {"N": draw.normal, "S": draw.s, "V": draw.v, "F": draw.f}
     for label, name in enumerate(BEAT_CLASSES):
         pool = np.flatnonzero(examples.beat == label)
-        wanted = min(draw.normal, len(pool)) if name == "N" else min(draw.most, round(len(pool) * times[name]))
+        wanted = min(counts[name], round(len(pool) * (1.0 if name == "N" else draw.repeat)))
         chosen.append(_damped(examples, pool, wanted, rng, replace=name != "N"))
     for label in range(len(RHYTHM_CLASSES)):
         pool = np.flatnonzero(examples.rhythm == label)

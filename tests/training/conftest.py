@@ -64,7 +64,7 @@ def tiny_config() -> TrainingConfig:
     return TrainingConfig(
         data=(DataSet("ward", "ward", validation=("p3",), rhythm=True),),
         noise=Noise("noise", ("hum",)),
-        draw=Draw(normal=40, rhythm=20),
+        draw=Draw(normal=40, s=30, v=20, rhythm=20),
         teacher=TeacherConfig(
             backbones=(BackboneSpec("conv_residual", 160, 4), BackboneSpec("dlinear", 80)),
             d=16, heads=2, stem=4, rhythm_width=16, morphology_kernels=(3, 5), rhythm_experts=2, lora_rank=2,

@@ -226,14 +226,14 @@ def test_noise_comes_from_the_first_half_of_its_record(patients: Path, tiny_conf
 
 
 def test_an_epoch_draws_rare_classes_more_often_and_has_a_fixed_length(examples: Examples) -> None:
-    draw = Draw(normal=50, s_times=2.0, rhythm=7, other=0)
+    draw = Draw(normal=50, s=10_000, v=10, repeat=2.0, rhythm=7, other=0)
     lengths, share = set(), []
     for seed in range(3):
         index = epoch_indices(examples, draw, np.random.default_rng(seed))
         lengths.add(len(index))
         share.append((examples.beat[index] == 1).sum())
-    s, v = (int((examples.beat == label).sum()) for label in (1, 2))
-    assert lengths == {50 + 2 * s + v + 7}
+    s = int((examples.beat == 1).sum())
+    assert lengths == {50 + 2 * s + 10 + 7}
     assert min(share) >= 2 * s
 
 
@@ -241,13 +241,10 @@ def test_records_with_many_beats_are_damped_but_not_equal(examples: Examples) ->
     counts = np.where(examples.record == 0, 0, 1)
     uneven = examples.take(np.flatnonzero((counts == 1) | (np.arange(len(examples)) % 10 == 0)).astype(np.int64))
     few = int((uneven.record == 0).sum())
-    drawn = epoch_indices(uneven, Draw(normal=30, s_times=0, v_times=0, f_times=0, rhythm=0), np.random.default_rng(0))
+    drawn = epoch_indices(uneven, Draw(normal=30, s=0, v=0, rhythm=0), np.random.default_rng(0))
     many_seeds = [
         (
-            uneven.record[
-                epoch_indices(uneven, Draw(normal=30, s_times=0, v_times=0, rhythm=0), np.random.default_rng(i))
-            ]
-            == 0
+            uneven.record[epoch_indices(uneven, Draw(normal=30, s=0, v=0, rhythm=0), np.random.default_rng(i))] == 0
         ).mean()
         for i in range(60)
     ]
