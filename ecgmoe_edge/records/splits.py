@@ -15,6 +15,7 @@ from ecgmoe_edge.errors import RecordError, UsageError
 
 ENVIRONMENT = "ECGMOE_DATA"
 DEFAULT_DATABASE = "mitdb"
+NOISE_DATABASE = "nstdb"
 
 
 def _names(listed: str) -> tuple[str, ...]:
@@ -101,6 +102,25 @@ def locate(data: Path | None = None, *, split: str | None = None, records: Seque
     if not found:
         raise RecordError(f"{folder} holds no WFDB header (.hea). Give the folder that does.")
     return found
+
+
+def noise_record(data: Path | None, kind: str) -> Path:
+    """Path, without extension, of a record of the MIT-BIH Noise Stress Test Database: bw, em or ma.
+
+    It is looked for in the data folder's nstdb/, in the data folder itself, and in an nstdb/ beside it.
+
+    Raises:
+        UsageError: no data folder is given.
+        RecordError: it is in none of them.
+    """
+    folder = data_folder(data).absolute()
+    for place in (folder / NOISE_DATABASE, folder, folder.parent / NOISE_DATABASE):
+        if _has_header(place / kind):
+            return place / kind
+    raise RecordError(
+        f"There is no noise record {kind} in {folder / NOISE_DATABASE}. Copy PhysioNet's {NOISE_DATABASE} (the records "
+        "bw, em and ma) there, or into a folder of that name beside the recordings."
+    )
 
 
 def _of_split(data: Path | None, split: str) -> list[Path]:

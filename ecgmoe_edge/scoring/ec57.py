@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.records.annotations import AAMI_CLASSES, BeatAnnotations
 from ecgmoe_edge.scoring.matching import pair_beats
+from ecgmoe_edge.scoring.rr_error import RrErrors, rr_errors
 
 BEAT_CLASSES = ("N", "S", "V", "F")  # the classes that have figures: Q is never predicted
 TRUTHS = (*AAMI_CLASSES, "none")  # rows of a confusion; "none": no annotated beat there
@@ -76,6 +78,20 @@ class Counts:
         return {**rounded, "tp": self.tp, "fn": self.fn, "fp": self.fp}
 
 
+def average(counts: Sequence[Counts]) -> dict[str, Any]:
+    """Average statistics in EC57's words: every record weighs the same, however many beats it has.
+
+    Each figure is the mean, in per cent, over the records for which it is defined; `records` says how many those are.
+    """
+    figures: dict[str, Any] = {}
+    defined = {}
+    for key in ("se", "ppv", "f1"):
+        values = [value for value in (getattr(each, key) for each in counts) if value is not None]
+        figures[key] = round(sum(values) / len(values), 3) if values else None
+        defined[key] = len(values)
+    return {**figures, "records": defined}
+
+
 @dataclass(frozen=True)
 class Confusion:
     """How many beats of each truth got each answer: `table` is `(TRUTHS, ANSWERS)`."""
@@ -113,6 +129,7 @@ class RecordScore:
     rpeaks: Counts  # within 150 ms
     rpeaks_close: Counts  # within 50 ms
     confusion: Confusion | None  # None: paced, or nobody classified
+    rr: RrErrors  # of the beats within 150 ms
 
 
 def score_record(
@@ -146,7 +163,8 @@ def score_record(
     confusion = None
     if answers is not None and not reference.paced:
         confusion = _confusion(paired, reference.classes.tolist(), answers)
-    return RecordScore(_count_peaks(paired), _count_peaks(close), confusion)
+    rr = rr_errors(reference.samples, reference.classes, detected, paired.matched, reference.flutter, fs)
+    return RecordScore(_count_peaks(paired), _count_peaks(close), confusion, rr)
 
 
 def total_peaks(counts: Iterable[Counts]) -> Counts:

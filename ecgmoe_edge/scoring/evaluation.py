@@ -7,40 +7,32 @@ and a beat that the detector misses is a missed beat of its class.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError, SignalError, UsageError
-from ecgmoe_edge.records.annotations import read_annotations, write_annotations
+from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
 from ecgmoe_edge.records.recording import Lead
-from ecgmoe_edge.records.wfdb_record import open_record
-from ecgmoe_edge.scoring.ec57 import (
-    BEAT_CLASSES,
-    Confusion,
-    Counts,
-    RecordScore,
-    score_record,
-    total_confusion,
-    total_peaks,
-)
+from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.scoring.ec57 import score_record
+from ecgmoe_edge.scoring.noise_stress import SNRS_DB, NoiseLevel, noisy_blocks
 from ecgmoe_edge.scoring.offline_reference import detect_offline
+from ecgmoe_edge.scoring.results import Evaluation, NoiseEvaluation, RecordResult, Reference
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.monitor import Monitor
 
-Reference: TypeAlias = Literal["neurokit"]
 OnRecord: TypeAlias = Callable[[str, int, int, str | None], None]  # name, done, of, why it was skipped
 
 BLOCK_S = 60.0  # the monitor gives the same events however the samples are cut
-DOMINANT_S_RECORD = "232"  # holds three quarters of DS2's S beats, most of them its usual beat
 
 
 @dataclass(frozen=True)
@@ -55,68 +47,7 @@ class EvaluationOptions:
     extension: str = "atr"  # of the annotations
     annotations_dir: Path | None = None  # where our beats are written as WFDB annotations
     reference: Reference | None = None  # an offline detector to run beside the monitor
-
-
-@dataclass(frozen=True)
-class RecordResult:
-    """What one record gave."""
-
-    name: str
-    lead: str
-    fs: float
-    duration_s: float
-    paced: bool
-    score: RecordScore
-    reference: RecordScore | None
-    detection_delay_ms: NDArray[np.float32]  # (beats,)
-    label_delay_ms: NDArray[np.float32]  # (labelled beats,)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The results of all records and the sums over them ("gross" in EC57's words: every beat weighs the same)."""
-
-    results: tuple[RecordResult, ...]
-    skipped: Mapping[str, str] = field(default_factory=dict)  # record -> why
-    reference: Reference | None = None
-
-    @property
-    def rpeaks(self) -> Counts:
-        """R peaks within 150 ms."""
-        return total_peaks(result.score.rpeaks for result in self.results)
-
-    @property
-    def confusion(self) -> Confusion | None:
-        """Truth against answer over all records without pacemaker; None where nobody classified."""
-        return total_confusion(result.score.confusion for result in self.results)
-
-    def to_json(self) -> dict[str, Any]:
-        """All figures, JSON-ready, in per cent and ms; None (null) where there is nothing to divide."""
-        confusion = self.confusion
-        totals: dict[str, Any] = {
-            "records": len(self.results),
-            "skipped_records": dict(self.skipped),
-            "rpeaks": _peaks_json([result.score for result in self.results]),
-            "beats": _beats_json(confusion),
-            "confusion": None if confusion is None else confusion.to_json(),
-            "S_without_232": self._s_without_dominant(),
-            "per_record": {result.name: _record_json(result) for result in self.results},
-            "delay_ms": {
-                "detection": _delays([result.detection_delay_ms for result in self.results]),
-                "label": _delays([result.label_delay_ms for result in self.results]),
-            },
-        }
-        if self.reference is not None:
-            scores = [result.reference for result in self.results if result.reference is not None]
-            totals["reference"] = {"detector": self.reference, "rpeaks": _peaks_json(scores)}
-        return totals
-
-    def _s_without_dominant(self) -> dict[str, float | int | None] | None:
-        others = [result for result in self.results if result.name != DOMINANT_S_RECORD]
-        confusion = total_confusion(result.score.confusion for result in others)
-        if confusion is None or len(others) == len(self.results):
-            return None
-        return confusion.counts("S").to_json()
+    noise: NoiseLevel | None = None  # added to the lead before anything sees it
 
 
 def evaluate(
@@ -162,6 +93,40 @@ def evaluate(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:3])
         raise RecordError(f"None of {len(skipped)} records could be scored. {reasons}")
     return Evaluation(results, skipped, options.reference)
+
+
+def evaluate_noise(
+    records: Sequence[Path],
+    options: EvaluationOptions,
+    noise_record: Path,
+    snrs_db: Sequence[float] = SNRS_DB,
+    *,
+    jobs: int = 1,
+    on_record: Callable[[float, str, int, int, str | None], None] | None = None,
+) -> NoiseEvaluation:
+    """Evaluate records with noise added, once at each signal-to-noise ratio.
+
+    Args:
+        records: as for `evaluate`.
+        options: as for `evaluate`; annotations are not written.
+        noise_record: of the noise, without extension; its name is that of the kind.
+        snrs_db: signal-to-noise ratios, dB.
+        jobs: as for `evaluate`.
+        on_record: as for `evaluate`, with the ratio first.
+
+    Raises:
+        UsageError: no ratio, and as for `evaluate`.
+        RecordError: not one record could be scored.
+        BundleError, MissingExtra: as for `evaluate`.
+    """
+    if not snrs_db:
+        raise UsageError("No signal-to-noise ratio was given. Give at least one, such as --snr 12,6,0.")
+    evaluations = {}
+    for snr_db in dict.fromkeys(snrs_db):
+        level = replace(options, noise=NoiseLevel(noise_record, snr_db), annotations_dir=None)
+        told = None if on_record is None else partial(on_record, snr_db)
+        evaluations[snr_db] = evaluate(records, level, jobs=jobs, on_record=told)
+    return NoiseEvaluation(noise_record.name, evaluations)
 
 
 def _run(records: Sequence[Path], options: EvaluationOptions, jobs: int) -> Iterator[tuple[str, RecordResult | str]]:
@@ -215,8 +180,11 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     position = record.position(options.lead)
     monitor = Monitor(model, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains)
     beats: list[Beat] = []
-    for block in record.blocks(BLOCK_S, leads=[position]):
+    pushed = []  # kept only for an offline detector, which wants the whole lead at once
+    for block in _blocks(record, position, annotated, options.noise):
         beats.extend(event for event in monitor.push(block) if isinstance(event, Beat))
+        if options.reference is not None:
+            pushed.append(block[0])
     beats.extend(event for event in monitor.flush() if isinstance(event, Beat))
 
     if options.annotations_dir is not None:
@@ -231,7 +199,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     )
     reference = None
     if options.reference is not None:
-        peaks = detect_offline(record.read(leads=[position])[0], record.fs)
+        peaks = detect_offline(np.concatenate(pushed), record.fs)
         reference = score_record(annotated, peaks, fs=record.fs, n_samples=record.n_samples, whole=options.whole)
     return RecordResult(
         name=record.name,
@@ -246,34 +214,9 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     )
 
 
-def _peaks_json(scores: Sequence[RecordScore]) -> dict[str, dict[str, float | int | None]]:
-    return {
-        "150ms": total_peaks(score.rpeaks for score in scores).to_json(),
-        "50ms": total_peaks(score.rpeaks_close for score in scores).to_json(),
-    }
-
-
-def _beats_json(confusion: Confusion | None) -> dict[str, dict[str, float | int | None]] | None:
-    return None if confusion is None else {name: confusion.counts(name).to_json() for name in BEAT_CLASSES}
-
-
-def _record_json(result: RecordResult) -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        "lead": result.lead,
-        "fs_hz": result.fs,
-        "duration_s": round(result.duration_s, 3),
-        "paced": result.paced,
-        "rpeaks": _peaks_json([result.score]),
-        "beats": _beats_json(result.score.confusion),
-    }
-    if result.reference is not None:
-        figures["reference"] = _peaks_json([result.reference])
-    return figures
-
-
-def _delays(of_records: Sequence[NDArray[np.float32]]) -> dict[str, float | None]:
-    delays = np.concatenate(of_records)
-    if not delays.size:
-        return {"p50": None, "p95": None, "max": None}
-    p50, p95 = np.percentile(delays, [50, 95])
-    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "max": round(float(delays.max()), 1)}
+def _blocks(
+    record: WfdbRecord, position: int, annotated: BeatAnnotations, noise: NoiseLevel | None
+) -> Iterator[NDArray[np.float64]]:
+    if noise is None:
+        return record.blocks(BLOCK_S, leads=[position])
+    return noisy_blocks(record, position, annotated, noise, BLOCK_S)

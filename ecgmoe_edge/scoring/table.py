@@ -1,35 +1,63 @@
-"""The figures of an evaluation as a text table."""
+"""The figures of an evaluation as text: the report that EC57 asks for, in tables like those of PhysioNet's `bxb`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _COLUMNS = ("se", "ppv", "f1", "tp", "fn", "fp")
 _HEADINGS = ("Se %", "+P %", "F1 %", "found", "missed", "false")
+_NAME_WIDTH, _CELL_WIDTH = 18, 9
+
+# bxb's letters: capitals for what is annotated, small ones for what the monitor says.
+_ROW_LETTERS = {"none": "O"}
+_COLUMN_LETTERS = {"?": "q", "missed": "o"}
 
 
 def render_table(evaluation: Mapping[str, Any], *, per_record: bool = False) -> str:
-    """What `Evaluation.to_json` gave, as lines of text: R peaks, beat classes, confusion, delays, skipped records."""
+    """What `Evaluation.to_json` gave, as lines of text.
+
+    Gross and average statistics of R peaks and beat classes, RR-interval error, the beat-by-beat table, delays, the
+    figures under noise where there are any, and skipped records; each record on a line of its own if asked for.
+    """
     return "\n".join(_lines(evaluation, per_record))
 
 
+def beat_table(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The beat-by-beat table as `bxb -S` prints it, from `Confusion.to_json`.
+
+    Rows are the annotated classes, columns what the monitor called them: `q` is a beat too poor to call, `o` a missed
+    one, the row `O` holds detections where no beat is annotated. bxb's column and row x, for shutdown, are left out:
+    the monitor never stops looking for beats.
+    """
+    columns = list(next(iter(confusion.values())))
+    lines = ["     " + "".join(f"{_COLUMN_LETTERS.get(name, name.lower()):>8}" for name in columns)]
+    lines.append("    " + "_" * (8 * len(columns) + 1))
+    for truth, answers in confusion.items():
+        counts = {name: count for name, count in answers.items() if (truth, name) != ("none", "missed")}
+        lines.append(f" {_ROW_LETTERS.get(truth, truth)} | " + "".join(f"{count:>8}" for count in counts.values()))
+    return lines
+
+
 def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
+    if per_record:
+        yield from _record_lines(evaluation["per_record"])
     yield f"{evaluation['records']} records"
     yield _row("", _HEADINGS)
     for name, counts in _rows(evaluation):
         yield _row(name, [_figure(counts[key]) for key in _COLUMNS])
-    if evaluation["confusion"] is not None:
-        yield ""
-        yield _row("truth \\ answer", list(next(iter(evaluation["confusion"].values()))))
-        for truth, answers in evaluation["confusion"].items():
-            yield _row(truth, [str(count) for count in answers.values()])
+    yield from _average_lines(evaluation["average"])
     yield ""
+    yield _rr_line(evaluation["rr_error_ms"])
     for name, delays in evaluation["delay_ms"].items():
         figures = ", ".join(f"{key} {_figure(value)}" for key, value in delays.items())
         yield f"delay to {name}, ms: {figures}"
-    if per_record:
-        yield from _record_lines(evaluation["per_record"])
+    if evaluation["confusion"] is not None:
+        yield ""
+        yield "beat by beat (annotated in capitals; q: too poor to call, o: missed, O: no beat there)"
+        yield from beat_table(evaluation["confusion"])
+    if "noise" in evaluation:
+        yield from _noise_lines(evaluation["noise"])
     for name, reason in evaluation["skipped_records"].items():
         yield f"skipped {name}: {reason}"
 
@@ -47,18 +75,47 @@ def _rows(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
         yield "S without 232", evaluation["S_without_232"]
 
 
-def _record_lines(records: Mapping[str, Any]) -> Iterator[str]:
+def _average_lines(averages: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    classes = ("N", "S", "V", "F")
-    yield _row("record", ["R Se %", "R +P %", *(f"{name} F1 %" for name in classes)])
+    yield _row("mean over records", ("Se %", "+P %", "F1 %", "records"))
+    named = {f"R peaks, {tolerance}": figures for tolerance, figures in averages["rpeaks"].items()}
+    named |= {f"class {name}": figures for name, figures in (averages["beats"] or {}).items()}
+    for name, figures in named.items():
+        cells = [_figure(figures[key]) for key in ("se", "ppv", "f1")]
+        yield _row(name, [*cells, str(figures["records"]["se"])])
+
+
+def _rr_line(error: Mapping[str, Any]) -> str:
+    classes = [f"{name} {_figure(each['rms'])}" for name, each in error["classes"].items() if each["intervals"]]
+    return f"RMS RR interval error, ms: {_figure(error['rms'])}, mean over records {_figure(error['average'])}" + (
+        f"; by class {', '.join(classes)}" if classes else ""
+    )
+
+
+def _noise_lines(noise: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield _row(f"noise {noise['kind']}", [*_HEADINGS, "F1 50 ms"])
+    for snr, evaluation in noise["snr_db"].items():
+        cells = [_figure(evaluation["rpeaks"]["150ms"][key]) for key in _COLUMNS]
+        yield _row(f"SNR {snr} dB", [*cells, _figure(evaluation["rpeaks"]["50ms"]["f1"])])
+        for name, counts in (evaluation["beats"] or {}).items():
+            yield _row(f"  class {name}", [_figure(counts[key]) for key in _COLUMNS])
+
+
+def _record_lines(records: Mapping[str, Any]) -> Iterator[str]:
+    classes = ("N", "S", "V", "F") if any(record["beats"] for record in records.values()) else ()
+    headings = [f"{name} {figure}" for name in ("R", *classes) for figure in ("Se", "+P")]
+    yield _row("record", [*headings, "RR ms"])
     for name, record in records.items():
-        peaks = record["rpeaks"]["150ms"]
-        beats = [record["beats"][of]["f1"] if record["beats"] else None for of in classes]
-        yield _row(name, [_figure(value) for value in (peaks["se"], peaks["ppv"], *beats)])
+        counts = [record["rpeaks"]["150ms"]]
+        counts += [record["beats"][of] if record["beats"] else {"se": None, "ppv": None} for of in classes]
+        cells = [_figure(each[key]) for each in counts for key in ("se", "ppv")]
+        yield _row(name, [*cells, _figure(record["rr_error_ms"]["rms"])])
+    yield ""
 
 
-def _row(name: str, cells: tuple[str, ...] | list[str]) -> str:
-    return f"{name:<18}" + "".join(f"{cell:>9}" for cell in cells)
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"{name:<{_NAME_WIDTH}}" + "".join(f"{cell:>{_CELL_WIDTH}}" for cell in cells)
 
 
 def _figure(value: float | None) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.splits import locate
-from ecgmoe_edge.scoring.evaluation import Evaluation, EvaluationOptions, evaluate, evaluate_record
+from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate, evaluate_record
+from ecgmoe_edge.scoring.results import Evaluation
 from ecgmoe_edge.scoring.table import render_table
 from ecgmoe_edge.streaming.decision import DecisionRule
 

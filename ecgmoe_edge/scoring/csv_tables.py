@@ -1,0 +1,95 @@
+"""The figures of an evaluation as CSV files: a row a record, a row a class, and the beat-by-beat tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ecgmoe_edge.errors import UsageError
+
+_FIGURES = ("se", "ppv", "f1", "tp", "fn", "fp")
+_ALL = "all"  # in place of a record's name: the sum over all of them
+
+
+def write_csv(folder: Path, evaluation: Mapping[str, Any]) -> list[Path]:
+    """Write what `Evaluation.to_json` gave as CSV files into a folder, which is made if need be.
+
+    records.csv: a row a record; classes.csv: R peaks and beat classes, gross and average; beat_table.csv: truth against
+    answer, of each record and of all, where beats were classified; noise.csv: a row for each ratio and record, where
+    noise was added. Figures are in per cent, counts of beats, or ms; an empty cell is a figure that is not defined.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    tables = {"records": list(_records(evaluation)), "classes": list(_classes(evaluation))}
+    if evaluation["confusion"] is not None:
+        tables["beat_table"] = list(_beat_tables(evaluation))
+    if "noise" in evaluation:
+        tables["noise"] = list(_noise(evaluation["noise"]))
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in tables.items():
+            file = folder / f"{name}.csv"
+            with file.open("w", newline="", encoding="utf-8") as opened:
+                writer = csv.DictWriter(opened, fieldnames=list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+            written.append(file)
+    except OSError as reason:
+        raise UsageError(
+            f"Tables cannot be written to {folder} ({reason}). Give --csv a folder that can be."
+        ) from reason
+    return written
+
+
+def _records(evaluation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, record in evaluation["per_record"].items():
+        row = {"record": name, **{key: record[key] for key in ("lead", "fs_hz", "duration_s", "paced")}}
+        for tolerance, counts in record["rpeaks"].items():
+            row |= _named(f"rpeaks_{tolerance}", counts)
+        for beat_class in evaluation["beats"] or {}:
+            row |= _named(beat_class, (record["beats"] or {}).get(beat_class, {}))
+        yield {**row, "rr_error_ms": record["rr_error_ms"]["rms"], "rr_intervals": record["rr_error_ms"]["intervals"]}
+
+
+def _classes(evaluation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    averages, rr = evaluation["average"], evaluation["rr_error_ms"]
+    for tolerance, counts in evaluation["rpeaks"].items():
+        yield _class_row(f"rpeaks_{tolerance}", counts, averages["rpeaks"][tolerance], rr)
+    for name, counts in (evaluation["beats"] or {}).items():
+        yield _class_row(name, counts, averages["beats"][name], rr["classes"][name])
+
+
+def _class_row(
+    name: str, gross: Mapping[str, Any], average: Mapping[str, Any], rr: Mapping[str, Any]
+) -> dict[str, Any]:
+    row = {"class": name, **{key: gross[key] for key in _FIGURES}}
+    for key in ("se", "ppv", "f1"):
+        row |= {f"average_{key}": average[key], f"records_{key}": average["records"][key]}
+    return {**row, "rr_error_ms": rr["rms"], "rr_intervals": rr["intervals"]}
+
+
+def _beat_tables(evaluation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    tables = {_ALL: evaluation["confusion"]}
+    tables |= {name: record["confusion"] for name, record in evaluation["per_record"].items() if record["confusion"]}
+    for record, confusion in tables.items():
+        for truth, answers in confusion.items():
+            yield {"record": record, "truth": truth, **answers}
+
+
+def _noise(noise: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for snr, evaluation in noise["snr_db"].items():
+        for name, figures in {_ALL: evaluation, **evaluation["per_record"]}.items():
+            row = {"noise": noise["kind"], "snr_db": snr, "record": name}
+            for tolerance, counts in figures["rpeaks"].items():
+                row |= _named(f"rpeaks_{tolerance}", counts)
+            for beat_class in evaluation["beats"] or {}:
+                row |= _named(beat_class, (figures["beats"] or {}).get(beat_class, {}))
+            yield row
+
+
+def _named(prefix: str, counts: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}_{key}": counts.get(key) for key in _FIGURES}

@@ -1,0 +1,158 @@
+"""What an evaluation gave: the counts of each record, gross and average statistics over them, and their JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.scoring.ec57 import (
+    BEAT_CLASSES,
+    Confusion,
+    Counts,
+    RecordScore,
+    average,
+    total_confusion,
+    total_peaks,
+)
+from ecgmoe_edge.scoring.rr_error import RrErrors, total_rr
+
+Reference: TypeAlias = Literal["neurokit"]
+
+DOMINANT_S_RECORD = "232"  # holds three quarters of DS2's S beats, most of them its usual beat
+
+# Tolerance, as it is named in the JSON -> where its counts are.
+_TOLERANCES: Mapping[str, Callable[[RecordScore], Counts]] = {
+    "150ms": lambda score: score.rpeaks,
+    "50ms": lambda score: score.rpeaks_close,
+}
+
+
+@dataclass(frozen=True)
+class RecordResult:
+    """What one record gave."""
+
+    name: str
+    lead: str
+    fs: float
+    duration_s: float
+    paced: bool
+    score: RecordScore
+    reference: RecordScore | None
+    detection_delay_ms: NDArray[np.float32]  # (beats,)
+    label_delay_ms: NDArray[np.float32]  # (labelled beats,)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record's own figures."""
+        figures: dict[str, Any] = {
+            "lead": self.lead,
+            "fs_hz": self.fs,
+            "duration_s": round(self.duration_s, 3),
+            "paced": self.paced,
+            "rpeaks": _peaks_json([self.score]),
+            "beats": _beats_json(self.score.confusion),
+            "confusion": None if self.score.confusion is None else self.score.confusion.to_json(),
+            "rr_error_ms": self.score.rr.to_json(),
+        }
+        if self.reference is not None:
+            figures["reference"] = _peaks_json([self.reference])
+        return figures
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The results of all records, the sums over them ("gross" in EC57's words) and the means over them ("average")."""
+
+    results: tuple[RecordResult, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)  # record -> why
+    reference: Reference | None = None
+
+    @property
+    def rpeaks(self) -> Counts:
+        """R peaks within 150 ms."""
+        return total_peaks(result.score.rpeaks for result in self.results)
+
+    @property
+    def confusion(self) -> Confusion | None:
+        """Truth against answer over all records without pacemaker; None where nobody classified."""
+        return total_confusion(result.score.confusion for result in self.results)
+
+    @property
+    def rr(self) -> RrErrors:
+        """Errors of the RR intervals of all records."""
+        return total_rr(result.score.rr for result in self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, JSON-ready, in per cent and ms; None (null) where there is nothing to divide."""
+        confusion = self.confusion
+        totals: dict[str, Any] = {
+            "records": len(self.results),
+            "skipped_records": dict(self.skipped),
+            "rpeaks": _peaks_json([result.score for result in self.results]),
+            "beats": _beats_json(confusion),
+            "confusion": None if confusion is None else confusion.to_json(),
+            "S_without_232": self._s_without_dominant(),
+            "average": self._averages(),
+            "rr_error_ms": {**self.rr.to_json(), "average": self._average_rr()},
+            "per_record": {result.name: result.to_json() for result in self.results},
+            "delay_ms": {
+                "detection": _delays([result.detection_delay_ms for result in self.results]),
+                "label": _delays([result.label_delay_ms for result in self.results]),
+            },
+        }
+        if self.reference is not None:
+            scores = [result.reference for result in self.results if result.reference is not None]
+            totals["reference"] = {"detector": self.reference, "rpeaks": _peaks_json(scores)}
+        return totals
+
+    def _s_without_dominant(self) -> dict[str, float | int | None] | None:
+        others = [result for result in self.results if result.name != DOMINANT_S_RECORD]
+        confusion = total_confusion(result.score.confusion for result in others)
+        if confusion is None or len(others) == len(self.results):
+            return None
+        return confusion.counts("S").to_json()
+
+    def _averages(self) -> dict[str, Any]:
+        scores = [result.score for result in self.results]
+        labelled = [score.confusion for score in scores if score.confusion is not None]
+        classes = {name: average([confusion.counts(name) for confusion in labelled]) for name in BEAT_CLASSES}
+        return {
+            "rpeaks": {name: average([counts(score) for score in scores]) for name, counts in _TOLERANCES.items()},
+            "beats": classes if labelled else None,
+        }
+
+    def _average_rr(self) -> float | None:
+        values = [value for value in (result.score.rr.rms_ms() for result in self.results) if value is not None]
+        return round(sum(values) / len(values), 3) if values else None
+
+
+@dataclass(frozen=True)
+class NoiseEvaluation:
+    """The results under one kind of noise, from one signal-to-noise ratio to the next."""
+
+    kind: str  # em, ma, bw
+    at_snr_db: Mapping[float, Evaluation]
+
+    def to_json(self) -> dict[str, Any]:
+        """The kind, and by SNR in dB what `Evaluation.to_json` gives."""
+        levels = {f"{snr:g}": evaluation.to_json() for snr, evaluation in self.at_snr_db.items()}
+        return {"kind": self.kind, "snr_db": levels}
+
+
+def _peaks_json(scores: Sequence[RecordScore]) -> dict[str, dict[str, float | int | None]]:
+    return {name: total_peaks(map(counts, scores)).to_json() for name, counts in _TOLERANCES.items()}
+
+
+def _beats_json(confusion: Confusion | None) -> dict[str, dict[str, float | int | None]] | None:
+    return None if confusion is None else {name: confusion.counts(name).to_json() for name in BEAT_CLASSES}
+
+
+def _delays(of_records: Sequence[NDArray[np.float32]]) -> dict[str, float | None]:
+    delays = np.concatenate(of_records)
+    if not delays.size:
+        return {"p50": None, "p95": None, "max": None}
+    p50, p95 = np.percentile(delays, [50, 95])
+    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "max": round(float(delays.max()), 1)}
