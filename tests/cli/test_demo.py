@@ -14,7 +14,8 @@ def test_the_demo_ends_with_the_end_event_and_a_summary(cli: Cli) -> None:
     assert sum(end["beats"].values()) >= 400
     assert end["beats"]["V"] >= 50  # record 208 has a ventricular beat in every two or three
     assert 80 <= end["mean_heart_rate_bpm"] <= 120
-    assert end["delay_ms"]["p95"] <= 600
+    assert end["delay_ms"]["p50"] <= 500
+    assert end["delay_ms"]["p95"] <= 700  # a beat in twenty of this record is found by search-back
     assert len(done.out.splitlines()) > 400
     assert "108,000" in done.err or "108000" in done.err
 
