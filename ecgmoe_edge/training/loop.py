@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.training.augment import Batch
-from ecgmoe_edge.training.checkpoint import Progress, State, copy_of, load_checkpoint, save_checkpoint
+from ecgmoe_edge.training.checkpoint import State, copy_of, load_checkpoint, save_checkpoint
 from ecgmoe_edge.training.config import Fit
 
 #: Loss of one batch in one epoch (counted from 0), and its parts for the log.
@@ -163,6 +163,3 @@ def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     partial.replace(path)
-
-
-__all__ = ["BatchesOf", "FitResult", "LossOf", "Progress", "Stage", "Validate", "one_cycle", "run_stage"]

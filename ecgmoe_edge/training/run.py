@@ -205,10 +205,20 @@ def _describe(path: Path, config: TrainingConfig, sets: ExampleSets, result: Fit
         "configuration": config.to_json(),
         "front_end": front_end_digest()[:16],
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "fitted_on": list(sets.fit.records),
+        "fitted_on": _by_set(sets.fit.records),
+        "validated_on": {name: _by_set(one.records)[name] for name, one in sets.validation.items()},
         "fit": {key: value for key, value in dataclasses.asdict(result).items() if key not in ("rows", "metrics")},
         "validation": {name: validate(run, one).to_json() for name, one in sets.validation.items()},
     }
     partial = path.with_suffix(".json.partial")
     partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     partial.replace(path.with_suffix(".json"))
+
+
+def _by_set(records: tuple[str, ...]) -> dict[str, str]:
+    """Names of "set/record" grouped by set, in one line each: thousands of lines would hide the rest."""
+    names: dict[str, list[str]] = {}
+    for record in records:
+        data, name = record.split("/", 1)
+        names.setdefault(data, []).append(name)
+    return {data: " ".join(of_set) for data, of_set in names.items()}

@@ -61,7 +61,8 @@ def run_folder(patients: Path, tiny_config: TrainingConfig, tmp_path_factory: py
 
 def test_training_writes_weights_log_and_how_they_were_made(run_folder: Path, tiny_config: TrainingConfig) -> None:
     about = json.loads((run_folder / "teacher.json").read_text())
-    assert about["fitted_on"] == ["ward/p0", "ward/p1", "ward/p2"]
+    assert about["fitted_on"] == {"ward": "p0 p1 p2"}
+    assert about["validated_on"] == {"ward": "p3"}
     assert about["configuration"]["seed"] == tiny_config.seed
     assert set(about["validation"]["ward"]["decided"]) == {"N", "S", "V", "F"}
     rows = list(csv.DictReader((run_folder / "teacher.metrics.csv").open()))
