@@ -38,7 +38,7 @@ def inspect_onnx(path: Path | str) -> ModelSummary:
         ConversionError: the file cannot be read as ONNX.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
     from onnx import numpy_helper
 
     from ecgmoe_edge.converters.onnx_graph import subgraphs, walk
@@ -96,7 +96,7 @@ def inspect_tflite(path: Path | str) -> ModelSummary:
             if operator_name(model, operator) in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
                 for index in (int(index) for index in operator.inputs[1:] if index >= 0):
                     data = np.asarray(model.buffers[graph.tensors[index].buffer].data, np.uint8)
-                    found[index] = data.reshape(tuple(graph.tensors[index].shape) + (-1,))[..., 0]
+                    found[index] = data.reshape((*graph.tensors[index].shape, -1))
         return list(found.values())
 
     main = model.subgraphs[0]
@@ -114,7 +114,7 @@ def inspect_tflite(path: Path | str) -> ModelSummary:
         path=Path(path),
         bytes=Path(path).stat().st_size,
         operators=dict(collections.Counter(operators).most_common()),
-        parameters=sum(array.size for graph in model.subgraphs for array in weights(graph)),
+        parameters=sum(int(np.prod(a.shape[:-1])) for graph in model.subgraphs for a in weights(graph)),
         experts={name: len(found) for name, found in sorted(experts.items())},
         dispatch="if" if by_if else "host" if experts else "none",
         inputs={e.name.decode(): tuple(map(int, main.tensors[e.tensorIndex].shape)) for e in outer.inputs},

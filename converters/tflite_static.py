@@ -150,9 +150,10 @@ def _one_graph(builder: Builder, tensors: _Tensors, pieces: Pieces) -> None:
         main.stand_in(tensors[f"y_{path}.in"], y, f"y_{path}")
     outputs = {task: f"{task}.out" for task in pieces.tasks}
     tensors.take(main, [f"{name}.in" for name in pieces.tail_inputs], outputs)
-    own = {called: main.own(tensors[name]) for called, name in {**outputs, **dict(zip(ROUTES, ROUTES))}.items()}
-    main.ends(list(inputs.values()), list(own.values()))
-    builder.signature("serving_default", main, inputs, own)
+    outputs.update({route: route for route in ROUTES})
+    ends = {called: main.own(tensors[name]) for called, name in outputs.items()}
+    main.ends(list(inputs.values()), list(ends.values()))
+    builder.signature("serving_default", main, inputs, ends)
 
 
 def _expert_index(part: Part, logits: int) -> int:

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.student import ConvBlock, Fusion, NormedLinear, Student, StudentConfig, Tail
+from ecgmoe_edge.model.student import ConvBlock, Fusion, NormedLinear, Student, StudentConfig, Tail, Trunk
 
 
 class MergedFusion(nn.Module):
@@ -84,3 +84,23 @@ def merge_student(student: Student, tasks: Sequence[str] | None = None) -> Piece
     pieces = Pieces(merged.trunk, merged.morphology, merged.rhythm, tail, tasks).eval()
     fold_batch_norm(pieces)
     return pieces.requires_grad_(True)
+
+
+def select_tasks(pieces: Pieces, tasks: Sequence[str]) -> Pieces:
+    """A copy of merged pieces that answers fewer tasks, or in another order.
+
+    Raises:
+        ModelError: the pieces do not answer one of the tasks.
+    """
+    missing = sorted(set(tasks) - set(pieces.tasks))
+    if missing or not tasks:
+        raise ModelError(f"These weights answer {', '.join(pieces.tasks)}, not {', '.join(missing) or 'nothing'}.")
+    chosen = copy.deepcopy(pieces)
+    tail, trunk = chosen.tail, chosen.trunk
+    if not isinstance(tail, MergedTail) or not isinstance(trunk, Trunk):
+        raise ModelError("Tasks are selected before quantization; give merged float pieces.")
+    chosen.tasks = tail.tasks = tuple(tasks)
+    trunk.gates = nn.ModuleDict({task: trunk.gates[task] for task in tasks})
+    tail.merged = nn.ModuleDict({task: tail.merged[task] for task in tasks})
+    tail.heads = nn.ModuleDict({task: tail.heads[task] for task in tasks})
+    return chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from ecgmoe_edge.model.student import (
     StudentConfig,
     run_student,
 )
-from ecgmoe_edge.model.weights_file import read_configuration, read_weights, refuse_unlike, write_weights
+from ecgmoe_edge.model.weights_file import read_configuration, read_metadata, read_weights, refuse_unlike, write_weights
 
 _FORMAT = "ecgmoe-edge qat 1"
 _MAX_BATCH = 1 << 20
+#: Least range of "beat" (in R amplitudes; wide beats reach 3), "features" and "rr_sequence" (their clip limits).
+INPUT_RANGE = (3.0, 4.0, 1.5)
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ class QatStudent(nn.Module):
     once, ready for safetensors; `convert` gives the integer student.
     """
 
-    def __init__(self, student: Student, settings: QatSettings | None = None) -> None:
+    def __init__(self, student: Student, settings: QatSettings | None = None, *, merged: Pieces | None = None) -> None:
+        """`merged`: float pieces to begin with, for the tasks of the settings; None merges those of the student."""
         super().__init__()
         self.settings = settings = QatSettings() if settings is None else settings
         self.config = student.config
         self.tasks = settings.tasks
-        merged = merge_student(student, settings.tasks)
+        merged = merge_student(student, settings.tasks) if merged is None else merged
         self.pieces = _prepare(merged, EdgeQuantizer(settings.symmetric, settings.averaging))
         self.frozen: Tensor
         self.register_buffer("frozen", torch.tensor(False))
@@ -110,6 +113,17 @@ class QatStudent(nn.Module):
         self.train(self.training)
         if not count:
             raise ModelError("Calibration needs at least one batch of beats; give a recording that has some.")
+        self._widen_inputs()
+
+    def _widen_inputs(self) -> None:
+        """Give the inputs at least their usual range, since a few recordings do not show what others hold."""
+        for fake_quantizer, limit in zip(_fake_quantizers(self.pieces.trunk, "placeholder"), INPUT_RANGE, strict=True):
+            observer = fake_quantizer.get_submodule("activation_post_process")
+            for bound, least in ((observer.get_buffer("min_val"), -limit), (observer.get_buffer("max_val"), limit)):
+                bound.copy_(min(bound, torch.tensor(least)) if least < 0 else max(bound, torch.tensor(least)))
+            scale, zero_point = observer.calculate_qparams()  # type: ignore[operator]
+            fake_quantizer.get_buffer("scale").copy_(scale)
+            fake_quantizer.get_buffer("zero_point").copy_(zero_point)
 
     def _set_averaging(self, constant: float) -> None:
         for module in self.pieces.modules():
@@ -146,14 +160,23 @@ class QatStudent(nn.Module):
         return result
 
     def _first_names(self) -> dict[str, str]:
-        """For every entry of the full state, the name under which its module comes first."""
-        owners = {id(module): name for name, module in self.named_modules()}
+        """For every entry of the full state, the name under which its tensor comes first."""
+        first: dict[int | str, str] = {}
         names = {}
-        for name in super().state_dict():
-            owner, _, leaf = name.rpartition(".")
-            canonical = owners[id(self.get_submodule(owner))]
-            names[name] = f"{canonical}.{leaf}" if canonical else leaf
+        for name, tensor in super().state_dict().items():
+            place = tensor.data_ptr() if tensor.numel() else name  # an empty tensor has no place of its own
+            names[name] = first.setdefault(place, name)
         return names
+
+    def float_pieces(self) -> Pieces:
+        """The weights as they are now, in float pieces without any rounding."""
+        pieces = merge_student(Student(replace(self.config, tasks=self.tasks)))
+        trained = dict(self.pieces.named())
+        with torch.no_grad():
+            for name, piece in pieces.named():
+                for leaf, parameter in piece.named_parameters():
+                    parameter.copy_(trained[name].get_parameter(leaf))
+        return pieces
 
     def convert(self) -> IntegerStudent:
         """The integer student; this one stays as it is.
@@ -265,6 +288,15 @@ def save_qat(path: Path | str, qat: QatStudent, metadata: Mapping[str, str] | No
     """Write a QAT student (tensors, configuration and settings) as one safetensors file."""
     own = {**(metadata or {}), "torch": torch.__version__}
     write_weights(path, qat.state_dict(), _FORMAT, {"config": qat.config, "settings": qat.settings}, own)
+
+
+def is_qat_file(path: Path | str) -> bool:
+    """Whether a safetensors file is one of `save_qat`.
+
+    Raises:
+        ModelError: the file cannot be read as safetensors.
+    """
+    return read_metadata(path).get("format") == _FORMAT
 
 
 def load_qat(path: Path | str) -> QatStudent:

@@ -74,6 +74,8 @@ class StudentConfig:
         sizes = (self.waveform, self.dim, self.morphology_experts, self.rhythm_experts, self.rank)
         if any(not isinstance(size, int) or size < 1 for size in sizes):
             raise ModelError("Every size of a student configuration is a whole number of at least 1.")
+        if min(self.morphology_experts, self.rhythm_experts) < 2:
+            raise ModelError("A bank needs at least two experts to choose from.")
 
 
 _FIELDS = tuple(field.name for field in fields(StudentConfig))

@@ -39,18 +39,28 @@ def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor],
     Raises:
         ModelError: the file is missing, no safetensors, or of another format.
     """
+    from safetensors.torch import load_file
+
+    metadata = read_metadata(path)
+    found = metadata.get("format", "no format at all")
+    if found != file_format:
+        raise ModelError(f"{path} holds {found!r}, not {file_format!r}. Give the file that this step asks for.")
+    return load_file(path), metadata
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors.
+
+    Raises:
+        ModelError: the file is missing or no safetensors.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            return dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} cannot be read as safetensors ({error}). Give a file that training wrote.") from error
-    found = metadata.get("format", "no format at all")
-    if found != file_format:
-        raise ModelError(f"{path} holds {found!r}, not {file_format!r}. Give the file that this step asks for.")
-    return tensors, metadata
 
 
 def read_configuration(

@@ -1,0 +1,272 @@
+"""From a trained student to a bundle for a device profile: convert, compare, gate, and only then write."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from torch import nn
+
+from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.compress.merge import merge_student, select_tasks
+from ecgmoe_edge.compress.qat import QatSettings, QatStudent, is_qat_file, load_qat
+from ecgmoe_edge.converters import accuracy as accuracies
+from ecgmoe_edge.converters.accuracy import AccuracyCheck
+from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
+from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.model_card import model_card
+from ecgmoe_edge.converters.operators import check_operators
+from ecgmoe_edge.converters.parity import ParityLimits, ParityReport, compare, enforce, torch_model
+from ecgmoe_edge.device_profiles import Profile
+from ecgmoe_edge.errors import BundleError, ConversionError
+from ecgmoe_edge.model.student import Student, StudentConfig, load_student
+from ecgmoe_edge.model.tasks import TASK_CLASSES
+from ecgmoe_edge.runtime.bundle import write_bundle
+from ecgmoe_edge.runtime.engine import Engine
+from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry, TensorSpec
+from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
+from ecgmoe_edge.runtime.preprocessing import decision_to_manifest, installed_preprocessing
+from ecgmoe_edge.streaming.decision import DecisionRule
+
+_VERSIONED = ("ecgmoe-edge", "torch", "torchao", "onnx", "onnxruntime", "litert-torch", "ai-edge-litert")
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export, and what to say about it."""
+
+    weights: Path  # of a float student, or of one that was trained with quantization
+    profile: Profile
+    tasks: tuple[str, ...] | None = None  # None: the profile's
+    calibration: CalibrationBeats | None = None  # None: the recording that ships with the package
+    accuracy: AccuracyCheck | None = None  # None: those gates are written as not run
+    decision: DecisionRule = field(default_factory=DecisionRule)
+    training_data: tuple[DataSource, ...] = ()
+    command: str = ""
+    name: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A written bundle."""
+
+    folder: Path
+    manifest: Manifest
+    model: ModelSummary
+    parity: ParityReport
+    notes: tuple[str, ...]  # what was decided on the way, for the user to read
+
+
+def export_model(request: ExportRequest, out: Path) -> ExportResult:
+    """Write the bundle of a student for a profile into the folder `out`, or nothing.
+
+    Int8 comes from the weights' own quantization-aware training where they had it and it fits the profile; otherwise
+    ranges are set from the calibration beats. Every file is compared with the PyTorch model it was made of.
+
+    Raises:
+        GateFailed: parity, size or accuracy is outside the profile's limit; nothing was written.
+        ModelError: the weights cannot be read, or do not answer the tasks.
+        ConversionError: the profile asks for what the student or a converter cannot give.
+        BundleError: `out` holds something else.
+    """
+    profile = request.profile
+    _refuse_target(out, request.overwrite)
+    beats = request.calibration or shipped_beats()
+    config, full, quantized, notes = _load(request)
+    tasks = full.tasks
+    check_operators(full, profile.runtime.engine)
+    model, notes = _reference(request, config, full, quantized, beats, notes)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / f"model.{profile.runtime.format}"
+        summary = _convert(model, profile, path)
+        engine = _engine(path, profile)
+        parity = compare(torch_model(model)(beats.inputs), engine.run(beats.inputs))
+        gates, metrics = _judge(request, config, full, summary, engine, parity, beats.source)
+        enforce(gates)
+        if profile.precision.precision == "int8":
+            notes = (*notes, _why_int8(summary, profile))
+        manifest = _manifest(request, config, tasks, summary, engine, gates, metrics)
+        files: dict[str, bytes | Path] = {path.name: path, "MODEL_CARD.md": model_card(manifest).encode()}
+        folder = write_bundle(out, manifest, files, overwrite=request.overwrite)
+    return ExportResult(folder, manifest, replace(summary, path=folder / path.name), parity, notes)
+
+
+def _refuse_target(out: Path, overwrite: bool) -> None:
+    """Say before minutes of work what `write_bundle` would say after them."""
+    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out} is not empty. Remove it, or choose another folder with -o.")
+
+
+def _load(request: ExportRequest) -> tuple[StudentConfig, Pieces, QatStudent | None, tuple[str, ...]]:
+    """Configuration, float pieces for the wanted tasks, and the QAT student if the weights are one."""
+    wanted = request.tasks or request.profile.model.tasks
+    quantized: QatStudent | None = None
+    if is_qat_file(request.weights):
+        quantized = load_qat(request.weights)
+        config, full = quantized.config, quantized.float_pieces()
+    else:
+        student = load_student(request.weights)
+        config, full = student.config, merge_student(student)
+    tasks = tuple(task for task in wanted if task in full.tasks) if request.tasks is None else tuple(wanted)
+    full = select_tasks(full, tasks)
+    notes: tuple[str, ...] = ()
+    if config.width != request.profile.model.width:
+        notes = (f"The student is {config.width}; the profile is meant for {request.profile.model.width}.",)
+    return config, full, quantized, notes
+
+
+def _reference(
+    request: ExportRequest,
+    config: StudentConfig,
+    full: Pieces,
+    quantized: QatStudent | None,
+    beats: CalibrationBeats,
+    notes: tuple[str, ...],
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The PyTorch model that the file must equal: float pieces, or the integer student."""
+    precision = request.profile.precision
+    if precision.precision == "float32":
+        return full, notes
+    if not precision.per_channel_weights:
+        raise ConversionError("Weights are quantized per channel only. Set per_channel_weights = true in the profile.")
+    settings = QatSettings(tasks=full.tasks, symmetric=precision.symmetric_activations)
+    if quantized is not None and replace(quantized.settings, averaging=settings.averaging) == settings:
+        return quantized.convert(), (*notes, "Ranges are those of the quantization-aware training.")
+    why = "the weights had no quantization-aware training" if quantized is None else "it was for other tasks or grids"
+    calibrated = QatStudent(Student(config), settings, merged=full)
+    calibrated.calibrate(beats.batches())
+    return calibrated.to_eval().convert(), (*notes, f"Ranges are set from {len(beats)} calibration beats: {why}.")
+
+
+def _convert(model: nn.Module, profile: Profile, path: Path) -> ModelSummary:
+    integer = profile.precision.precision == "int8"
+    if profile.runtime.format == "onnx":
+        from ecgmoe_edge.converters.onnx_static import export_onnx
+
+        if profile.model.dispatch != "if":
+            raise ConversionError("ONNX files choose their experts themselves. Set dispatch = 'if' in the profile.")
+        pieces = model.folded if integer else model
+        return export_onnx(pieces, path, activations=profile.precision.activations)  # type: ignore[arg-type]
+    if not integer:
+        raise ConversionError("TFLite files are written in int8. Set precision = 'int8', or format = 'onnx'.")
+    from ecgmoe_edge.converters.tflite_static import export_tflite
+
+    return export_tflite(model, path, dispatch=profile.model.dispatch)  # type: ignore[arg-type]
+
+
+def _engine(path: Path, profile: Profile) -> Engine:
+    """The engine that will run the file, here on the CPU; reference kernels stand in for a microcontroller's."""
+    content = path.read_bytes()
+    if profile.runtime.format == "onnx":
+        outputs = [_spec(spec) for spec in OnnxEngine(content).outputs]
+        return OnnxEngine(content, outputs=outputs, activations=profile.precision.activations)
+    return LiteRtEngine(content, kernels="reference" if profile.runtime.engine == "tflite-micro" else "xnnpack")
+
+
+def _spec(spec: TensorSpec) -> TensorSpec:
+    """A tensor under the package's own name; in an ONNX file the output of task "beat" is "beat_logits"."""
+    own = spec.name.removesuffix("_logits")
+    return spec if own == spec.name else TensorSpec(name=own, shape=spec.shape, in_file=spec.name)
+
+
+def _judge(
+    request: ExportRequest,
+    config: StudentConfig,
+    full: Pieces,
+    summary: ModelSummary,
+    engine: Engine,
+    parity: ParityReport,
+    source: str,
+) -> tuple[tuple[Gate, ...], tuple[Metrics, ...]]:
+    profile = request.profile
+    limits = profile.gates
+    integer = profile.precision.precision == "int8"
+    difference = limits.int8_logit_difference if integer else limits.float_logit_difference
+    experts = config.morphology_experts + config.rhythm_experts
+    found = sum(summary.experts.values())
+    kib = summary.bytes / 1024
+    file = summary.path.name
+    gates = (
+        Gate.judge("experts in the file", found, experts, "at least", data=file),
+        Gate.judge("size", kib, profile.memory.model_kib, "at most", data=file, unit="KiB"),
+        *parity.gates(ParityLimits(difference, limits.route_agreement, limits.label_agreement), source),
+    )
+    enforce(gates)  # before minutes of accuracy
+    if request.accuracy is None or "beat" not in full.tasks:
+        why = "no annotated recordings were given (--data or ECGMOE_DATA)"
+        return (*gates, *accuracies.not_run(why, limits.accuracy_drop_points)), ()
+    classes = _classes(full.tasks)
+    result = request.accuracy(
+        accuracies.candidate(torch_model(full), classes, request.decision),
+        accuracies.candidate(engine.run, classes, request.decision),
+    )
+    return (*gates, *result.gates), (result.metrics,)
+
+
+def _classes(tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    return {task: TASK_CLASSES[task] for task in tasks}
+
+
+def _why_int8(summary: ModelSummary, profile: Profile) -> str:
+    """Whether int8 pays, in bytes: its speed shows on the board alone."""
+    file, weights = summary.bytes, 4 * summary.parameters
+    if file < weights:
+        return (
+            f"int8 is kept: {file:,} bytes against at least {weights:,} in float32. "
+            f"Speed on {profile.board.name}: unmeasured."
+        )
+    return (
+        f"int8 takes {file:,} bytes and float32 weights {weights:,}: nothing is gained in size. "
+        "A profile with precision = 'float32' is worth a try."
+    )
+
+
+def _manifest(
+    request: ExportRequest,
+    config: StudentConfig,
+    tasks: tuple[str, ...],
+    summary: ModelSummary,
+    engine: Engine,
+    gates: tuple[Gate, ...],
+    metrics: tuple[Metrics, ...],
+) -> Manifest:
+    profile = request.profile
+    entry = ModelEntry(
+        format=profile.runtime.format,
+        file=summary.path.name,
+        precision=profile.precision.precision,
+        dispatch=profile.model.dispatch,
+        experts=dict(summary.experts),
+        activations=profile.precision.activations,
+        providers=profile.runtime.providers or ("CPUExecutionProvider",),
+        threads=profile.runtime.threads,
+        parameters=summary.parameters,
+    )
+    return Manifest(
+        name=request.name or f"ecgmoe-{profile.name}",
+        created=datetime.now(timezone.utc).replace(microsecond=0),
+        profile=profile.name,
+        width=config.width,
+        classes=_classes(tasks),
+        preprocessing=installed_preprocessing(),
+        decision=decision_to_manifest(request.decision),
+        inputs=engine.inputs,
+        outputs=engine.outputs,
+        model=entry,
+        gates=gates,
+        metrics=metrics,
+        versions=_versions(),
+        training_data=request.training_data,
+        command=request.command,
+    )
+
+
+def _versions() -> dict[str, str]:
+    installed = {dist.metadata["Name"]: dist.version for dist in metadata.distributions()}
+    return {name: installed[name] for name in _VERSIONED if name in installed}

@@ -1,0 +1,115 @@
+"""Does an exported file say what the PyTorch model says? Routes, labels and scores compared, and gates on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ecgmoe_edge.errors import GateFailed, SignalError
+from ecgmoe_edge.runtime.manifest import Gate
+
+Tensors: TypeAlias = Mapping[str, NDArray[np.float32]]
+#: Named inputs to named outputs, (beats, ...) each; an engine's `run`, a bundle's `infer`, or `torch_model`.
+Infer: TypeAlias = Callable[[Tensors], Tensors]
+
+
+@dataclass(frozen=True)
+class ParityLimits:
+    """What an exported file may differ by from the model that it was made of."""
+
+    logit_difference: float  # largest, over beats that took the same experts in both
+    route_agreement: float  # least share of beats that take the same experts
+    label_agreement: float  # least share of beats with the same label, in the worst task
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """How two models that should be one differ, over the same beats."""
+
+    beats: int
+    route_agreement: float  # share of beats with the same expert in every path
+    label_agreement: Mapping[str, float]  # share of beats with the same class, by task
+    logit_difference: float  # largest over all tasks, on beats of the same route; NaN where no route is the same
+
+    def gates(self, limits: ParityLimits, data: str) -> tuple[Gate, ...]:
+        """The three gates of a manifest; `data` says what they ran on."""
+        worst = min(self.label_agreement.values())
+        return (
+            Gate.judge("route agreement", self.route_agreement, limits.route_agreement, "at least", data=data),
+            Gate.judge("label agreement", worst, limits.label_agreement, "at least", data=data),
+            Gate.judge("logit difference", self.logit_difference, limits.logit_difference, "at most", data=data),
+        )
+
+
+def compare(reference: Tensors, exported: Tensors) -> ParityReport:
+    """Compare the outputs of two models for the same beats.
+
+    A quantized router may change its mind where two experts are nearly equal, and everything after it then differs
+    with good reason: so routes are compared by themselves, and scores only where the routes are the same.
+
+    Args:
+        reference: outputs of the model that was exported: logits (beats, classes) by task, and "route_..." logits.
+        exported: those of the file.
+
+    Raises:
+        SignalError: the two do not have the same outputs, or no beat.
+    """
+    if reference.keys() != exported.keys():
+        odd = ", ".join(sorted(reference.keys() ^ exported.keys()))
+        raise SignalError(f"The two models have different outputs ({odd}); compare a file with what it was made of.")
+    routes = [name for name in reference if name.startswith("route_")]
+    tasks = [name for name in reference if name not in routes]
+    beats = len(reference[tasks[0]])
+    if not beats:
+        raise SignalError("There is no beat to compare models with; give a recording that has some.")
+    same = np.ones(beats, bool)
+    for name in routes:
+        same &= _same_class(reference[name], exported[name])
+    differences = [float(np.abs(reference[task][same] - exported[task][same]).max(initial=0.0)) for task in tasks]
+    return ParityReport(
+        beats=beats,
+        route_agreement=float(same.mean()),
+        label_agreement={task: float(_same_class(reference[task], exported[task]).mean()) for task in tasks},
+        logit_difference=max(differences) if same.any() else float("nan"),
+    )
+
+
+def _same_class(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(a.argmax(-1) == b.argmax(-1))
+
+
+def enforce(gates: Sequence[Gate]) -> None:
+    """Let passed and not-run gates through.
+
+    Raises:
+        GateFailed: a gate failed; the message names each with its value and limit.
+    """
+    failed = [f"{gate.name} is {gate.value} and must be {gate.sense} {gate.limit}" for gate in gates if _failed(gate)]
+    if failed:
+        raise GateFailed(
+            f"Outside the profile's limits: {'; '.join(failed)}. Nothing was written. Train with quantization in the "
+            "loop (`ecgmoe-edge distill`), calibrate on recordings of your own, or choose a float32 profile."
+        )
+
+
+def _failed(gate: Gate) -> bool:
+    return gate.status == "failed"
+
+
+def torch_model(model: nn.Module | Callable[..., Mapping[str, Any]], batch: int = 256) -> Infer:
+    """A PyTorch student, or its pieces, as something to compare with: numpy in, numpy out."""
+
+    def infer(inputs: Tensors) -> Tensors:
+        names = ("beat", "features", "rr_sequence")
+        arrays = [torch.from_numpy(np.ascontiguousarray(inputs[name], np.float32)) for name in names]
+        with torch.no_grad():
+            parts = [model(*(array[i : i + batch] for array in arrays)) for i in range(0, len(arrays[0]), batch)]
+        return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+
+    return infer

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ecgmoe_edge.compress.qat import IntegerStudent, QatStudent, is_qat_file, load_qat, save_qat
+from ecgmoe_edge.errors import ModelError
+from ecgmoe_edge.model.student import Student, save_student
+
+MakeBeats: TypeAlias = Callable[..., tuple[Tensor, Tensor, Tensor]]
+Train: TypeAlias = Callable[..., list[float]]
+
+
+def agreement(a: dict[str, Tensor], b: dict[str, Tensor], name: str) -> float:
+    return float((a[name].argmax(-1) == b[name].argmax(-1)).float().mean())
+
+
+def test_calibration_alone_keeps_nearly_all_labels(student: Student, qat: QatStudent, random_beats: MakeBeats) -> None:
+    x = random_beats(300, seed=9)
+    expected, rounded = student(*x), qat(*x)
+    assert all(agreement(expected, rounded, name) > 0.9 for name in expected)
+    assert (expected["beat"] - rounded["beat"]).abs().max() > 1e-3  # it does round
+
+
+def test_training_with_rounding_learns_routers_too(qat: QatStudent, train: Train) -> None:
+    router = qat.pieces.trunk.get_parameter("route_morphology.weight")
+    before = router.detach().clone()
+    losses = train(qat.to_train(), 15, rate=1e-3)
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert (router - before).abs().max() > 1e-4
+
+
+def ranges(qat: QatStudent) -> dict[str, Tensor]:
+    return {name: t.clone() for name, t in qat.state_dict().items() if name.endswith("min_val") and t.ndim == 0}
+
+
+def unchanged(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    return all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_ranges_follow_the_data_in_training_only(qat: QatStudent, random_beats: MakeBeats) -> None:
+    loud = (*random_beats(32)[:1], random_beats(32)[1] * 3, random_beats(32)[2])
+    before = ranges(qat)
+    assert len(before) > 10
+    qat(*loud)
+    assert unchanged(before, ranges(qat))
+    qat.to_train()(*loud)
+    assert not unchanged(before, ranges(qat))
+    qat.freeze_observers()
+    before = ranges(qat)
+    qat.eval()
+    qat.train()
+    qat(*loud)
+    assert unchanged(before, ranges(qat))
+
+
+def test_the_integer_student_is_what_training_saw(
+    calibrated: QatStudent, integer: IntegerStudent, random_beats: MakeBeats
+) -> None:
+    x = random_beats(300, seed=9)
+    seen = calibrated(*x)
+    folded, unfolded = integer(*x), integer.unfolded(*x)
+    assert all(torch.equal(folded[name], unfolded[name]) for name in folded)
+    assert min(agreement(seen, folded, name) for name in seen) > 0.95
+    same = (seen["route_morphology"].argmax(-1) == folded["route_morphology"].argmax(-1)) & (
+        seen["route_rhythm"].argmax(-1) == folded["route_rhythm"].argmax(-1)
+    )
+    assert (seen["beat"] - folded["beat"]).abs()[same].max() < 0.6
+
+
+def test_float_pieces_are_the_weights_without_rounding(
+    student: Student, qat: QatStudent, random_beats: MakeBeats
+) -> None:
+    x = random_beats(50)
+    assert (qat.float_pieces()(*x)["beat"] - student(*x)["beat"]).abs().max() < 1e-4
+
+
+def test_a_saved_qat_student_goes_on_exactly(
+    qat: QatStudent, tmp_path: Path, random_beats: MakeBeats, train: Train
+) -> None:
+    train(qat.to_train(), 3)
+    path = tmp_path / "qat.safetensors"
+    save_qat(path, qat, {"run": "7"})
+    loaded = load_qat(path)
+    assert is_qat_file(path)
+    assert loaded.settings == qat.settings
+    x = random_beats(20)
+    assert torch.equal(loaded(*x)["beat"], qat.to_eval()(*x)["beat"])
+    assert train(loaded.to_train(), 2) == train(qat.to_train(), 2)
+    qat.freeze_observers()
+    save_qat(path, qat)
+    before = ranges(load_qat(path))
+    resumed = load_qat(path).to_train()
+    resumed(*random_beats(20, seed=3))
+    assert unchanged(before, ranges(resumed))
+
+
+def test_a_float_student_is_no_qat_file(student: Student, tmp_path: Path) -> None:
+    path = tmp_path / "student.safetensors"
+    save_student(path, student)
+    assert not is_qat_file(path)
+    with pytest.raises(ModelError, match="not 'ecgmoe-edge qat 1'"):
+        load_qat(path)
+
+
+def test_a_tampered_qat_file_is_refused(qat: QatStudent, tmp_path: Path) -> None:
+    path = tmp_path / "qat.safetensors"
+    save_qat(path, qat)
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith("stem.conv.weight"))
+    save_file({**tensors, name: torch.zeros(2)}, str(path), metadata=metadata)
+    with pytest.raises(ModelError, match="does not fit"):
+        load_qat(path)
+    save_file({key: tensor for key, tensor in tensors.items() if key != name}, str(path), metadata=metadata)
+    with pytest.raises(ModelError, match="stem"):
+        load_qat(path)
+
+
+def test_converting_without_data_says_so(student: Student) -> None:
+    with pytest.raises(ModelError, match="calibrate"):
+        QatStudent(student).convert()
+    with pytest.raises(ModelError, match="at least one batch"):
+        QatStudent(student).calibrate([])
+
+
+def test_int8_cannot_tell_s_from_n_by_the_waveform(integer: IntegerStudent) -> None:
+    z = torch.rand(40, 16) * 0.5
+    y_rhythm = torch.rand(1, 16).expand(40, 16) * 0.5
+    gates = [torch.full((40, 2), 0.5) for _ in integer.tasks]
+    logits = integer.folded.tail(z, y_rhythm, *gates)[0]
+    step = (logits[:, 1] - logits[:, 0]).unique()
+    assert logits[:, 2].std() > 0.01
+    assert step.max() - step.min() < 0.3  # one or two steps of the logits' grid
