@@ -58,10 +58,10 @@ def _neurokit_method(signal: NDArray[np.float64], fs: float, method: str) -> NDA
 
 def _sleepecg(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
     try:
-        import sleepecg
+        from sleepecg.heartbeats import detect_heartbeats
     except ImportError as missing:
         raise MissingExtra("sleepecg, an offline detector,", "dev") from missing
-    return np.asarray(sleepecg.detect_heartbeats(signal, fs), dtype=np.int64)
+    return np.asarray(detect_heartbeats(signal, fs), dtype=np.int64)
 
 
 def _xqrs(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
