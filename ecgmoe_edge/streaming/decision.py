@@ -19,11 +19,11 @@ class DecisionRule:
     """Constants of the rule; they travel in the bundle's manifest. Logits are natural logarithms."""
 
     margin_share_s: float = 0.25  # of the wearer's running S margin above `usual_margin`, taken off
-    margin_share_v: float = 0.5
+    margin_share_v: float = 0.25
     usual_margin: float = -6.0  # logit of S or V less that of N in a wearer who has none
     memory_beats: int = 300
     irregular_share: float = 0.4  # of the last 32 RR intervals, above which the guard acts
-    irregular_penalty: float = 2.0  # taken off the logit of S then
+    irregular_penalty: float = 1.0  # taken off the logit of S then
 
 
 class Decision:

@@ -110,7 +110,7 @@ class Distillation(Strict, frozen=True):
     cross_entropy: float = 0.3  # weight of the labels
     temperature: float = 1.0
     float_stage: Fit = Fit(epochs=16)
-    qat_stage: Fit = Fit(epochs=4, learning_rate=3e-4, soft_epochs=0, validate_from=0.0, validate_every=1)
+    qat_stage: Fit = Fit(epochs=4, learning_rate=3e-5, soft_epochs=0, validate_from=0.0, validate_every=1)
 
 
 class TrainingConfig(Strict, frozen=True):
