@@ -118,6 +118,9 @@ def _load(request: ExportRequest) -> tuple[StudentConfig, Pieces, QatStudent | N
     notes: tuple[str, ...] = ()
     if config.width != request.profile.model.width:
         notes = (f"The student is {config.width}; the profile is meant for {request.profile.model.width}.",)
+    left_out = [task for task in wanted if task not in tasks]
+    if left_out:
+        notes = (*notes, f"The student does not answer {', '.join(left_out)}: left out.")
     return config, full, quantized, notes
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -44,15 +44,7 @@ def export_tflite(student: IntegerStudent, path: Path | str, *, dispatch: Litera
     Raises:
         ConversionError: pieces disagree about a scale where they meet.
     """
-    pieces = student.unfolded
-    tensors = _Tensors.of(Source(_convert(pieces), _SIGNATURE), pieces)
-    builder = Builder(tensors.source)
-    if dispatch == "if":
-        _one_graph(builder, tensors, pieces)
-    else:
-        _signatures(builder, tensors, pieces)
-    builder.write(path)
-    return inspect_tflite(path)
+    return write_tflite(convert_pieces(student), path, dispatch=dispatch)
 
 
 class _Unconnected(nn.Module):
@@ -72,19 +64,21 @@ class _Unconnected(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Tensors:
-    """Where the pieces' inputs and outputs are in the converted subgraph; seams entering a piece are "<name>.in"."""
+class Converted:
+    """All pieces as one unconnected subgraph, and where their inputs and outputs are: seams enter as "<name>.in"."""
 
+    pieces: Pieces
     source: Source
     index: Mapping[str, int]
 
     @staticmethod
-    def of(source: Source, pieces: Pieces) -> _Tensors:
+    def of(pieces: Pieces, source: Source) -> Converted:
+        """Name the tensors, which the converter has in the order of `_Unconnected.forward`."""
         seams = ("z_morphology", "z_rhythm", *pieces.tail_inputs)
         experts = [f"y_{name}" for name, _ in pieces.named() if name not in ("trunk", "tail")]
         outputs = (*pieces.trunk_outputs, *experts, *(f"{task}.out" for task in pieces.tasks))
         index = dict(zip((*INPUTS, *(f"{seam}.in" for seam in seams)), source.inputs, strict=True))
-        return _Tensors(source, {**index, **dict(zip(outputs, source.outputs, strict=True))})
+        return Converted(pieces, source, {**index, **dict(zip(outputs, source.outputs, strict=True))})
 
     def __getitem__(self, name: str) -> int:
         return self.index[name]
@@ -95,12 +89,13 @@ class _Tensors:
         part.take(operators, {self[name]: called for called, name in outputs.items()})
 
 
-def _convert(pieces: Pieces) -> Any:
-    """The converted pieces as a flatbuffer's object tree."""
+def convert_pieces(student: IntegerStudent) -> Converted:
+    """Convert all pieces of an int8 student, once for both kinds of file."""
     import litert_torch
     from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
     from litert_torch.quantize.quant_config import QuantConfig
 
+    pieces = student.unfolded
     examples = piece_inputs(pieces, rows=1)
     arguments = (*examples["trunk"], *examples["morphology_0"], *examples["rhythm_0"], *examples["tail"])
     # A marker only: it tells the converter to keep the graph's scales and to write int8 inputs and outputs.
@@ -109,11 +104,23 @@ def _convert(pieces: Pieces) -> Any:
         path = Path(folder) / "pieces.tflite"
         signature = litert_torch.signature(_SIGNATURE, _Unconnected(pieces), arguments)
         signature.convert(quant_config=QuantConfig(pt2e_quantizer=marker)).export(str(path))
-        return read_model(path)
+        return Converted.of(pieces, Source(read_model(path), _SIGNATURE))
 
 
-def _signatures(builder: Builder, tensors: _Tensors, pieces: Pieces) -> None:
+def write_tflite(converted: Converted, path: Path | str, *, dispatch: Literal["if", "host"]) -> ModelSummary:
+    """Join converted pieces into a file; see `export_tflite`."""
+    builder = Builder(converted.source)
+    if dispatch == "if":
+        _one_graph(builder, converted)
+    else:
+        _signatures(builder, converted)
+    builder.write(path)
+    return inspect_tflite(path)
+
+
+def _signatures(builder: Builder, tensors: Converted) -> None:
     """One subgraph and one signature for each piece."""
+    pieces = tensors.pieces
     ends: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
     ends["trunk"] = ({name: name for name in INPUTS}, {name: name for name in pieces.trunk_outputs})
     for path, bank in pieces.banks().items():
@@ -134,8 +141,9 @@ def _signatures(builder: Builder, tensors: _Tensors, pieces: Pieces) -> None:
         builder.signature(key, part, own_inputs, own_outputs)
 
 
-def _one_graph(builder: Builder, tensors: _Tensors, pieces: Pieces) -> None:
+def _one_graph(builder: Builder, tensors: Converted) -> None:
     """Trunk, nested `IF` for each bank, and tail in one subgraph."""
+    pieces = tensors.pieces
     main = builder.part("main")
     inputs = {name: main.like(tensors[name], name) for name in INPUTS}
     for name, own in inputs.items():
@@ -171,7 +179,7 @@ class _Bank:
     """The experts of one path as subgraphs, each with inputs (z, index): both branches of an `IF` take the same."""
 
     builder: Builder
-    tensors: _Tensors
+    tensors: Converted
     path: str
 
     def choose(self, part: Part, low: int, high: int, z: int, index: int) -> int:

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import GraphProto, TensorProto, helper, numpy_helper
+
+from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.compress.qat import IntegerStudent
+from ecgmoe_edge.converters.calibration import CalibrationBeats
+from ecgmoe_edge.converters.experts import ModelSummary, inspect_onnx
+from ecgmoe_edge.converters.onnx_graph import Cutter, Join, to_uint8, walk
+from ecgmoe_edge.converters.parity import Tensors, compare, torch_model
+from ecgmoe_edge.errors import ConversionError
+from ecgmoe_edge.model.student import Student
+from ecgmoe_edge.runtime.manifest import TensorSpec
+from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
+
+
+def run(path: Path, beats: CalibrationBeats, activations: str = "float32") -> Tensors:
+    specs = OnnxEngine(path).outputs
+    own = [TensorSpec(spec.name.removesuffix("_logits"), spec.shape, in_file=spec.name) for spec in specs]
+    return OnnxEngine(path, outputs=own, activations=activations).run(beats.inputs)  # type: ignore[arg-type]
+
+
+def routes(outputs: Tensors) -> set[tuple[int, int]]:
+    chosen = (outputs["route_morphology"].argmax(-1), outputs["route_rhythm"].argmax(-1))
+    return set(zip(*(index.tolist() for index in chosen), strict=True))
+
+
+def test_the_float_file_equals_the_student_on_every_route(
+    student: Student, float_onnx: ModelSummary, beats: CalibrationBeats
+) -> None:
+    expected = torch_model(student)(beats.inputs)
+    report = compare(expected, run(float_onnx.path, beats))
+    assert report.route_agreement == 1.0
+    assert report.logit_difference < 1e-4
+    assert {morphology for morphology, _ in routes(expected)} == {0, 1, 2, 3}
+    assert {rhythm for _, rhythm in routes(expected)} == {0, 1, 2, 3}
+
+
+def test_the_int8_file_equals_the_integer_student(
+    integer: IntegerStudent, int8_onnx: ModelSummary, beats: CalibrationBeats
+) -> None:
+    report = compare(torch_model(integer)(beats.inputs), run(int8_onnx.path, beats, "int8"))
+    assert report.route_agreement > 0.98
+    assert min(report.label_agreement.values()) > 0.98
+    assert report.logit_difference < 0.4
+
+
+def test_uint8_holds_the_same_numbers_and_fuses_them_rightly(
+    integer: IntegerStudent, int8_onnx: ModelSummary, beats: CalibrationBeats, tmp_path: Path
+) -> None:
+    model = onnx.load(int8_onnx.path)
+    to_uint8(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "uint8.onnx")
+    report = compare(torch_model(integer)(beats.inputs), run(tmp_path / "uint8.onnx", beats, "uint8"))
+    assert report.route_agreement > 0.98
+    assert report.logit_difference < 0.4
+    kinds = {tensor.data_type for graph in walk(model.graph) for tensor in graph.initializer}
+    assert TensorProto.INT8 not in kinds
+    assert TensorProto.UINT8 in kinds
+
+
+@pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])
+def test_no_expert_and_no_weight_is_lost(kind: str, pieces: Pieces, request: pytest.FixtureRequest) -> None:
+    summary: ModelSummary = request.getfixturevalue(kind)
+    assert summary.experts == {"morphology": 4, "rhythm": 4}
+    assert summary.dispatch == "if"
+    # The exporter writes equal constants once: here the biases of the fusion block, which LoRA leaves alone.
+    different = {tensor.detach().numpy().tobytes(): tensor.numel() for tensor in pieces.parameters()}
+    assert summary.parameters == sum(different.values())
+    assert summary.operators["If"] == 6
+
+
+def test_an_int8_file_keeps_one_byte_a_weight(float_onnx: ModelSummary, int8_onnx: ModelSummary) -> None:
+    assert int8_onnx.bytes < 0.8 * float_onnx.bytes  # of a nano student, half is graph
+
+
+def test_only_the_chosen_experts_run(float_onnx: ModelSummary, beats: CalibrationBeats, tmp_path: Path) -> None:
+    one = CalibrationBeats({name: array[:1] for name, array in beats.inputs.items()}, "one beat")
+    before = run(float_onnx.path, one)
+    (route,) = routes(before)
+    kept = {f"morphology_{route[0]}", f"rhythm_{route[1]}"}
+    model = onnx.load(float_onnx.path)
+    poisoned = 0
+    for graph in walk(model.graph):
+        if graph.name.startswith(("morphology_", "rhythm_")) and graph.name not in kept:
+            poisoned += 1
+            for tensor in graph.initializer:
+                if tensor.data_type == TensorProto.FLOAT:
+                    nan = np.full_like(numpy_helper.to_array(tensor), np.nan)
+                    tensor.CopyFrom(numpy_helper.from_array(nan, tensor.name))
+    assert poisoned == 6
+    onnx.save(model, tmp_path / "poisoned.onnx")
+    after = run(tmp_path / "poisoned.onnx", one)
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])
+def test_a_file_is_what_old_runtimes_read_and_tells_nothing_of_its_maker(
+    kind: str, here: tuple[bytes, ...], request: pytest.FixtureRequest
+) -> None:
+    summary: ModelSummary = request.getfixturevalue(kind)
+    model = onnx.load(summary.path)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
+    assert model.ir_version <= 10
+    assert list(summary.inputs) == ["beat", "features", "rr_sequence"]
+    assert list(summary.outputs) == ["beat_logits", "rhythm_logits", "route_morphology", "route_rhythm"]
+    content = summary.path.read_bytes()
+    assert not [part for part in here if part in content]
+
+
+def two_pieces(second_scale: float) -> GraphProto:
+    """y = quantize(x); another piece takes y.in on a grid of its own."""
+    scalars = {"s1": 0.5, "s2": second_scale}
+    constants = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in scalars.items()]
+    constants.append(numpy_helper.from_array(np.array(3, np.int8), "z"))
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s1", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s1", "z"], ["y"]),
+        helper.make_node("QuantizeLinear", ["y.in", "s2", "z"], ["q2"]),
+        helper.make_node("DequantizeLinear", ["q2", "s2", "z"], ["end"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y.in", "y", "end")]
+    return helper.make_graph(nodes, "g", ends[:2], ends[2:], constants)
+
+
+def test_pieces_meet_at_integers() -> None:
+    cutter = Cutter(two_pieces(0.5))
+    nodes, _ = cutter.take(["end"], {"y.in": Join(cutter.source("y"), cutter.source("y"))})
+    assert [(node.op_type, node.input[0]) for node in nodes] == [("DequantizeLinear", "q")]
+
+
+def test_pieces_with_different_scales_are_refused() -> None:
+    cutter = Cutter(two_pieces(0.25))
+    with pytest.raises(ConversionError, match=r"scale of 'y\.in'"):
+        cutter.take(["end"], {"y.in": Join("q", "q")})
+
+
+def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    with pytest.raises(ConversionError, match="cannot be read"):
+        inspect_onnx(path)
+    path.write_bytes(b"\xff\xff\xff\xff nothing")
+    with pytest.raises(ConversionError, match="cannot be read"):
+        inspect_onnx(path)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecgmoe_edge.converters.parity import ParityLimits, compare, enforce
+from ecgmoe_edge.errors import GateFailed, SignalError
+from ecgmoe_edge.runtime.manifest import Gate
+
+LIMITS = ParityLimits(logit_difference=0.5, route_agreement=0.9, label_agreement=0.9)
+
+
+def outputs(n: int = 10) -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.standard_normal((n, 4)).astype(np.float32) * 5
+        for name in ("beat", "rhythm", "route_morphology", "route_rhythm")
+    }
+
+
+def test_a_model_agrees_with_itself() -> None:
+    report = compare(outputs(), outputs())
+    assert (report.beats, report.route_agreement, report.logit_difference) == (10, 1.0, 0.0)
+    assert report.label_agreement == {"beat": 1.0, "rhythm": 1.0}
+    gates = report.gates(LIMITS, "random numbers")
+    enforce(gates)
+    assert [gate.status for gate in gates] == ["passed"] * 3
+
+
+def test_scores_are_compared_where_the_route_is_the_same() -> None:
+    other = outputs()
+    other["route_rhythm"][3] = -other["route_rhythm"][3]
+    other["beat"][3] += 7.0
+    other["rhythm"][5] += 0.25
+    report = compare(outputs(), other)
+    assert report.route_agreement == pytest.approx(0.9)
+    assert report.logit_difference == pytest.approx(0.25, abs=1e-5)
+    assert report.label_agreement["beat"] == 1.0  # all logits of beat 3 rose alike
+
+
+def test_the_worst_task_decides_about_labels() -> None:
+    other = outputs()
+    other["rhythm"][:2] = -other["rhythm"][:2]
+    gates = {gate.name: gate for gate in compare(outputs(), other).gates(LIMITS, "random numbers")}
+    assert gates["label agreement"].value == pytest.approx(0.8)
+    assert gates["label agreement"].status == "failed"
+
+
+def test_no_common_route_fails_rather_than_passes() -> None:
+    other = outputs()
+    other["route_rhythm"] = -other["route_rhythm"]
+    report = compare(outputs(), other)
+    assert np.isnan(report.logit_difference)
+    assert report.gates(LIMITS, "random numbers")[2].status == "failed"
+
+
+def test_a_failed_gate_says_by_how_much_and_what_to_do() -> None:
+    gates = (
+        Gate.not_run("V F1 lost", "no data"),
+        Gate.judge("route agreement", 0.5, 0.97, "at least", data="random numbers"),
+    )
+    with pytest.raises(GateFailed, match=r"route agreement is 0\.5 and must be at least 0\.97.*Train"):
+        enforce(gates)
+
+
+def test_models_with_different_outputs_or_no_beats_are_refused() -> None:
+    fewer = outputs()
+    del fewer["rhythm"]
+    with pytest.raises(SignalError, match="rhythm"):
+        compare(outputs(), fewer)
+    with pytest.raises(SignalError, match="no beat"):
+        compare(outputs(0), outputs(0))

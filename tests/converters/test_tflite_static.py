@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.compress.qat import IntegerStudent
+from ecgmoe_edge.converters.calibration import CalibrationBeats
+from ecgmoe_edge.converters.experts import ModelSummary, inspect_tflite
+from ecgmoe_edge.converters.parity import compare, torch_model
+from ecgmoe_edge.converters.tflite_graph import branches, read_model
+from ecgmoe_edge.converters.tflite_static import Converted, write_tflite
+from ecgmoe_edge.errors import ConversionError
+from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+
+BOTH = pytest.mark.parametrize("kind", ["if_tflite", "host_tflite"])
+
+
+@BOTH
+def test_a_file_equals_the_integer_student(
+    kind: str, integer: IntegerStudent, beats: CalibrationBeats, request: pytest.FixtureRequest
+) -> None:
+    summary: ModelSummary = request.getfixturevalue(kind)
+    report = compare(torch_model(integer)(beats.inputs), LiteRtEngine(summary.path).run(beats.inputs))
+    assert report.route_agreement > 0.98
+    assert min(report.label_agreement.values()) > 0.98
+    assert report.logit_difference < 0.4
+
+
+def test_the_file_and_its_caller_choose_alike_to_the_bit(
+    if_tflite: ModelSummary, host_tflite: ModelSummary, beats: CalibrationBeats
+) -> None:
+    by_file = LiteRtEngine(if_tflite.path, kernels="reference").run(beats.inputs)
+    by_caller = LiteRtEngine(host_tflite.path, kernels="reference").run(beats.inputs)
+    assert all(np.array_equal(by_file[name], by_caller[name]) for name in by_file)
+    assert len(np.unique(by_file["route_morphology"].argmax(-1))) == 4
+
+
+@BOTH
+def test_no_expert_and_no_weight_is_lost(kind: str, pieces: Pieces, request: pytest.FixtureRequest) -> None:
+    summary: ModelSummary = request.getfixturevalue(kind)
+    assert summary.experts == {"morphology": 4, "rhythm": 4}
+    assert summary.dispatch == kind.removesuffix("_tflite")
+    assert summary.parameters == sum(parameter.numel() for parameter in pieces.parameters())
+
+
+def test_the_one_file_has_the_package_s_own_names_and_is_int8_throughout(if_tflite: ModelSummary) -> None:
+    assert list(if_tflite.inputs) == ["beat", "features", "rr_sequence"]
+    assert list(if_tflite.outputs) == ["beat", "rhythm", "route_morphology", "route_rhythm"]
+    assert if_tflite.operators["IF"] == 6
+    assert not {"QUANTIZE", "DEQUANTIZE", "CAST"} & set(if_tflite.operators)
+    engine = LiteRtEngine(if_tflite.path)
+    assert {spec.dtype for spec in (*engine.inputs, *engine.outputs)} == {"int8"}
+
+
+def test_a_caller_finds_a_signature_for_each_piece(host_tflite: ModelSummary) -> None:
+    model = read_model(host_tflite.path)
+    names = {
+        entry.signatureKey.decode(): [item.name.decode() for item in (*entry.inputs, *entry.outputs)]
+        for entry in model.signatureDefs
+    }
+    experts = [f"{path}_{index}" for path in ("morphology", "rhythm") for index in range(4)]
+    assert list(names) == ["trunk", *experts, "tail"]
+    assert all(names[expert] == ["z", "y"] for expert in experts)
+    assert names["tail"] == ["y_morphology", "y_rhythm", "gate_beat", "gate_rhythm", "beat", "rhythm"]
+
+
+def test_only_the_chosen_experts_run(converted: Converted, beats: CalibrationBeats, tmp_path: Path) -> None:
+    path = tmp_path / "if.tflite"
+    write_tflite(converted, path, dispatch="if")
+    one = {name: array[:1] for name, array in beats.inputs.items()}
+    before = LiteRtEngine(path).run(one)
+    kept = {f"{name}_{before[f'route_{name}'].argmax()}" for name in ("morphology", "rhythm")}
+    model = read_model(path)
+    content = bytearray(path.read_bytes())
+    for graph in model.subgraphs[1:]:
+        name = graph.name.decode()
+        if "to" not in name and name not in kept:
+            weights = max((model.buffers[tensor.buffer].data for tensor in graph.tensors), key=_length)
+            start = content.find(weights.tobytes())
+            content[start : start + len(weights)] = bytes(len(weights))
+    path.write_bytes(content)
+    after = LiteRtEngine(path).run(one)
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    assert not np.array_equal(
+        LiteRtEngine(path).run(beats.inputs)["beat"],
+        LiteRtEngine(write_tflite(converted, tmp_path / "whole.tflite", dispatch="if").path).run(beats.inputs)["beat"],
+    )
+
+
+def _length(data: object) -> int:
+    return 0 if data is None else len(data)  # type: ignore[arg-type]
+
+
+def test_four_experts_take_two_questions(if_tflite: ModelSummary) -> None:
+    model = read_model(if_tflite.path)
+    outer = list(branches(model, model.subgraphs[0]))
+    assert len(outer) == 4  # two a bank
+    leaves = [leaf.name.decode() for half in outer for leaf in branches(model, half)]
+    assert leaves == [f"{path}_{index}" for path in ("morphology", "rhythm") for index in range(4)]
+
+
+@BOTH
+def test_a_file_tells_nothing_of_its_maker(kind: str, here: tuple[bytes, ...], request: pytest.FixtureRequest) -> None:
+    content = request.getfixturevalue(kind).path.read_bytes()
+    assert not [part for part in here if part in content]
+
+
+def test_pieces_with_different_scales_are_refused(converted: Converted, tmp_path: Path) -> None:
+    tensor = converted.source.graph.tensors[converted["z_rhythm.in"]]
+    scale = tensor.quantization.scale
+    tensor.quantization.scale = scale * 2
+    try:
+        with pytest.raises(ConversionError, match="z_rhythm"):
+            write_tflite(converted, tmp_path / "x.tflite", dispatch="if")
+    finally:
+        tensor.quantization.scale = scale
+
+
+def test_what_is_no_tflite_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tflite"
+    with pytest.raises(ConversionError, match="cannot be read"):
+        inspect_tflite(path)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ConversionError, match="no TFLite model"):
+        inspect_tflite(path)
