@@ -9,7 +9,7 @@ PYTHON ?= python3
 WORKSTATION_EXTRAS := onnx,tflite,records,live,train,export,dev
 BIN := .venv/bin
 DEVICE_BIN := .venv-device/bin
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 
 ifeq ($(origin ECGMOE_DATA),undefined)
 ifneq ($(wildcard ../shared/data),)
@@ -38,7 +38,11 @@ check: .venv/.installed
 
 train: .venv/.installed
 	$(BIN)/ecgmoe-edge train -o runs/teacher --cache runs/examples
-	$(BIN)/ecgmoe-edge distill --teacher runs/teacher/teacher.safetensors -o runs/student --cache runs/examples
+	$(BIN)/ecgmoe-edge distill --width small -o runs/student --cache runs/examples
+	$(BIN)/ecgmoe-edge distill --width base --symmetric -o runs/student --cache runs/examples
+	$(BIN)/ecgmoe-edge distill --width nano -o runs/student --cache runs/examples
+	$(BIN)/ecgmoe-edge export --profile generic-cpu --student runs/student/student-small-qat.safetensors \
+		-o runs/bundles/generic-cpu --overwrite
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/live_speed.py
@@ -53,16 +57,15 @@ clean:
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(WORKSTATION_EXTRAS)]'
 	touch $@
 
-# Its dependencies are installed first, so that a changed source file reinstalls the package alone.
-.venv-device/.dependencies: pyproject.toml
-	$(PYTHON) -m venv --clear .venv-device
+# Not editable: what the demo runs is what a device installs. A changed source file reinstalls the package alone.
+.venv-device/.installed: pyproject.toml $(PACKAGE_FILES)
 	rm -rf build
-	$(DEVICE_BIN)/pip install --quiet '.[onnx]'
-	rm -rf build
-	touch $@
-
-.venv-device/.installed: .venv-device/.dependencies $(PACKAGE_FILES)
-	rm -rf build
-	$(DEVICE_BIN)/pip install --quiet --no-deps --force-reinstall .
+	if [ .venv-device/.dependencies -nt pyproject.toml ]; then \
+		$(DEVICE_BIN)/pip install --quiet --no-deps --force-reinstall .; \
+	else \
+		$(PYTHON) -m venv --clear .venv-device && \
+		$(DEVICE_BIN)/pip install --quiet '.[onnx]' && \
+		touch .venv-device/.dependencies; \
+	fi
 	rm -rf build
 	touch $@
