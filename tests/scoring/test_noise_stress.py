@@ -209,11 +209,11 @@ def test_noise_records_are_found_inside_and_beside_the_recordings(tmp_path: Path
         noise_record(tmp_path, "bw")
 
 
-# F1 of sleepecg on 118 and 119 with electrode motion mixed in by nst, measured apart from this code.
+# F1 of sleepecg on 118 and 119 with the whole of `em` mixed in, measured apart from this code.
 SLEEPECG_F1 = {24.0: 99.6, 12.0: 97.8, 6.0: 89.1, 0.0: 80.4, -6.0: 72.3}
 
 
-def test_a_known_detector_suffers_from_our_noise_as_from_that_of_nst(data_dir: Path) -> None:
+def test_a_known_detector_suffers_from_our_noise_as_measured_elsewhere(data_dir: Path) -> None:
     pytest.importorskip("sleepecg", reason="the detector to compare with needs the dev extra")
     try:
         level = NoiseLevel(noise_record(data_dir, "em"), 0.0, whole=True)
