@@ -27,8 +27,8 @@ def installed_preprocessing() -> Preprocessing:
         waveform_limit=float(features.WAVEFORM_LIMIT),
         feature_limit=float(features.FEATURE_LIMIT),
         feature_names=tuple(features.FEATURE_NAMES),
-        feature_centre=tuple(round(float(x), _DIGITS) for x in features._CENTRE),
-        feature_scale=tuple(round(float(x), _DIGITS) for x in features._SCALE),
+        feature_centre=tuple(round(float(x), _DIGITS) for x in features.FEATURE_CENTRE),
+        feature_scale=tuple(round(float(x), _DIGITS) for x in features.FEATURE_SCALE),
         rr_sequence_length=features.RR_SEQUENCE,
     )
 

@@ -84,7 +84,7 @@ _CENTRE_AND_SCALE = np.array(
     ],
     np.float32,
 )
-_CENTRE, _SCALE = _CENTRE_AND_SCALE.T
+FEATURE_CENTRE, FEATURE_SCALE = _CENTRE_AND_SCALE.T
 FEATURE_LIMIT = 4.0
 WAVEFORM_LIMIT = 6.0
 
@@ -178,7 +178,7 @@ def model_inputs(
     scale = np.maximum(amplitude, 1e-3).astype(np.float32)[:, None]
     beat = np.clip(np.stack((windows / scale, templates / scale), axis=1), -WAVEFORM_LIMIT, WAVEFORM_LIMIT)
     raw = np.concatenate((rr_features, _template_features(beat[:, 0], beat[:, 1])), axis=1)
-    features = np.clip((raw - _CENTRE) / _SCALE, -FEATURE_LIMIT, FEATURE_LIMIT)
+    features = np.clip((raw - FEATURE_CENTRE) / FEATURE_SCALE, -FEATURE_LIMIT, FEATURE_LIMIT)
     unknown = rr_features[:, IRREGULAR_SHARE + 1] == 0.0
     features[unknown, : IRREGULAR_SHARE + 1] = 0.0
     return beat.astype(np.float32), features.astype(np.float32)
