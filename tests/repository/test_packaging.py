@@ -33,6 +33,7 @@ NOT_SOURCE = (
 
 @dataclass(frozen=True)
 class Built:
+    source: Path
     wheel: Path
     sdist: Path
 
@@ -59,7 +60,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         capture_output=True,
         timeout=300,
     )
-    return Built(next((place / "dist").glob("*.whl")), next((place / "dist").glob("*.tar.gz")))
+    return Built(source, next((place / "dist").glob("*.whl")), next((place / "dist").glob("*.tar.gz")))
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +80,13 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs
 
 
-def _package_files() -> set[str]:
-    """Every file of the package in this tree, named as in a wheel."""
+def _package_files(tree: Path) -> set[str]:
+    """Every file of the package in a tree, named as in a wheel."""
     found = set()
-    for top in (ROOT / "ecgmoe_edge", *(ROOT / name for name in LINKED)):
+    for top in (tree / "ecgmoe_edge", *(tree / name for name in LINKED)):
         for path in top.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
-                inside = path.relative_to(ROOT).as_posix()
+                inside = path.relative_to(tree).as_posix()
                 found.add(inside if inside.startswith("ecgmoe_edge/") else f"ecgmoe_edge/{inside}")
     return found
 
@@ -98,7 +99,7 @@ def test_a_top_folder_is_linked_into_the_package(name: str) -> None:
 
 
 def test_the_wheel_holds_every_file_of_the_package(built: Built) -> None:
-    missing = _package_files() - built.wheel_names
+    missing = _package_files(built.source) - built.wheel_names
     assert not missing, f"not packaged: {sorted(missing)}"
 
 
@@ -113,7 +114,7 @@ def test_the_wheel_carries_licence_and_notice(built: Built) -> None:
 
 
 def test_the_sdist_holds_real_files_where_the_tree_has_links(built: Built) -> None:
-    missing = _package_files() - built.sdist_names
+    missing = _package_files(built.source) - built.sdist_names
     assert not missing, f"not in the sdist: {sorted(missing)}"
 
 
