@@ -38,9 +38,7 @@ class LoRALinear(nn.Module):
 
     def _adapter(self, task: str) -> tuple[Tensor, Tensor]:
         if task not in self.down:
-            raise ModelError(
-                f"This layer has no adapter for the task {task!r}; it has {', '.join(self.down)}."
-            )
+            raise ModelError(f"This layer has no adapter for the task {task!r}; it has {', '.join(self.down)}.")
         return self.down[task], self.up[task]
 
     def forward(self, x: Tensor, task: str) -> Tensor:
@@ -62,9 +60,7 @@ class LoRALinear(nn.Module):
         """
         down, up = self._adapter(task)
         weight = self.base.weight
-        plain = nn.Linear(
-            self.base.in_features, self.base.out_features, device=weight.device, dtype=weight.dtype
-        )
+        plain = nn.Linear(self.base.in_features, self.base.out_features, device=weight.device, dtype=weight.dtype)
         with torch.no_grad():
             plain.weight.copy_(weight + self.scaling * (up @ down))
             plain.bias.copy_(self.base.bias)
