@@ -47,6 +47,7 @@ train: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python benchmarks/live_speed.py
 	$(BIN)/python benchmarks/evaluate_ds2.py
+	$(BIN)/python benchmarks/rpeaks.py --without xqrs
 
 clean:
 	rm -rf .venv .venv-device build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

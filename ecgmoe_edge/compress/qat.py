@@ -20,14 +20,13 @@ from ecgmoe_edge.compress.quantizer import EdgeQuantizer
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import (
-    BEAT_SAMPLES,
-    N_FEATURES,
-    RR_LENGTH,
     Student,
     StudentConfig,
     run_student,
 )
 from ecgmoe_edge.model.weights_file import read_configuration, read_metadata, read_weights, refuse_unlike, write_weights
+from ecgmoe_edge.streaming.features import N_FEATURES, RR_SEQUENCE
+from ecgmoe_edge.streaming.windows import BEAT_GRID
 
 _FORMAT = "ecgmoe-edge qat 1"
 _MAX_BATCH = 1 << 20
@@ -214,7 +213,7 @@ def _map(pieces: Pieces, change: Any) -> Pieces:
 
 def example_inputs(rows: int) -> tuple[Tensor, Tensor, Tensor]:
     """Zeros in the shapes of a student's inputs, each a tensor of its own."""
-    return torch.zeros(rows, 2, BEAT_SAMPLES), torch.zeros(rows, N_FEATURES), torch.zeros(rows, 2, RR_LENGTH)
+    return torch.zeros(rows, 2, BEAT_GRID.size), torch.zeros(rows, N_FEATURES), torch.zeros(rows, 2, RR_SEQUENCE)
 
 
 def piece_inputs(pieces: Pieces, rows: int) -> dict[str, tuple[Tensor, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 
 from ecgmoe_edge.streaming.events import End
@@ -27,9 +28,13 @@ def _lines(end: End, fs: float | None) -> Iterator[str]:
     yield f"{'':<12}{'p50':>10}{'p95':>10}{'p99':>10}"
     yield f"{'delay':<12}{_percentiles(end.delay_ms, 0)}  ms from R peak to label, in samples"
     yield f"{'compute':<12}{_percentiles(end.compute_ms, 2)}  ms a beat"
-    for name, value in end.link.items():
-        if not isinstance(value, Mapping | list | tuple):
-            yield f"{'link':<12}{name.replace('_', ' ')}: {value}"
+    # A counter at zero says that nothing happened: the line is for what did.
+    link = [f"{name.replace('_', ' ')}: {value}" for name, value in end.link.items() if _is_worth_a_line(value)]
+    yield from textwrap.wrap(", ".join(link), 88, initial_indent=f"{'link':<12}", subsequent_indent=" " * 12)
+
+
+def _is_worth_a_line(value: object) -> bool:
+    return bool(value) and not isinstance(value, Mapping | list | tuple)
 
 
 def _percentiles(values: Mapping[str, float | None], digits: int) -> str:
