@@ -26,7 +26,7 @@ class FlatLine:
     def process(self, x: NDArray[np.float64], at: int) -> list[tuple[int, Saturation]]:
         """(samples that had arrived, event) for each event in `x` (samples,), whose first has number `at`."""
         out: list[tuple[int, Saturation]] = []
-        changes = np.flatnonzero(np.diff(x)) + 1
+        changes = np.flatnonzero(x[1:] != x[:-1]) + 1
         if self._value is not None and x[0] != self._value:
             self._end(at, out)
             self._run = 0

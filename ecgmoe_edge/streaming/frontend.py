@@ -95,7 +95,7 @@ class FrontEnd:
         if not samples.size:
             return items
         finite = np.isfinite(samples)
-        edges = np.flatnonzero(np.diff(finite)) + 1
+        edges = np.flatnonzero(finite[1:] != finite[:-1]) + 1
         for start, stop in zip((0, *edges), (*edges, samples.size), strict=True):
             if finite[start]:
                 self._report_unusable(items)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from ecgmoe_edge.streaming.filters import CausalFilter, MovingMean, qrs_band
 from ecgmoe_edge.streaming.history import History
@@ -94,9 +93,12 @@ class RPeakDetector:
             return []
         self._signal.append(y)
         filtered = self._qrs.process(y)
-        before = filtered[0] if self._last_value is None else self._last_value
-        slope = np.abs(np.diff(filtered, prepend=before)) * self._fs
+        slope = np.empty_like(filtered)
+        slope[0] = 0.0 if self._last_value is None else filtered[0] - self._last_value
+        np.subtract(filtered[1:], filtered[:-1], out=slope[1:])
         self._last_value = float(filtered[-1])
+        np.abs(slope, out=slope)
+        slope *= self._fs
         self._energy.append(self._mean.process(slope))
         found: list[RPeak] = []
         for candidate in self._new_candidates():
@@ -121,12 +123,18 @@ class RPeakDetector:
         if high <= low:
             return []
         self._examined = high
-        window = self._energy.between(low - reach, high + reach)
+        energy = self._energy.between(low - reach, high + reach)
         offset = low - max(low - reach, self._energy.start)
-        inner = window[offset : offset + high - low]
-        largest = maximum_filter1d(window, 2 * reach + 1, mode="nearest")[offset : offset + high - low]
-        places = np.flatnonzero((inner == largest) & (inner > _FLOOR_MV_S))
-        return [_Candidate(low + int(k), float(inner[k])) for k in places]
+        first, last = max(offset, 1), offset + high - low
+        middle = energy[first:last]
+        # Tops are few; only there is the larger neighbourhood worth a look.
+        tops = np.flatnonzero((middle > energy[first - 1 : last - 1]) & (middle >= energy[first + 1 : last + 1]))
+        found = []
+        for top in tops + first:
+            height = energy[top]
+            if height > _FLOOR_MV_S and height >= energy[max(0, top - reach) : top + reach + 1].max():
+                found.append(_Candidate(low + int(top) - offset, float(height)))
+        return found
 
     # -- decisions
 
