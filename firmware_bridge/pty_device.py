@@ -82,27 +82,13 @@ class PtyDevice:
                     return False
         return True
 
-    def drain(self, timeout_s: float, stopped: threading.Event) -> bool:
-        """Wait until the reader has taken everything; unplugging before that would lose it. False if it did not."""
-        deadline = time.monotonic() + timeout_s
-        empty = 0
-        while time.monotonic() < deadline:
-            if not self.reader()[0]:
-                return False
-            # Twice in a row: the kernel moves what lies behind a full buffer only after that was read.
-            empty = empty + 1 if self._unread() == 0 else 0
-            if empty == 2:
-                return True
-            if stopped.wait(0.02):
-                break
-        return False
-
     def _poll(self, wanted: int, timeout_ms: int) -> int:
         poll = select.poll()
         poll.register(self._master, wanted)
         return next((flags for _, flags in poll.poll(timeout_ms)), 0)
 
-    def _unread(self) -> int:
+    def unread(self) -> int:
+        """Bytes that wait for the reader; those that the kernel has not moved there yet are not counted."""
         slave = os.open(self._name, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         try:
             answer = fcntl.ioctl(slave, termios.FIONREAD, struct.pack("i", 0))

@@ -26,6 +26,7 @@ from ecgmoe_edge.firmware_bridge.pty_device import Audience, PtyDevice
 FRAME_S = 0.05  # of signal in a frame, where it fits
 UNPLUG_AT_LEAST_S = 0.3  # wall time, so that a reader can notice at any speed
 LINGER_S = 10.0  # for how long the end waits for a reader to take the last bytes
+ALL_READ_S = 1.0  # with nothing left to read, the reader has had them
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class VirtualHolter:
         self._await_reader()
         self._send(self._encoder.info_frame())
         if self._send(self._encoder.end_frame()):
-            self._device.drain(LINGER_S, self._stopped)
+            self._linger()
 
     def _frames(self) -> Iterator[NDArray[np.int32]]:
         """The blocks as codes (leads, n), cut to the length of a frame; the last may be shorter."""
@@ -222,6 +223,20 @@ class VirtualHolter:
         while not self._audience.listening() and not self._stopped.wait(0.005):
             pass
         self._started_at += time.monotonic() - since
+
+    def _linger(self) -> None:
+        """Keep the port until the reader has the end frame: pulling the plug would lose what it has not read yet.
+
+        A reader that has it says stop, or closes the port. From one that does neither, nothing left to read for a
+        while has to do.
+        """
+        deadline, read_at = time.monotonic() + LINGER_S, time.monotonic()
+        while self._audience.listening() and not self._stopped.wait(0.02):
+            now = time.monotonic()
+            if self._device.unread():
+                read_at = now
+            if now >= min(deadline, read_at + ALL_READ_S):
+                return
 
     def _pace(self) -> None:
         """Wait until the next sample is due."""
