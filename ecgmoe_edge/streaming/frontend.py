@@ -21,6 +21,7 @@ TEMPLATE_BEATS = 16
 AMPLITUDE_BEATS = 32
 CONTEXT_SAMPLES = 1280  # 10 s at the model rate
 _PIECE_S = 10.0  # longer pushes are worked off in pieces, so that memory stays bounded
+UNUSABLE = "nan"  # the reason of a gap of samples that came and are no use
 _UNUSABLE_REPORT_S = 1.0
 _NEAR_R = 13  # grid points either side of R in which the R amplitude is read (0.1 s)
 _ROUGHNESS = 0.03  # of the R amplitude: quality is one half there
@@ -153,7 +154,7 @@ class FrontEnd:
     def _report_unusable(self, items: list[Item]) -> None:
         if self._unusable:
             start = self.position - self._unusable
-            items.append(Gap(start, start / self.fs, self._unusable, "nan"))
+            items.append(Gap(start, start / self.fs, self._unusable, UNUSABLE))
             self._unusable = 0
 
     def _break(self, resume_at: int, items: list[Item]) -> None:

@@ -14,12 +14,11 @@ from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.decision import Decision
 from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadOff
 from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, model_inputs
-from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd, Item
+from ecgmoe_edge.streaming.frontend import UNUSABLE, BeatContext, FrontEnd, Item
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
 from ecgmoe_edge.streaming.totals import Percentiles
 from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID
 
-UNUSABLE = "nan"  # the front end's reason for a gap of samples that came and are no use
 POOR_QUALITY = 0.02  # below it a beat is `?`: the waveform is noise
 
 

@@ -76,7 +76,8 @@ class RhythmTracker:
 
     def _v_run(self, time_s: float, label: str | None, out: list[Rhythm]) -> None:
         if label == "V":
-            self._v_times.append(time_s) if len(self._v_times) < V_RUN_BEATS else None
+            if len(self._v_times) < V_RUN_BEATS:
+                self._v_times.append(time_s)
             if len(self._v_times) == V_RUN_BEATS and "V run" not in self._open:
                 self._begin("V run", "V run", self._v_times[0], f">= {V_RUN_BEATS} V beats", out)
             return
