@@ -27,6 +27,8 @@ class BeatModel(Protocol):
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         """Logits of each task (1, classes) and router logits `route_*` (1, experts) of one beat.
 
-        `inputs`: "beat" (1, 2, 103), "features" (1, 27), "rr_sequence" (1, 2, 32).
+        `inputs`: "beat" (1, 2, 103), "features" (1, 27), "rr_sequence" (1, 2, 32). A model with an attribute
+        `context_samples` above 0 gets "context" too, (1, 1, context_samples): the last seconds at 128 Hz over the
+        running R amplitude, within +-6.
         """
         ...

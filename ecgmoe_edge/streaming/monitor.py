@@ -13,11 +13,11 @@ from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.decision import Decision
 from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadOff
-from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, model_inputs
+from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, WAVEFORM_LIMIT, model_inputs
 from ecgmoe_edge.streaming.frontend import UNUSABLE, BeatContext, FrontEnd, Item
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
 from ecgmoe_edge.streaming.totals import Percentiles
-from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID
+from ecgmoe_edge.streaming.windows import BEAT_CORE, BEAT_GRID, RPEAK_GRID, WIDE_GRID
 
 POOR_QUALITY = 0.02  # below it a beat is `?`: the waveform is noise
 
@@ -46,7 +46,10 @@ class Monitor:
             raise SignalError("A monitor needs at least one lead: give their names, such as leads=('II',).")
         self._bundle = bundle
         self._leads = tuple(leads)
-        self._front = FrontEnd(fs, mains=mains, invert=invert, grid=BEAT_GRID if bundle else RPEAK_GRID)
+        # The full-precision model sees the last 10 s as well, to where its training examples end.
+        self._context = getattr(bundle, "context_samples", 0)
+        grid = WIDE_GRID if self._context else BEAT_GRID if bundle else RPEAK_GRID
+        self._front = FrontEnd(fs, mains=mains, invert=invert, grid=grid, context=self._context)
         self._fs = self._front.fs
         self._classes = bundle.classes["beat"] if bundle else ()
         self._decision = Decision(bundle.decision, self._classes) if bundle else None
@@ -123,13 +126,7 @@ class Monitor:
         experts: dict[str, int] = {}
         rhythm_logits = None
         if self._bundle is not None and self._decision is not None:
-            beat, features = model_inputs(
-                context.window[None],
-                context.template[None],
-                np.array([context.amplitude], np.float32),
-                context.rr_features[None],
-            )
-            outputs = self._bundle.infer({"beat": beat, "features": features, "rr_sequence": context.rr_sequence[None]})
+            outputs = self._bundle.infer(self._inputs(context))
             logits = self._decision.apply(outputs["beat"][0], float(context.rr_features[IRREGULAR_SHARE]))
             scores = _probabilities(logits, self._classes)
             poor = not context.complete or context.quality < POOR_QUALITY
@@ -157,6 +154,20 @@ class Monitor:
         )
         self._count(event)
         return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
+
+    def _inputs(self, context: BeatContext) -> dict[str, NDArray[np.float32]]:
+        core = BEAT_CORE if self._context else slice(None)
+        beat, features = model_inputs(
+            context.window[None, core],
+            context.template[None, core],
+            np.array([context.amplitude], np.float32),
+            context.rr_features[None],
+        )
+        inputs = {"beat": beat, "features": features, "rr_sequence": context.rr_sequence[None]}
+        if self._context:
+            relative = context.context / max(context.amplitude, 1e-3)
+            inputs["context"] = np.clip(relative, -WAVEFORM_LIMIT, WAVEFORM_LIMIT).astype(np.float32)[None, None]
+        return inputs
 
     def _count(self, beat: Beat) -> None:
         self._counts["unclassified" if beat.label is None else beat.label] += 1

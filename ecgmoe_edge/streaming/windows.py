@@ -9,6 +9,7 @@ MODEL_RATE_HZ = 128
 BEAT_GRID: NDArray[np.int64] = np.arange(-45, 58)  # -0.352 .. +0.445 s round R: what a model sees of a beat
 RPEAK_GRID: NDArray[np.int64] = np.arange(-45, 14)  # complete as soon as an R peak is certain
 WIDE_GRID: NDArray[np.int64] = np.arange(-52, 66)  # the same with room for shift and stretch, for training
+BEAT_CORE = slice(int(BEAT_GRID[0] - WIDE_GRID[0]), int(BEAT_GRID[-1] - WIDE_GRID[0]) + 1)  # BEAT_GRID in WIDE_GRID
 
 
 class WindowSampler:
