@@ -1,13 +1,19 @@
 """Named splits by patient, and where on the disk their records lie.
 
 The splits of the MIT-BIH Arrhythmia Database are those of de Chazal 2004 (DS1 to fit, DS2 to test, paced
-records left out); `-val` are patients held out of the fitting half to choose models on.
+records left out); `-val` are patients held out of the fitting half to choose models on. `cinc-val` is a fifth of the
+records of the CinC 2017 challenge, which names no patients, drawn by a hash of their names (`lot`), so that anybody
+has the same fifth, of the whole data base or of a part; `cinc-fit` is the rest. `ptbxl-fold8` is that fold of PTB-XL,
+as its table has it (`strat_fold`), and `ptbxl-fit` the folds before it; 9 and 10 are the authors' own test folds.
 """
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -30,15 +36,49 @@ SVDB_VAL = _names("808 825 841 848 851 855 861 868 874 877 887 893")
 PACED = ("102", "104", "107", "217")
 SAME_PERSON = MappingProxyType({"201": "202"})  # 201 lies in DS1, 202 in DS2: one patient
 
-# Name of a split -> its database and its records; None stands for all that `svdb-val` does not hold.
-_SPLITS: MappingProxyType[str, tuple[str, tuple[str, ...] | None]] = MappingProxyType(
+CINC_VAL_SHARE = 0.2
+PTBXL_VAL_FOLD = 8
+
+
+def lot(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone: the first 64 bits of its SHA-256, as a fraction.
+
+    A record validates where its lot is below the share held out; a folder that grows keeps its division. A record of
+    CinC 2017 is named "cinc2017/A00001".
+    """
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def _svdb_fit(folder: Path) -> list[Path]:
+    return [path for path in _records_in(folder) if path.name not in SVDB_VAL]
+
+
+def _cinc(folder: Path, *, held_out: bool) -> list[Path]:
+    return [path for path in _records_in(folder) if (lot(f"cinc2017/{path.name}") < CINC_VAL_SHARE) == held_out]
+
+
+def _ptbxl(folder: Path, *, folds: range) -> list[Path]:
+    paths = [folder / row["filename_lr"] for row in ptbxl_rows(folder) if int(float(row["strat_fold"])) in folds]
+    return [path for path in paths if _has_header(path)]
+
+
+def _named_records(folder: Path, *, names: tuple[str, ...]) -> list[Path]:
+    return [folder / name for name in names]
+
+
+_Select = Callable[[Path], list[Path]]  # the records of a split, in the folder of its database
+_SPLITS: MappingProxyType[str, tuple[str, _Select]] = MappingProxyType(
     {
-        "ds1": ("mitdb", DS1),
-        "ds2": ("mitdb", DS2),
-        "ds1-fit": ("mitdb", DS1_FIT),
-        "ds1-val": ("mitdb", DS1_VAL),
-        "svdb-fit": ("svdb", None),
-        "svdb-val": ("svdb", SVDB_VAL),
+        "ds1": ("mitdb", partial(_named_records, names=DS1)),
+        "ds2": ("mitdb", partial(_named_records, names=DS2)),
+        "ds1-fit": ("mitdb", partial(_named_records, names=DS1_FIT)),
+        "ds1-val": ("mitdb", partial(_named_records, names=DS1_VAL)),
+        "svdb-fit": ("svdb", _svdb_fit),
+        "svdb-val": ("svdb", partial(_named_records, names=SVDB_VAL)),
+        "cinc-fit": ("cinc2017", partial(_cinc, held_out=False)),
+        "cinc-val": ("cinc2017", partial(_cinc, held_out=True)),
+        "ptbxl-fit": ("ptbxl", partial(_ptbxl, folds=range(1, PTBXL_VAL_FOLD))),
+        "ptbxl-fold8": ("ptbxl", partial(_ptbxl, folds=range(PTBXL_VAL_FOLD, PTBXL_VAL_FOLD + 1))),
     }
 )
 SPLITS = tuple(_SPLITS)
@@ -74,7 +114,7 @@ def database_folder(data: Path | None, database: str) -> Path:
     folder = data_folder(data)
     if (folder / database).is_dir():
         return folder / database
-    if folder.name == database or _holds_records(folder):
+    if folder.name == database or _holds_records(folder) or (folder / f"{database}_database.csv").is_file():
         return folder
     raise RecordError(f"{folder} holds neither {database}/ nor WFDB headers (.hea). Give the folder that does.")
 
@@ -98,10 +138,27 @@ def locate(data: Path | None = None, *, split: str | None = None, records: Seque
     if records is not None:
         return _named(data_folder(data), records)
     folder = database_folder(data, DEFAULT_DATABASE)
-    found = [header.with_suffix("") for header in sorted(folder.glob("*.hea"))]
+    found = _records_in(folder)
     if not found:
         raise RecordError(f"{folder} holds no WFDB header (.hea). Give the folder that does.")
     return found
+
+
+def ptbxl_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of PTB-XL's table in `folder`, ptbxl_database.csv, a dictionary each.
+
+    Raises:
+        RecordError: it is not there, cannot be read, or lacks a column that is needed here.
+    """
+    table = folder / "ptbxl_database.csv"
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RecordError(f"The table {table} cannot be read ({error}). Copy it from PTB-XL.") from error
+    if not rows or not {"patient_id", "age", "sex", "strat_fold", "filename_lr"} <= set(rows[0]):
+        raise RecordError(f"{table} lacks its columns. Copy the table of PTB-XL anew.")
+    return rows
 
 
 def noise_record(data: Path | None, kind: str) -> Path:
@@ -126,11 +183,9 @@ def noise_record(data: Path | None, kind: str) -> Path:
 def _of_split(data: Path | None, split: str) -> list[Path]:
     if split not in _SPLITS:
         raise UsageError(f"There is no split {split!r}. The splits are {', '.join(SPLITS)}.")
-    database, names = _SPLITS[split]
+    database, select = _SPLITS[split]
     folder = database_folder(data, database)
-    if names is None:
-        names = tuple(p.stem for p in sorted(folder.glob("*.hea")) if p.stem not in SVDB_VAL)
-    paths = [folder / name for name in names]
+    paths = select(folder)
     if not any(_has_header(path) for path in paths):
         raise RecordError(
             f"{folder} holds no record of the split {split}, whose records are those of {database}. "
@@ -154,6 +209,10 @@ def _named(folder: Path, records: Sequence[str]) -> list[Path]:
             "found there or in the folders inside. Name records as their headers are named."
         )
     return paths
+
+
+def _records_in(folder: Path) -> list[Path]:
+    return [header.with_suffix("") for header in sorted(folder.glob("*.hea"))]
 
 
 def _has_header(path: Path) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from ecgmoe_edge.records.splits import (
     data_folder,
     database_folder,
     locate,
+    lot,
 )
 
 
@@ -103,3 +105,31 @@ def test_splits_are_cheap_to_import() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout.strip() == ""
+
+
+def test_a_fifth_of_cinc_2017_validates_whatever_part_of_it_is_there(tmp_path: Path) -> None:
+    names = tuple(f"A{number:05d}" for number in range(1, 401))
+    _database(tmp_path / "all" / "cinc2017", names)
+    held = [path.name for path in locate(tmp_path / "all", split="cinc-val")]
+    fit = [path.name for path in locate(tmp_path / "all", split="cinc-fit")]
+    assert sorted(held + fit) == list(names)
+    assert 0.15 < len(held) / len(names) < 0.25
+    _database(tmp_path / "part" / "cinc2017", names[::2])
+    assert {path.name for path in locate(tmp_path / "part", split="cinc-val")} == set(held) & set(names[::2])
+
+
+def test_the_fifth_is_the_one_that_the_documents_describe() -> None:
+    digest = hashlib.sha256(b"cinc2017/A00001").hexdigest()
+    assert lot("cinc2017/A00001") == int(digest[:16], 16) / 2**64
+
+
+def test_ptbxl_is_divided_by_its_own_folds(tmp_path: Path) -> None:
+    folder = _database(tmp_path / "ptbxl" / "records100", tuple(f"{fold:05d}_lr" for fold in range(1, 11))).parent
+    rows = [f"{fold},{fold}.0,50.0,1,{fold},records100/{fold:05d}_lr" for fold in range(1, 11)]
+    table = "\n".join(["ecg_id,patient_id,age,sex,strat_fold,filename_lr", *rows, "11,11.0,50.0,1,8,records100/absent"])
+    (folder / "ptbxl_database.csv").write_text(table)
+    assert [path.name for path in locate(tmp_path, split="ptbxl-fold8")] == ["00008_lr"]
+    assert [path.name for path in locate(folder, split="ptbxl-fit")] == [f"{fold:05d}_lr" for fold in range(1, 8)]
+    (folder / "ptbxl_database.csv").write_text("ecg_id,age\n1,50\n")
+    with pytest.raises(RecordError, match="lacks its columns"):
+        locate(folder, split="ptbxl-fit")
