@@ -8,29 +8,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.errors import RecordError, SignalError, UsageError
+from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
 from ecgmoe_edge.records.recording import Lead
 from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
 from ecgmoe_edge.scoring.ec57 import score_record
+from ecgmoe_edge.scoring.live_run import run_live
 from ecgmoe_edge.scoring.noise_stress import SNRS_DB, NoiseLevel, noisy_blocks
 from ecgmoe_edge.scoring.offline_reference import detect_offline
+from ecgmoe_edge.scoring.record_runs import LoadModel, ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.results import Evaluation, NoiseEvaluation, RecordResult, Reference
 from ecgmoe_edge.streaming.beat_model import BeatModel
-from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.monitor import Monitor
-
-OnRecord: TypeAlias = Callable[[str, int, int, str | None], None]  # name, done, of, why it was skipped
 
 BLOCK_S = 60.0  # the monitor gives the same events however the samples are cut
 
@@ -40,6 +36,7 @@ class EvaluationOptions:
     """How records are run and scored; the same for all of them."""
 
     bundle: Path | None = None  # None: R peaks only
+    load: LoadModel | None = None  # how to load it; None: as a bundle
     lead: Lead = 0  # name or position; the header's first signal unless said otherwise
     invert: bool = False
     mains: int | None = None  # 50 or 60 Hz
@@ -75,24 +72,18 @@ def evaluate(
         MissingExtra: wfdb, the bundle's engine or the offline reference is not installed.
     """
     options = options or EvaluationOptions()
-    if jobs < 1:
-        raise UsageError(f"{jobs} jobs cannot run anything. Give --jobs 1 or more.")
     twice = [name for name, count in Counter(path.name for path in records).items() if count > 1]
     if twice:
         raise UsageError(f"The record {twice[0]} is named more than once. Name each record once.")
 
-    outcomes: dict[str, RecordResult | str] = {}
-    for name, outcome in _run(records, options, min(jobs, len(records))):
-        outcomes[name] = outcome
-        if on_record is not None:
-            on_record(name, len(outcomes), len(records), outcome if isinstance(outcome, str) else None)
-    ordered = {path.name: outcomes[path.name] for path in records}
-    skipped = {name: outcome for name, outcome in ordered.items() if isinstance(outcome, str)}
-    results = tuple(outcome for outcome in ordered.values() if not isinstance(outcome, str))
-    if not results:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:3])
-        raise RecordError(f"None of {len(skipped)} records could be scored. {reasons}")
-    return Evaluation(results, skipped, options.reference)
+    outcomes = run_records(
+        {path.name: path for path in records},
+        partial(_evaluate_record, options=options),
+        ModelFile(options.bundle, options.load),
+        jobs=jobs,
+        on_record=on_record,
+    )
+    return Evaluation(tuple(outcomes.of.values()), outcomes.skipped, options.reference)
 
 
 def evaluate_noise(
@@ -129,45 +120,6 @@ def evaluate_noise(
     return NoiseEvaluation(noise_record.name, evaluations)
 
 
-def _run(records: Sequence[Path], options: EvaluationOptions, jobs: int) -> Iterator[tuple[str, RecordResult | str]]:
-    model = _load(options.bundle)  # here too where workers load it for themselves: a bad bundle is told at once
-    if jobs <= 1:
-        for path in records:
-            yield path.name, _result_or_reason(path, options, model)
-        return
-    # spawn: a forked child inherits locks of whatever threads the parent runs
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_work, path, options): path.name for path in records}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:  # after an error or an interrupt, what has not begun is not begun
-            pool.shutdown(cancel_futures=True)
-
-
-def _work(path: Path, options: EvaluationOptions) -> RecordResult | str:
-    """One record in a worker process."""
-    return _result_or_reason(path, options, _load_once(options.bundle))
-
-
-def _result_or_reason(path: Path, options: EvaluationOptions, model: BeatModel | None) -> RecordResult | str:
-    try:
-        return evaluate_record(path, options, model)
-    except (RecordError, SignalError) as reason:
-        return str(reason)
-
-
-def _load(bundle: Path | None) -> BeatModel | None:
-    if bundle is None:
-        return None
-    from ecgmoe_edge.runtime.bundle import load_bundle
-
-    return load_bundle(bundle)
-
-
-_load_once = lru_cache(maxsize=1)(_load)  # a worker lives for one evaluation, in which no bundle changes
-
-
 def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | None) -> RecordResult:
     """Run one record through the live pipeline and score it.
 
@@ -178,14 +130,12 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     record = open_record(path)
     annotated = read_annotations(record, options.extension)
     position = record.position(options.lead)
-    monitor = Monitor(model, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains)
-    beats: list[Beat] = []
-    pushed = []  # kept only for an offline detector, which wants the whole lead at once
-    for block in _blocks(record, position, annotated, options.noise):
-        beats.extend(event for event in monitor.push(block) if isinstance(event, Beat))
-        if options.reference is not None:
-            pushed.append(block[0])
-    beats.extend(event for event in monitor.flush() if isinstance(event, Beat))
+    live = run_live(
+        lambda of: Monitor(of, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains),
+        lambda: _blocks(record, position, annotated, options.noise),
+        model,
+    )
+    beats = live.beats
 
     if options.annotations_dir is not None:
         write_annotations(options.annotations_dir, record.name, beats, record.fs)
@@ -199,7 +149,9 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     )
     reference = None
     if options.reference is not None:
-        peaks = detect_offline(np.concatenate(pushed), record.fs)
+        # an offline detector wants the whole lead at once
+        signal = np.concatenate([block[0] for block in _blocks(record, position, annotated, options.noise)])
+        peaks = detect_offline(signal, record.fs)
         reference = score_record(annotated, peaks, fs=record.fs, n_samples=record.n_samples, whole=options.whole)
     return RecordResult(
         name=record.name,
@@ -212,6 +164,10 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         detection_delay_ms=np.array([beat.detection_delay_ms for beat in beats], dtype=np.float32),
         label_delay_ms=np.array([beat.delay_ms for beat in beats if beat.label is not None], dtype=np.float32),
     )
+
+
+def _evaluate_record(path: Path, model: BeatModel | None, options: EvaluationOptions) -> RecordResult:
+    return evaluate_record(path, options, model)
 
 
 def _blocks(
