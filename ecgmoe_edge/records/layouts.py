@@ -1,0 +1,152 @@
+"""What is known of a recording as a whole - patient, rhythm, age, sex - in the layouts that open data come in.
+
+A folder is known by its files: REFERENCE.csv is the CinC 2017 challenge's, ptbxl_database.csv PTB-XL's; any other
+folder of WFDB headers says of each record what its header and its annotations say.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.recording import Sex
+from ecgmoe_edge.records.splits import SAME_PERSON, data_folder, database_folder, locate, ptbxl_rows
+
+Layout: TypeAlias = Literal["wfdb", "cinc2017", "ptbxl"]
+
+CINC_TABLE = "REFERENCE.csv"
+PTBXL_TABLE = "ptbxl_database.csv"
+#: Labels of REFERENCE.csv: normal, atrial fibrillation, other, too noisy.
+CINC_RHYTHMS = MappingProxyType({"N": "N", "A": "AF", "O": "other", "~": "noisy"})
+_PTBXL_SEX: Mapping[str, Sex] = MappingProxyType({"0": "M", "1": "F"})
+_PTBXL_OLDEST = 120.0  # years; the table writes 300 for all above 89
+
+
+@dataclass(frozen=True)
+class KnownRecord:
+    """A record, and what its data base's table says of it; what its own header says is not here."""
+
+    path: Path  # without extension
+    layout: Layout
+    patient: str
+    rhythm: str | None = None  # N, AF, other, noisy: of the whole record
+    age: float | None = None  # years
+    sex: Sex | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the record, without folder."""
+        return self.path.name
+
+
+def layout_of(folder: Path) -> Layout | None:
+    """How the records of a folder are laid out; None where it holds none itself."""
+    if (folder / CINC_TABLE).is_file():
+        return "cinc2017"
+    if (folder / PTBXL_TABLE).is_file():
+        return "ptbxl"
+    return "wfdb" if next(folder.glob("*.hea"), None) is not None else None
+
+
+def known_records(
+    data: Path | None, default: str, *, split: str | None = None, records: Sequence[str] | None = None
+) -> list[KnownRecord]:
+    """The records of a split, those named, or all of a folder, with what is known of them.
+
+    Args:
+        data: a data base's folder or one of several data bases; None takes what ECGMOE_DATA names.
+        default: the data base meant in a folder of several, where neither split nor records say.
+        split: a named split.
+        records: names of records.
+
+    Raises:
+        UsageError: both or an unknown split given, or no data folder.
+        RecordError: a table that cannot be read, or not one record is there.
+    """
+    if split is not None:
+        return _with_labels(locate(data, split=split, records=records))
+    folder = data_folder(data)
+    if layout_of(folder) is None and (records is None or default == "ptbxl"):
+        folder = database_folder(data, default)
+    if layout_of(folder) == "ptbxl":
+        listed = _ptbxl(folder)
+        chosen = [one for one in listed.values() if records is None or one.name in records]
+        if not chosen:
+            raise RecordError(f"{folder} holds none of the records asked for. Name them as their headers are named.")
+        return chosen
+    return _with_labels(locate(folder, records=records))
+
+
+def _with_labels(paths: Sequence[Path]) -> list[KnownRecord]:
+    tables: dict[Path, Mapping[Path, KnownRecord]] = {}
+    known = []
+    for path in paths:
+        home = next((place for place in (path.parent, *path.parent.parents[:2]) if _is_labelled(place)), None)
+        if home is None:
+            known.append(KnownRecord(path, "wfdb", SAME_PERSON.get(path.name, path.name)))
+            continue
+        if home not in tables:
+            tables[home] = _cinc(home) if layout_of(home) == "cinc2017" else _ptbxl(home)
+        if path in tables[home]:
+            known.append(tables[home][path])
+    return known
+
+
+def _is_labelled(folder: Path) -> bool:
+    return layout_of(folder) in ("cinc2017", "ptbxl")
+
+
+def _cinc(folder: Path) -> dict[Path, KnownRecord]:
+    table = folder / CINC_TABLE
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if len(row) >= 2]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RecordError(f"The table {table} cannot be read ({error}). Copy it from the challenge.") from error
+    unknown = sorted({row[1] for row in rows} - set(CINC_RHYTHMS))
+    if unknown:
+        raise RecordError(f"{table} has labels that are none of N A O ~: {', '.join(unknown[:5])}. Copy it anew.")
+    return {
+        folder / name: KnownRecord(folder / name, "cinc2017", name, rhythm=CINC_RHYTHMS[label])
+        for name, label, *_ in rows
+    }
+
+
+def _ptbxl(folder: Path) -> dict[Path, KnownRecord]:
+    records = {}
+    for row in ptbxl_rows(folder):
+        path = folder / row["filename_lr"]
+        if path.with_name(path.name + ".hea").is_file():
+            patient = row["patient_id"].removesuffix(".0")
+            records[path] = KnownRecord(path, "ptbxl", patient, age=_age(row), sex=_PTBXL_SEX.get(row["sex"]))
+    return records
+
+
+def _age(row: Mapping[str, str]) -> float | None:
+    age = float(row["age"]) if row["age"] else None
+    return age if age is not None and age < _PTBXL_OLDEST else None
+
+
+def others_of(evaluated: Sequence[KnownRecord]) -> list[KnownRecord]:
+    """The other patients of the tables that these records stand in, as far as their records are there.
+
+    Of PTB-XL, folds 9 and 10 are left out: they are the authors' own test folds.
+    """
+    homes = {home for one in evaluated for home in one.path.parents[:3] if layout_of(home) == "ptbxl"}
+    patients = {one.patient for one in evaluated}
+    held_back = {home / row["filename_lr"] for home in homes for row in ptbxl_rows(home) if _is_test_fold(row)}
+    return [
+        one
+        for home in sorted(homes)
+        for path, one in _ptbxl(home).items()
+        if one.patient not in patients and path not in held_back
+    ]
+
+
+def _is_test_fold(row: Mapping[str, str]) -> bool:
+    return float(row["strat_fold"]) > 8
