@@ -157,7 +157,7 @@ def score_record(
     if labels is not None and any(label is not None for label in labels):
         answers = [labels[position] or "?" for position in order]
 
-    region = _Region(_first_scored(fs, n_samples, whole), reference.flutter)
+    region = _Region(first_scored(fs, n_samples, whole), reference.flutter)
     paired = _scored_pairs(reference.samples, detected, TOLERANCE_S * fs, region)
     close = _scored_pairs(reference.samples, detected, CLOSE_TOLERANCE_S * fs, region)
     confusion = None
@@ -178,7 +178,8 @@ def total_confusion(confusions: Iterable[Confusion | None]) -> Confusion | None:
     return sum(present, start=Confusion.empty()) if present else None
 
 
-def _first_scored(fs: float, n_samples: int, whole: bool) -> float:
+def first_scored(fs: float, n_samples: int, whole: bool) -> float:
+    """Sample from which a record is scored: after five minutes, or at once if it is short or `whole` is wanted."""
     return 0.0 if whole or n_samples < SHORT_RECORD_S * fs else LEARNING_S * fs
 
 

@@ -1,0 +1,196 @@
+"""What one record gives for each task besides the beats: the live run's answers beside what is known of the record.
+
+One answer a record is made of one answer a beat as a monitor could make it at the record's end: the mean over its
+beats, those of the first five seconds left out where there are later ones, since a model has seen too little before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
+from ecgmoe_edge.records.layouts import KnownRecord
+from ecgmoe_edge.records.recording import Lead
+from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.scoring.ec57 import first_scored
+from ecgmoe_edge.scoring.live_run import LiveRun, run_live
+from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
+from ecgmoe_edge.streaming.beat_model import BeatModel
+from ecgmoe_edge.streaming.monitor import Monitor
+from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
+
+TaskName: TypeAlias = Literal["rhythm", "rr", "age", "sex"]
+
+SETTLED_S = 5.0
+RR_WINDOW_S = 10.0
+SEXES = ("female", "male")
+_BLOCK_S = 60.0
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How records are run; the same for all of them."""
+
+    task: TaskName
+    lead: Lead | None = None  # None: II of PTB-XL, as models are trained on it; else the header's first
+    invert: bool = False
+    mains: int | None = None
+    whole: bool = False  # score the first five minutes too
+    extension: str = "atr"
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One record's truth and answer. What does not concern its task is left at its default."""
+
+    name: str
+    patient: str
+    lead: str
+    duration_s: float
+    beats: int
+    truth: str | float | None = None  # class, or years
+    answer: str | float | None = None  # None: nothing could be said
+    probabilities: Mapping[str, float] = field(default_factory=dict)  # class -> mean over beats
+    table: NDArray[np.float64] | None = None  # s, (RHYTHMS, ANSWERS) by duration
+    rr_errors_ms: NDArray[np.float64] | None = None  # (windows, 2): of the model (NaN: none), of the detector alone
+    experts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # path -> beats that each expert took
+
+
+def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOptions) -> TaskRecord:
+    """Run one record through the live pipeline and set its answers beside what is known.
+
+    Raises:
+        RecordError: the record cannot be read, or nothing is known of it for this task.
+        SignalError: the front end cannot take its rate.
+    """
+    record = open_record(known.path)
+    truth = _truth(known, record, options.task)
+    annotated = _annotations(known, record, options)
+    lead = options.lead if options.lead is not None else "II" if known.layout == "ptbxl" else 0
+    position = record.position(lead)
+    live = run_live(
+        lambda of: Monitor(of, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains),
+        lambda: record.blocks(_BLOCK_S, leads=[position]),
+        model,
+    )
+    answer: str | float | None = None
+    probabilities, table, errors = dict[str, float](), None, None
+    if options.task == "rr" and annotated is not None:
+        errors = _rr_errors(live, annotated, model, record, options.whole)
+    elif options.task == "rhythm" and annotated is not None:
+        first_s = first_scored(record.fs, record.n_samples, options.whole) / record.fs
+        table = rhythm_durations(annotated.rhythms, live.rhythms, record.fs, first_s)
+    elif options.task == "age":
+        answer = _mean_answer(live, "age")
+    elif model is not None:
+        classes = model.classes[options.task]
+        probabilities = _mean_probabilities(live, options.task, classes)
+        unanswered = "noisy" if options.task == "rhythm" else None  # no beat at all is what noise looks like
+        answer = max(probabilities, key=probabilities.__getitem__) if probabilities else unanswered
+    return TaskRecord(
+        name=known.name,
+        patient=known.patient,
+        lead=record.leads[position],
+        duration_s=record.n_samples / record.fs,
+        beats=len(live.beats),
+        truth=truth,
+        answer=answer,
+        probabilities=probabilities,
+        table=table,
+        rr_errors_ms=errors,
+        experts=expert_counts(live),
+    )
+
+
+def expert_counts(live: LiveRun) -> dict[str, tuple[int, ...]]:
+    """Path -> how many beats each of its experts took."""
+    return {
+        name.removeprefix("route_"): tuple(np.bincount(logits.argmax(1), minlength=logits.shape[1]).tolist())
+        for name, logits in live.outputs.items()
+        if name.startswith("route_")
+    }
+
+
+def _truth(known: KnownRecord, record: WfdbRecord, task: TaskName) -> str | float | None:
+    if task == "age":
+        age = known.age if known.age is not None else record.age
+        if age is None:
+            raise RecordError(f"The age of {known.name} is not known: neither a table nor its header has it.")
+        return float(age)
+    if task == "sex":
+        sex = known.sex or record.sex
+        if sex is None:
+            raise RecordError(f"The sex of {known.name} is not known: neither a table nor its header has it.")
+        return "female" if sex == "F" else "male"
+    return known.rhythm if task == "rhythm" else None
+
+
+def _annotations(known: KnownRecord, record: WfdbRecord, options: TaskOptions) -> BeatAnnotations | None:
+    if options.task in ("age", "sex") or (options.task == "rhythm" and known.rhythm is not None):
+        return None
+    annotated = read_annotations(record, options.extension)
+    if options.task == "rhythm" and not annotated.rhythms:
+        raise RecordError(f"{known.name} has no rhythm annotations: its .{options.extension} file holds beats alone.")
+    return annotated
+
+
+def _settled(live: LiveRun) -> NDArray[np.int64]:
+    times = np.array([beat.time_s for beat in live.beats])
+    late = np.flatnonzero(times >= SETTLED_S)
+    return late if late.size else np.arange(times.size)
+
+
+def _mean_answer(live: LiveRun, task: str) -> float | None:
+    chosen = _settled(live)
+    return float(live.outputs[task][chosen].mean()) if chosen.size else None
+
+
+def _mean_probabilities(live: LiveRun, task: str, classes: tuple[str, ...]) -> dict[str, float]:
+    chosen = _settled(live)
+    if not chosen.size:
+        return {}
+    logits = live.outputs[task][chosen].astype(np.float64)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    mean = (shares / shares.sum(1, keepdims=True)).mean(0)
+    return {name: float(share) for name, share in zip(classes, mean, strict=True)}
+
+
+def _rr_errors(
+    live: LiveRun, annotated: BeatAnnotations, model: BeatModel | None, record: WfdbRecord, whole: bool
+) -> NDArray[np.float64]:
+    """At each beat, the error in ms of the mean RR of the 10 s that end with its window; (windows, 2)."""
+    ahead = WIDE_GRID[-1] if getattr(model, "context_samples", 0) else BEAT_GRID[-1]
+    samples = np.array([beat.sample for beat in live.beats], np.int64)
+    end = samples + ahead / MODEL_RATE_HZ * record.fs
+    truth = mean_rr_ms(annotated.samples, end, record.fs)
+    for first, last in annotated.flutter:  # no beats are annotated there
+        truth[(end >= first) & (end - RR_WINDOW_S * record.fs <= last)] = np.nan
+    # The detector alone: the beats that it had told when this one came out.
+    detector = np.full(len(samples), np.nan)
+    rr = np.array([np.nan if beat.rr_ms is None else beat.rr_ms for beat in live.beats])
+    start = np.searchsorted(samples, end - RR_WINDOW_S * record.fs)
+    for beat, oldest in enumerate(start.tolist()):
+        inside = rr[oldest + 1 : beat + 1]
+        known = inside[~np.isnan(inside)]
+        detector[beat] = known.mean() if known.size else np.nan
+    said = 1000.0 * live.outputs["rr"][:, 0] if "rr" in live.outputs else np.full(len(samples), np.nan)
+    region = (samples >= first_scored(record.fs, record.n_samples, whole)) & ~np.isnan(truth)
+    return np.stack([said - truth, detector - truth], axis=1)[region]
+
+
+def mean_rr_ms(r_peaks: NDArray[np.int64], end: NDArray[np.float64], fs: float) -> NDArray[np.float64]:
+    """Mean RR interval in ms of the R peaks in the 10 s before each sample of `end`; NaN where fewer than two
+    intervals lie there or the record had not lasted so long.
+    """
+    first = np.searchsorted(r_peaks, end - RR_WINDOW_S * fs)
+    last = np.searchsorted(r_peaks, end, side="right") - 1
+    known = (end >= RR_WINDOW_S * fs) & (last - first >= 2)
+    mean = np.full(len(end), np.nan)
+    mean[known] = (r_peaks[last[known]] - r_peaks[first[known]]) / (last - first)[known] * (1000.0 / fs)
+    return mean
