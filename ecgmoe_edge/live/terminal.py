@@ -78,4 +78,6 @@ def _trouble(event: Gap | Stall | Reconnect | LeadOff | Saturation) -> str:
         return f"reconnect: {event.port} was away for {event.away_s:.1f} s"
     if isinstance(event, LeadOff):
         return f"lead off: {', '.join(event.leads)}" if event.leads else "lead off: all leads are back on"
+    if event.duration_s < 1.0:
+        return f"saturation: {event.samples} samples cut off within a second ({event.kind})"
     return f"saturation: the signal stood still for {event.duration_s:.1f} s ({event.kind})"

@@ -78,12 +78,13 @@ class LeadOff:
 
 @dataclass(frozen=True)
 class Saturation:
-    """The signal stood still, at a rail or flat, for longer than any heart does."""
+    """The signal stood still where no heart does: for a second and more, or at the tops of clipped waves."""
 
     sample: int
     time_s: float
-    duration_s: float
-    kind: str  # rail, flat
+    duration_s: float  # samples / fs
+    kind: str  # rail: no sample lies beyond; flat: a dead input
+    samples: int  # that stood still; of clipped waves those of one second, counted from `sample`
 
 
 @dataclass(frozen=True)

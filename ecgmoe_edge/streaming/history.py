@@ -31,15 +31,16 @@ class History:
 
     def append(self, x: NDArray[np.float64]) -> None:
         """Add samples at the end; the oldest are dropped once more than `keep` are held."""
-        if self._used + x.size > self._data.size:
-            kept = self._data[max(0, self._used - self._keep) : self._used].copy()
+        used = self._used
+        if used + x.size > self._data.size:
+            kept = self._data[max(0, used - self._keep) : used].copy()
             if kept.size + x.size > self._data.size:
                 self._data = np.empty(kept.size + x.size)
-            self._first += self._used - kept.size
+            self._first += used - kept.size
             self._data[: kept.size] = kept
-            self._used = kept.size
-        self._data[self._used : self._used + x.size] = x
-        self._used += x.size
+            used = kept.size
+        self._used = used + x.size
+        self._data[used : self._used] = x
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
         """The samples `start` to `stop` (absolute, clipped to what is held), as a view: read it at once."""

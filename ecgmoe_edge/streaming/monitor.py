@@ -17,7 +17,7 @@ from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, WAVEFORM_LIMIT, mode
 from ecgmoe_edge.streaming.frontend import UNUSABLE, BeatContext, FrontEnd, Item
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
 from ecgmoe_edge.streaming.totals import Percentiles
-from ecgmoe_edge.streaming.windows import BEAT_CORE, BEAT_GRID, RPEAK_GRID, WIDE_GRID
+from ecgmoe_edge.streaming.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
 
 POOR_QUALITY = 0.02  # below it a beat is `?`: the waveform is noise
 
@@ -48,7 +48,7 @@ class Monitor:
         self._leads = tuple(leads)
         # The full-precision model sees the last 10 s as well, to where its training examples end.
         self._context = getattr(bundle, "context_samples", 0)
-        grid = WIDE_GRID if self._context else BEAT_GRID if bundle else RPEAK_GRID
+        grid = WIDE_GRID if self._context else BEAT_GRID if bundle else None
         self._front = FrontEnd(fs, mains=mains, invert=invert, grid=grid, context=self._context)
         self._fs = self._front.fs
         self._classes = bundle.classes["beat"] if bundle else ()

@@ -107,6 +107,21 @@ class RPeakDetector:
         self._run_clock(self._energy.stop - 1, found)
         return found
 
+    @property
+    def due(self) -> int:
+        """Samples that must have arrived before anything new can become certain; `process` may wait until then."""
+        if self._learning is not None:
+            return self._start + round(_LEARNING_S * self._fs)
+        stop, reach = self._energy.stop, self._reach
+        recent = self._energy.between(stop - reach, stop)
+        # Of what is known only the largest can still dominate; its left side has been seen in full.
+        top = stop - recent.size + int(recent.argmax()) if recent.size else stop
+        if top < stop and self._energy.between(top - reach, top + 1).max() > self._energy.between(top, top + 1)[0]:
+            top = stop
+        search = self._search_back_due()
+        silence = self._quiet_from + reach + round(_SILENCE_S * self._fs)
+        return min(top + reach, silence, silence if search is None else search) + 1
+
     def flush(self) -> list[RPeak]:
         """R peaks that are left once no more signal comes: what was learnt too briefly is decided now."""
         found: list[RPeak] = []

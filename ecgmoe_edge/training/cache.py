@@ -24,7 +24,7 @@ from ecgmoe_edge.training.config import DataSet, TrainingConfig
 from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, join
 from ecgmoe_edge.training.sources import Source, divide
 
-_FRONT_END = ("frontend", "filters", "rpeaks", "flat_line", "history", "windows", "features")
+_FRONT_END = ("frontend", "filters", "rpeaks", "beats", "standstill", "history", "windows", "features")
 _LAYOUT = 1  # of the cached files; raised when the fields of Examples change their meaning
 
 

@@ -59,7 +59,7 @@ OTHERS: list[Event] = [
     Reconnect(360, 1.0, 3.5, "/dev/ttyACM0"),
     LeadOff(360, 1.0, ("II",)),
     LeadOff(360, 1.0, ()),
-    Saturation(360, 1.0, 1.5, "rail"),
+    Saturation(360, 1.0, 1.5, "rail", 540),
 ]
 
 

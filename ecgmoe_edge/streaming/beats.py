@@ -1,0 +1,104 @@
+"""What is known of one beat, and the wearer's own past that it is compared with: windows, amplitudes, RR intervals."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.streaming.features import RRMemory
+
+TEMPLATE_BEATS = 16
+AMPLITUDE_BEATS = 32
+NEAR_R = 13  # grid points either side of R in which the R amplitude is read (0.1 s)
+_NOTHING: NDArray[np.float32] = np.zeros(0, np.float32)
+
+
+def _nothing() -> NDArray[np.float32]:
+    return _NOTHING
+
+
+@dataclass(frozen=True)
+class BeatContext:
+    """One beat as the stream knows it; arrays of mV in the 0.5-40 Hz band, empty where only R peaks are asked for."""
+
+    sample: int  # R peak
+    known_at: int  # samples that had arrived when the R peak was certain
+    ready_at: int  # and when this beat was complete: delay = ready_at - 1 - sample
+    search_back: bool
+    complete: bool  # False: the signal broke off before the window's end; the window is zero there
+    rr_s: float | None  # to the R peak before; None at the start and after a break
+    quality: float  # 0..1
+    window: NDArray[np.float32] = field(default_factory=_nothing)  # (grid,)
+    template: NDArray[np.float32] = field(default_factory=_nothing)  # (grid,) median of the wearer's last 16 windows
+    amplitude: float = 0.0  # median R amplitude of the wearer's last 32 beats
+    rr_features: NDArray[np.float32] = field(default_factory=_nothing)  # (15,)
+    rr_sequence: NDArray[np.float32] = field(default_factory=_nothing)  # (2, 32)
+    context: NDArray[np.float32] = field(
+        default_factory=_nothing
+    )  # (context,) 10 s that end with the window, if asked for
+
+
+class Wearer:
+    """The beats so far, as far as the next one is compared with them; what a gap does not make one forget.
+
+    grid: number of points of a window, r_index: that of the R peak among them.
+    """
+
+    def __init__(self, grid: int, r_index: int) -> None:
+        self.rr = RRMemory()
+        self._near = slice(max(0, r_index - NEAR_R), r_index + NEAR_R + 1)
+        self._windows = np.zeros((grid, TEMPLATE_BEATS), np.float32)  # a beat a column, so that a row sorts fast
+        self._beats = 0
+        self._amplitudes = RunningMedian(AMPLITUDE_BEATS)
+
+    def own_amplitude(self, window: NDArray[np.float32]) -> float:
+        """R amplitude of the beat with that window, mV."""
+        return float(np.abs(window[self._near]).max())
+
+    def template(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Median (grid,) of the last windows; the beat's own `window` where it is the first."""
+        held = min(self._beats, TEMPLATE_BEATS)
+        if not held:
+            return window
+        ordered = np.sort(self._windows[:, :held], axis=1)
+        middle = held // 2
+        if held % 2:
+            return np.ascontiguousarray(ordered[:, middle])
+        return np.asarray(np.float32(0.5) * (ordered[:, middle - 1] + ordered[:, middle]))
+
+    def amplitude(self, own: float) -> float:
+        """Median R amplitude of the last beats, mV; `own` where there is none."""
+        return self._amplitudes.value() if self._beats else own
+
+    def remember(self, window: NDArray[np.float32], own: float) -> None:
+        """Take a complete beat among those that the next ones are compared with."""
+        self._windows[:, self._beats % TEMPLATE_BEATS] = window
+        self._beats += 1
+        self._amplitudes.add(own)
+
+
+class RunningMedian:
+    """Median of the last `keep` numbers, kept sorted."""
+
+    def __init__(self, keep: int) -> None:
+        self._last: deque[float] = deque()
+        self._sorted: list[float] = []
+        self._keep = keep
+
+    def add(self, value: float) -> None:
+        """Take the next number and let go of the oldest."""
+        if len(self._last) == self._keep:
+            del self._sorted[bisect_left(self._sorted, self._last.popleft())]
+        self._last.append(value)
+        insort(self._sorted, value)
+
+    def value(self) -> float:
+        """The median; there must be a number."""
+        middle = len(self._sorted) // 2
+        if len(self._sorted) % 2:
+            return self._sorted[middle]
+        return 0.5 * (self._sorted[middle - 1] + self._sorted[middle])
