@@ -2,9 +2,14 @@
 # Installs the Debian packages that the tests need beside Python. Add a name here, and nowhere else.
 set -euo pipefail
 
-packages=()
+# The firmware's encoder in C: for this machine, for Arm's microcontrollers, and an emulator of one.
+packages=(gcc g++ gcc-arm-none-eabi qemu-system-arm)
 
-if [ "${#packages[@]}" -gt 0 ]; then
+missing=()
+for package in "${packages[@]}"; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
     apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 fi
