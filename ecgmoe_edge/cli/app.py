@@ -58,4 +58,5 @@ def ecgmoe_edge(
 
 for _command in (demo, train, distill, export, evaluate, stream, replay, profile, profiles, ports, inspect):
     _name = _command.__name__.rpartition(".")[2]
-    app.command(_name, epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))
+    _kind = getattr(_command, "COMMAND", None)
+    app.command(_name, cls=_kind, epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))

@@ -1,13 +1,16 @@
-"""`evaluate`: the whole live pipeline over annotated recordings, scored beat by beat."""
+"""`evaluate`: the whole live pipeline over annotated recordings, scored beat by beat or by another task."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from ecgmoe_edge.cli.evaluate_model import TeacherMayStandAlone, chosen_model, describe_model
+from ecgmoe_edge.cli.evaluate_task import evaluate_other_task, tell, write_beat_report
 from ecgmoe_edge.cli.options import (
     BundleOption,
     DataOption,
@@ -26,7 +29,11 @@ EXAMPLES = (
     "ecgmoe-edge evaluate --data ~/physionet/mitdb --records 100,103 --only rpeaks --json",
     "ecgmoe-edge evaluate --data ./my-records --bundle ./ecgmoe-jetson --annotations ./ours",
     "ecgmoe-edge evaluate --data ~/physionet --records 118,119 --noise em --snr 12,6,0 --csv ./tables",
+    "ecgmoe-edge evaluate --data ~/physionet --split svdb-val --teacher --report ./report",
+    "ecgmoe-edge evaluate --data ~/physionet/cinc2017 --split cinc-val --task rhythm",
+    "ecgmoe-edge evaluate --data ~/physionet/ptbxl --split ptbxl-fold8 --task age --teacher --json",
 )
+COMMAND = TeacherMayStandAlone
 
 
 def evaluate(
@@ -38,7 +45,19 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option("--split", metavar="NAME", help="A named split, such as ds1-val or ds2.")
     ] = None,
+    task: Annotated[
+        Literal["beat", "rhythm", "rr", "age", "sex"], typer.Option("--task", help="What the model is asked.")
+    ] = "beat",
     bundle: BundleOption = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher", metavar="[FILE]", help="Run the full-precision model in torch. Without FILE: the shipped one."
+        ),
+    ] = None,
+    student: Annotated[
+        Path | None, typer.Option("--student", metavar="FILE", help="Run weights that `distill` wrote, in torch.")
+    ] = None,
     only: Annotated[
         Literal["rpeaks"] | None, typer.Option("--only", help="Find R peaks only, without a model.")
     ] = None,
@@ -62,27 +81,53 @@ def evaluate(
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="DIR", help="Write the figures there as CSV tables too.")
     ] = None,
-    lead: Annotated[str, typer.Option("--lead", metavar="NAME", help="Lead by name, or by number from 0.")] = "0",
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write a page there, report.html, with figures.")
+    ] = None,
+    lead: Annotated[
+        str | None,
+        typer.Option("--lead", metavar="NAME", help="Lead by name, or by number from 0. Default: 0; II of PTB-XL."),
+    ] = None,
     mains: MainsOption = None,
     invert: InvertOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score the whole live pipeline on annotated recordings.
 
-    Any WFDB folder, rate, leads and record names, as long as beat annotations (.atr) lie beside the records.
-    Scored beat by beat as EC57 and `bxb` do: pairs within 150 ms, the first five minutes left out of records of
-    six minutes and more.
+    Any WFDB folder, rate, leads and record names, as long as beat annotations (.atr) lie beside the records; for
+    rhythm, age and sex also the CinC 2017 challenge and PTB-XL, known by their tables. Beats are scored as EC57 and
+    `bxb` do: pairs within 150 ms, the first five minutes left out of records of six minutes and more.
     """
     require("records", "wfdb")
     if reference is not None:
         require("records", "neurokit2")
+    if report is not None:
+        require("train", "matplotlib")
     if records is not None and split is not None:
         raise UsageError("Give --records or --split, not both.")
-    if only is not None and bundle is not None:
-        raise UsageError("--only rpeaks runs without a model: leave --bundle out.")
     if snr is not None and noise is None:
         raise UsageError("--snr says how much noise to add: give --noise em, ma or bw as well.")
     snrs_db = None if snr is None else _ratios(snr)
+    model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks")
+    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
+    if task != "beat":
+        given = {"--noise": noise, "--annotations": annotations, "--reference": reference, "--csv": csv}
+        _refuse_for_task(task, [name for name, value in given.items() if value is not None])
+        evaluate_other_task(
+            task,
+            model,
+            data,
+            split=split,
+            records=names,
+            lead=None if lead is None else _lead(lead),
+            invert=invert,
+            mains=mains,
+            whole=whole,
+            jobs=jobs or cores(),
+            report=report,
+            as_json=as_json,
+        )
+        return
 
     from ecgmoe_edge.records.splits import locate, noise_record
     from ecgmoe_edge.scoring.csv_tables import write_csv
@@ -92,21 +137,24 @@ def evaluate(
     from ecgmoe_edge.scoring.table import render_table
 
     options = EvaluationOptions(
-        bundle=None if only == "rpeaks" else bundle or _shipped_bundle(),
-        lead=int(lead) if lead.isdigit() else lead,
+        bundle=model.path,
+        load=model.load,
+        lead=_lead(lead or "0"),
         invert=invert,
         mains=mains,
         whole=whole,
         annotations_dir=annotations,
         reference=reference,
+        traces=report is not None,
     )
-    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
     paths = locate(data, split=split, records=names)
     noise_path = None if noise is None else noise_record(data, noise)
-    evaluation = run_evaluation(paths, options, jobs=jobs or cores(), on_record=_tell).to_json()
+    scored = run_evaluation(paths, options, jobs=jobs or cores(), on_record=tell)
+    evaluation = scored.to_json() | {"model": describe_model(model)}
     if noise_path is not None:
+        quiet = replace(options, traces=False)
         noisy = evaluate_noise(
-            paths, options, noise_path, snrs_db or SNRS_DB, jobs=jobs or cores(), on_record=_tell_noise
+            paths, quiet, noise_path, snrs_db or SNRS_DB, jobs=jobs or cores(), on_record=_tell_noise
         )
         evaluation["noise"] = noisy.to_json()
     if as_json:
@@ -115,20 +163,21 @@ def evaluate(
         result(render_table(evaluation, per_record=True))
     for file in write_csv(csv, evaluation) if csv is not None else ():
         say(f"wrote {file}")
+    if report is not None:
+        write_beat_report(report, scored, evaluation)
 
 
-def _shipped_bundle() -> Path:
-    from ecgmoe_edge.runtime import shipped_bundle
-
-    return shipped_bundle()
+def _lead(named: str) -> str | int:
+    return int(named) if named.isdigit() else named
 
 
-def _tell(name: str, done: int, of: int, why_skipped: str | None) -> None:
-    say(f"{done}/{of} {name}" + (f": skipped, {why_skipped}" if why_skipped else ""))
+def _refuse_for_task(task: str, options: list[str]) -> None:
+    if options:
+        raise UsageError(f"{' and '.join(options)} belong to beats and R peaks: leave them out with --task {task}.")
 
 
 def _tell_noise(snr_db: float, name: str, done: int, of: int, why_skipped: str | None) -> None:
-    _tell(f"{name} at {snr_db:g} dB", done, of, why_skipped)
+    tell(f"{name} at {snr_db:g} dB", done, of, why_skipped)
 
 
 def _ratios(listed: str) -> list[float]:

@@ -92,8 +92,8 @@ def _with_labels(paths: Sequence[Path]) -> list[KnownRecord]:
             continue
         if home not in tables:
             tables[home] = _cinc(home) if layout_of(home) == "cinc2017" else _ptbxl(home)
-        if path in tables[home]:
-            known.append(tables[home][path])
+        layout: Layout = "cinc2017" if layout_of(home) == "cinc2017" else "ptbxl"
+        known.append(tables[home].get(path) or KnownRecord(path, layout, path.name))
     return known
 
 

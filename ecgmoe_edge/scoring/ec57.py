@@ -157,7 +157,7 @@ def score_record(
     if labels is not None and any(label is not None for label in labels):
         answers = [labels[position] or "?" for position in order]
 
-    region = _Region(first_scored(fs, n_samples, whole), reference.flutter)
+    region = scored_region(reference, fs, n_samples, whole)
     paired = _scored_pairs(reference.samples, detected, TOLERANCE_S * fs, region)
     close = _scored_pairs(reference.samples, detected, CLOSE_TOLERANCE_S * fs, region)
     confusion = None
@@ -184,17 +184,23 @@ def first_scored(fs: float, n_samples: int, whole: bool) -> float:
 
 
 @dataclass(frozen=True)
-class _Region:
+class Region:
     """The part of a record that is scored."""
 
     first: float  # sample
     left_out: Sequence[tuple[int, int]]
 
     def holds(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these samples are scored."""
         inside = samples >= self.first
         for start, end in self.left_out:
             inside &= (samples < start) | (samples > end)
         return inside
+
+
+def scored_region(reference: BeatAnnotations, fs: float, n_samples: int, whole: bool) -> Region:
+    """What of a record is scored: not its first five minutes, unless it is short or `whole` is wanted, nor flutter."""
+    return Region(first_scored(fs, n_samples, whole), reference.flutter)
 
 
 @dataclass(frozen=True)
@@ -207,7 +213,7 @@ class _Pairs:
 
 
 def _scored_pairs(
-    reference: NDArray[np.int64], detected: NDArray[np.int64], tolerance: float, region: _Region
+    reference: NDArray[np.int64], detected: NDArray[np.int64], tolerance: float, region: Region
 ) -> _Pairs:
     """Pair all beats, then keep those in the region; a pair lies where its annotated beat lies."""
     pairing = pair_beats(reference, detected, tolerance)

@@ -19,6 +19,7 @@ from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
 from ecgmoe_edge.records.recording import Lead
 from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.scoring.beat_traces import trace_beats
 from ecgmoe_edge.scoring.ec57 import score_record
 from ecgmoe_edge.scoring.live_run import run_live
 from ecgmoe_edge.scoring.noise_stress import SNRS_DB, NoiseLevel, noisy_blocks
@@ -44,6 +45,7 @@ class EvaluationOptions:
     extension: str = "atr"  # of the annotations
     annotations_dir: Path | None = None  # where our beats are written as WFDB annotations
     reference: Reference | None = None  # an offline detector to run beside the monitor
+    traces: bool = False  # keep each beat with its truth, scores, experts and waveform, for a report
     noise: NoiseLevel | None = None  # added to the lead before anything sees it
 
 
@@ -134,18 +136,22 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         lambda of: Monitor(of, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains),
         lambda: _blocks(record, position, annotated, options.noise),
         model,
+        keep_waves=options.traces,
     )
     beats = live.beats
 
     if options.annotations_dir is not None:
         write_annotations(options.annotations_dir, record.name, beats, record.fs)
-    score = score_record(
-        annotated,
-        [beat.sample for beat in beats],
-        [beat.label for beat in beats],
-        fs=record.fs,
-        n_samples=record.n_samples,
-        whole=options.whole,
+    score, whole_score = (
+        score_record(
+            annotated,
+            [beat.sample for beat in beats],
+            [beat.label for beat in beats],
+            fs=record.fs,
+            n_samples=record.n_samples,
+            whole=whole,
+        )
+        for whole in (options.whole, True)
     )
     reference = None
     if options.reference is not None:
@@ -160,9 +166,11 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         duration_s=record.n_samples / record.fs,
         paced=annotated.paced,
         score=score,
+        whole_score=whole_score,
         reference=reference,
         detection_delay_ms=np.array([beat.detection_delay_ms for beat in beats], dtype=np.float32),
         label_delay_ms=np.array([beat.delay_ms for beat in beats if beat.label is not None], dtype=np.float32),
+        trace=trace_beats(live, annotated, record, whole=options.whole) if options.traces else None,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.scoring.beat_traces import BeatTrace
+from ecgmoe_edge.scoring.bootstrap import Figures, bootstrap, patient_of
 from ecgmoe_edge.scoring.ec57 import (
     BEAT_CLASSES,
     Confusion,
@@ -41,9 +43,11 @@ class RecordResult:
     duration_s: float
     paced: bool
     score: RecordScore
+    whole_score: RecordScore  # the first five minutes too
     reference: RecordScore | None
     detection_delay_ms: NDArray[np.float32]  # (beats,)
     label_delay_ms: NDArray[np.float32]  # (labelled beats,)
+    trace: BeatTrace | None = None  # for a report
 
     def to_json(self) -> dict[str, Any]:
         """The record's own figures."""
@@ -94,7 +98,9 @@ class Evaluation:
             "rpeaks": _peaks_json([result.score for result in self.results]),
             "beats": _beats_json(confusion),
             "confusion": None if confusion is None else confusion.to_json(),
-            "S_without_232": self._s_without_dominant(),
+            "S_without_232": self._s_without_dominant(lambda one: one.score),
+            "whole_record": self._whole_record(),
+            "intervals": self._intervals(),
             "average": self._averages(),
             "rr_error_ms": {**self.rr.to_json(), "average": self._average_rr()},
             "per_record": {result.name: result.to_json() for result in self.results},
@@ -108,12 +114,35 @@ class Evaluation:
             totals["reference"] = {"detector": self.reference, "rpeaks": _peaks_json(scores)}
         return totals
 
-    def _s_without_dominant(self) -> dict[str, float | int | None] | None:
+    def _whole_record(self) -> dict[str, Any]:
+        """The same figures with the first five minutes scored too, as much of the literature does."""
+        scores = [result.whole_score for result in self.results]
+        return {
+            "rpeaks": _peaks_json(scores),
+            "beats": _beats_json(total_confusion(score.confusion for score in scores)),
+            "S_without_232": self._s_without_dominant(lambda one: one.whole_score),
+        }
+
+    def _s_without_dominant(self, score: Callable[[RecordResult], RecordScore]) -> dict[str, float | int | None] | None:
         others = [result for result in self.results if result.name != DOMINANT_S_RECORD]
-        confusion = total_confusion(result.score.confusion for result in others)
+        confusion = total_confusion(score(result).confusion for result in others)
         if confusion is None or len(others) == len(self.results):
             return None
         return confusion.counts("S").to_json()
+
+    def _intervals(self) -> dict[str, Any]:
+        """Bootstrap intervals of the gross statistics: R peaks, classes, and S without record 232."""
+        peaks = [[counts(one.score) for counts in _TOLERANCES.values()] for one in self.results]
+        rpeaks = np.array([[(each.tp, each.fn, each.fp) for each in row] for row in peaks])
+        made = bootstrap([patient_of(one.name) for one in self.results], rpeaks, _peak_figures).to_json()
+        labelled = [one for one in self.results if one.score.confusion is not None]
+        if labelled:
+            made["figures"] |= _beat_intervals(labelled, BEAT_CLASSES)
+            others = [one for one in labelled if one.name != DOMINANT_S_RECORD]
+            if 0 < len(others) < len(labelled):
+                without = _beat_intervals(others, ("S",))
+                made["figures"] |= {f"S_without_232.{name.partition('.')[2]}": pair for name, pair in without.items()}
+        return made
 
     def _averages(self) -> dict[str, Any]:
         scores = [result.score for result in self.results]
@@ -148,6 +177,24 @@ def _peaks_json(scores: Sequence[RecordScore]) -> dict[str, dict[str, float | in
 
 def _beats_json(confusion: Confusion | None) -> dict[str, dict[str, float | int | None]] | None:
     return None if confusion is None else {name: confusion.counts(name).to_json() for name in BEAT_CLASSES}
+
+
+def _peak_figures(total: NDArray[Any]) -> Figures:
+    return {
+        f"rpeaks.{name}.{key}": getattr(Counts(*row.tolist()), key)
+        for name, row in zip(_TOLERANCES, total, strict=True)
+        for key in ("se", "ppv", "f1")
+    }
+
+
+def _beat_intervals(results: Sequence[RecordResult], classes: Sequence[str]) -> dict[str, Any]:
+    def figures(total: NDArray[Any]) -> Figures:
+        counts = {name: Confusion(total).counts(name) for name in classes}
+        return {f"{name}.{key}": getattr(each, key) for name, each in counts.items() for key in ("se", "ppv", "f1")}
+
+    tables = np.array([one.score.confusion.table for one in results if one.score.confusion is not None])
+    made: dict[str, Any] = bootstrap([patient_of(one.name) for one in results], tables, figures).to_json()["figures"]
+    return made
 
 
 def _delays(of_records: Sequence[NDArray[np.float32]]) -> dict[str, float | None]:

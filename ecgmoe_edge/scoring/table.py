@@ -46,6 +46,7 @@ def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
     yield _row("", _HEADINGS)
     for name, counts in _rows(evaluation):
         yield _row(name, [_figure(counts[key]) for key in _COLUMNS])
+    yield from _interval_lines(evaluation["intervals"])
     yield from _average_lines(evaluation["average"])
     yield ""
     yield _rr_line(evaluation["rr_error_ms"])
@@ -73,6 +74,22 @@ def _rows(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
         yield f"class {name}", counts
     if evaluation["S_without_232"] is not None:
         yield "S without 232", evaluation["S_without_232"]
+
+
+def _interval_lines(intervals: Mapping[str, Any]) -> Iterator[str]:
+    held = {name: pair for name, pair in intervals["figures"].items() if pair is not None}
+    if not held:
+        return
+    yield ""
+    yield _row(f"{100 * intervals['level']:g} % intervals", ("", "Se %", "", "+P %", "", "F1 %"))
+    names = dict.fromkeys(name.rpartition(".")[0] for name in intervals["figures"])
+    for name in names:
+        pairs = [held.get(f"{name}.{key}") for key in ("se", "ppv", "f1")]
+        title = {"rpeaks.150ms": "R peaks, 150ms", "rpeaks.50ms": "R peaks, 50ms", "S_without_232": "S without 232"}
+        cells = [cell for pair in pairs for cell in (("-", "-") if pair is None else map(_figure, pair))]
+        if any(pairs):
+            yield _row(title.get(name, f"class {name}"), cells)
+    yield f"over {intervals['patients']} patients, drawn anew {intervals['draws']} times"
 
 
 def _average_lines(averages: Mapping[str, Any]) -> Iterator[str]:

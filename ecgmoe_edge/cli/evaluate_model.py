@@ -1,0 +1,123 @@
+"""Which model `evaluate` runs: a bundle, the full-precision teacher, a student before export, or none."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
+
+from ecgmoe_edge.cli.quiet import quiet_libraries
+from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.model.streaming_models import StreamingStudent, StreamingTeacher
+    from ecgmoe_edge.scoring.record_runs import ModelFile
+
+SHIPPED = "shipped"
+
+
+class TeacherMayStandAlone(TyperCommand):
+    """A command whose `--teacher` may come without a file: the shipped teacher is meant then."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the word for the shipped teacher where no file is named."""
+        filled = []
+        for position, word in enumerate(args):
+            filled.append(word)
+            last = position + 1 == len(args)
+            if word == "--teacher" and (last or args[position + 1].startswith("-")):
+                filled.append(SHIPPED)
+        return super().parse_args(ctx, filled)
+
+
+def chosen_model(bundle: Path | None, teacher: str | None, student: Path | None, *, peaks_only: bool) -> ModelFile:
+    """The one model that the options name; the shipped bundle where they name none.
+
+    Raises:
+        UsageError: more than one is named.
+        MissingExtra: torch is needed and not installed.
+        ModelError, BundleError: what is shipped, or the file named, is not there.
+    """
+    from ecgmoe_edge.scoring.record_runs import ModelFile
+
+    named = [name for name, value in (("--bundle", bundle), ("--teacher", teacher), ("--student", student)) if value]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} each name a model. Give one of them.")
+    if peaks_only:
+        if named:
+            raise UsageError(f"--only rpeaks runs without a model: leave {named[0]} out.")
+        return ModelFile()
+    if teacher is None and student is None:
+        return ModelFile(bundle or _shipped_bundle())
+    require("train", "torch", "safetensors")
+    if teacher is not None:
+        return ModelFile(_shipped_teacher() if teacher == SHIPPED else _existing(Path(teacher)), teacher_in_torch)
+    return ModelFile(_existing(Path(student or "")), student_in_torch)
+
+
+def describe_model(model: ModelFile) -> dict[str, Any]:
+    """The model in a few JSON-ready words: kind and file, and of a bundle what its manifest says."""
+    if model.path is None:
+        return {"kind": "none, R peaks alone"}
+    if model.load is None:
+        from ecgmoe_edge.runtime.bundle import open_bundle
+
+        manifest = open_bundle(model.path).manifest
+        words = {"name": manifest.name, "profile": manifest.profile, "precision": manifest.model.precision}
+        return {"kind": "bundle", "file": model.path.name, **words}
+    kind = "teacher, full precision" if model.load is teacher_in_torch else "student in torch"
+    return {"kind": kind, "file": model.path.name}
+
+
+def teacher_in_torch(path: Path) -> StreamingTeacher:
+    """The full-precision teacher in a bundle's place, on one thread: records are spread over processes."""
+    _quiet_torch()
+    from ecgmoe_edge.model.streaming_models import load_streaming_teacher
+
+    return load_streaming_teacher(path)
+
+
+def student_in_torch(path: Path) -> StreamingStudent:
+    """A student in a bundle's place: in float, or with its quantization simulated, as its file is."""
+    _quiet_torch()
+    from ecgmoe_edge.model.streaming_models import StreamingStudent
+    from ecgmoe_edge.model.student import load_student
+    from ecgmoe_edge.model.weights_file import read_metadata
+
+    if "qat" not in read_metadata(path).get("format", ""):
+        student = load_student(path)
+        return StreamingStudent(student, student.config.tasks)
+    require("export", "torchao")
+    from ecgmoe_edge.compress.qat import load_qat
+
+    simulated = load_qat(path)
+    return StreamingStudent(simulated, simulated.tasks)
+
+
+def _quiet_torch() -> None:
+    quiet_libraries()
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelError(f"There is no file {path}. Name weights that `train` or `distill` wrote.")
+    return path
+
+
+def _shipped_teacher() -> Path:
+    path = Path(str(resources.files("ecgmoe_edge"))) / "pretrained" / "teacher.safetensors"
+    if not path.is_file():
+        raise ModelError("This package ships no teacher. Name weights that `train` wrote: --teacher FILE.")
+    return path
+
+
+def _shipped_bundle() -> Path:
+    from ecgmoe_edge.runtime import shipped_bundle
+
+    return shipped_bundle()

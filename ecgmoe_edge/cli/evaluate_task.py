@@ -1,0 +1,66 @@
+"""`evaluate --task`: the tasks besides the beats, and the report of either."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ecgmoe_edge.cli.evaluate_model import describe_model
+from ecgmoe_edge.cli.output import result, result_json, say
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.scoring.record_runs import ModelFile
+    from ecgmoe_edge.scoring.results import Evaluation
+
+
+def evaluate_other_task(
+    task: Literal["rhythm", "rr", "age", "sex"],
+    model: ModelFile,
+    data: Path | None,
+    *,
+    split: str | None,
+    records: list[str] | None,
+    lead: str | int | None,
+    invert: bool,
+    mains: int | None,
+    whole: bool,
+    jobs: int,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Score one task and print it; write its report where one is wanted."""
+    from ecgmoe_edge.records.layouts import known_records
+    from ecgmoe_edge.scoring.task_evaluation import DEFAULT_DATABASE, evaluate_task
+    from ecgmoe_edge.scoring.task_records import TaskOptions
+    from ecgmoe_edge.scoring.task_table import render_task
+
+    found = known_records(data, DEFAULT_DATABASE[task], split=split, records=records)
+    options = TaskOptions(task, lead=lead, invert=invert, mains=mains, whole=whole)
+    scored = evaluate_task(found, options, model, jobs=jobs, on_record=tell)
+    evaluation = scored.to_json() | {"model": describe_model(model)}
+    if as_json:
+        result_json(evaluation)
+    else:
+        result(render_task(evaluation))
+    if report is not None:
+        from ecgmoe_edge.scoring.report.page import write_task_report
+
+        say(f"wrote {write_task_report(report, scored, evaluation, _command())}")
+
+
+def write_beat_report(folder: Path, scored: Evaluation, evaluation: Mapping[str, Any]) -> None:
+    """Write the page about beats."""
+    from ecgmoe_edge.scoring.report.page import write_beat_report as write
+
+    say(f"wrote {write(folder, scored, evaluation, _command())}")
+
+
+def tell(name: str, done: int, of: int, why_skipped: str | None) -> None:
+    """A line for the person at the terminal as each record is done."""
+    say(f"{done}/{of} {name}" + (f": skipped, {why_skipped}" if why_skipped else ""))
+
+
+def _command() -> str:
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

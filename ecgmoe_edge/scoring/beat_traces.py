@@ -1,0 +1,111 @@
+"""Each beat of a record with its truth, its scores, the experts that took it and its waveform: what a report is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.records.annotations import BeatAnnotations
+from ecgmoe_edge.records.wfdb_record import WfdbRecord
+from ecgmoe_edge.scoring.ec57 import BEAT_CLASSES, TOLERANCE_S, TRUTHS, scored_region
+from ecgmoe_edge.scoring.live_run import LiveRun
+from ecgmoe_edge.scoring.matching import pair_beats
+
+RUN_BEATS = 3  # V beats in a row that make a run
+
+
+@dataclass(frozen=True)
+class VRun:
+    """A run of three annotated V beats or more."""
+
+    start_s: float
+    end_s: float
+    beats: int
+    called_v: int
+    found: bool  # three of its beats in a row were called V
+
+
+@dataclass(frozen=True)
+class BeatTrace:
+    """The scored beats of one record; all arrays of one length n but those of missed beats."""
+
+    time_s: NDArray[np.float64]  # (n,)
+    truth: NDArray[np.str_]  # (n,) TRUTHS: "none" where no beat is annotated
+    label: NDArray[np.str_]  # (n,) N S V F or ?
+    scores: NDArray[np.float32]  # (n, 4) probabilities of BEAT_CLASSES, after the decision rule
+    experts: Mapping[str, NDArray[np.int8]]  # path -> (n,) the expert that ran
+    expert_counts: Mapping[str, int]  # path -> how many experts there are
+    rhythm: NDArray[np.str_]  # (n,) as annotated, "" where nothing is said
+    waves: NDArray[np.float16]  # (n, 103) in R amplitudes
+    missed_s: NDArray[np.float64]  # (m,) annotated beats that were not detected
+    missed_class: NDArray[np.str_]  # (m,)
+    v_runs: tuple[VRun, ...]
+
+
+def trace_beats(live: LiveRun, annotated: BeatAnnotations, record: WfdbRecord, *, whole: bool) -> BeatTrace | None:
+    """The trace of a record that was run with a model; None of a paced record, whose beats have no AAMI class.
+
+    Args:
+        live: run with `keep_waves`.
+        annotated: the record's beats and rhythms.
+        record: for its rate and length.
+        whole: trace the first five minutes too.
+    """
+    if annotated.paced or not live.beats or live.beats[0].label is None:
+        return None
+    samples = np.array([beat.sample for beat in live.beats], np.int64)
+    order = np.argsort(samples, kind="stable")
+    samples = samples[order]
+    beats = [live.beats[position] for position in order]
+    region = scored_region(annotated, record.fs, record.n_samples, whole)
+    pairing = pair_beats(annotated.samples, samples, TOLERANCE_S * record.fs)
+    partner = pairing.of_detected
+    truth = np.where(partner >= 0, annotated.classes[partner], TRUTHS[-1])
+    label = np.array([beat.label for beat in beats], np.str_)
+    kept = np.where(partner >= 0, region.holds(annotated.samples[partner]), region.holds(samples))
+    missed = region.holds(annotated.samples) & (pairing.of_reference < 0)
+    called = np.where(pairing.of_reference >= 0, label[pairing.of_reference], "")
+    routes = {name.removeprefix("route_"): x[order] for name, x in live.outputs.items() if name.startswith("route_")}
+    return BeatTrace(
+        time_s=samples[kept] / record.fs,
+        truth=truth[kept],
+        label=label[kept],
+        scores=np.array([[beat.scores.get(name, 0.0) for name in BEAT_CLASSES] for beat in beats], np.float32)[kept],
+        experts={path: logits.argmax(1).astype(np.int8)[kept] for path, logits in routes.items()},
+        expert_counts={path: logits.shape[1] for path, logits in routes.items()},
+        rhythm=_rhythm_at(annotated, samples)[kept],
+        waves=live.waves[order][kept].astype(np.float16),
+        missed_s=annotated.samples[missed] / record.fs,
+        missed_class=annotated.classes[missed],
+        v_runs=_v_runs(annotated, called, region.holds(annotated.samples), record.fs),
+    )
+
+
+def _rhythm_at(annotated: BeatAnnotations, samples: NDArray[np.int64]) -> NDArray[np.str_]:
+    rhythm = np.full(len(samples), "", dtype="<U8")
+    for segment in annotated.rhythms:
+        rhythm[(samples >= segment.start) & (samples < segment.end)] = segment.label
+    return rhythm
+
+
+def _v_runs(
+    annotated: BeatAnnotations, called: NDArray[np.str_], scored: NDArray[np.bool_], fs: float
+) -> tuple[VRun, ...]:
+    runs = []
+    for first, stop in _stretches((annotated.classes == "V").tolist()):
+        if stop - first < RUN_BEATS or not scored[first]:
+            continue
+        said = (called[first:stop] == "V").tolist()
+        longest = max((b - a for a, b in _stretches(said)), default=0)
+        start, end = annotated.samples[first] / fs, annotated.samples[stop - 1] / fs
+        runs.append(VRun(float(start), float(end), stop - first, sum(said), longest >= RUN_BEATS))
+    return tuple(runs)
+
+
+def _stretches(flags: Sequence[bool]) -> list[tuple[int, int]]:
+    """First and stop of each stretch of True."""
+    padded = np.diff(np.concatenate([[0], np.asarray(flags, np.int8), [0]]))
+    return list(zip(np.flatnonzero(padded == 1).tolist(), np.flatnonzero(padded == -1).tolist(), strict=True))
