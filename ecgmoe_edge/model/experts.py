@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ecgmoe_edge.model.routing import Route, route_weights
+from ecgmoe_edge.model.routing import Annealing, Route, route_weights
 
 
 class MorphologyExpert(nn.Module):
@@ -47,11 +47,14 @@ class RhythmExpert(nn.Module):
 class ExpertBank(nn.Module):
     """Experts and the top-k router that chooses among them."""
 
-    def __init__(self, experts: list[nn.Module], router_width: int, d: int, top_k: int) -> None:
+    def __init__(
+        self, experts: list[nn.Module], router_width: int, d: int, top_k: int, annealing: Annealing | None = None
+    ) -> None:
         super().__init__()
         self.experts = nn.ModuleList(experts)
         self.router = nn.Linear(router_width, len(experts))
         self.d, self.top_k = d, top_k
+        self.annealing = annealing
 
     def forward(self, x: Tensor, router_input: Tensor, route: Route) -> tuple[Tensor, Tensor]:
         """Mixture of the experts, (b, d), and router logits, (b, n).
@@ -61,7 +64,10 @@ class ExpertBank(nn.Module):
         expert runs on the beats that chose it and on no others.
         """
         logits = self.router(router_input)
-        weights = route_weights(logits, route, k=self.top_k, training=self.training)
+        if self.annealing is not None and self.training and route == "hard":
+            weights = self.annealing(logits, self.top_k)
+        else:
+            weights = route_weights(logits, route, k=self.top_k, training=self.training)
         if self.training or route == "soft":
             each = torch.stack([expert(x) for expert in self.experts], 1)
             return (each * weights[:, :, None]).sum(1), logits
@@ -76,23 +82,43 @@ class ExpertBank(nn.Module):
 class MorphologyPath(nn.Module):
     """The beat and its running template, (b, 2, 103), to the morphology period embedding, (b, d)."""
 
-    def __init__(self, w: int, d: int, e: int, kernels: tuple[int, ...], top_k: int, dropout: float) -> None:
+    def __init__(
+        self,
+        w: int,
+        d: int,
+        e: int,
+        kernels: tuple[int, ...],
+        top_k: int,
+        dropout: float,
+        annealing: Annealing | None = None,
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv1d(2, w, 7, 2, 3, bias=False), nn.BatchNorm1d(w), nn.ReLU())
         experts: list[nn.Module] = [MorphologyExpert(w, d, kernel, dropout) for kernel in kernels]
-        self.bank = ExpertBank(experts, w + e, d, top_k)
+        self.bank = ExpertBank(experts, w + e, d, top_k, annealing)
 
-    def forward(self, beat: Tensor, rhythm_stem: Tensor, route: Route) -> tuple[Tensor, Tensor]:
-        """Embedding (b, d) and router logits (b, n); the router sees the beat's stem and the rhythm's."""
+    def forward(self, beat: Tensor, rhythm_stem: Tensor | None, route: Route) -> tuple[Tensor, Tensor]:
+        """Embedding (b, d) and router logits (b, n); the router sees the beat's stem and the rhythm's, if any."""
         z = self.stem(beat)
-        embedding, logits = self.bank(z, torch.cat([z.mean(-1), rhythm_stem], 1), route)
+        seen = z.mean(-1)
+        embedding, logits = self.bank(z, seen if rhythm_stem is None else torch.cat([seen, rhythm_stem], 1), route)
         return embedding, logits
 
 
 class RhythmPath(nn.Module):
     """RR ratios and template features, (b, 27) and (b, 2, 32), to the rhythm period embedding, (b, d)."""
 
-    def __init__(self, n_features: int, n_rr: int, e: int, d: int, n: int, top_k: int, dropout: float) -> None:
+    def __init__(
+        self,
+        n_features: int,
+        n_rr: int,
+        e: int,
+        d: int,
+        n: int,
+        top_k: int,
+        dropout: float,
+        annealing: Annealing | None = None,
+    ) -> None:
         super().__init__()
         half = e // 2
         self.features = nn.Sequential(nn.BatchNorm1d(n_features), nn.Linear(n_features, e), nn.ReLU())
@@ -108,7 +134,7 @@ class RhythmPath(nn.Module):
         )
         self.width = e + half
         experts: list[nn.Module] = [RhythmExpert(self.width, d, dropout) for _ in range(n)]
-        self.bank = ExpertBank(experts, self.width, d, top_k)
+        self.bank = ExpertBank(experts, self.width, d, top_k, annealing)
 
     def stem(self, features: Tensor, rr_sequence: Tensor) -> Tensor:
         """What both routers and the rhythm experts see, (b, width)."""

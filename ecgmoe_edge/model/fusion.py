@@ -41,20 +41,22 @@ class AttentionLevel(nn.Module):
 class HybridFusion(nn.Module):
     """Level one: self-attention over the gated backbone tokens. Level two: cross-attention, period queries."""
 
-    def __init__(self, d: int, heads: int, tasks: Sequence[str], rank: int, alpha: float, n_backbones: int) -> None:
+    def __init__(
+        self, d: int, heads: int, tasks: Sequence[str], rank: int, alpha: float, n_backbones: int, n_periods: int = 2
+    ) -> None:
         super().__init__()
         self.backbone_kind = nn.Parameter(torch.randn(1, n_backbones, d) * 0.02)
-        self.period_kind = nn.Parameter(torch.randn(1, 2, d) * 0.02)
+        self.period_kind = nn.Parameter(torch.randn(1, n_periods, d) * 0.02)
         self.self_attention = AttentionLevel(d, heads, tasks, rank, alpha)
         self.cross_attention = AttentionLevel(d, heads, tasks, rank, alpha)
 
     def forward(self, tokens: Tensor, gate: Tensor, periods: Tensor, task: str) -> Tensor:
-        """Fused period tokens of one task, (b, 2, d): morphology, rhythm.
+        """Fused period tokens of one task, (b, periods, d): morphology, rhythm.
 
         Args:
             tokens: backbone tokens, (b, n_backbones, d).
             gate: this task's weights of the backbones, (b, n_backbones), rows summing to 1.
-            periods: morphology and rhythm embeddings, (b, 2, d).
+            periods: morphology and rhythm embeddings, (b, periods, d).
             task: whose adapters to use.
         """
         weighted = tokens * gate[:, :, None] * tokens.shape[1] + self.backbone_kind

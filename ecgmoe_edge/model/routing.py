@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
 
@@ -41,6 +41,30 @@ def route_weights(logits: Tensor, route: Route, *, k: int = 1, training: bool = 
     values, index = probability.topk(k, dim=-1)
     hard = torch.zeros_like(probability).scatter(-1, index, values / values.sum(-1, keepdim=True))
     return hard.detach() + probability - probability.detach() if training else hard
+
+
+class Annealing(nn.Module):
+    """A hard route that is reached by degrees: while training, a mixture that sharpens from batch to batch.
+
+    The softmax's temperature falls from 1 to 0.05 over `steps` batches; from then on the route is the straight-through
+    one. The batches seen are part of the state, so that a resumed fit goes on where it was.
+    """
+
+    coldest = 0.05
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, logits: Tensor, k: int) -> Tensor:
+        """Weights of the experts while training, (b, n), each row summing to 1."""
+        seen = torch.as_tensor(self.seen)
+        done = min(1.0, int(seen) / max(1, self.steps))
+        seen += 1
+        if done >= 1.0:
+            return route_weights(logits, "hard", k=k, training=True)
+        return torch.as_tensor((logits / self.coldest**done).softmax(-1))
 
 
 def load_balance(logits: Tensor) -> Tensor:

@@ -22,33 +22,18 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import build_backbones
-from ecgmoe_edge.model.experts import MorphologyPath, RhythmPath
+from ecgmoe_edge.model.experts import ExpertBank, MorphologyPath, RhythmPath
 from ecgmoe_edge.model.fusion import HybridFusion
 from ecgmoe_edge.model.gate import PeriodGate
-from ecgmoe_edge.model.routing import Route
+from ecgmoe_edge.model.heads import BeatHead, RRHead
+from ecgmoe_edge.model.routing import Annealing, Route
+from ecgmoe_edge.model.rr_prior import mean_rr
 from ecgmoe_edge.model.tasks import Task, tasks_named
-from ecgmoe_edge.model.teacher_config import TeacherConfig
+from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 from ecgmoe_edge.model.weights_file import load_exactly, read_weights, write_weights
 from ecgmoe_edge.streaming.features import N_FEATURES, RR_SEQUENCE
 
 _FORMAT = "ecgmoe-edge teacher 1"
-
-
-class BeatHead(nn.Module):
-    """Beat logits in which the waveform moves N and S together: (a, a, v, f) from it, four from the rhythm path."""
-
-    def __init__(self, d: int, dropout: float) -> None:
-        super().__init__()
-        self.waveform = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(3 * d, d), nn.ReLU(), nn.Dropout(dropout), nn.Linear(d, 3)
-        )
-        self.rhythm = nn.Linear(d, 4)
-
-    def forward(self, fused: Tensor, morphology: Tensor, rhythm: Tensor) -> Tensor:
-        """Logits (b, 4) from the fused tokens (b, 2, d) and the period embeddings (b, d) as they were before."""
-        a, v, f = self.waveform(torch.cat([fused.flatten(1), morphology], 1)).split(1, dim=1)
-        logits: Tensor = self.rhythm(rhythm) + torch.cat([a, a, v, f], 1)
-        return logits
 
 
 class EcgMoe(nn.Module):
@@ -59,26 +44,48 @@ class EcgMoe(nn.Module):
         self.config = config = config or TeacherConfig()
         self.tasks: tuple[Task, ...] = tasks_named(config.tasks)
         _check(config)
-        d = config.d
-        self.backbones = build_backbones(config.backbones, d)
-        self.rhythm_path = RhythmPath(
-            N_FEATURES, RR_SEQUENCE, config.rhythm_width, d, config.rhythm_experts, config.top_k, config.dropout
+        d, n_periods = config.d, config.morphology_path + config.rhythm_path
+        self.backbones = build_backbones(config.backbones, d, config.leads)
+        self.rhythm_path = (
+            RhythmPath(
+                N_FEATURES,
+                RR_SEQUENCE,
+                config.rhythm_width,
+                d,
+                config.rhythm_experts,
+                config.top_k,
+                config.dropout,
+                _annealing(config),
+            )
+            if config.rhythm_path
+            else None
         )
-        self.morphology_path = MorphologyPath(
-            config.stem, d, self.rhythm_path.width, config.morphology_kernels, config.top_k, config.dropout
+        self.morphology_path = (
+            MorphologyPath(
+                config.stem,
+                d,
+                self.rhythm_path.width if self.rhythm_path is not None else 0,
+                config.morphology_kernels,
+                config.top_k,
+                config.dropout,
+                _annealing(config),
+            )
+            if config.morphology_path
+            else None
         )
-        self.gate = PeriodGate(d, config.tasks, len(config.backbones))
+        self.gate = PeriodGate(d, config.tasks, len(config.backbones), n_periods) if config.gate else None
         self.fusion = HybridFusion(
-            d, config.heads, config.tasks, config.lora_rank, config.lora_alpha, len(config.backbones)
+            d, config.heads, config.tasks, config.lora_rank, config.lora_alpha, len(config.backbones), n_periods
         )
-        self.heads = nn.ModuleDict(
-            {
-                task.name: BeatHead(d, config.dropout)
-                if task.name == "beat"
-                else nn.Sequential(nn.LayerNorm(2 * d), nn.Dropout(config.dropout), nn.Linear(2 * d, task.n_outputs))
-                for task in self.tasks
-            }
-        )
+        self.heads = nn.ModuleDict({task.name: self._head(task, n_periods * d) for task in self.tasks})
+
+    def _head(self, task: Task, width: int) -> nn.Module:
+        config = self.config
+        if task.name == "beat":
+            return BeatHead(config.d, config.dropout, config.morphology_path, config.rhythm_path)
+        if task.name == "rr" and config.rr_prior:
+            return RRHead(width, config.dropout, task)
+        return nn.Sequential(nn.LayerNorm(width), nn.Dropout(config.dropout), nn.Linear(width, task.n_outputs))
 
     def forward(
         self,
@@ -96,26 +103,71 @@ class EcgMoe(nn.Module):
             beat: beat and template over the R amplitude, (b, 2, 103).
             features: relative RR and template features, (b, 27).
             rr_sequence: log RR ratios and their mask, (b, 2, 32).
-            context: the last 10 s at 128 Hz over the R amplitude, (b, 1, 1280).
+            context: the last 10 s at 128 Hz over the R amplitude, (b, leads, 1280).
             route: "hard" runs the top-k experts of each bank, "soft" mixes all.
             tasks: the tasks wanted; None gives all. The parts before the fusion run once for all of them.
+
+        Raises:
+            ModelError: the context has not the model's number of leads, or a task has no head.
         """
-        wanted = self.config.tasks if tasks is None else tuple(tasks)
-        stem = self.rhythm_path.stem(features, rr_sequence)
-        rhythm, route_rhythm = self.rhythm_path(stem, route)
-        morphology, route_morphology = self.morphology_path(beat, stem, route)
+        wanted = self._wanted(tasks, context)
+        periods, routers = self._periods(beat, features, rr_sequence, route)
         tokens = torch.stack([backbone(context) for backbone in self.backbones], 1)
-        gates = self.gate(morphology, rhythm, wanted)
-        periods = torch.stack([morphology, rhythm], 1)
+        even = tokens.new_full(tokens.shape[:2], 1.0 / tokens.shape[1])
+        gates = self.gate(periods, wanted) if self.gate is not None else dict.fromkeys(wanted, even)
         outputs = {}
         for task in wanted:
             fused = self.fusion(tokens, gates[task], periods, task)
             head = self.heads[task]
-            outputs[task] = head(fused, morphology, rhythm) if task == "beat" else head(fused.flatten(1))
-        return outputs | {"route_morphology": route_morphology, "route_rhythm": route_rhythm}
+            if isinstance(head, BeatHead):
+                outputs[task] = head(fused, periods)
+            elif isinstance(head, RRHead):
+                outputs[task] = head(fused.flatten(1), mean_rr(context, rr_sequence))
+            else:
+                outputs[task] = head(fused.flatten(1))
+        return outputs | routers
+
+    def banks(self) -> dict[str, ExpertBank]:
+        """The expert banks by the name of their path: morphology, rhythm."""
+        paths = {"morphology": self.morphology_path, "rhythm": self.rhythm_path}
+        return {name: path.bank for name, path in paths.items() if path is not None}
+
+    def _wanted(self, tasks: Sequence[str] | None, context: Tensor) -> tuple[str, ...]:
+        if context.shape[1] != self.config.leads:
+            raise ModelError(
+                f"This model takes contexts of {self.config.leads} lead(s), not {context.shape[1]}; "
+                "zeros stand for a lead that is not there."
+            )
+        wanted = self.config.tasks if tasks is None else tuple(tasks)
+        unknown = [task for task in wanted if task not in self.heads]
+        if unknown:
+            raise ModelError(f"This model has no head for {', '.join(unknown)}; it has {', '.join(self.config.tasks)}.")
+        return wanted
+
+    def _periods(
+        self, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Period embeddings (b, periods, d), morphology first, and the routers' logits by name."""
+        stem = self.rhythm_path.stem(features, rr_sequence) if self.rhythm_path is not None else None
+        embeddings, routers = [], {}
+        if self.morphology_path is not None:
+            embedding, routers["route_morphology"] = self.morphology_path(beat, stem, route)
+            embeddings.append(embedding)
+        if self.rhythm_path is not None:
+            embedding, routers["route_rhythm"] = self.rhythm_path(stem, route)
+            embeddings.append(embedding)
+        return torch.stack(embeddings, 1), routers
+
+
+def _annealing(config: TeacherConfig) -> Annealing | None:
+    return Annealing(config.anneal_steps) if config.routing == "annealed" else None
 
 
 def _check(config: TeacherConfig) -> None:
+    if not 1 <= config.leads <= 12:
+        raise ModelError(f"A teacher has 1 to 12 leads, not {config.leads}.")
+    if not config.morphology_path and not config.rhythm_path:
+        raise ModelError("The teacher needs the morphology path, the rhythm path or both; both are switched off.")
     if config.d % config.heads:
         raise ModelError(f"The teacher's width d = {config.d} does not divide into {config.heads} heads.")
     if not config.morphology_kernels or any(k < 1 or k % 2 == 0 for k in config.morphology_kernels):
@@ -126,7 +178,7 @@ def _check(config: TeacherConfig) -> None:
 
 
 def save_teacher(path: Path, model: EcgMoe, metadata: Mapping[str, str] | None = None) -> None:
-    """Write weights and configuration as one safetensors file, atomically.
+    """Write weights and configuration as one safetensors file, atomically; pretrained backbones stay in their own.
 
     Args:
         path: the file; its folder must exist.
@@ -150,8 +202,18 @@ def load_teacher(path: Path) -> EcgMoe:
         config = msgspec.json.decode(header.get("config", "null"), type=TeacherConfig)
     except msgspec.MsgspecError as error:
         raise ModelError(f"{path} was written by another version of this model ({error}). Train anew.") from error
-    # The weights are all here: a backbone's own starting weights need not exist any more.
-    specs = tuple(msgspec.structs.replace(spec, weights=None) for spec in config.backbones)
+    # Files from before the RR interval was measured have a plain head.
+    config = msgspec.structs.replace(config, rr_prior=config.rr_prior and "heads.rr.0.weight" not in weights)
+    specs = tuple(_found(spec, path) for spec in config.backbones)
     model = EcgMoe(msgspec.structs.replace(config, backbones=specs))
     load_exactly(model, weights, path)
     return model.eval()
+
+
+def _found(spec: BackboneSpec, teacher: Path) -> BackboneSpec:
+    """Where a backbone's weights are now: a pretrained one's file may have moved to the teacher's folder."""
+    if spec.kind != "pretrained":
+        return msgspec.structs.replace(spec, weights=None)  # they are in the teacher's file
+    beside = teacher.parent / Path(str(spec.weights)).name
+    there = Path(str(spec.weights)).expanduser().is_file()
+    return spec if there or not beside.is_file() else msgspec.structs.replace(spec, weights=str(beside))

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from ecgmoe_edge.model.tasks import TASK_NAMES
 
 
 class BackboneSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One backbone: its registered kind, the length that it sees the context at, and weights to start from."""
+    """One backbone: its registered kind, the length that it sees the context at, and weights to start from.
+
+    The keys from `factory` on belong to the kind `pretrained` alone; see `model.pretrained_backbone`.
+    """
 
     kind: str
     length: int  # samples of the context after adaptive downsampling
-    width: int = 16  # channels (conv_residual), model width (patch_transformer); unused by dlinear
+    width: int = 16  # channels (conv_residual, timesnet), model width (patch_transformer); unused by dlinear
     weights: str | None = None  # a safetensors file with this backbone's state; None: random start
+    factory: str | None = None  # "module:function" or the name of an entry point; makes the network
+    rate_hz: float | None = None  # of the network's input; None: the 10 s are squeezed into `length`
+    place: tuple[int, ...] = ()  # where the teacher's leads go among the network's; () takes them as they are
+    leads: int | None = None  # of the network; those that nothing is placed in are zero. None: as the teacher has
+    sha256: str | None = None  # of the weights file; another file is refused
 
 
 class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of the teacher. The defaults train in about half an hour on one processor core."""
+    """Sizes of the teacher, and switches that leave a part out (for ablation). See docs/training.md."""
 
     backbones: tuple[BackboneSpec, ...] = (
         BackboneSpec("conv_residual", length=640, width=16),
         BackboneSpec("patch_transformer", length=480, width=48),
         BackboneSpec("dlinear", length=320),
+        BackboneSpec("timesnet", length=256, width=8),
     )
     tasks: tuple[str, ...] = TASK_NAMES
+    leads: int = 1  # of the context, 1 to 12; the beat and its features are those of the first
     d: int = 48  # tokens and period embeddings
     heads: int = 4  # of the attention
     stem: int = 16  # channels of the morphology stem
@@ -32,6 +44,12 @@ class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     morphology_kernels: tuple[int, ...] = (3, 5, 7, 9)  # one expert each
     rhythm_experts: int = 4
     top_k: int = 1
-    lora_rank: int = 8
+    routing: Literal["straight_through", "annealed"] = "straight_through"  # how routers learn the hard route
+    anneal_steps: int = 600  # of "annealed": batches until the mixture is nearly hard
+    lora_rank: int = 8  # 0: no adapters, all tasks share the fusion block as it is
     lora_alpha: float = 32.0
     dropout: float = 0.2
+    gate: bool = True  # False: every backbone counts alike
+    morphology_path: bool = True
+    rhythm_path: bool = True  # False: the waveform decides S against N, for want of anything else
+    rr_prior: bool = True  # False: the RR head learns the interval from the embeddings alone

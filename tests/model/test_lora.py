@@ -49,3 +49,11 @@ def test_merging_copies(layer: LoRALinear) -> None:
 def test_an_unknown_task_is_named(layer: LoRALinear) -> None:
     with pytest.raises(ModelError, match="'age'"):
         layer(torch.zeros(1, 12), "age")
+
+
+def test_rank_zero_is_the_shared_layer_for_every_task() -> None:
+    layer, x = LoRALinear(12, 7, ("beat", "rhythm"), rank=0), torch.randn(5, 12)
+    assert len(list(layer.parameters())) == 2
+    for task in ("beat", "rhythm"):
+        assert torch.equal(layer(x, task), layer.base(x))
+        assert torch.equal(layer.merged(task)(x), layer.base(x))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
 
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.routing import Route, load_balance, route_weights
+from ecgmoe_edge.model.routing import Annealing, Route, load_balance, route_weights
 
 
 def test_hard_route_is_one_hot_at_the_largest_logit() -> None:
@@ -45,3 +47,15 @@ def test_load_balance_is_one_when_even_and_n_when_collapsed() -> None:
 def test_impossible_top_k_is_refused(k: int) -> None:
     with pytest.raises(ModelError, match="between 1 and 4"):
         route_weights(torch.zeros(2, 4), "hard", k=k)
+
+
+def test_an_annealed_route_goes_from_soft_to_hard_and_its_state_can_be_saved() -> None:
+    logits, annealing = torch.randn(50, 4), Annealing(10)
+    sharpest = [annealing(logits, 1).amax(1).mean().item() for _ in range(12)]
+    assert sharpest[0] == pytest.approx(logits.softmax(1).amax(1).mean().item())
+    assert all(a < b for a, b in pairwise(sharpest[:10]))
+    assert sharpest[9] > 0.95
+    assert sharpest[10:] == pytest.approx([1.0, 1.0])
+    resumed = Annealing(10)
+    resumed.load_state_dict(annealing.state_dict())
+    assert torch.equal(resumed(logits, 2), route_weights(logits, "hard", k=2, training=True))

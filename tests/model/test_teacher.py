@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def test_hard_route_gives_the_same_sparse_and_dense(model: EcgMoe, inputs: Input
     _trained_adapters(model)
     model.eval()
     sparse = model(*inputs)
-    for bank in (model.morphology_path.bank, model.rhythm_path.bank):
+    for bank in model.banks().values():
         bank.training = True  # the dense, straight-through computation, without dropout below it
     dense = model(*inputs)
     for name, value in sparse.items():
@@ -104,10 +104,10 @@ def test_gradient_reaches_every_part_in_the_soft_route(model: EcgMoe, inputs: In
 def test_gradient_of_a_hard_route_reaches_chosen_experts_and_both_routers(model: EcgMoe, inputs: Inputs) -> None:
     outputs = model.train()(*inputs, route="hard")
     outputs["beat"].square().sum().backward()
-    for path, route in ((model.morphology_path, "route_morphology"), (model.rhythm_path, "route_rhythm")):
-        assert _moved(path.bank.router) > 0
-        chosen = set(outputs[route].argmax(1).tolist())
-        for index, expert in enumerate(path.bank.experts):
+    for name, bank in model.banks().items():
+        assert _moved(bank.router) > 0
+        chosen = set(outputs[f"route_{name}"].argmax(1).tolist())
+        for index, expert in enumerate(bank.experts):
             assert (_moved(expert) > 0) == (index in chosen)
 
 
@@ -151,10 +151,11 @@ def test_a_file_that_is_no_teacher_is_refused_with_a_sentence(damage: str, tmp_p
         load_teacher(path)
 
 
-def test_three_kinds_of_backbone_see_the_context_at_their_own_length() -> None:
-    assert {"conv_residual", "patch_transformer", "dlinear"} <= set(backbone_kinds())
-    lengths = [spec.length for spec in TeacherConfig().backbones]
-    assert len(set(lengths)) == len(lengths) == 3
+def test_four_kinds_of_backbone_see_the_context_at_their_own_length() -> None:
+    specs = TeacherConfig().backbones
+    assert {spec.kind for spec in specs} == {"conv_residual", "patch_transformer", "dlinear", "timesnet"}
+    assert {spec.kind for spec in specs} < set(backbone_kinds())
+    assert len({spec.length for spec in specs}) == len(specs)
 
 
 def test_a_backbone_of_ones_own_can_be_registered_and_started_from_a_file(tmp_path: Path) -> None:
@@ -162,16 +163,94 @@ def test_a_backbone_of_ones_own_can_be_registered_and_started_from_a_file(tmp_pa
 
     if "mine" not in backbone_kinds():
         register_backbone("mine")(
-            lambda spec, d: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(spec.length, d))
+            lambda spec, d, leads: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(spec.length, d))
         )
     with pytest.raises(ModelError, match="registered already"):
-        register_backbone("mine")(lambda spec, d: torch.nn.Identity())
+        register_backbone("mine")(lambda spec, d, leads: torch.nn.Identity())
     weights = {"1.weight": torch.ones(8, 64), "1.bias": torch.zeros(8)}
     save_file(weights, tmp_path / "mine.safetensors")
     spec = BackboneSpec("mine", 64, weights=str(tmp_path / "mine.safetensors"))
     assert torch.equal(build_backbones((spec,), 8)[0].state_dict()["net.1.weight"], weights["1.weight"])
     with pytest.raises(ModelError, match="do not fit"):
         build_backbones((spec,), 9)
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        ({"gate": False}, "gate."),
+        ({"morphology_path": False}, "morphology_path."),
+        ({"rhythm_path": False}, "rhythm_path."),
+        ({"lora_rank": 0}, ".up."),
+        ({"rr_prior": False}, "heads.rr.trust"),
+        ({"backbones": (BackboneSpec("dlinear", 320),)}, "backbones.1."),
+    ],
+)
+def test_each_part_can_be_left_out_and_the_rest_still_trains_and_comes_back(
+    change: dict[str, Any], gone: str, inputs: Inputs, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = EcgMoe(TeacherConfig(**change))
+    assert any(gone in name for name in EcgMoe().state_dict())
+    assert not any(gone in name for name in model.state_dict())
+    outputs = model.train()(*inputs)
+    assert {task.name: outputs[task.name].shape for task in TASKS} == {t.name: (12, t.n_outputs) for t in TASKS}
+    torch.stack([outputs[task.name].square().sum() for task in TASKS]).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(_moved(head) > 0 for head in model.heads.values())
+    save_teacher(tmp_path / "t.safetensors", model.eval())
+    again = load_teacher(tmp_path / "t.safetensors")
+    assert torch.equal(again(*inputs)["rhythm"], model(*inputs)["rhythm"])
+
+
+def test_without_the_rhythm_path_the_waveform_tells_s_from_n(inputs: Inputs) -> None:
+    torch.manual_seed(0)
+    model = EcgMoe(TeacherConfig(rhythm_path=False)).eval()
+    beat, features, rr_sequence, context = inputs
+    one = model(beat, features, rr_sequence, context)["beat"]
+    other = model(-beat, features, rr_sequence, context)["beat"]
+    assert (one[:, 1] - one[:, 0] - other[:, 1] + other[:, 0]).abs().max() > 1e-3
+
+
+def test_without_the_gate_every_backbone_counts_alike(inputs: Inputs) -> None:
+    torch.manual_seed(0)
+    gated = EcgMoe().eval()
+    even = EcgMoe(TeacherConfig(gate=False)).eval()
+    even.load_state_dict({k: v for k, v in gated.state_dict().items() if not k.startswith("gate.")})
+    assert not torch.allclose(gated(*inputs)["rhythm"], even(*inputs)["rhythm"], atol=1e-4)
+    assert gated.gate is not None
+    for layer in gated.gate.tasks.values():
+        torch.nn.init.zeros_(layer.get_parameter("weight"))
+        torch.nn.init.zeros_(layer.get_parameter("bias"))
+    assert torch.allclose(gated(*inputs)["rhythm"], even(*inputs)["rhythm"], atol=1e-5)
+
+
+def test_twelve_leads_go_through_and_each_counts(inputs: Inputs) -> None:
+    torch.manual_seed(0)
+    model = EcgMoe(TeacherConfig(leads=12)).eval()
+    beat, features, rr_sequence, _ = inputs
+    context = torch.randn(12, 12, 1280, generator=torch.Generator().manual_seed(4))
+    whole = model(beat, features, rr_sequence, context)
+    for lead in range(12):
+        changed = context.clone()
+        changed[:, lead] = 0.0
+        assert (model(beat, features, rr_sequence, changed)["rhythm"] - whole["rhythm"]).abs().max() > 1e-4
+    with pytest.raises(ModelError, match="12 lead"):
+        model(*inputs)
+
+
+def test_annealed_routing_trains_every_expert_at_first_and_is_hard_in_use(inputs: Inputs) -> None:
+    torch.manual_seed(0)
+    model = EcgMoe(TeacherConfig(routing="annealed", anneal_steps=5))
+    model.train()(*inputs)["beat"].square().sum().backward()
+    assert all(_moved(expert) > 0 for bank in model.banks().values() for expert in bank.experts)
+    plain = EcgMoe().eval()
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.endswith("annealing.seen")})
+    assert torch.equal(plain(*inputs)["beat"], model.eval()(*inputs)["beat"])
+
+
+def test_a_task_without_a_head_is_named(inputs: Inputs) -> None:
+    with pytest.raises(ModelError, match="no head for age"):
+        EcgMoe(TeacherConfig(tasks=("beat",)))(*inputs, tasks=("age",))
 
 
 @pytest.mark.parametrize(
@@ -183,6 +262,11 @@ def test_a_backbone_of_ones_own_can_be_registered_and_started_from_a_file(tmp_pa
         TeacherConfig(backbones=(BackboneSpec("patch_transformer", 1281, 48),)),
         TeacherConfig(morphology_kernels=(4,)),
         TeacherConfig(top_k=9),
+        TeacherConfig(leads=13),
+        TeacherConfig(morphology_path=False, rhythm_path=False),
+        TeacherConfig(lora_rank=-1),
+        TeacherConfig(backbones=(BackboneSpec("dlinear", 0),)),
+        TeacherConfig(backbones=(BackboneSpec("dlinear", 64, sha256="00"),)),
         TeacherConfig(tasks=("beat", "mood")),
     ],
 )

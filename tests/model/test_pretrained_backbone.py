@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ecgmoe_edge.errors import ModelError
+from ecgmoe_edge.model.backbones import Backbone, resample
+from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
+from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
+
+
+class Foundation(nn.Module):
+    """Somebody's network: twelve leads of 500 Hz to tokens; batch statistics and dropout would show a train mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv1d(12, 6, 50, 50), nn.BatchNorm1d(6), nn.Dropout(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, 12, n) to (b, tokens, 6)."""
+        y: Tensor = self.net(x).transpose(1, 2)
+        return y
+
+
+def foundation() -> nn.Module:
+    return Foundation()
+
+
+def no_module() -> str:
+    return "weights"
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> BackboneSpec:
+    torch.manual_seed(5)
+    made = Foundation()
+    path = tmp_path / "foundation.safetensors"
+    save_file(made.state_dict(), path)
+    return BackboneSpec(
+        "pretrained",
+        length=2500,
+        rate_hz=500.0,
+        leads=12,
+        place=(1,),
+        factory=f"{__name__}:foundation",
+        weights=str(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def pretrained(model: nn.Module) -> PretrainedBackbone:
+    """The one pretrained backbone of a model."""
+    (found,) = (part for part in model.modules() if isinstance(part, PretrainedBackbone))
+    return found
+
+
+def inputs() -> tuple[Tensor, ...]:
+    g = torch.Generator().manual_seed(1)
+    return tuple(torch.randn(*shape, generator=g) for shape in ((6, 2, 103), (6, 27), (6, 2, 32), (6, 1, 1280)))
+
+
+def test_features_are_those_of_the_file_with_the_lead_in_its_place(spec: BackboneSpec) -> None:
+    backbone = Backbone(spec, 16, 1).train()
+    theirs = Foundation().eval()
+    theirs.load_state_dict(load_file(str(spec.weights)))
+    context = inputs()[3]
+    given = torch.zeros(6, 12, 2500)
+    given[:, 1:2] = resample(context, 2500, 500.0)
+    with torch.no_grad():
+        expected = backbone.norm(pretrained(backbone).project(theirs(given).mean(1)))
+    assert torch.allclose(backbone(context), expected, atol=1e-6)
+
+
+def test_only_the_projection_is_trained_and_saved(spec: BackboneSpec, tmp_path: Path) -> None:
+    config = TeacherConfig(backbones=(spec, BackboneSpec("dlinear", 80)), d=16)
+    torch.manual_seed(0)
+    model = EcgMoe(config).train()
+    own = [name for name, _ in model.named_parameters() if name.startswith("backbones.0.net")]
+    assert own == ["backbones.0.net.project.weight", "backbones.0.net.project.bias"]
+    before = {name: value.clone() for name, value in pretrained(model).network.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1, weight_decay=0.1)
+    projected = pretrained(model).project.weight.detach().clone()
+    model(*inputs())["rhythm"].square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(pretrained(model).project.weight, projected)
+    after = pretrained(model).network.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    save_teacher(tmp_path / "t.safetensors", model.eval())
+    saved = {name for name in load_file(tmp_path / "t.safetensors") if name.startswith("backbones.0.")}
+    assert saved == {f"backbones.0.{part}.{kind}" for part in ("net.project", "norm") for kind in ("weight", "bias")}
+    assert torch.equal(load_teacher(tmp_path / "t.safetensors")(*inputs())["rhythm"], model(*inputs())["rhythm"])
+
+
+def test_a_teacher_finds_weights_that_moved_beside_it_and_says_which_are_gone(
+    spec: BackboneSpec, tmp_path: Path
+) -> None:
+    model = EcgMoe(TeacherConfig(backbones=(spec,), d=16))
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    save_teacher(folder / "t.safetensors", model)
+    moved = Path(str(spec.weights)).rename(folder / "foundation.safetensors")
+    load_teacher(folder / "t.safetensors")
+    moved.unlink()
+    with pytest.raises(ModelError, match=r"foundation\.safetensors cannot be read"):
+        load_teacher(folder / "t.safetensors")
+
+
+def test_a_pretrained_backbone_moves_with_the_model(spec: BackboneSpec) -> None:
+    model = EcgMoe(TeacherConfig(backbones=(spec,), d=16)).double()
+    assert next(pretrained(model).network.parameters()).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"factory": None}, "factory"),
+        ({"weights": None}, "weights"),
+        ({"weights": "/nowhere/model.safetensors"}, "cannot be read"),
+        ({"factory": "no_such_module_at_all:make"}, "cannot be imported"),
+        ({"factory": f"{__name__}:nothing"}, "cannot be imported"),
+        ({"factory": f"{__name__}:no_module"}, "no torch module"),
+        ({"factory": f"{__name__}:pytest"}, "no function"),
+        ({"factory": "unheard-of"}, "entry points"),
+        ({"sha256": "00"}, "sha256"),
+        ({"place": (12,)}, "place"),
+        ({"place": (1, 2)}, "place"),
+        ({"leads": 3}, "does not take"),
+        ({"length": 20}, "does not take"),
+    ],
+)
+def test_what_is_wrong_is_said(spec: BackboneSpec, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        Backbone(msgspec.structs.replace(spec, **change), 16, 1)
+
+
+@pytest.mark.parametrize("damage", ["missing", "unknown", "shape", "bytes"])
+def test_a_weights_file_that_does_not_fit_is_refused_by_tensor(spec: BackboneSpec, damage: str) -> None:
+    path = Path(str(spec.weights))
+    tensors = load_file(path)
+    if damage == "missing":
+        del tensors["net.0.weight"]
+    elif damage == "unknown":
+        tensors["net.0.colour"] = torch.zeros(1)
+    elif damage == "shape":
+        tensors["net.0.weight"] = torch.zeros(6, 12, 40)
+    save_file(tensors, path)
+    if damage == "bytes":
+        path.write_bytes(b"not a model")
+    said = {"unknown": "net.0.colour is not known", "bytes": "cannot be read"}.get(damage, r"net\.0\.weight")
+    with pytest.raises(ModelError, match=said):
+        Backbone(msgspec.structs.replace(spec, sha256=None), 16, 1)
+
+
+def test_a_context_is_resampled_to_the_rate_and_its_newest_part_kept() -> None:
+    ramp = torch.linspace(0.0, 1.0, 1280)[None, None]
+    assert resample(ramp, 640).shape == (1, 1, 640)
+    newest = resample(ramp, 2500, 500.0)[0, 0]  # 5 of the 10 s
+    assert newest[0].item() == pytest.approx(0.5, abs=0.01)
+    assert newest[-1].item() == pytest.approx(1.0, abs=0.01)
+    padded = resample(ramp, 6000, 500.0)[0, 0]  # 12 s: two of them are not there
+    assert not padded[:1000].any()
+    assert padded[-1].item() == pytest.approx(1.0, abs=0.01)
