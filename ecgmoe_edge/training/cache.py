@@ -6,8 +6,10 @@ settings, and size and time of the record's own files. What no longer fits is ma
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import re
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -20,7 +22,7 @@ import msgspec
 import numpy as np
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.training.config import DataSet, TrainingConfig
+from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, join
 from ecgmoe_edge.training.sources import Source, divide
 
@@ -74,16 +76,33 @@ def cached_examples(source: Source, cache: Path) -> Examples:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # cut short by a full disk, say; made anew below
         else:
-            return Examples(**arrays, records=(f"{source.data.name}/{source.path.name}",))
+            return Examples(**arrays, records=(source.name,))
     examples = examples_of(source)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # another run may make the same file
-    with partial.open("wb") as written:
-        np.savez(written, **{name: getattr(examples, name) for name in ARRAYS})
-    for stale in cache.glob(f"{_stem(source)}-*.npz"):
-        stale.unlink(missing_ok=True)
-    partial.replace(path)
+    _write(examples, path)
+    for stale in cache.glob(f"{glob.escape(_stem(source))}-*.npz"):
+        if stale != path:
+            stale.unlink(missing_ok=True)
     return examples
+
+
+def _write(examples: Examples, path: Path) -> None:
+    """Write the file of a run in one step.
+
+    Raises:
+        RecordError: it cannot be written; on a full disk, say.
+    """
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # another run may make the same file
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as written:
+            np.savez(written, **{name: getattr(examples, name) for name in ARRAYS})
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RecordError(
+            f"The examples cannot be kept in {path.parent} ({error.strerror or error}). They take about 10 MB for half "
+            "an hour of one lead: make room, or name another folder with --cache, and give the same command again."
+        ) from error
 
 
 def cache_path(source: Source, cache: Path) -> Path:
@@ -94,7 +113,7 @@ def cache_path(source: Source, cache: Path) -> Path:
     """
     digest = hashlib.sha256(front_end_digest().encode())
     digest.update(f"{_LAYOUT} {source.path.name in source.data.without_beat_labels}".encode())
-    digest.update(msgspec.json.encode([_settings(source.data), source.rhythm, source.age, source.sex]))
+    digest.update(msgspec.json.encode([_settings(source), source.rhythm, source.age, source.sex]))
     files = sorted(source.path.parent.glob(f"{source.path.name}.*"))
     if not files:
         raise RecordError(f"There is no record {source.path}.")
@@ -121,12 +140,19 @@ def _source_digest() -> str:
 _FRONT_END_DIGEST = _source_digest()
 
 
-def _settings(data: DataSet) -> list[object]:
-    return [data.labels, data.rhythm, data.annotator, data.lead, data.beats_per_record, data.first_s]
+def _settings(source: Source) -> list[object]:
+    data, further = source.data, [source.inverted, source.rate, source.potassium, source.rr_s]
+    return [
+        *(data.labels, data.rhythm, data.annotator, source.lead, data.beats_per_record, data.first_s),
+        *(further if any(further) else ()),
+    ]
 
 
 def _stem(source: Source) -> str:
-    return f"{source.data.name}-{source.path.name}-{source.data.lead}"
+    """Begins the name of the one file that a run has in the cache; anything else of that name is stale."""
+    run = re.sub(r"\W", "_", str(source.lead))
+    run += ("i" if source.inverted else "") + (f"@{source.rate:g}" if source.rate else "")
+    return f"{source.data.name}-{source.path.name}-{run}"
 
 
 def _all(sources: Sequence[Source], cache: Path, jobs: int, progress: bool) -> list[Examples]:

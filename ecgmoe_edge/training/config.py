@@ -11,6 +11,10 @@ import msgspec
 
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.teacher_config import TeacherConfig
+from ecgmoe_edge.streaming.filters import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+
+#: Configurations inside the package, used by name: the shipped model's, and DS1 alone for comparison with others.
+SHIPPED = ("default", "ds1-only")
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,13 +26,18 @@ class DataSet(Strict, frozen=True):
 
     `labels` says where the truth is: "beats" in WFDB beat annotations (rhythm changes in their notes are used where
     `rhythm` is set), "cinc2017" in the REFERENCE.csv of that challenge (one rhythm a record), "ptbxl" in
-    ptbxl_database.csv (age and sex only). Record names may be those of a named split ("split:ds1-fit"); "rest" means
-    all that do not validate. With `validation_share` instead of names, whole records are drawn by their names.
+    ptbxl_database.csv (age and sex only), "mimic-iv-ecg" in the tables that `training.mimic` reads. Record names may be
+    those of a named split ("split:ds1-fit"); "rest" means all that do not validate. With `validation_share` instead of
+    names, whole patients are drawn by their names.
+
+    A record gives one run through the front end for each of `leads`. A share of these runs comes a second time upside
+    down, and a share at another sampling rate: how R peaks are found and windows are cut depends on both. Validation is
+    the first lead, upright, at the rate it has.
     """
 
     name: str
     folder: str  # inside the data folder, or an absolute path
-    labels: Literal["beats", "cinc2017", "ptbxl"] = "beats"
+    labels: Literal["beats", "cinc2017", "ptbxl", "mimic-iv-ecg"] = "beats"
     fit: tuple[str, ...] | Literal["rest"] = "rest"
     validation: tuple[str, ...] = ()
     validation_share: float = 0.0
@@ -36,9 +45,15 @@ class DataSet(Strict, frozen=True):
     without_beat_labels: tuple[str, ...] = ()  # paced records: their beats are no AAMI training beats
     rhythm: bool = False  # take rhythm labels from the annotations' notes
     annotator: str = "atr"
-    lead: int = 0  # counted from 0, as in the header
+    leads: tuple[int | str, ...] = (0,)  # names, or numbers counted from 0, as in the header
+    invert_share: float = 0.0  # of the runs come once more, turned upside down
+    rates: tuple[float, ...] = ()  # Hz
+    rate_share: float = 0.25  # of the runs come once more, at one of `rates`
     beats_per_record: int = 0  # 0 keeps all; else this many, evenly spread
     first_s: float = 0.0  # beats before are left out (short records: until the rhythm is known)
+    most_records: int = 0  # 0 keeps all; else so many to fit on, drawn by their names
+    clinical_folder: str = ""  # mimic-iv-ecg: where labevents and patients lie; empty: `folder`
+    potassium_window_h: float = 1.0  # mimic-iv-ecg: the nearest draw counts up to so many hours from the ECG
 
 
 class Noise(Strict, frozen=True):
@@ -136,19 +151,23 @@ class TrainingConfig(Strict, frozen=True):
         return plain
 
 
-def load_config(path: Path | None = None) -> TrainingConfig:
-    """The configuration of a TOML file, or the one that made the shipped weights.
+def load_config(path: Path | str | None = None) -> TrainingConfig:
+    """The configuration of a TOML file, a shipped one by its name (SHIPPED), or the one that made the shipped weights.
 
     Raises:
         UsageError: the file cannot be read, is no TOML, or holds an unknown key or a value of the wrong type.
     """
+    name = SHIPPED[0] if path is None else str(path)
     try:
-        if path is None:
-            text = resources.files("ecgmoe_edge.training").joinpath("default.toml").read_text(encoding="utf-8")
+        if name in SHIPPED:
+            text = resources.files("ecgmoe_edge.training").joinpath(f"{name}.toml").read_text(encoding="utf-8")
         else:
-            text = path.read_text(encoding="utf-8")
+            text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The training configuration {path} cannot be read: {error}.") from error
+        raise UsageError(
+            f"The training configuration {path} cannot be read: {error}. "
+            f"Give a file, or the name of one that is shipped: {', '.join(SHIPPED)}."
+        ) from error
     try:
         config = msgspec.toml.decode(text, type=TrainingConfig)
     except msgspec.MsgspecError as error:
@@ -167,10 +186,24 @@ def _check(config: TrainingConfig) -> None:
     if len(set(names)) != len(names):
         raise UsageError("Two data sets of the training configuration share a name; give each its own.")
     for data in config.data:
-        if data.validation and data.validation_share:
-            raise UsageError(f"Data set {data.name!r}: give either validation or validation_share, not both.")
-        if not 0.0 <= data.validation_share < 1.0:
-            raise UsageError(f"Data set {data.name!r}: validation_share lies between 0 and 1 (1 left out).")
+        _check_data(data)
     for stage in (config.fit, config.distil.float_stage, config.distil.qat_stage):
         if stage.epochs < 1 or stage.batch < 2 or stage.validate_every < 1:
             raise UsageError("Each stage needs at least 1 epoch, batches of 2, and validate_every of 1.")
+
+
+def _check_data(data: DataSet) -> None:
+    where = f"Data set {data.name!r}:"
+    if data.validation and data.validation_share:
+        raise UsageError(f"{where} give either validation or validation_share, not both.")
+    if not 0.0 <= data.validation_share < 1.0:
+        raise UsageError(f"{where} validation_share lies between 0 and 1 (1 left out).")
+    if not (0.0 <= data.invert_share <= 1.0 and 0.0 <= data.rate_share <= 1.0):
+        raise UsageError(f"{where} invert_share and rate_share lie between 0 and 1.")
+    if not data.leads or len(set(data.leads)) < len(data.leads):
+        raise UsageError(f"{where} leads names at least one lead, and none twice.")
+    low, high = LOWEST_RATE_HZ, HIGHEST_RATE_HZ
+    if any(not low <= rate <= high for rate in data.rates):
+        raise UsageError(f"{where} rates lie between {low:g} and {high:g} Hz.")
+    if data.potassium_window_h <= 0:
+        raise UsageError(f"{where} potassium_window_h is more than 0.")

@@ -5,14 +5,16 @@ The front end is the one that runs on the device; nothing here filters, finds pe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import resample_poly
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, SEX_CLASSES
+from ecgmoe_edge.model.tasks import BEAT_CLASSES, POTASSIUM_CLASSES, RHYTHM_CLASSES, SEX_CLASSES
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
 from ecgmoe_edge.scoring.matching import pair_beats
@@ -49,8 +51,8 @@ class Examples:
     rr: NDArray[np.float32]  # (n,) s
     age: NDArray[np.float32]  # (n,) years
     sex: NDArray[np.int8]  # (n,) index into SEX_CLASSES
-    potassium: NDArray[np.int8]  # (n,) always UNKNOWN in the data sets that are read here
-    records: tuple[str, ...]  # "set/record"
+    potassium: NDArray[np.int8]  # (n,) index into POTASSIUM_CLASSES
+    records: tuple[str, ...]  # "set/record", with what sets a further run apart after a colon: `Source.name`
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -88,12 +90,9 @@ def examples_of(source: Source) -> Examples:
         RecordError: the record cannot be read or has not the lead asked for.
     """
     record = open_record(source.path)
-    if source.data.lead >= len(record.leads):
-        raise RecordError(
-            f"{source.path} has {len(record.leads)} leads; the configuration asks for number {source.data.lead}."
-        )
-    beats = [beat for beat in _through_front_end(record, source.data.lead) if beat.complete]
-    samples = np.array([beat.sample for beat in beats], np.int64)
+    beats = [beat for beat in _through_front_end(record, source) if beat.complete]
+    scale = 1.0 if source.rate is None else record.fs / source.rate
+    samples = np.array([round(beat.sample * scale) for beat in beats], np.int64)
     annotations = read_annotations(record, source.data.annotator) if source.data.labels == "beats" else None
     label = np.full(len(beats), UNKNOWN, np.int8)
     rhythm = np.full(len(beats), UNKNOWN if source.rhythm is None else RHYTHM_CLASSES.index(source.rhythm), np.int8)
@@ -102,10 +101,13 @@ def examples_of(source: Source) -> Examples:
             label = _beat_labels(annotations, samples, record.fs)
         if source.data.rhythm:
             rhythm = _rhythm_labels(annotations, samples, record.fs)
-    end = samples + WIDE_GRID[-1] / 128.0 * record.fs
-    rr = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
+    if source.data.labels == "mimic-iv-ecg":
+        rr = np.full(len(beats), np.nan if source.rr_s is None else source.rr_s, np.float32)
+    else:
+        end = samples + WIDE_GRID[-1] / 128.0 * record.fs
+        rr = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
     kept = _kept(samples / record.fs, source.data.first_s, source.data.beats_per_record)
-    return _examples(source, record, beats, kept, beat=label, rhythm=rhythm, rr=rr)
+    return _examples(source, record, beats, kept, samples=samples, beat=label, rhythm=rhythm, rr=rr)
 
 
 def _examples(
@@ -114,6 +116,7 @@ def _examples(
     beats: Sequence[BeatContext],
     kept: NDArray[np.int64],
     *,
+    samples: NDArray[np.int64],
     beat: NDArray[np.int8],
     rhythm: NDArray[np.int8],
     rr: NDArray[np.float32],
@@ -122,6 +125,7 @@ def _examples(
     age = source.age if source.age is not None else record.age
     sex = source.sex or record.sex
     sex_index = UNKNOWN if sex is None else SEX_CLASSES.index("male" if sex == "M" else "female")
+    potassium = UNKNOWN if source.potassium is None else POTASSIUM_CLASSES.index(source.potassium)
     width = len(WIDE_GRID)
     return Examples(
         window=_stack([one.window for one in chosen], (n, width)),
@@ -130,15 +134,15 @@ def _examples(
         rr_features=_stack([one.rr_features for one in chosen], (n, 15)),
         rr_sequence=_stack([one.rr_sequence for one in chosen], (n, 2, 32)),
         context=_stack([one.context for one in chosen], (n, CONTEXT_SAMPLES)).astype(np.float16),
-        sample=np.array([one.sample for one in chosen], np.int64),
+        sample=samples[kept],
         record=np.zeros(n, np.int32),
         beat=beat[kept],
         rhythm=rhythm[kept],
         rr=rr[kept],
         age=np.full(n, np.nan if age is None else age, np.float32),
         sex=np.full(n, sex_index, np.int8),
-        potassium=np.full(n, UNKNOWN, np.int8),
-        records=(f"{source.data.name}/{record.name}",),
+        potassium=np.full(n, potassium, np.int8),
+        records=(source.name,),
     )
 
 
@@ -146,10 +150,29 @@ def _stack(rows: Sequence[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArr
     return np.asarray(rows, np.float32).reshape(shape)  # an empty record keeps its widths
 
 
-def _through_front_end(record: WfdbRecord, lead: int) -> list[BeatContext]:
-    front_end = FrontEnd(record.fs, grid=WIDE_GRID, context=CONTEXT_SAMPLES)
-    items = [item for block in record.blocks(leads=[lead]) for item in front_end.push(block[0])]
+def _through_front_end(record: WfdbRecord, source: Source) -> list[BeatContext]:
+    fs = source.rate or record.fs
+    front_end = FrontEnd(fs, invert=source.inverted, grid=WIDE_GRID, context=CONTEXT_SAMPLES)
+    blocks: Iterable[NDArray[np.float64]] = record.blocks(leads=[source.lead])
+    if source.rate is not None and source.rate != record.fs:
+        blocks = [at_rate(np.concatenate([block[0] for block in blocks]), record.fs, source.rate)[None]]
+    items = [item for block in blocks for item in front_end.push(block[0])]
     return [item for item in (*items, *front_end.flush()) if isinstance(item, BeatContext)]
+
+
+def at_rate(signal: NDArray[np.float64], fs: float, rate: float) -> NDArray[np.float64]:
+    """A signal (n,) of `fs` Hz as a recorder of `rate` Hz would have taken it: band-limited, (about n * rate / fs,).
+
+    Invalid samples (NaN) are bridged by their neighbours first, which makes of a gap a flat stretch.
+    """
+    missing = np.isnan(signal)
+    if missing.all():
+        return np.zeros(0)
+    if missing.any():
+        at = np.arange(len(signal))
+        signal = np.interp(at, at[~missing], signal[~missing])
+    ratio = Fraction(rate / fs).limit_denominator(1000)
+    return np.asarray(resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line"), np.float64)
 
 
 def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:

@@ -16,22 +16,26 @@ def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> N
 
     Normal beats are drawn without replacement, other classes with it, each in proportion to 1 / sqrt(number that the
     record has of the class): a patient with a thousand S beats counts more than one with ten, not a hundred times more.
+    All runs of a record (its leads, further rates) count together: a second lead gives variety and no weight.
 
     Raises:
         UsageError: the examples have no label that any task could learn.
     """
     chosen = []
+    record = _records(examples)
     counts = {"N": draw.normal, "S": draw.s, "V": draw.v, "F": draw.f}
     for label, name in enumerate(BEAT_CLASSES):
         pool = np.flatnonzero(examples.beat == label)
         wanted = min(counts[name], round(len(pool) * (1.0 if name == "N" else draw.repeat)))
-        chosen.append(_damped(examples, pool, wanted, rng, replace=name != "N"))
+        chosen.append(_damped(record[pool], pool, wanted, rng, replace=name != "N"))
     for label in range(len(RHYTHM_CLASSES)):
         pool = np.flatnonzero(examples.rhythm == label)
-        chosen.append(_damped(examples, pool, min(draw.rhythm, len(pool)), rng, replace=False))
+        chosen.append(_damped(record[pool], pool, min(draw.rhythm, len(pool)), rng, replace=False))
     rest = (examples.beat == UNKNOWN) & (examples.rhythm == UNKNOWN)
-    pool = np.flatnonzero(rest & (np.isfinite(examples.age) | (examples.sex != UNKNOWN)))
-    chosen.append(_damped(examples, pool, min(draw.other, len(pool)), rng, replace=False))
+    known = np.isfinite(examples.age) | (examples.sex != UNKNOWN) | (examples.potassium != UNKNOWN)
+    rr_alone = np.isfinite(examples.rr) & ~np.isin(record, record[~rest])  # of a record that teaches no class
+    pool = np.flatnonzero(rest & (known | rr_alone))
+    chosen.append(_damped(record[pool], pool, min(draw.other, len(pool)), rng, replace=False))
     indices = np.concatenate(chosen)
     if not len(indices):
         raise UsageError("No example of the fitting records has a label. Check [[data]] in the configuration.")
@@ -39,11 +43,17 @@ def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> N
     return indices
 
 
+def _records(examples: Examples) -> NDArray[np.int64]:
+    """Number of the record, (n,), whichever of its runs an example is of."""
+    names = [name.partition(":")[0] for name in examples.records]
+    _, number = np.unique(names, return_inverse=True)
+    return np.asarray(number, np.int64)[examples.record]
+
+
 def _damped(
-    examples: Examples, pool: NDArray[np.int64], wanted: int, rng: np.random.Generator, *, replace: bool
+    records: NDArray[np.int64], pool: NDArray[np.int64], wanted: int, rng: np.random.Generator, *, replace: bool
 ) -> NDArray[np.int64]:
     if not len(pool) or not wanted:
         return np.empty(0, np.int64)
-    records = examples.record[pool]
     weight = np.bincount(records)[records] ** -0.5
     return rng.choice(pool, wanted, replace=replace, p=weight / weight.sum())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.model.tasks import RHYTHM_CLASSES
-from ecgmoe_edge.records.splits import locate
+from ecgmoe_edge.records.splits import locate, lot, ptbxl_rows
 from ecgmoe_edge.training.config import DataSet
+from ecgmoe_edge.training.mimic import mimic_records
 
 _SPLIT = "split:"
 # REFERENCE.csv of the CinC 2017 challenge: normal, atrial fibrillation, other, too noisy.
@@ -21,22 +22,38 @@ _PTBXL_OLDEST = 120.0  # years; the data base writes 300 for all above 89
 
 @dataclass(frozen=True)
 class Source:
-    """One record of a data set. Age and sex here come from a table; those in a header are read with the record."""
+    """One run of one record through the front end: which lead, how, and what is known of the record as a whole.
+
+    Age and sex here come from a table; those in a header are read with the record.
+    """
 
     data: DataSet
     path: Path  # without extension
     patient: str
+    lead: int | str = 0
+    inverted: bool = False
+    rate: float | None = None  # Hz that the record is brought to first; None leaves it as it is
     rhythm: str | None = None  # of the whole record
     age: float | None = None  # years
     sex: str | None = None  # M or F
+    potassium: str | None = None  # a class of POTASSIUM_CLASSES
+    rr_s: float | None = None  # mean RR interval of the whole record
+
+    @property
+    def name(self) -> str:
+        """`set/record`, and after a colon what sets this run apart from that of the first lead as it lies."""
+        own = [f"lead={self.lead}"] if self.lead != self.data.leads[0] else []
+        own += ["inverted"] if self.inverted else []
+        own += [f"fs={self.rate:g}"] if self.rate else []
+        return f"{self.data.name}/{self.path.name}" + (":" + ",".join(own) if own else "")
 
 
 @dataclass(frozen=True)
 class Division:
     """The records of one data set, divided; no patient is in both halves where patients are known."""
 
-    fit: tuple[Source, ...]
-    validation: tuple[Source, ...]
+    fit: tuple[Source, ...]  # every lead, and the further runs
+    validation: tuple[Source, ...]  # the first lead as it lies
 
 
 def divide(data: DataSet, data_dir: Path) -> Division:
@@ -49,7 +66,8 @@ def divide(data: DataSet, data_dir: Path) -> Division:
     sources = _all_sources(data, data_dir)
     validation = _chosen(data, data.validation, sources, data_dir)
     if data.validation_share:
-        validation = {name for name, source in sources.items() if _lot(source) < data.validation_share}
+        held = {source.patient for source in sources.values() if _lot(source, source.patient) < data.validation_share}
+        validation = {name for name, source in sources.items() if source.patient in held}
     rest = set(sources) - validation
     fit = rest if data.fit == "rest" else _chosen(data, data.fit, sources, data_dir)
     if not isinstance(data.fit, str) and not data.validation_share and fit & validation:
@@ -57,19 +75,33 @@ def divide(data: DataSet, data_dir: Path) -> Division:
     fit = (fit & rest) - set(data.leave_out)
     validation -= set(data.leave_out)
     held_out = {sources[name].patient for name in validation}
-    division = Division(
-        tuple(sources[name] for name in sorted(fit) if sources[name].patient not in held_out),
-        tuple(sources[name] for name in sorted(validation)),
-    )
-    if not division.fit:
+    fitting = [sources[name] for name in sorted(fit) if sources[name].patient not in held_out]
+    if not fitting:
         raise UsageError(f"Data set {data.name!r} has no record left to fit on. Change fit, validation or leave_out.")
-    return division
+    if data.most_records and len(fitting) > data.most_records:
+        drawn = sorted(fitting, key=lambda source: _lot(source, source.path.name))[: data.most_records]
+        fitting = sorted(drawn, key=lambda source: source.path.name)
+    return Division(
+        tuple(run for source in fitting for run in _runs(source)), tuple(sources[name] for name in sorted(validation))
+    )
 
 
-def _lot(source: Source) -> float:
-    """A number in 0..1 that depends on the patient's name alone, so that a growing folder keeps its division."""
-    digest = hashlib.sha256(f"{source.data.name}/{source.patient}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+def _runs(source: Source) -> Iterator[Source]:
+    """Every lead of a record, and the share of further runs that its name draws: upside down, at another rate."""
+    data = source.data
+    for lead in data.leads:
+        run = replace(source, lead=lead)
+        yield run
+        if _lot(source, f"{source.path.name} {lead} inverted") < data.invert_share:
+            yield replace(run, inverted=True)
+        if data.rates and _lot(source, f"{source.path.name} {lead} rate") < data.rate_share:
+            which = _lot(source, f"{source.path.name} {lead} which rate")
+            yield replace(run, rate=data.rates[int(which * len(data.rates))])
+
+
+def _lot(source: Source, what: str) -> float:
+    """A number in 0..1 that depends on names alone, so that a growing folder keeps its division."""
+    return lot(f"{source.data.name}/{what}")
 
 
 def _chosen(data: DataSet, names: tuple[str, ...], sources: dict[str, Source], data_dir: Path) -> set[str]:
@@ -94,37 +126,47 @@ def _all_sources(data: DataSet, data_dir: Path) -> dict[str, Source]:
         raise RecordError(f"Data set {data.name!r}: there is no folder {folder}. Check --data and the configuration.")
     if data.labels == "ptbxl":
         return {source.path.name: source for source in _ptbxl(data, folder)}
+    if data.labels == "mimic-iv-ecg":
+        return {source.path.name: source for source in _mimic(data, folder, data_dir)}
     paths = {header.stem: header.with_suffix("") for header in sorted(folder.glob("*.hea"))}
     if not paths:
         raise RecordError(f"Data set {data.name!r}: {folder} holds no WFDB header (.hea).")
+    first = data.leads[0]
     if data.labels == "beats":
-        return {name: Source(data, path, name) for name, path in paths.items()}
+        return {name: Source(data, path, name, first) for name, path in paths.items()}
     rhythm = {row[0]: row[1] for row in _rows(folder / "REFERENCE.csv") if len(row) >= 2}
     unknown = {label for label in rhythm.values() if label not in _CINC_RHYTHM}
     if unknown:
         raise RecordError(f"{folder / 'REFERENCE.csv'} has labels that are none of N A O ~: {sorted(unknown)[:5]}.")
     return {
-        name: Source(data, path, name, rhythm=_CINC_RHYTHM[rhythm[name]])
+        name: Source(data, path, name, first, rhythm=_CINC_RHYTHM[rhythm[name]])
         for name, path in paths.items()
         if name in rhythm
     }
 
 
 def _ptbxl(data: DataSet, folder: Path) -> list[Source]:
-    rows = _rows(folder / "ptbxl_database.csv")
-    if not rows or not {"patient_id", "age", "sex", "filename_lr"} <= set(rows[0]):
-        raise RecordError(f"{folder / 'ptbxl_database.csv'} lacks its columns. Copy the table of PTB-XL anew.")
     sources = []
-    for row in rows[1:]:
-        values = dict(zip(rows[0], row, strict=False))
-        path = folder / values["filename_lr"]
+    for row in ptbxl_rows(folder):
+        path = folder / row["filename_lr"]
         if path.with_name(path.name + ".hea").is_file():
-            age = float(values["age"]) if values["age"] else None
+            age = float(row["age"]) if row["age"] else None
             age = age if age is not None and age < _PTBXL_OLDEST else None
-            sources.append(Source(data, path, values["patient_id"], age=age, sex=_PTBXL_SEX.get(values["sex"])))
+            sex = _PTBXL_SEX.get(row["sex"])
+            sources.append(Source(data, path, row["patient_id"], data.leads[0], age=age, sex=sex))
     if not sources:
         raise RecordError(f"{folder} holds none of the records that its ptbxl_database.csv lists.")
     return sources
+
+
+def _mimic(data: DataSet, folder: Path, data_dir: Path) -> list[Source]:
+    clinical = data_dir / data.clinical_folder if data.clinical_folder else folder
+    return [
+        Source(
+            data, one.path, one.patient, data.leads[0], age=one.age, sex=one.sex, potassium=one.potassium, rr_s=one.rr_s
+        )
+        for one in mimic_records(folder, clinical, data.potassium_window_h)
+    ]
 
 
 def _rows(table: Path) -> list[list[str]]:
