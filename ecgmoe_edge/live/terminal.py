@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TextIO
 
-from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadOff, Reconnect, Rhythm, Saturation, Stall
+from ecgmoe_edge.streaming.events import (
+    Beat,
+    Clock,
+    End,
+    Event,
+    FallingBehind,
+    Gap,
+    LeadOff,
+    Reconnect,
+    Rhythm,
+    Saturation,
+    Stall,
+)
 
 HEADER = "     time  beat  score   RR ms  per min  quality  after ms"
 
@@ -35,6 +48,8 @@ def line_of(event: Event) -> str:
         return _beat_line(event)
     if isinstance(event, Rhythm):
         return f"{clock(event.from_s)}  rhythm {_rhythm(event)}"
+    if isinstance(event, Clock):
+        return f"{clock(event.time_s)}  clock: {_time_of_day(event.host_time_s)}{_drift(event.drift_ppm)}"
     if isinstance(event, End):
         return f"{clock(event.duration_s)}  end: {event.samples:,} samples received, {event.lost:,} lost"
     return f"{clock(event.time_s)}  {_trouble(event)}"
@@ -61,6 +76,14 @@ def _beat_line(beat: Beat) -> str:
     )
 
 
+def _time_of_day(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _drift(ppm: float | None) -> str:
+    return "" if ppm is None else f", the device's clock gains {ppm:+.0f} ppm"
+
+
 def _rhythm(rhythm: Rhythm) -> str:
     limit = f" ({rhythm.limit})" if rhythm.limit else ""
     if rhythm.to_s is None:
@@ -68,14 +91,17 @@ def _rhythm(rhythm: Rhythm) -> str:
     return f"{rhythm.label} ends after {rhythm.to_s - rhythm.from_s:.1f} s{limit}"
 
 
-def _trouble(event: Gap | Stall | Reconnect | LeadOff | Saturation) -> str:
+def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | Saturation) -> str:
     if isinstance(event, Gap):
         lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
+        lost = f"at least {lost}" if event.at_least else lost
         return f"gap: {lost} lost ({event.reason})"
     if isinstance(event, Stall):
         return f"stall: nothing came for {event.waited_s:.1f} s"
     if isinstance(event, Reconnect):
         return f"reconnect: {event.port} was away for {event.away_s:.1f} s"
+    if isinstance(event, FallingBehind):
+        return f"falling behind: {event.waiting_s:.0f} s of signal wait, and there is room for {event.room_s:.0f} s"
     if isinstance(event, LeadOff):
         return f"lead off: {', '.join(event.leads)}" if event.leads else "lead off: all leads are back on"
     if event.duration_s < 1.0:

@@ -46,6 +46,7 @@ class Gap:
     time_s: float
     lost: int | None  # samples; None where the device cannot tell
     reason: str  # link, device overflow, host overflow, reconnect, restart; nan (also a lead that is off)
+    at_least: bool = False  # the device's counter may have wrapped meanwhile: `lost` or more
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,26 @@ class Reconnect:
     time_s: float
     away_s: float
     port: str
+
+
+@dataclass(frozen=True)
+class FallingBehind:
+    """Samples pile up, for this program is slower than the device; once there is no more room, they are lost."""
+
+    sample: int
+    time_s: float
+    waiting_s: float  # of signal that waits to be worked on
+    room_s: float  # of signal that may wait
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When a sample was measured by this machine's clock: at the start, once a minute, and after a break."""
+
+    sample: int
+    time_s: float
+    host_time_s: float  # Unix time at which `sample` was there; never earlier than that of a sample before
+    drift_ppm: float | None  # what the device's clock gains on this machine's; None until half a minute was seen
 
 
 @dataclass(frozen=True)
@@ -103,7 +124,7 @@ class End:
     link: Mapping[str, Any] = field(default_factory=dict)  # what the serial link counted, where there is one
 
 
-Event: TypeAlias = Beat | Rhythm | Gap | Stall | Reconnect | LeadOff | Saturation | End
+Event: TypeAlias = Beat | Rhythm | Gap | Stall | Reconnect | FallingBehind | Clock | LeadOff | Saturation | End
 
 _NAMES = {
     Beat: "beat",
@@ -111,6 +132,8 @@ _NAMES = {
     Gap: "gap",
     Stall: "stall",
     Reconnect: "reconnect",
+    FallingBehind: "falling_behind",
+    Clock: "clock",
     LeadOff: "lead_off",
     Saturation: "saturation",
     End: "end",

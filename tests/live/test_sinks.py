@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from ecgmoe_edge.live import JsonLinesSink, Sink, TerminalSink, render_summary
 from ecgmoe_edge.live.terminal import HEADER, clock, line_of
 from ecgmoe_edge.streaming.events import (
     Beat,
+    Clock,
     End,
     Event,
+    FallingBehind,
     Gap,
     LeadOff,
     Reconnect,
@@ -57,6 +60,10 @@ OTHERS: list[Event] = [
     Gap(360, 1.0, None, "reconnect"),
     Stall(360, 1.0, 2.5),
     Reconnect(360, 1.0, 3.5, "/dev/ttyACM0"),
+    Gap(360, 1.0, 36, "link", at_least=True),
+    FallingBehind(360, 1.0, 301.0, 600.0),
+    Clock(360, 1.0, 1.7e9, None),
+    Clock(360, 1.0, 1.7e9, -21.4),
     LeadOff(360, 1.0, ("II",)),
     LeadOff(360, 1.0, ()),
     Saturation(360, 1.0, 1.5, "rail", 540),
@@ -142,6 +149,10 @@ def test_every_kind_of_trouble_has_its_words() -> None:
             "gap: an unknown number of samples lost (reconnect)",
             "stall: nothing came for 2.5 s",
             "reconnect: /dev/ttyACM0 was away for 3.5 s",
+            "gap: at least 36 samples lost (link)",
+            "falling behind: 301 s of signal wait, and there is room for 600 s",
+            datetime.fromtimestamp(1.7e9).astimezone().strftime("clock: %Y-%m-%d %H:%M:%S"),
+            "the device's clock gains -21 ppm",
             "lead off: II",
             "lead off: all leads are back on",
             "saturation: the signal stood still for 1.5 s (rail)",
