@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.features import RRMemory
+from ecgmoe_edge.streaming.running_median import RunningMedian
 
 TEMPLATE_BEATS = 16
 AMPLITUDE_BEATS = 32
@@ -37,9 +36,7 @@ class BeatContext:
     amplitude: float = 0.0  # median R amplitude of the wearer's last 32 beats
     rr_features: NDArray[np.float32] = field(default_factory=_nothing)  # (15,)
     rr_sequence: NDArray[np.float32] = field(default_factory=_nothing)  # (2, 32)
-    context: NDArray[np.float32] = field(
-        default_factory=_nothing
-    )  # (context,) 10 s that end with the window, if asked for
+    context: NDArray[np.float32] = field(default_factory=_nothing)  # (context,) 10 s to the window's end, if asked for
 
 
 class Wearer:
@@ -79,26 +76,3 @@ class Wearer:
         self._windows[:, self._beats % TEMPLATE_BEATS] = window
         self._beats += 1
         self._amplitudes.add(own)
-
-
-class RunningMedian:
-    """Median of the last `keep` numbers, kept sorted."""
-
-    def __init__(self, keep: int) -> None:
-        self._last: deque[float] = deque()
-        self._sorted: list[float] = []
-        self._keep = keep
-
-    def add(self, value: float) -> None:
-        """Take the next number and let go of the oldest."""
-        if len(self._last) == self._keep:
-            del self._sorted[bisect_left(self._sorted, self._last.popleft())]
-        self._last.append(value)
-        insort(self._sorted, value)
-
-    def value(self) -> float:
-        """The median; there must be a number."""
-        middle = len(self._sorted) // 2
-        if len(self._sorted) % 2:
-            return self._sorted[middle]
-        return 0.5 * (self._sorted[middle - 1] + self._sorted[middle])

@@ -6,10 +6,15 @@ One implementation serves training (batches) and the stream (one beat).
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ecgmoe_edge.streaming.running_median import RunningMedian
 
 RR_MEMORY = 300  # beats; shorter memories lose the usual rhythm during long runs of S
 RR_SEQUENCE = 32  # intervals that the rhythm path sees one by one
@@ -90,14 +95,17 @@ WAVEFORM_LIMIT = 6.0
 
 _SHORTEST_S, _LONGEST_S = 0.15, 4.0
 _PARTS = ((0, 103), (32, 62), (8, 36), (62, 103))  # beat, QRS, P, T on BEAT_GRID
-_WIDTH_WEIGHTS = (np.arange(-20, 21, dtype=np.float32) ** 2)[None]
+_WIDTH_WEIGHTS = np.arange(-20, 21, dtype=np.float32) ** 2
 
 
 class RRMemory:
     """The wearer's RR intervals of the past, and the features of the present one."""
 
     def __init__(self) -> None:
-        self._past = np.zeros(0)  # s, at most RR_MEMORY, oldest first
+        self._past: deque[float] = deque(maxlen=32)  # s, oldest first
+        self._steps: deque[float] = deque(maxlen=15)  # from each to the next, s
+        self._median64, self._median300 = RunningMedian(64), RunningMedian(RR_MEMORY)
+        self._median_step = RunningMedian(31)
         self._sequence = np.zeros((2, RR_SEQUENCE), np.float32)  # log ratio to the running median; mask
 
     def add(self, rr_s: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -105,62 +113,70 @@ class RRMemory:
 
         An interval that is not known enters neither the memory nor the features: those are zero, with the mask zero.
         """
+        length = math.log1p(len(self._median300)) / math.log1p(RR_MEMORY)
         if rr_s is None:
             features = np.zeros(len(RR_FEATURE_NAMES), np.float32)
-            features[-1] = self._length()
+            features[-1] = length
             self._push(0.0, 0.0)
             return features, self._sequence.copy()
         rr = min(max(rr_s, _SHORTEST_S), _LONGEST_S)
-        past = self._past if self._past.size else np.array([rr])
-        features = self._features(rr, past)
-        self._push(features[8], 1.0)
-        self._past = np.append(self._past[-(RR_MEMORY - 1) :], rr)
+        is_first = not self._past
+        if is_first:  # it is its own past
+            self._remember(rr)
+        features = np.array((*self._features(rr), 1.0, length), np.float32)
+        self._push(float(features[8]), 1.0)
+        if not is_first:
+            self._remember(rr)
         return features, self._sequence.copy()
 
-    def _length(self) -> float:
-        return float(np.log1p(self._past.size) / np.log1p(RR_MEMORY))
+    def _remember(self, rr: float) -> None:
+        if self._past:
+            step = abs(rr - self._past[-1])
+            self._steps.append(step)
+            self._median_step.add(step)
+        self._past.append(rr)
+        self._median64.add(rr)
+        self._median300.add(rr)
 
     def _push(self, ratio: float, known: float) -> None:
         self._sequence[:, :-1] = self._sequence[:, 1:]
         self._sequence[0, -1], self._sequence[1, -1] = min(max(ratio, -1.5), 1.5), known
 
-    def _features(self, rr: float, past: NDArray[np.float64]) -> NDArray[np.float32]:
-        p64, p32, p8 = past[-64:], past[-32:], past[-8:]
-        before = past[-1]
-        second = past[-2] if past.size > 1 else before
-        mean8, median8, median32 = p8.mean(), _median(p8), _median(p32)
-        median64, median300 = _median(p64), _median(past)
-        deviation = _median(np.abs(p32 - median32))
-        steps = np.abs(np.diff(p64))
-        step16 = steps[-15:].mean() if steps.size > 1 else 0.0
-        step32 = _median(steps[-31:]) if steps.size > 1 else 0.0
-        return np.array(
-            (
-                np.log(rr / mean8),
-                np.log(rr / median64),
-                np.log(rr / before),
-                np.log(before / mean8),
-                np.log(second / mean8),
-                p8.std() / mean8,
-                step16 / median64,
-                p8.min() / mean8,
-                np.log(rr / median300),
-                np.log(median8 / median300),
-                min(max((rr - median8) / (0.03 * median8 + 1.48 * deviation), -8.0), 8.0),
-                step32 / median32,
-                np.mean(np.abs(p32 / median32 - 1.0) > IRREGULAR_DEVIATION),
-                1.0,
-                self._length(),
-            ),
-            np.float32,
+    def _features(self, rr: float) -> tuple[float, ...]:
+        """All but the last two, in the order of RR_FEATURE_NAMES; plain numbers, since arrays this short cost more."""
+        p32 = list(self._past)
+        p8 = p32[-8:]
+        before = p32[-1]
+        second = p32[-2] if len(p32) > 1 else before
+        mean8, median8, median32 = sum(p8) / len(p8), _median(p8), _median(p32)
+        spread8 = math.sqrt(sum((p - mean8) ** 2 for p in p8) / len(p8))
+        median64, median300 = self._median64.value(), self._median300.value()
+        deviation = _median([abs(p - median32) for p in p32])
+        has_steps = len(self._steps) > 1
+        step16 = sum(self._steps) / len(self._steps) if has_steps else 0.0
+        step32 = self._median_step.value() if has_steps else 0.0
+        log_rr, log_mean8, log_median300 = math.log(rr), math.log(mean8), math.log(median300)
+        return (
+            log_rr - log_mean8,
+            log_rr - math.log(median64),
+            log_rr - math.log(before),
+            math.log(before) - log_mean8,
+            math.log(second) - log_mean8,
+            spread8 / mean8,
+            step16 / median64,
+            min(p8) / mean8,
+            log_rr - log_median300,
+            math.log(median8) - log_median300,
+            min(max((rr - median8) / (0.03 * median8 + 1.48 * deviation), -8.0), 8.0),
+            step32 / median32,
+            sum(abs(p / median32 - 1.0) > IRREGULAR_DEVIATION for p in p32) / len(p32),
         )
 
 
-def _median(x: NDArray[np.float64]) -> float:
-    """Median of a short array; a third of numpy's time, which matters at ten a beat."""
-    ordered = np.sort(x)
-    middle = x.size // 2
-    return float(ordered[middle] if x.size % 2 else 0.5 * (ordered[middle - 1] + ordered[middle]))
+def _median(x: Sequence[float]) -> float:
+    ordered = sorted(x)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else 0.5 * (ordered[middle - 1] + ordered[middle])
 
 
 def model_inputs(
@@ -176,39 +192,56 @@ def model_inputs(
     amplitude, within +-6; and `features` (beats, 27): centred, scaled, within +-4. Raises nothing.
     """
     scale = np.maximum(amplitude, 1e-3).astype(np.float32)[:, None]
-    beat = np.clip(np.stack((windows / scale, templates / scale), axis=1), -WAVEFORM_LIMIT, WAVEFORM_LIMIT)
-    raw = np.concatenate((rr_features, _template_features(beat[:, 0], beat[:, 1])), axis=1)
-    features = np.clip((raw - FEATURE_CENTRE) / FEATURE_SCALE, -FEATURE_LIMIT, FEATURE_LIMIT)
+    beat = np.empty((len(windows), 2, windows.shape[1]), np.float32)
+    np.divide(windows, scale, out=beat[:, 0])
+    np.divide(templates, scale, out=beat[:, 1])
+    _limit(beat, WAVEFORM_LIMIT)
+    features = np.empty((len(windows), N_FEATURES), np.float32)
+    features[:, : len(RR_FEATURE_NAMES)] = rr_features
+    _template_features(beat, features[:, len(RR_FEATURE_NAMES) :])
+    features -= FEATURE_CENTRE
+    features /= FEATURE_SCALE
+    _limit(features, FEATURE_LIMIT)
     unknown = rr_features[:, IRREGULAR_SHARE + 1] == 0.0
     features[unknown, : IRREGULAR_SHARE + 1] = 0.0
-    return beat.astype(np.float32), features.astype(np.float32)
+    return beat, features
 
 
-def _template_features(x: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How the beats `x` (beats, 103) differ from the wearer's template `t`; both over the running R amplitude."""
-    columns = []
-    for low, high in _PARTS:
-        u = x[:, low:high] - x[:, low:high].mean(axis=1, keepdims=True)
-        v = t[:, low:high] - t[:, low:high].mean(axis=1, keepdims=True)
-        energy_u, energy_v = (u * u).sum(axis=1) + 1e-3, (v * v).sum(axis=1) + 1e-3
-        columns += [
-            (u * v).sum(axis=1) / np.sqrt(energy_u * energy_v),
-            np.clip(0.5 * np.log(energy_u / energy_v), -3, 3),
-        ]
-    near_x, near_t = np.abs(x[:, 25:66]), np.abs(t[:, 25:66])
-    columns += [
-        _width(near_x) - _width(near_t),
-        np.clip(np.log(_slope(x) / _slope(t)), -3, 3),
-        np.log(np.sqrt(((x[:, 4:36] - t[:, 4:36]) ** 2).mean(axis=1)) + 0.02),
-        np.log((near_x.max(axis=1) + 0.05) / (near_t.max(axis=1) + 0.05)),
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
+def _limit(x: NDArray[np.float32], limit: float) -> None:
+    """To within +-limit, in place; np.clip costs several times as much on one beat."""
+    np.minimum(x, limit, out=x)
+    np.maximum(x, -limit, out=x)
 
 
-def _width(magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
-    total = np.maximum(magnitude.sum(axis=1), 1e-3)
-    return np.asarray(np.sqrt((magnitude * _WIDTH_WEIGHTS).sum(axis=1) / total) / 10.0, np.float32)
+def _template_features(beat: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """How beats differ from the wearer's template, `beat` (beats, 2, 103) being both over the running R amplitude.
 
-
-def _slope(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(np.abs(np.diff(x[:, 33:58], axis=1)).max(axis=1) + 0.02, np.float32)
+    Into `out` (beats, 12).
+    """
+    energy = np.empty((len(beat), len(_PARTS), 2), np.float32)
+    shared = np.empty((len(beat), len(_PARTS)), np.float32)
+    for k, (low, high) in enumerate(_PARTS):
+        raw = beat[:, :, low:high]
+        part = raw - np.add.reduce(raw, axis=2, keepdims=True) / np.float32(high - low)
+        np.add.reduce(part * part, axis=2, out=energy[:, k])
+        np.add.reduce(part[:, 0] * part[:, 1], axis=1, out=shared[:, k])
+    energy += 1e-3
+    out[:, 0:8:2] = shared / np.sqrt(energy[:, :, 0] * energy[:, :, 1])
+    ratio = 0.5 * np.log(energy[:, :, 0] / energy[:, :, 1])
+    _limit(ratio, 3.0)
+    out[:, 1:8:2] = ratio
+    near = np.abs(beat[:, :, 25:66])
+    total = np.maximum(np.add.reduce(near, axis=2), np.float32(1e-3))
+    width = np.sqrt(np.add.reduce(near * _WIDTH_WEIGHTS, axis=2) / total) / np.float32(10.0)
+    out[:, 8] = width[:, 0] - width[:, 1]
+    steps = np.abs(beat[:, :, 34:58] - beat[:, :, 33:57])
+    before = beat[:, 0, 4:36] - beat[:, 1, 4:36]
+    logs = np.empty((len(beat), 5), np.float32)
+    logs[:, :2] = np.maximum.reduce(steps, axis=2) + np.float32(0.02)
+    logs[:, 2] = np.sqrt(np.add.reduce(before * before, axis=1) / np.float32(32.0)) + np.float32(0.02)
+    logs[:, 3:] = np.maximum.reduce(near, axis=2) + np.float32(0.05)
+    np.log(logs, out=logs)
+    out[:, 9] = logs[:, 0] - logs[:, 1]
+    _limit(out[:, 9], 3.0)
+    out[:, 10] = logs[:, 2]
+    out[:, 11] = logs[:, 3] - logs[:, 4]

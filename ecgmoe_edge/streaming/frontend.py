@@ -114,16 +114,16 @@ class FrontEnd:
         self._held = 0
         if not x.size:
             return
-        finite = np.isfinite(x)
-        edges = np.flatnonzero(finite[1:] != finite[:-1]) + 1
-        for start, stop in zip((0, *edges), (*edges, x.size), strict=True):
-            if finite[start]:
-                self._report_unusable(items)
-                piece = round(_PIECE_S * self.fs)
-                for at in range(start, stop, piece):
-                    self._take(x[at : min(at + piece, stop)], items)
-            else:
-                self._skip_unusable(int(stop - start), items)
+        if math.isfinite(x.dot(x)):
+            self._take_usable(x, items)
+        else:
+            finite = np.isfinite(x)
+            edges = np.flatnonzero(finite[1:] != finite[:-1]) + 1
+            for start, stop in zip((0, *edges), (*edges, x.size), strict=True):
+                if finite[start]:
+                    self._take_usable(x[start:stop], items)
+                else:
+                    self._skip_unusable(int(stop - start), items)
         self._patience = 0 if self._unusable else min(self._due() - self._signal.stop, self._waiting.size)
 
     def _due(self) -> int:
@@ -131,6 +131,12 @@ class FrontEnd:
         stop = self._signal.stop
         due = min(self._detector.due, self._still.due(stop))
         return min(due, self._pending[0].sample + self._window.after + 1) if self._pending else due
+
+    def _take_usable(self, x: NDArray[np.float64], items: list[Item]) -> None:
+        self._report_unusable(items)
+        piece = round(_PIECE_S * self.fs)
+        for at in range(0, x.size, piece):
+            self._take(x[at : at + piece], items)
 
     def _take(self, x: NDArray[np.float64], items: list[Item]) -> None:
         begin = self._signal.stop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -179,5 +180,7 @@ class Monitor:
 
 
 def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:
-    shifted = np.exp(logits - logits.max())
-    return {name: round(float(p), 6) for name, p in zip(classes, shifted / shifted.sum(), strict=True)}
+    top = float(logits.max())
+    shares = [math.exp(logit - top) for logit in logits.tolist()]
+    total = sum(shares)
+    return {name: round(share / total, 6) for name, share in zip(classes, shares, strict=True)}

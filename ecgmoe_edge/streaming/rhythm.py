@@ -86,8 +86,8 @@ class RhythmTracker:
             self._close("V run", self._last_s, out)
 
     def _model_rhythm(self, time_s: float, logits: NDArray[np.float32], out: list[Rhythm]) -> None:
-        shifted = np.asarray(logits, np.float64) - float(np.max(logits))
-        probability = np.exp(shifted) / np.exp(shifted).sum()
+        odds = np.exp(np.asarray(logits, np.float64) - float(logits.max()))
+        probability = odds / odds.sum()
         self._seen += 1
         weight = max(1.0 / self._seen, 1.0 / _SCORE_MEMORY)
         self._scores += weight * (probability - self._scores)

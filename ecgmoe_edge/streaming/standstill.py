@@ -66,9 +66,13 @@ class Standstill:
         if not self._run:
             self._before = self._value = float(x[0])
         carried, low, high = self._run, self._low, self._high
-        z = np.concatenate(((self._before, self._value), x))
+        z = np.empty(x.size + 2)
+        z[0], z[1], z[2:] = self._before, self._value, x
         # Where runs begin in z; the first of them has begun `carried` samples before x.
-        edges = np.concatenate(((2 - carried,), np.flatnonzero(z[2:] != z[1:-1]) + 2, (z.size,)))
+        changed = (z[2:] != z[1:-1]).nonzero()[0]
+        edges = np.empty(changed.size + 2, np.int64)
+        edges[0], edges[-1] = 2 - carried, z.size
+        np.add(changed, 2, out=edges[1:-1])
         lengths = edges[1:] - edges[:-1]
         out: list[Still] = []
         for k in self._noteworthy(z, edges, lengths).tolist():
@@ -98,7 +102,9 @@ class Standstill:
         self, z: NDArray[np.float64], edges: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Which of the runs that have ended are long, or steep on both sides."""
-        k = np.flatnonzero(lengths[:-1] >= self._shortest)
+        k = (lengths[:-1] >= self._shortest).nonzero()[0]
+        if not k.size:
+            return k
         stop = edges[k + 1]
         value = z[stop - 1]
         steep = np.minimum(np.abs(z[np.maximum(edges[k] - 1, 0)] - value), np.abs(z[stop] - value)) >= _STEEP_MV

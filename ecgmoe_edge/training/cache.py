@@ -26,7 +26,17 @@ from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, join
 from ecgmoe_edge.training.sources import Source, divide
 
-_FRONT_END = ("frontend", "filters", "rpeaks", "beats", "standstill", "history", "windows", "features")
+_FRONT_END = (
+    "frontend",
+    "filters",
+    "rpeaks",
+    "beats",
+    "standstill",
+    "running_median",
+    "history",
+    "windows",
+    "features",
+)
 _LAYOUT = 1  # of the cached files; raised when the fields of Examples change their meaning
 
 
