@@ -1,0 +1,78 @@
+"""Writes a report: one HTML file that holds all its drawings and loads nothing from the network."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from ecgmoe_edge import __version__
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.scoring.report.beat_sections import beat_sections
+from ecgmoe_edge.scoring.report.markup import code, page, paragraph, table
+from ecgmoe_edge.scoring.report.task_sections import task_sections
+from ecgmoe_edge.scoring.results import Evaluation
+from ecgmoe_edge.scoring.task_results import TaskEvaluation
+
+FILE = "report.html"
+_PACKAGES = ("numpy", "scipy", "wfdb", "onnxruntime", "ai-edge-litert", "torch", "matplotlib")
+
+
+def write_beat_report(folder: Path, scored: Evaluation, evaluation: Mapping[str, Any], command: str) -> Path:
+    """Write the report of beats into a folder, which is made if need be; gives the file.
+
+    Args:
+        folder: gets `report.html`.
+        scored: run with traces.
+        evaluation: what `scored.to_json` gave, with the model under "model".
+        command: that made it, as typed.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        MissingExtra: matplotlib is not installed.
+    """
+    sections = [*beat_sections(scored, evaluation), ("How this was made", _made(evaluation, command))]
+    return _write(folder, "Beats, scored as EC57 asks", sections)
+
+
+def write_task_report(folder: Path, scored: TaskEvaluation, evaluation: Mapping[str, Any], command: str) -> Path:
+    """Write the report of another task; as `write_beat_report`."""
+    sections = [*task_sections(scored, evaluation), ("How this was made", _made(evaluation, command))]
+    return _write(folder, f"Task {scored.task}", sections)
+
+
+def _write(folder: Path, title: str, sections: Sequence[tuple[str, str]]) -> Path:
+    file = folder / FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(page(f"ecgmoe-edge: {title}", sections), encoding="utf-8")
+    except OSError as reason:
+        raise UsageError(f"No report can be written to {folder} ({reason}). Give --report a folder that can be.") from (
+            reason
+        )
+    return file
+
+
+def _made(evaluation: Mapping[str, Any], command: str) -> str:
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    model = evaluation.get("model", {})
+    versions = [("ecgmoe-edge", __version__), ("Python", platform.python_version()), *_installed()]
+    intervals = evaluation["intervals"]
+    return (
+        paragraph(f"On {now}, on {platform.machine()} {platform.system()}, by:")
+        + code(command)
+        + table(("model", ""), model.items())
+        + table(("version of", ""), versions)
+        + paragraph(
+            f"Intervals: percentile bootstrap over patients, {intervals['draws']} draws, seed {intervals['seed']}. "
+            "Method: docs/evaluation.md."
+        )
+    )
+
+
+def _installed() -> list[tuple[str, str]]:
+    there = {distribution.name.lower(): distribution.version for distribution in distributions()}
+    return [(name, there[name]) for name in _PACKAGES if name in there]
