@@ -1,0 +1,101 @@
+"""The device's clock beside this machine's: how far the two drift apart, and when a sample was measured.
+
+A link can delay what a device sends, never hurry it. So of each stretch of time only the quickest arrival counts, and a
+straight line through these is the relation of the two clocks. What is left in it is the constant part of the delay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BUCKETS = 64  # stretches that are kept; when they are full, neighbours join, so that memory stays constant
+FIRST_BUCKET_S = 1.0
+SEEN_AT_LEAST_S = 30.0  # before a drift is told
+
+
+@dataclass
+class _Quickest:
+    """The arrival of a stretch that was delayed least."""
+
+    device_s: float
+    delay_s: float  # host time less device time; its zero means nothing
+
+
+class ClockFit:
+    """Takes pairs of device time and arrival on this machine, both in s; device time must not go backwards."""
+
+    def __init__(self) -> None:
+        self._width_s = FIRST_BUCKET_S
+        self._buckets: list[_Quickest] = []
+        self._first_s: float | None = None  # device time at which the first bucket began
+        self._latest_s = 0.0
+        self._said = -np.inf  # the latest host time that was given out
+
+    def restart(self) -> None:
+        """The device's clock began anew, or jumped; what was given out stays the limit for what comes."""
+        self._buckets.clear()
+        self._width_s = FIRST_BUCKET_S
+        self._first_s = None
+
+    def add(self, device_s: float, arrived_s: float) -> None:
+        """A sample measured at `device_s` by the device's clock arrived at `arrived_s` by this machine's."""
+        if self._first_s is None:
+            self._first_s = self._latest_s = device_s
+        if device_s < self._latest_s:
+            return
+        self._latest_s = device_s
+        place = int((device_s - self._first_s) / self._width_s)
+        while place >= BUCKETS:
+            self._widen()
+            place = int((device_s - self._first_s) / self._width_s)
+        delay_s = arrived_s - device_s
+        last = self._buckets[-1] if self._buckets else None
+        if last is None or int((last.device_s - self._first_s) / self._width_s) != place:
+            self._buckets.append(_Quickest(device_s, delay_s))
+        elif delay_s < last.delay_s:
+            self._buckets[-1] = _Quickest(device_s, delay_s)
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """What the device's clock gains on this machine's, in millionths; None until enough was seen."""
+        line = self._line()
+        return None if line is None else 1e6 * (1.0 / (1.0 + line[0]) - 1.0)
+
+    def host_time(self, device_s: float) -> float:
+        """When this machine's clock stood at device time `device_s`; never earlier than what was given out before."""
+        if not self._buckets:
+            raise ValueError("no arrival yet")
+        line = self._line()
+        if line is None:
+            delay_s = min(bucket.delay_s for bucket in self._buckets)
+        else:
+            slope, middle_s, delay_there_s = line
+            delay_s = delay_there_s + slope * (device_s - middle_s)
+        self._said = max(self._said, device_s + delay_s)
+        return float(self._said)
+
+    def _line(self) -> tuple[float, float, float] | None:
+        """Slope of the delay, and a point on it: device time and delay, s."""
+        whole = self._buckets[:-1]  # the last is not full, and its quickest may be slow
+        if len(whole) < 3 or whole[-1].device_s - whole[0].device_s < SEEN_AT_LEAST_S:
+            return None
+        at = np.array([bucket.device_s for bucket in whole])
+        delay = np.array([bucket.delay_s for bucket in whole])
+        middle = at.mean()
+        slope = float(((at - middle) * (delay - delay.mean())).sum() / ((at - middle) ** 2).sum())
+        return slope, float(middle), float(delay.mean())
+
+    def _widen(self) -> None:
+        assert self._first_s is not None  # noqa: S101 - for mypy; there are buckets
+        self._width_s *= 2
+        joined: list[_Quickest] = []
+        for bucket in self._buckets:
+            place = int((bucket.device_s - self._first_s) / self._width_s)
+            if joined and int((joined[-1].device_s - self._first_s) / self._width_s) == place:
+                if bucket.delay_s < joined[-1].delay_s:
+                    joined[-1] = bucket
+            else:
+                joined.append(bucket)
+        self._buckets = joined

@@ -1,0 +1,72 @@
+"""Two clocks and a link that delays: the drift is found, and time never goes backwards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecgmoe_edge.firmware_bridge.clock import BUCKETS, ClockFit
+
+
+def arrivals(
+    gains_ppm: float, seconds: float, seed: int = 0, jitter_s: float = 0.02, every_s: float = 0.1
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """Device times, and when what was measured then arrived."""
+    device_s = np.arange(0.0, seconds, every_s)
+    delays_s = 0.003 + np.random.default_rng(seed).exponential(jitter_s, device_s.size)
+    return device_s, 1000.0 + device_s / (1 + gains_ppm * 1e-6) + delays_s
+
+
+@pytest.mark.parametrize("gains_ppm", [-120.0, -20.0, 0.0, 35.0, 400.0])
+def test_a_drift_is_found_within_a_few_ppm_in_ten_minutes(gains_ppm: float) -> None:
+    fit = ClockFit()
+    for device_s, arrived_s in zip(*arrivals(gains_ppm, 600.0), strict=True):
+        fit.add(device_s, arrived_s)
+    assert fit.drift_ppm == pytest.approx(gains_ppm, abs=5.0)
+
+
+def test_in_eight_hours_memory_stays_constant_and_the_drift_gets_finer() -> None:
+    fit = ClockFit()
+    for device_s, arrived_s in zip(*arrivals(17.0, 8 * 3600.0, every_s=1.0), strict=True):
+        fit.add(device_s, arrived_s)
+        assert len(fit._buckets) <= BUCKETS
+    assert fit.drift_ppm == pytest.approx(17.0, abs=0.5)
+
+
+def test_nothing_is_said_before_there_is_enough_to_say_it_from() -> None:
+    fit = ClockFit()
+    for device_s, arrived_s in zip(*arrivals(0.0, 25.0), strict=True):
+        fit.add(device_s, arrived_s)
+    assert fit.drift_ppm is None
+
+
+def test_a_sample_was_there_before_it_arrived_and_within_the_constant_delay() -> None:
+    fit = ClockFit()
+    for device_s, arrived_s in zip(*arrivals(50.0, 300.0), strict=True):
+        fit.add(device_s, arrived_s)
+    true_s = 1000.0 + 290.0 / (1 + 50e-6)
+    assert true_s <= fit.host_time(290.0) <= true_s + 0.006
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0.0, 100.0), st.floats(-50.0, 50.0), st.sampled_from(["add", "ask", "restart"])),
+        min_size=1,
+        max_size=80,
+    )
+)
+def test_time_never_goes_backwards_whatever_the_clocks_do(steps: list[tuple[float, float, str]]) -> None:
+    fit, device_s, said = ClockFit(), 0.0, []
+    fit.add(0.0, 0.0)
+    for ahead_s, delay_s, what in steps:
+        device_s += ahead_s
+        if what == "restart":
+            fit.restart()
+            device_s = 0.0
+        fit.add(device_s, device_s + delay_s)
+        if what == "ask":
+            said.append(fit.host_time(device_s))
+    assert said == sorted(said)
