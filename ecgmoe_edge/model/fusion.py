@@ -65,28 +65,25 @@ class HybridFusion(nn.Module):
         return fused
 
 
-def merge_for_task(module: nn.Module, task: str) -> int:
-    """Replace every `LoRALinear` inside `module` by its plain merged layer for `task`; the number replaced.
-
-    The module's code calls its layers with (x, task); the merged layers accept and ignore the task.
-    """
+def merge_adapters(module: nn.Module, tasks: Sequence[str]) -> int:
+    """Replace every `LoRALinear` inside `module` by its plain merged layers, one a task; the number replaced."""
     replaced = 0
     for name, child in module.named_children():
         if isinstance(child, LoRALinear):
-            setattr(module, name, _Merged(child.merged(task)))
+            setattr(module, name, _Merged(child, tasks))
             replaced += 1
         else:
-            replaced += merge_for_task(child, task)
+            replaced += merge_adapters(child, tasks)
     return replaced
 
 
 class _Merged(nn.Module):
-    """A merged layer in the place of a `LoRALinear`."""
+    """Merged layers in the place of a `LoRALinear`."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, layer: LoRALinear, tasks: Sequence[str]) -> None:
         super().__init__()
-        self.linear = linear
+        self.of_task = nn.ModuleDict({task: layer.merged(task) for task in tasks})
 
     def forward(self, x: Tensor, task: str) -> Tensor:
-        y: Tensor = self.linear(x)
+        y: Tensor = self.of_task[task](x)
         return y

@@ -41,7 +41,7 @@ class StudentConfig:
     width: str = "small"
     waveform: int = 16  # channels of the waveform stem; experts have two and three times as many
     dim: int = 32  # what an expert yields; the rhythm embedding has twice as many
-    morphology_experts: int = 4
+    morphology_experts: int = 4  # 1 in both banks: a dense net of the same cost a beat
     rhythm_experts: int = 4
     rank: int = 8  # LoRA, on the fusion block alone
     alpha: float = 32.0
@@ -72,8 +72,6 @@ class StudentConfig:
         sizes = (self.waveform, self.dim, self.morphology_experts, self.rhythm_experts, self.rank)
         if any(not isinstance(size, int) or size < 1 for size in sizes):
             raise ModelError("Every size of a student configuration is a whole number of at least 1.")
-        if min(self.morphology_experts, self.rhythm_experts) < 2:
-            raise ModelError("A bank needs at least two experts to choose from.")
 
 
 _FIELDS = tuple(field.name for field in fields(StudentConfig))

@@ -1,0 +1,117 @@
+"""What sharing saves: the teacher's one pass for all tasks against one single-task model a task.
+
+The single-task models have the same backbones, experts and fusion and one head each; LoRA is merged everywhere. Two
+further ratios of the same run: the student against that pass, and the student's one expert a path against all of them.
+All are timed in turns, many times, so that the ratios hold on a busy machine too; medians of CPU time are printed.
+
+    python benchmarks/sharing.py [--teacher FILE] [--student FILE] [--rounds N] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+import ecgmoe_edge
+from ecgmoe_edge.model.fusion import merge_adapters
+from ecgmoe_edge.model.student import load_student
+from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
+
+SHIPPED = Path(ecgmoe_edge.__file__).parent / "pretrained"
+BATCHES = (1, 32)
+
+
+def inputs(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Random beats, features, RR sequences and contexts of `n` beats: times do not depend on what they hold."""
+    g = torch.Generator().manual_seed(1)
+    beat, features = torch.randn(n, 2, 103, generator=g), torch.randn(n, 27, generator=g)
+    rr = torch.stack([0.1 * torch.randn(n, 32, generator=g), torch.ones(n, 32)], 1)
+    return beat, features, rr, torch.randn(n, 1, 1280, generator=g)
+
+
+def single_task(teacher: EcgMoe, task: str) -> EcgMoe:
+    """A model for one task alone with all the teacher's parts."""
+    model = EcgMoe(msgspec.structs.replace(teacher.config, tasks=(task,), lora_rank=0)).eval()
+    merge_adapters(model, (task,))
+    return model
+
+
+def medians(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median milliseconds of CPU time of each, run in turns."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(rounds + 2):
+        for name, do in work.items():
+            started = time.process_time()
+            do()
+            if turn >= 2:  # the first turns allocate
+                times[name].append(1000.0 * (time.process_time() - started))
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def measure(teacher_file: Path, student_file: Path, rounds: int) -> list[dict[str, float]]:
+    """One row of times and ratios for each batch size."""
+    teacher, student = load_teacher(teacher_file), load_student(student_file)
+    tasks = teacher.config.tasks
+    singles = {task: single_task(teacher, task) for task in tasks}
+    merge_adapters(teacher, tasks)
+    rows = []
+    for n in BATCHES:
+        given = inputs(n)
+        work: dict[str, Callable[[], object]] = {
+            "shared": lambda given=given: teacher(*given),  # type: ignore[misc]
+            "student": lambda given=given: student(*given[:3]),  # type: ignore[misc]
+            "student, all experts": lambda given=given: student(*given[:3], route="soft"),  # type: ignore[misc]
+        }
+        work |= {task: lambda model=model, given=given: model(*given) for task, model in singles.items()}  # type: ignore[misc]
+        with torch.inference_mode():
+            ms = medians(work, rounds)
+        apart = sum(ms[task] for task in tasks)
+        rows.append(
+            {
+                "batch": n,
+                "shared_ms": ms["shared"],
+                "single_task_models_ms": apart,
+                "faster_percent": 100.0 * (1.0 - ms["shared"] / apart),
+                "student_ms": ms["student"],
+                "student_to_shared": ms["student"] / ms["shared"],
+                "student_all_experts_ms": ms["student, all experts"],
+                "student_to_all_experts": ms["student"] / ms["student, all experts"],
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Print a line a batch size, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", type=Path, default=SHIPPED / "teacher.safetensors")
+    parser.add_argument("--student", type=Path, default=SHIPPED / "student-small.safetensors")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = measure(arguments.teacher, arguments.student, arguments.rounds)
+    if arguments.json:
+        json.dump({"sharing": rows}, sys.stdout, indent=2)
+        print()
+        return
+    for row in rows:
+        print(
+            f"batch {row['batch']:>3.0f}: one shared pass {row['shared_ms']:.2f} ms, one model a task "
+            f"{row['single_task_models_ms']:.2f} ms: {row['faster_percent']:.0f} % faster\n"
+            f"           student {row['student_ms']:.2f} ms ({row['student_to_shared']:.2f} of the shared pass; "
+            f"{row['student_to_all_experts']:.2f} of itself with all experts)"
+        )
+
+
+if __name__ == "__main__":
+    main()
