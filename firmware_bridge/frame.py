@@ -85,7 +85,7 @@ def cobs_decode(stuffed: bytes) -> bytes:
     return bytes(out)
 
 
-def to_codes(values: NDArray[np.float64], picovolts_per_lsb: Sequence[int]) -> NDArray[np.int32]:
+def to_codes(values: NDArray[np.float64], picovolts_per_lsb: Sequence[float]) -> NDArray[np.int32]:
     """Samples in mV (leads, n) as 24-bit codes (leads, n): rounded, clipped at full scale, NaN as NO_VALUE."""
     steps = np.asarray(picovolts_per_lsb, dtype=np.float64)[:, None] * MILLIVOLTS_PER_PICOVOLT
     missing = np.isnan(values)
@@ -93,7 +93,7 @@ def to_codes(values: NDArray[np.float64], picovolts_per_lsb: Sequence[int]) -> N
     return np.asarray(np.where(missing, NO_VALUE, codes), dtype=np.int32)
 
 
-def to_millivolts(codes: NDArray[np.int32], picovolts_per_lsb: Sequence[int]) -> NDArray[np.float64]:
+def to_millivolts(codes: NDArray[np.int32], picovolts_per_lsb: Sequence[float]) -> NDArray[np.float64]:
     """24-bit codes (leads, n) as mV (leads, n); NO_VALUE becomes NaN."""
     steps = np.asarray(picovolts_per_lsb, dtype=np.float64)[:, None] * MILLIVOLTS_PER_PICOVOLT
     values = np.asarray(codes * steps, dtype=np.float64)
@@ -121,7 +121,7 @@ class FrameEncoder:
         payload = INFO_HEAD.pack(self.info.rate.numerator, self.info.rate.denominator, len(self.info.leads))
         for lead, picovolts in zip(self.info.leads, self.info.picovolts_per_lsb, strict=True):
             name = lead.encode()
-            payload += INFO_CHANNEL.pack(picovolts, len(name)) + name
+            payload += INFO_CHANNEL.pack(round(picovolts), len(name)) + name
         device = self.info.device.encode()
         return DELIMITER + self._frame(INFO, payload + bytes([len(device)]) + device)
 

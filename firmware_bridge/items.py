@@ -30,7 +30,7 @@ class StreamInfo:
 
     rate: Fraction  # Hz, exact: a 32,768 Hz crystal divided by 131 is no whole number
     leads: tuple[str, ...]
-    picovolts_per_lsb: tuple[int, ...]  # one per lead
+    picovolts_per_lsb: tuple[float, ...]  # one per lead
     device: str = ""
 
     @property
@@ -54,6 +54,7 @@ class Lost:
 
     samples: int | None  # None where nothing tells how many
     reason: str
+    at_least: bool = False  # the counter may have wrapped: so many or more
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,10 @@ class WireCounts:
 
 
 class Decoder(Protocol):
-    """An incremental decoder: any chunking of the same bytes gives the same items and counts."""
+    """An incremental decoder, whose memory is bounded by a few frames, whatever comes.
+
+    Any chunking of the same bytes gives the same counts, and the same items once neighbouring `Samples` are joined.
+    """
 
     counts: WireCounts
 
@@ -130,9 +134,74 @@ class Decoder(Protocol):
         """Take the bytes that came next; give what became certain by them. Never raises on any bytes."""
         ...
 
-    def interrupted(self) -> None:
-        """The byte stream broke off (the port went away); what comes next does not join what came before."""
+    def interrupted(self) -> list[WireItem]:
+        """The byte stream broke off; what comes next does not join what came before. Gives what was held back."""
         ...
+
+    def silent(self, seconds: float) -> None:
+        """Nothing came for so long on an open port: a counter may have wrapped meanwhile."""
+        ...
+
+
+class Encoder(Protocol):
+    """The device's side of a protocol: makes the bytes that a device would send, and answers as it would."""
+
+    rate: Fraction  # Hz
+    leads: tuple[str, ...]
+    per_frame: int  # samples in a frame
+    streaming: bool  # whether it sends samples now; a device that streams unasked begins with True
+
+    def hear(self, data: bytes) -> bytes:
+        """Take bytes from the host; give the answer. Changes `streaming`."""
+        ...
+
+    def boot(self) -> bytes:
+        """What it says when it gets power."""
+        ...
+
+    def announce(self) -> bytes:
+        """What it says to somebody who begins to listen, and once a second."""
+        ...
+
+    def encode(self, values: NDArray[np.float64]) -> bytes:
+        """The next frame: `per_frame` samples or fewer in mV (leads, n), NaN where the electrode is off.
+
+        It counts whether it is sent or not.
+        """
+        ...
+
+    def end(self) -> bytes:
+        """What it says when the recording is over."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user says about a device; None is the protocol's own."""
+
+    rate: Fraction | None = None  # Hz
+    leads: tuple[str, ...] | None = None  # names of the first channels; "-" leaves one out
+    uv_per_lsb: float | None = None
+
+
+@dataclass(frozen=True)
+class Say:
+    """One step of how a device is started or stopped. Whatever it answers also goes to the decoder."""
+
+    data: bytes
+    until: bytes = b""  # the answer to wait for before the next step
+    at_most_s: float = 0.0  # for so long; without `until`, a pause
+    tries: int = 1  # how often it is said while no answer comes
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question by which a device of this kind can be known. It is asked only when the user allows it."""
+
+    question: bytes
+    answered: Callable[[bytes], bool]  # whether these bytes have the answer in them
+    wait_s: float = 1.0
+    afterwards: bytes = b""  # puts the device back as it was
 
 
 @dataclass(frozen=True)
@@ -141,7 +210,22 @@ class WireFormat:
 
     name: str
     description: str
-    baud: int  # the rate its devices use unless told otherwise
-    start: bytes  # sent once the port is open; b"" if the device streams by itself
-    stop: bytes  # sent before the port is closed
-    make_decoder: Callable[[], Decoder]
+    bauds: tuple[int, ...]  # the first is the default
+    rate: str  # for people: what is known beforehand
+    leads: str
+    scale: str
+    limits: str  # what it can detect as lost and what not, in a sentence
+    make_decoder: Callable[[Settings], Decoder]  # raises UsageError for a setting that must be given and is not
+    make_encoder: Callable[[Settings], Encoder]
+    recognise: Callable[[bytes], float]  # 0..1 from bytes heard; 0.5 and more is sure. Pure; never raises
+    start: tuple[Say, ...] = ()  # () for a device that streams by itself
+    stop: tuple[Say, ...] = ()
+    probe: Probe | None = None
+    counter_range: int | None = None  # samples; a shorter burst of losses is counted exactly. None: no counter
+    check_bits: float = 0.0  # a run of random bytes passes for a frame with a chance of 2**-check_bits at each byte
+    needs: tuple[str, ...] = ()  # options that the user must give, such as "--uv-per-lsb"
+
+    @property
+    def baud(self) -> int:
+        """The rate that its devices use unless told otherwise."""
+        return self.bauds[0]

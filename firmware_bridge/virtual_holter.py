@@ -1,4 +1,4 @@
-"""A Holter recorder made of a recording: it plays samples through a real pseudo terminal in the project's wire format.
+"""A Holter recorder made of a recording: it plays samples through a real pseudo terminal in any of the wire formats.
 
 To the reading program it is a serial device, so everything from the port to the events runs as it would with hardware.
 It also misbehaves on request, repeatably, and keeps count of what it withheld.
@@ -20,8 +20,12 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.firmware_bridge import frame
-from ecgmoe_edge.firmware_bridge.items import StreamInfo
-from ecgmoe_edge.firmware_bridge.pty_device import Audience, PtyDevice
+from ecgmoe_edge.firmware_bridge.audience import Audience
+from ecgmoe_edge.firmware_bridge.decoder import EcgmoeDevice
+from ecgmoe_edge.firmware_bridge.items import Encoder, Settings, StreamInfo
+from ecgmoe_edge.firmware_bridge.protocols import get_protocol
+from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
+from ecgmoe_edge.firmware_bridge.resampling import resample
 
 FRAME_S = 0.05  # of signal in a frame, where it fits
 UNPLUG_AT_LEAST_S = 0.3  # wall time, so that a reader can notice at any speed
@@ -60,11 +64,14 @@ class ReplayTotals:
 class VirtualHolter:
     """Plays blocks of samples in mV, float64 (leads, n), at `fs` Hz; NaN is sent as "no value".
 
-    link: path of a symlink to make as the port's name. speed: 1 real time, 20 twenty times as fast, 0 as fast as the
-    reader takes it. picovolts_per_lsb: the step to which samples are rounded (100,000 pV = 0.1 uV, range +-838 mV).
-    wait_for_reader: hold the recording while nobody has the port open, so that nothing is lost; without it the
-    recording goes on unheard, as a device does. run, first_index: the counters to begin with; a run of its own by
-    default. Raises SignalError for a rate, leads or blocks that cannot be sent, DeviceError if the link cannot be made.
+    link: path of a symlink to make as the port's name. protocol, settings: what the device speaks; one of another
+    rate gets the recording resampled, and of more or fewer leads as many as it has. speed: 1 real time, 20 twenty times
+    as fast, 0 as fast as the reader takes it. wait_for_reader: hold the recording while nobody has the port open, so
+    that nothing is lost; without it the recording goes on unheard, as a device does.
+    Of "ecgmoe" alone: picovolts_per_lsb, the step to which samples are rounded (100,000 pV = 0.1 uV, range +-838 mV);
+    samples_per_frame; run, first_index, the counters to begin with (a run of its own by default); device, its name.
+    Raises SignalError for a rate, leads or blocks that cannot be sent, UsageError for a protocol that does not exist,
+    DeviceError if the link cannot be made.
     """
 
     def __init__(
@@ -74,6 +81,8 @@ class VirtualHolter:
         leads: Sequence[str],
         *,
         link: str | os.PathLike[str] | None = None,
+        protocol: str = "ecgmoe",
+        settings: Settings | None = None,
         speed: float = 1.0,
         picovolts_per_lsb: int = 100_000,
         samples_per_frame: int | None = None,
@@ -88,15 +97,20 @@ class VirtualHolter:
         if not math.isfinite(fs) or fs <= 0:
             raise SignalError(f"A recording at {fs} Hz cannot be replayed: state its sampling rate.")
         rate = Fraction(fs).limit_denominator(1_000_000)
-        info = StreamInfo(rate, tuple(leads), (picovolts_per_lsb,) * len(leads), device)
-        try:
-            self._encoder = frame.FrameEncoder(info, _new_run() if run is None else run, first_index)
-        except ValueError as error:
-            raise SignalError(f"This recording cannot be sent as frames, which need {error}.") from error
-        wanted = samples_per_frame or max(1, round(float(rate) * FRAME_S))
-        self._per_frame = min(wanted, self._encoder.max_samples)
-        self._blocks = blocks
-        self._fs = float(rate)
+        self._leads = tuple(leads)
+        self._settings = settings or Settings()
+        self._protocol = get_protocol(protocol)
+        if protocol == "ecgmoe":
+            info = StreamInfo(rate, self._leads, (picovolts_per_lsb,) * len(leads), device)
+            wanted = samples_per_frame or max(1, round(float(rate) * FRAME_S))
+            self._encoder: Encoder = _ecgmoe_device(info, _new_run() if run is None else run, first_index, wanted)
+            self._blocks = blocks
+        else:
+            self._encoder = self._protocol.make_encoder(self._settings)
+            same = self._encoder.rate == rate
+            self._blocks = blocks if same else resample(self._checked(blocks), rate, self._encoder.rate)
+        self._per_frame = self._encoder.per_frame
+        self._fs = float(self._encoder.rate)
         self._speed = speed
         self._wait_for_reader = wait_for_reader
         self._faults = faults or Faults()
@@ -112,7 +126,7 @@ class VirtualHolter:
         self._away_until = 0  # samples before this one fall into an unplugging
         self._started_at = 0.0  # when the first sample was due, moved by every pause
         self._device = PtyDevice(link)
-        self._audience = Audience(self._device, frame.COMMAND_START, frame.COMMAND_STOP)
+        self._audience = Audience(self._device, self._encoder, self._stopped)
 
     @property
     def port(self) -> str:
@@ -173,48 +187,51 @@ class VirtualHolter:
     def _play(self) -> None:
         self._started_at = time.monotonic()
         next_info = 0
-        for codes in self._frames():
+        for values in self._frames():
             self._disturb()
-            n = codes.shape[1]
+            n = values.shape[1]
             if self._played < self._away_until:
                 if not self._faults.restart_on_replug:
-                    self._encoder.samples_frame(codes)  # measured, but there is nowhere to send it
+                    self._encoder.encode(values)  # measured, but there is nowhere to send it
                 self._count_dropped(n)
             else:
                 self._pace()
                 self._await_reader()
                 if self._audience.joined or self._played >= next_info:
+                    boot = self._encoder.boot() if self._audience.joined else b""
                     self._audience.joined = False
-                    self._send(self._encoder.info_frame())
+                    self._send(boot + self._encoder.announce())
                     next_info = self._played + round(self._fs)
-                self._send_samples(codes)
+                self._send_samples(values)
             self._played += n
             if self._stopped.is_set():
                 return
         self._await_reader()
-        self._send(self._encoder.info_frame())
-        if self._send(self._encoder.end_frame()):
+        if self._send(self._encoder.end()):
             self._linger()
 
-    def _frames(self) -> Iterator[NDArray[np.int32]]:
-        """The blocks as codes (leads, n), cut to the length of a frame; the last may be shorter."""
-        info = self._encoder.info
-        rest = np.empty((len(info.leads), 0))
-        for block in self._blocks:
-            block = np.asarray(block, dtype=np.float64)
-            if block.ndim != 2 or len(block) != len(info.leads):
-                raise SignalError(
-                    f"A block of shape {block.shape} does not fit {len(info.leads)} lead(s) "
-                    f"{', '.join(info.leads)}: give arrays of shape (leads, samples) in mV."
-                )
+    def _frames(self) -> Iterator[NDArray[np.float64]]:
+        """The blocks as mV (leads, n), cut to the length of a frame; the last may be shorter."""
+        rest = np.empty((len(self._leads), 0))
+        for block in self._checked(self._blocks):
             rest = np.concatenate([rest, block], axis=1)
             whole = rest.shape[1] - rest.shape[1] % self._per_frame
-            codes = frame.to_codes(rest[:, :whole], info.picovolts_per_lsb)
             for first in range(0, whole, self._per_frame):
-                yield codes[:, first : first + self._per_frame]
+                yield rest[:, first : first + self._per_frame]
             rest = rest[:, whole:]
         if rest.shape[1]:
-            yield frame.to_codes(rest, info.picovolts_per_lsb)
+            yield rest
+
+    def _checked(self, blocks: Iterable[NDArray[np.float64]]) -> Iterator[NDArray[np.float64]]:
+        """The blocks, if they are of this recording's leads."""
+        for block in blocks:
+            block = np.asarray(block, dtype=np.float64)
+            if block.ndim != 2 or len(block) != len(self._leads):
+                raise SignalError(
+                    f"A block of shape {block.shape} does not fit {len(self._leads)} lead(s) "
+                    f"{', '.join(self._leads)}: give arrays of shape (leads, samples) in mV."
+                )
+            yield block
 
     def _await_reader(self) -> None:
         if not self._wait_for_reader:
@@ -261,13 +278,22 @@ class VirtualHolter:
             self._stopped.wait(away_s)
             self._started_at += away_s - due_s
             if self._faults.restart_on_replug:
-                self._encoder = frame.FrameEncoder(self._encoder.info, (self._encoder.run + 1) % 2**16)
+                self._restart()
             self._device.plug_in()
 
-    def _send_samples(self, codes: NDArray[np.int32]) -> None:
+    def _restart(self) -> None:
+        """The device counts anew."""
+        if isinstance(self._encoder, EcgmoeDevice):
+            before = self._encoder.encoder
+            self._encoder = _ecgmoe_device(before.info, (before.run + 1) % 2**16, 0, self._per_frame)
+        else:
+            self._encoder = self._protocol.make_encoder(self._settings)
+        self._audience.encoder = self._encoder
+
+    def _send_samples(self, values: NDArray[np.float64]) -> None:
         """Send one frame, or what the faults make of it."""
-        n = codes.shape[1]
-        data = self._encoder.samples_frame(codes)
+        n = values.shape[1]
+        data = self._encoder.encode(values)
         draw = self._chance.random()
         if draw < self._faults.drop:
             self._count_dropped(n)
@@ -289,6 +315,13 @@ class VirtualHolter:
     def _count_dropped(self, n: int) -> None:
         self.totals.samples_dropped += n
         self.totals.frames_dropped += 1
+
+
+def _ecgmoe_device(info: StreamInfo, run: int, first_index: int, per_frame: int) -> EcgmoeDevice:
+    try:
+        return EcgmoeDevice(frame.FrameEncoder(info, run, first_index), per_frame)
+    except ValueError as error:
+        raise SignalError(f"This recording cannot be sent as frames, which need {error}.") from error
 
 
 def _new_run() -> int:

@@ -1,0 +1,54 @@
+"""Numbers as devices pack them, and back: arrays of bytes to codes, millivolts to codes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.firmware_bridge.items import Settings
+
+
+def table(frames: list[bytes]) -> NDArray[np.uint8]:
+    """Frames of one size as bytes (frames, size)."""
+    return np.frombuffer(b"".join(frames), dtype=np.uint8).reshape(len(frames), -1)
+
+
+def integers(raw: NDArray[np.uint8], kind: str) -> NDArray[np.float64]:
+    """Columns of bytes (n, k * size) as k numbers (k, n). kind: numpy's name, such as "<i4"; ">i3" and "<i3" too."""
+    if kind[1:] == "i3":
+        wide = np.zeros((*raw.shape[:1], raw.shape[1] // 3, 4), dtype=np.uint8)
+        triples = raw.reshape(len(raw), -1, 3)
+        wide[..., 1:] = triples if kind[0] == "<" else triples[..., ::-1]
+        return np.asarray(wide.view("<i4")[..., 0].T >> 8, dtype=np.float64)
+    return np.asarray(np.ascontiguousarray(raw).view(kind).T, dtype=np.float64)
+
+
+def pack(codes: NDArray[np.int64], kind: str) -> bytes:
+    """Inverse of `integers` for one frame or more: codes (k, n) as bytes, sample after sample."""
+    if kind[1:] == "i3":
+        raw = np.ascontiguousarray(codes.T, dtype=kind[0] + "i4").view(np.uint8).reshape(*codes.T.shape, 4)
+        return (raw[..., :3] if kind[0] == "<" else raw[..., 1:]).tobytes()
+    return np.ascontiguousarray(codes.T, dtype=kind).tobytes()
+
+
+def to_codes(values: NDArray[np.float64], uv_per_lsb: float, low: int, high: int) -> NDArray[np.int64]:
+    """Millivolts as codes, rounded and clipped to low..high; NaN becomes 0."""
+    codes = np.rint(np.nan_to_num(values) * (1000.0 / uv_per_lsb))
+    return np.asarray(np.clip(codes, low, high), dtype=np.int64)
+
+
+def rows_of(values: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
+    """The first `channels` rows of values (leads, n); missing ones are 0."""
+    out = np.zeros((channels, values.shape[1]))
+    out[: len(values)] = values[:channels]
+    return out
+
+
+def given_scale(settings: Settings, name: str, hint: str) -> float:
+    """The uV per LSB that the user gave. Raises UsageError: it is not guessed, for a wrong one is a wrong amplitude."""
+    if settings.uv_per_lsb is None:
+        raise UsageError(f"The {name} protocol does not say its scale: give --uv-per-lsb, {hint}.")
+    if not settings.uv_per_lsb > 0:
+        raise UsageError(f"--uv-per-lsb takes a positive number; it got {settings.uv_per_lsb:g}.")
+    return settings.uv_per_lsb

@@ -1,0 +1,191 @@
+"""Shimmer3 ECG over Bluetooth serial: `00`, 24-bit time stamp of 32,768 Hz, then for each ExG chip a status byte and
+two 24-bit channels big endian.
+
+From the published command set of Shimmer's firmware. The inquiry (01) is answered by `FF 02`, the sampling period in
+ticks of 32,768 Hz, four bytes of configuration, the number of channels, a buffer size, and a byte for each channel: so
+rate and layout are the device's own word. Only the time stamp tells of losses: it goes round after 512 s. Which
+electrodes a channel hangs on is Shimmer's usual ECG wiring; it is the user's to check.
+"""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, rows_of, table, to_codes
+from ecgmoe_edge.firmware_bridge.formats.device import Device
+from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
+from ecgmoe_edge.firmware_bridge.formats.recognition import SURE_BITS
+from ecgmoe_edge.firmware_bridge.items import Probe, Say, Settings, WireFormat
+
+TICKS_PER_S = 32768
+DATA, INQUIRY, ANSWER, START, STOP, ACK = b"\x00", b"\x01", b"\x02", b"\x07", b"\x20", b"\xff"
+INQUIRY_HEAD = struct.Struct("<HIBB")
+CHIPS = ((0x1D, 0x1E, 0x1F), (0x20, 0x21, 0x22))  # channel numbers of status and the two channels, 24 bits
+LEADS = (("II", "I"), ("ch3", "V1"))
+HEAD = 4  # bytes before the first chip
+CHIP = 7  # bytes of a chip
+RANGE = 2**24
+NEAR = 256  # samples between frames of which one confirms the other
+CHECK_BITS = 8.0  # the first byte; CONFIRM of them in a row with time stamps near each other are needed
+CONFIRM = 3
+
+
+class ShimmerDecoder(FramedDecoder):
+    """Waits for the answer to the inquiry, which tells rate and layout; then reads samples of the ExG chips."""
+
+    sync = DATA
+    confirm = CONFIRM
+    counter_range = RANGE  # of the time stamp
+
+    def __init__(self, settings: Settings, uv_per_lsb: float) -> None:
+        super().__init__(None, settings.leads)
+        self._uv_per_lsb = uv_per_lsb
+        self._tail = b""  # bytes in which the answer may be
+        self._size = 0
+        self._chips = 0
+        self._ticks = 1
+        self._clock = 0  # time stamps unwrapped
+        self._stamp: int | None = None
+
+    def size_at(self, buffer: bytearray, at: int) -> int:
+        """By its first byte and, out of step, by what follows."""
+        if not self._size or buffer[at] != 0:
+            return NONE
+        return self._size if len(buffer) - at >= self._size else MORE
+
+    def skipped(self, junk: bytes) -> None:
+        """Looks for the answer to the inquiry."""
+        self._tail = (self._tail + junk)[-64:]
+        at = self._tail.find(ACK + ANSWER)
+        if at < 0 or len(self._tail) < at + 2 + INQUIRY_HEAD.size:
+            return
+        ticks, _, channels, _ = INQUIRY_HEAD.unpack_from(self._tail, at + 2)
+        numbers = tuple(self._tail[at + 2 + INQUIRY_HEAD.size :][:channels])
+        if len(numbers) < channels or not ticks:
+            return
+        self._tail = b""
+        chips = [chip for chip, of_chip in enumerate(CHIPS) if set(of_chip) <= set(numbers)]
+        if chips and numbers == tuple(number for chip in chips for number in CHIPS[chip]):
+            self._chips = len(chips)
+            self._size = HEAD + CHIP * len(chips)
+            self._ticks = ticks
+            leads = tuple(name for chip in chips for name in LEADS[chip])
+            self.begin(stream_info(Fraction(TICKS_PER_S, ticks), leads, self._uv_per_lsb, "Shimmer3"))
+
+    def counter_of(self, frame: bytes) -> int:
+        """The time stamp."""
+        return int.from_bytes(frame[1:4], "little")
+
+    def ahead(self, counter: int, last: int) -> int:
+        """Samples between two time stamps."""
+        return max(1, round((counter - last) % RANGE / self._ticks))
+
+    def silent(self, seconds: float) -> None:
+        """The time stamp goes round in 512 s."""
+        self._unsure |= seconds >= RANGE / TICKS_PER_S
+
+    def clock_of(self, frame: bytes) -> float | None:
+        """The time stamp, unwrapped."""
+        stamp = self.counter_of(frame)
+        self._clock += (stamp - self._stamp) % RANGE if self._stamp is not None else stamp
+        self._stamp = stamp
+        return self._clock / TICKS_PER_S
+
+    def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+        """Codes (channels, n)."""
+        raw = table(frames)[:, HEAD:].reshape(len(frames) * self._chips, CHIP)[:, 1:]
+        return integers(raw.reshape(len(frames), -1), ">i3"), None
+
+    def _confirmed(self, buffer: bytearray, at: int, size: int) -> int:
+        """The time stamps of the frames that follow must be near."""
+        enough = super()._confirmed(buffer, at, size)
+        if enough <= 0:
+            return enough
+        stamps = [int.from_bytes(buffer[at + n * size + 1 : at + n * size + 4], "little") for n in range(CONFIRM)]
+        steps = [(after - before) % RANGE for before, after in pairwise(stamps)]
+        return size if all(0 < step <= NEAR * self._ticks for step in steps) else NONE
+
+
+class ShimmerDevice(Device):
+    """One ExG chip, so two channels, at 512 Hz."""
+
+    def __init__(self, settings: Settings) -> None:
+        rate = settings.rate or Fraction(512)
+        self.ticks = max(1, round(TICKS_PER_S / rate))
+        numbers = bytes(CHIPS[0])
+        answer = ACK + ANSWER + INQUIRY_HEAD.pack(self.ticks, 0, len(numbers), 1) + numbers
+        self.commands = {INQUIRY: (None, answer), START: (True, ACK), STOP: (False, ACK)}
+        super().__init__(
+            Fraction(TICKS_PER_S, self.ticks), (settings.leads or LEADS[0])[:2], settings.uv_per_lsb or 1.0
+        )
+
+    def encode(self, values: NDArray[np.float64]) -> bytes:
+        """One sample."""
+        codes = to_codes(rows_of(values, 2), self.uv_per_lsb, -(2**23), 2**23 - 1)
+        stamp = self.counter * self.ticks % RANGE
+        self.counter += 1
+        return DATA + stamp.to_bytes(3, "little") + b"\x80" + pack(codes, ">i3")
+
+
+def _answered(answer: bytes) -> bool:
+    at = answer.find(ACK + ANSWER)
+    if at < 0 or len(answer) < at + 2 + INQUIRY_HEAD.size:
+        return False
+    ticks, _, channels, _ = INQUIRY_HEAD.unpack_from(answer, at + 2)
+    return bool(ticks) and len(answer) >= at + 2 + INQUIRY_HEAD.size + channels
+
+
+def _recognise(data: bytes) -> float:
+    """Frames of one chip or two whose time stamps go up by one step."""
+    best = 0.0
+    for chips in (1, 2):
+        size = HEAD + CHIP * chips
+        for start in range(min(size, len(data))):
+            rows = [data[at : at + size] for at in range(start, len(data) - size + 1, size)]
+            if len(rows) < 4:
+                break
+            if any(row[0] for row in rows[:4]):
+                continue
+            stamps = np.array([int.from_bytes(row[1:4], "little") for row in rows])
+            steps = np.diff(stamps) % RANGE
+            usual = np.median(steps)
+            held = np.mean((steps == usual) & (np.array([row[0] for row in rows[1:]]) == 0)) if usual else 0.0
+            best = max(best, float(held) * min(1.0, len(rows) * CHECK_BITS / SURE_BITS))
+    return best
+
+
+FORMATS = (
+    WireFormat(
+        name="shimmer3",
+        description="Shimmer3 with an ExG unit, 24 bits",
+        bauds=(115200,),
+        rate="as set in the device",
+        leads="II, I; with a second chip ch3, V1",
+        scale="must be given",
+        limits=(
+            "a time stamp that goes round in 512 s and no CRC: shorter losses are exact; damage inside a frame passes "
+            "as signal"
+        ),
+        make_decoder=lambda settings: ShimmerDecoder(
+            settings, given_scale(settings, "shimmer3", "2.42e6 / gain / (2^23 - 1)")
+        ),
+        make_encoder=ShimmerDevice,
+        recognise=_recognise,
+        start=(
+            Say(STOP, until=ACK, at_most_s=0.5),
+            Say(INQUIRY, until=ACK + ANSWER, at_most_s=1.0, tries=3),
+            Say(b"", at_most_s=0.1),
+            Say(START, until=ACK, at_most_s=0.5),
+        ),
+        stop=(Say(STOP),),
+        probe=Probe(INQUIRY, _answered),
+        counter_range=RANGE // 64,
+        check_bits=8.0 * CONFIRM + 10.0 * (CONFIRM - 1),
+        needs=("--uv-per-lsb",),
+    ),
+)
