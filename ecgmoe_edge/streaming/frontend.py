@@ -18,7 +18,7 @@ from ecgmoe_edge.streaming.beats import AMPLITUDE_BEATS, TEMPLATE_BEATS, BeatCon
 from ecgmoe_edge.streaming.events import Gap, Saturation
 from ecgmoe_edge.streaming.filters import check_rate, monitoring_band
 from ecgmoe_edge.streaming.history import History
-from ecgmoe_edge.streaming.quality import beat_quality
+from ecgmoe_edge.streaming.quality import SignalQuality
 from ecgmoe_edge.streaming.rpeaks import RPeak, RPeakDetector
 from ecgmoe_edge.streaming.standstill import Standstill
 from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
@@ -67,6 +67,7 @@ class FrontEnd:
         self._signal = History(reach + round(6.0 * self.fs))
         self._raw = History(round(6.0 * self.fs))
         self._still = Standstill(self.fs)
+        self._quality = SignalQuality()
         self._pending: deque[RPeak] = deque()
         self._last_r: int | None = None
         self._last_ready = 0
@@ -211,6 +212,7 @@ class FrontEnd:
         self._raw.restart(at)
         self._band.reset()
         self._detector.restart(at)
+        self._quality.restart()
         self._last_r = None
 
     # -- beats
@@ -237,8 +239,8 @@ class FrontEnd:
         quality = 0.0
         if complete:
             near = round(_CLIPPED_S * self.fs)
-            clipped = self._still.clipped(r - near, r + near + 1, ready) / (2 * near + 1)
-            quality = beat_quality(window, self._r_index, clipped)
+            clipped = self._still.clipped(r - near, r + near + 1, ready) > 0
+            quality = self._quality.of_beat(window, self._r_index, clipped=clipped)
         if self._wearer is None:
             return BeatContext(r, peak.known_at, ready, peak.search_back, complete, rr_s, quality)
         own = self._wearer.own_amplitude(window)
