@@ -221,6 +221,6 @@ def _experts(uses: Sequence[ExpertUse]) -> str:
         parts.append(
             picture(drawings.beats_drawing(use.waves, titles), f"Path {use.path}: beats that each expert took.")
         )
-        named = ((f"expert {expert}", "; ".join(names)) for expert, names in enumerate(use.wave_names))
-        parts.append(folded("Which beats these are", table(("", "record, time, annotated class"), named)))
+        named = (f"Expert {expert}: {'; '.join(names)}." for expert, names in enumerate(use.wave_names))
+        parts.append(folded("Which beats these are", "".join(paragraph(text, small=True) for text in named)))
     return "\n".join(parts)

@@ -15,7 +15,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1c2530; max-width: 68rem; m
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2.4rem; }
 .note { background: #fff6e0; border-left: 4px solid #d99a00; padding: .5rem .8rem; }
 table { border-collapse: collapse; margin: .8rem 0; font-size: .87rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #dde3ea; }
+th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #dde3ea; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } thead th { background: #f0f3f7; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; } figcaption, .small { color: #566270; font-size: .85rem; }
 code { background: #f0f3f7; padding: .1rem .3rem; overflow-wrap: anywhere; }

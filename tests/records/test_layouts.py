@@ -1,0 +1,73 @@
+"""Labels of recordings as wholes, from the tables that data bases come with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.layouts import known_records, layout_of, others_of
+
+_COLUMNS = "ecg_id,patient_id,age,sex,strat_fold,filename_lr\n"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of three data bases, headers without signals."""
+    headers = ["cinc2017/A1", "cinc2017/A2", "mitdb/201", "mitdb/202", *(f"ptbxl/r/0000{n}_lr" for n in range(1, 6))]
+    for name in headers:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.hea").write_text("x 1 100\n")
+    (tmp_path / "cinc2017" / "REFERENCE.csv").write_text("A1,A\nA2,~\nA3,N\n")
+    rows = ["1,11.0,40.0,0,1", "2,11.0,40.0,0,1", "3,12.0,300.0,1,8", "4,13.0,70.0,1,2", "5,14.0,,0,10", "6,15.0,1,1,1"]
+    table = _COLUMNS + "".join(f"{row},r/0000{row[0]}_lr\n" for row in rows)
+    (tmp_path / "ptbxl" / "ptbxl_database.csv").write_text(table)
+    return tmp_path
+
+
+def test_a_folder_is_known_by_its_files(data: Path) -> None:
+    assert [layout_of(data / name) for name in ("cinc2017", "ptbxl", "mitdb", ".")] == [
+        "cinc2017",
+        "ptbxl",
+        "wfdb",
+        None,
+    ]
+
+
+def test_the_challenge_says_the_rhythm_of_each_record(data: Path) -> None:
+    for folder in (data, data / "cinc2017"):
+        records = known_records(folder, "cinc2017")
+        assert [(one.name, one.rhythm, one.patient) for one in records] == [("A1", "AF", "A1"), ("A2", "noisy", "A2")]
+
+
+def test_ptbxl_says_age_and_sex_and_who_the_patient_is(data: Path) -> None:
+    records = {one.name: one for one in known_records(data, "ptbxl")}
+    assert sorted(records) == [f"0000{n}_lr" for n in range(1, 6)]  # the sixth has no header
+    first, second, old = (records[f"0000{n}_lr"] for n in (1, 2, 3))
+    assert (first.age, first.sex, first.patient) == (40.0, "M", second.patient)
+    assert (old.age, old.sex) == (None, "F")  # 300 stands for all above 89
+    assert records["00005_lr"].age is None
+
+
+def test_records_can_be_named(data: Path) -> None:
+    assert [one.name for one in known_records(data, "ptbxl", records=["00003_lr"])] == ["00003_lr"]
+    named = known_records(data, "mitdb", records=["A2", "A9"])
+    assert [(one.name, one.rhythm) for one in named] == [("A2", "noisy"), ("A9", None)]
+    with pytest.raises(RecordError, match="none of the records"):
+        known_records(data, "ptbxl", records=["nobody"])
+
+
+def test_201_and_202_are_one_patient(data: Path) -> None:
+    assert len({one.patient for one in known_records(data, "mitdb")}) == 1
+
+
+def test_the_others_are_other_patients_and_not_of_the_test_folds(data: Path) -> None:
+    evaluated = [one for one in known_records(data, "ptbxl") if one.name == "00001_lr"]
+    assert sorted(one.name for one in others_of(evaluated)) == ["00003_lr", "00004_lr"]
+
+
+def test_an_unknown_label_is_told(data: Path) -> None:
+    (data / "cinc2017" / "REFERENCE.csv").write_text("A1,X\n")
+    with pytest.raises(RecordError, match="none of N A O ~: X"):
+        known_records(data, "cinc2017")
