@@ -7,8 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from ecgmoe_edge.cli.options import CacheOption, ConfigOption, DataOption, JobsOption, JsonOption, ThreadsOption, cores
-from ecgmoe_edge.cli.output import result_files
+from ecgmoe_edge.cli.options import (
+    CacheOption,
+    ConfigOption,
+    DataOption,
+    DeviceOption,
+    JobsOption,
+    JsonOption,
+    MinutesOption,
+    ThreadsOption,
+    cores,
+)
+from ecgmoe_edge.cli.output import result_files, stopped_early
 from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import UsageError
@@ -39,56 +49,66 @@ def distill(
     cache: CacheOption = None,
     jobs: JobsOption = None,
     threads: ThreadsOption = 1,
+    device: DeviceOption = "auto",
+    minutes: MinutesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Distil a student from the teacher, then train it with quantization in the loop.
 
-    The quantization-aware stage has LoRA merged and every router hard, as the device will. The same command goes on
-    with a run that was stopped. `export --student` takes what this writes.
+    The quantization-aware stage has LoRA merged and every router hard, as the device will, and runs on the CPU. The
+    same command goes on with a run that was stopped or killed. `export --student` takes what this writes.
     """
     if student is not None and float_only:
         raise UsageError("--student skips the float stage and --float-only the other: nothing is left to do.")
-    require("train", "torch", "safetensors", "tqdm", "wfdb")
+    require("train", "torch", "safetensors", "tqdm", "wfdb", "matplotlib")
     if not float_only:
         require("export", "torchao")
     quiet_libraries()
     from ecgmoe_edge.records.splits import data_folder
     from ecgmoe_edge.training.config import load_config
+    from ecgmoe_edge.training.limits import Clock, OutOfTime
     from ecgmoe_edge.training.run import distill as run_distillation
 
-    settings, folder = load_config(config), data_folder(data)
+    settings, folder, clock = load_config(config), data_folder(data), Clock(minutes)
     jobs = jobs or cores()
-    if student is None:
-        student = run_distillation(
+    try:
+        if student is None:
+            student = run_distillation(
+                settings,
+                folder,
+                out,
+                teacher=teacher,
+                width=width,
+                cache=cache,
+                jobs=jobs,
+                threads=threads,
+                device=device,
+                clock=clock,
+                progress=True,
+            )
+        if float_only:
+            result_files(as_json, student=student)
+            return
+
+        from ecgmoe_edge.compress.qat import QatSettings
+        from ecgmoe_edge.model.student import load_student
+        from ecgmoe_edge.training.run import quantize
+
+        quantized = quantize(
             settings,
             folder,
             out,
+            student=student,
             teacher=teacher,
-            width=width,
+            settings=QatSettings(symmetric=symmetric, tasks=load_student(student).config.tasks),
+            name=f"{student.stem}-qat" + ("-symmetric" if symmetric else ""),
             cache=cache,
             jobs=jobs,
             threads=threads,
+            clock=clock,
             progress=True,
         )
-    if float_only:
-        result_files(as_json, student=student)
-        return
-
-    from ecgmoe_edge.compress.qat import QatSettings
-    from ecgmoe_edge.model.student import load_student
-    from ecgmoe_edge.training.run import quantize
-
-    quantized = quantize(
-        settings,
-        folder,
-        out,
-        student=student,
-        teacher=teacher,
-        settings=QatSettings(symmetric=symmetric, tasks=load_student(student).config.tasks),
-        name=f"{student.stem}-qat" + ("-symmetric" if symmetric else ""),
-        cache=cache,
-        jobs=jobs,
-        threads=threads,
-        progress=True,
-    )
-    result_files(as_json, student=student, quantized=quantized)
+    except OutOfTime:
+        stopped_early(as_json, out)
+    else:
+        result_files(as_json, student=student, quantized=quantized)

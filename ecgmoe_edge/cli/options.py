@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,12 +36,20 @@ CacheOption = Annotated[
     Path | None, typer.Option("--cache", metavar="DIR", help="Folder for the examples. Default: inside the run's.")
 ]
 ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Data sets and settings (TOML). Default: the shipped model's."),
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE|NAME",
+        help="Data sets and settings (TOML), or a shipped one: default (the shipped model's), ds1-only.",
+    ),
 ]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="Folder of recordings. Default: the variable ECGMOE_DATA."),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option("--device", help="Where the model runs. auto: a GPU where there is one."),
 ]
 InvertOption = Annotated[bool, typer.Option("--invert", help="The electrodes are swapped: turn the signal over.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes. Default: one a core.")]
@@ -49,6 +57,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 MainsOption = Annotated[
     int | None,
     typer.Option("--mains", metavar="HZ", callback=_checked_mains, help="Remove mains hum of 50 or 60 Hz."),
+]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes",
+        metavar="M",
+        callback=_checked_positive,
+        help="Stop cleanly within this time; the same command goes on.",
+    ),
 ]
 SecondsOption = Annotated[
     float | None,

@@ -33,6 +33,13 @@ def result_files(as_json: bool, **files: Path) -> None:
         result("\n".join(str(path) for path in files.values()))
 
 
+def stopped_early(as_json: bool, out: Path) -> None:
+    """What a command says whose minutes were over before its work was done; JSON tells by `finished`."""
+    say(f"The minutes are over. What was done is in {out}; the same command goes on from there.")
+    if as_json:
+        result_json({"finished": False, "out": str(out)})
+
+
 def pace(speed: float) -> str:
     """How fast a recording is played, in words."""
     return f"at {speed:g} times real time" if speed else "as fast as it is read"

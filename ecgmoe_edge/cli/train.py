@@ -7,13 +7,24 @@ from typing import Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import CacheOption, ConfigOption, DataOption, JobsOption, JsonOption, ThreadsOption, cores
-from ecgmoe_edge.cli.output import result_files
+from ecgmoe_edge.cli.options import (
+    CacheOption,
+    ConfigOption,
+    DataOption,
+    DeviceOption,
+    JobsOption,
+    JsonOption,
+    MinutesOption,
+    ThreadsOption,
+    cores,
+)
+from ecgmoe_edge.cli.output import result_files, stopped_early
 from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
 
 EXAMPLES = (
     "ecgmoe-edge train --data ~/physionet",
+    "ecgmoe-edge train --config ds1-only --minutes 30 -o ./runs/ds1",
     "ecgmoe-edge train --config my-data.toml --data ./my-records -o ./runs/mine",
 )
 
@@ -25,26 +36,37 @@ def train(
     cache: CacheOption = None,
     jobs: JobsOption = None,
     threads: ThreadsOption = 1,
+    device: DeviceOption = "auto",
+    minutes: MinutesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the full-precision teacher.
 
     Examples are made by running the live front end over the records. The same command goes on with a run that was
-    stopped. The folder gets teacher.safetensors, a metrics log with a row an epoch, and how it validates.
+    stopped or killed. The folder gets teacher.safetensors, a metrics log with a row an epoch, the same as a picture,
+    and how it validates.
     """
-    require("train", "torch", "safetensors", "tqdm", "wfdb")
+    require("train", "torch", "safetensors", "tqdm", "wfdb", "matplotlib")
     quiet_libraries()
     from ecgmoe_edge.records.splits import data_folder
     from ecgmoe_edge.training.config import load_config
+    from ecgmoe_edge.training.limits import Clock, OutOfTime
     from ecgmoe_edge.training.run import train as run_training
 
-    weights = run_training(
-        load_config(config),
-        data_folder(data),
-        out,
-        cache=cache,
-        jobs=jobs or cores(),
-        threads=threads,
-        progress=True,
-    )
-    result_files(as_json, weights=weights)
+    clock = Clock(minutes)
+    try:
+        weights = run_training(
+            load_config(config),
+            data_folder(data),
+            out,
+            cache=cache,
+            jobs=jobs or cores(),
+            threads=threads,
+            device=device,
+            clock=clock,
+            progress=True,
+        )
+    except OutOfTime:
+        stopped_early(as_json, out)
+    else:
+        result_files(as_json, weights=weights)

@@ -39,6 +39,16 @@ class Batch:
     context: Tensor  # (b, 1, 1280)
     labels: Mapping[str, Tensor]  # task -> (b,): class index or -1, or value in the task's unit or NaN
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        if device.type == "cpu":
+            return self
+        beat, features, rr_sequence, context = (
+            tensor.pin_memory().to(device, non_blocking=True) for tensor in self.teacher_inputs()
+        )
+        labels = {name: label.to(device) for name, label in self.labels.items()}
+        return Batch(beat, features, rr_sequence, context, labels)
+
     def student_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """`beat`, `features`, `rr_sequence`: what a device has."""
         return self.beat, self.features, self.rr_sequence

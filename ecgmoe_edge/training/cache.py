@@ -10,9 +10,11 @@ import glob
 import hashlib
 import os
 import re
+import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from multiprocessing import get_context
@@ -24,6 +26,7 @@ import numpy as np
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, join
+from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
 
 _FRONT_END = (
@@ -37,6 +40,7 @@ _FRONT_END = (
     "windows",
     "features",
 )
+_ABANDONED_S = 3600.0  # a half-written file of that age belongs to no running process
 _LAYOUT = 1  # of the cached files; raised when the fields of Examples change their meaning
 
 
@@ -49,7 +53,13 @@ class ExampleSets:
 
 
 def build_examples(
-    config: TrainingConfig, data_dir: Path, cache: Path, *, jobs: int = 1, progress: bool = False
+    config: TrainingConfig,
+    data_dir: Path,
+    cache: Path,
+    *,
+    jobs: int = 1,
+    clock: Clock | None = None,
+    progress: bool = False,
 ) -> ExampleSets:
     """Examples of every data set of the configuration, from the cache where it still fits.
 
@@ -58,15 +68,17 @@ def build_examples(
         data_dir: folder that holds the data sets' folders.
         cache: folder for the cached examples; made if absent. It holds parts of the recordings.
         jobs: processes.
+        clock: how long it may take; None for ever.
         progress: show a progress bar on stderr.
 
     Raises:
-        RecordError: a record or table cannot be read.
+        RecordError: a record or table cannot be read, or the cache cannot be written.
         UsageError: the division into fit and validation is not possible.
+        OutOfTime: the clock ended; what was made is in the cache.
     """
     divisions = [divide(data, data_dir) for data in config.data]
     sources = [source for division in divisions for source in (*division.fit, *division.validation)]
-    made = dict(zip(sources, _all(sources, cache, jobs, progress), strict=True))
+    made = dict(zip(sources, _all(sources, cache, jobs, clock or Clock(), progress), strict=True))
     fit = join([made[source] for division in divisions for source in division.fit])
     validation = {
         data.name: join([made[source] for source in division.validation])
@@ -165,24 +177,44 @@ def _stem(source: Source) -> str:
     return f"{source.data.name}-{source.path.name}-{run}"
 
 
-def _all(sources: Sequence[Source], cache: Path, jobs: int, progress: bool) -> list[Examples]:
+def _all(sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, progress: bool) -> list[Examples]:
     from tqdm import tqdm
 
-    bar = tqdm(total=len(sources), desc="examples", unit="record", disable=not progress)
-    if jobs <= 1:
-        made = []
-        for source in sources:
-            made.append(cached_examples(source, cache))
-            bar.update()
-        bar.close()
-        return made
-    # "spawn": a forked copy of a process that has used torch may hang in its thread pool.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool, bar:
-        futures: list[Future[None]] = [pool.submit(_make, source, cache) for source in sources]
-        for future in as_completed(futures):
-            future.result()
-            bar.update()
+    _sweep(cache)
+    absent = [source for source in sources if not cache_path(source, cache).is_file()]
+    with tqdm(total=len(absent), desc="examples", unit="record", disable=not progress or not absent) as bar:
+        if jobs <= 1 or len(absent) <= 1:
+            for source in absent:
+                clock.check()
+                _make(source, cache)
+                bar.update()
+        else:
+            _on_processes(absent, cache, jobs, clock, bar.update)
     return [cached_examples(source, cache) for source in sources]
+
+
+def _on_processes(
+    sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, made_one: Callable[[], object]
+) -> None:
+    # "spawn": a forked copy of a process that has used torch may hang in its thread pool.
+    with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=get_context("spawn")) as pool:
+        futures: list[Future[None]] = [pool.submit(_make, source, cache) for source in sources]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                clock.check()
+                made_one()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or thousands of records would be worked off before anybody is told
+            raise
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what processes that were killed have left half written."""
+    for partial in cache.glob("*.partial"):
+        with suppress(OSError):
+            if time.time() - partial.stat().st_mtime > _ABANDONED_S:
+                partial.unlink()
 
 
 def _make(source: Source, cache: Path) -> None:

@@ -40,7 +40,12 @@ class State:
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, state: State) -> None:
-    """Write model, optimizer and progress to `path`, atomically."""
+    """Write model, optimizer and progress to `path`, atomically.
+
+    Raises:
+        ModelError: it cannot be written; on a full disk, say. The checkpoint before is still there.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -49,8 +54,15 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, state: S
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
     partial = path.with_name(path.name + ".partial")
     header = {"kind": _KIND, "progress": msgspec.json.encode(state.progress).decode()}
-    save_file({name: _own(value) for name, value in tensors.items()}, partial, metadata=header)
-    partial.replace(path)
+    try:
+        save_file({name: _own(value) for name, value in tensors.items()}, partial, metadata=header)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise ModelError(
+            f"The checkpoint {path} cannot be written ({error}). Make room on that disk and give the same command "
+            "again: it goes on after the epoch before."
+        ) from error
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, digest: str) -> State:

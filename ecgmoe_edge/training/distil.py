@@ -18,8 +18,11 @@ from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.checkpoint import tensors_digest
 from ecgmoe_edge.training.config import Distillation, Fit, TrainingConfig
 from ecgmoe_edge.training.fit import loss_weights, task_loss
+from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
-from ecgmoe_edge.training.validate import flat_metrics, selection_score, validate
+from ecgmoe_edge.training.validate import judge_of
+
+_CPU = torch.device("cpu")
 
 #: Two quantities of the router in each bank; a student without routers has none of these outputs.
 _ROUTERS = ("route_morphology", "route_rhythm")
@@ -37,6 +40,8 @@ def distil(
     name: str = "student",
     tasks: tuple[str, ...] = ("beat", "rhythm"),
     on_epoch: Callable[[int, nn.Module], None] | None = None,
+    device: torch.device = _CPU,
+    clock: Clock | None = None,
     progress: bool = False,
 ) -> FitResult:
     """Fit a student to the teacher; it ends with the weights of its best epoch.
@@ -51,38 +56,37 @@ def distil(
         sets: examples to fit and to validate on.
         config: for the draw, the loss and the seed.
         augmenter: makes the batches.
-        out_dir: gets `<name>.checkpoint.safetensors` and `<name>.metrics.csv`.
+        out_dir: gets the files of `loop.Stage`.
         settings: epochs and rates of this stage (`config.distil.float_stage` or `.qat_stage`).
         name: of the stage's files.
         tasks: outputs to distil; "beat" alone for the nano student.
         on_epoch: called before each epoch (from 0), for switches such as freezing observers; must depend on the
             epoch alone, since a resumed fit calls it for the epochs that are left.
+        device: where student and teacher run.
+        clock: how long it may take; None for ever.
         progress: show a progress bar on stderr.
 
     Raises:
         ModelError: see `loop.run_stage`.
+        OutOfTime: likewise.
     """
-    teacher.eval()
+    teacher.to(device).eval()
+    weights = loss_weights(config.losses) | {"balance": settings.balance}
 
-    def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, float]]:
+    def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         route: Route = "soft" if epoch < settings.soft_epochs else "hard"
         with torch.no_grad():
             taught = teacher(*batch.teacher_inputs(), tasks=tasks)
         outputs = student(*batch.student_inputs(), route=route)
         parts = distillation_losses(outputs, taught, batch, config.distil, tasks)
         routers = [load_balance(outputs[router]) for router in _ROUTERS if router in outputs]
-        parts["balance"] = torch.stack(routers).sum() if routers else torch.zeros(())
-        weights = loss_weights(config.losses) | {"balance": settings.balance}
-        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        return loss, {name: part.item() for name, part in parts.items()}
+        if routers:
+            parts["balance"] = torch.stack(routers).sum()
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
 
     def run(batch: Batch) -> Mapping[str, Tensor]:
         outputs: dict[str, Tensor] = student(*batch.student_inputs(), route="hard")
         return outputs
-
-    def judge() -> tuple[float, Mapping[str, float]]:
-        reports = {name: validate(run, examples) for name, examples in sets.validation.items()}
-        return selection_score(reports), flat_metrics(reports)
 
     return run_stage(
         Stage(
@@ -90,12 +94,14 @@ def distil(
             model=student,
             settings=settings,
             loss_of=loss_of,
-            batches_of=drawn_batches(sets.fit, augmenter, config.draw, settings.batch),
-            validate=judge,
+            batches_of=drawn_batches(sets.fit, augmenter, config.draw, settings.batch, device),
+            validate=judge_of(run, sets.validation, device),
             out_dir=out_dir,
             digest=f"{name} {config.digest()} {len(sets.fit)} {tensors_digest(teacher)} {','.join(tasks)}",
             seed=config.seed,
             on_epoch=on_epoch,
+            device=device,
+            clock=clock or Clock(),
             progress=progress,
         )
     )

@@ -9,15 +9,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from ecgmoe_edge.model.routing import load_balance
-from ecgmoe_edge.model.tasks import Task
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.model.routing import Route, load_balance
+from ecgmoe_edge.model.tasks import TASK_NAMES, Task
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.training.augment import Augmenter, Batch
 from ecgmoe_edge.training.batches import drawn_batches
 from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.config import Losses, TrainingConfig
+from ecgmoe_edge.training.examples import UNKNOWN, Examples
+from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
-from ecgmoe_edge.training.validate import flat_metrics, selection_score, validate
+from ecgmoe_edge.training.validate import judge_of
+
+_CPU = torch.device("cpu")
+#: Tasks whose validation chooses the epoch.
+JUDGED = ("beat", "rhythm")
 
 
 def fit_teacher(
@@ -27,36 +34,41 @@ def fit_teacher(
     augmenter: Augmenter,
     out_dir: Path,
     *,
+    device: torch.device = _CPU,
+    clock: Clock | None = None,
     progress: bool = False,
 ) -> FitResult:
-    """Fit the teacher; it ends with the weights of its best epoch. Files: teacher.checkpoint.safetensors, .metrics.csv.
+    """Fit the teacher; it ends with the weights of its best epoch. Files: see `loop.Stage`, with the name teacher.
 
     The weights of the tasks' losses are fixed and small for all but beats: what live use is about is the beat, the
     other tasks are there to give the shared parts more to learn from. Weights learned from the tasks' uncertainty
-    would favour what is easy (the RR interval) over what matters.
+    would favour what is easy (the RR interval) over what matters. A task without a label in `sets.fit` is left out.
 
     Raises:
         ModelError: see `loop.run_stage`.
+        OutOfTime: likewise.
+        UsageError: no example has a label of any task.
     """
-    trained = [task for task in model.tasks if task.trained]
+    names = trained_tasks(sets.fit)
+    trained = [task for task in model.tasks if task.name in names]
+    if not trained:
+        raise UsageError("No example to fit on has a label of the teacher's tasks. Check [[data]] and [teacher] tasks.")
     wanted = [task.name for task in trained]
+    judged = [name for name in JUDGED if name in model.config.tasks]
+    weights = loss_weights(config.losses) | {"balance": config.fit.balance}
 
-    def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, float]]:
-        route = "soft" if epoch < config.fit.soft_epochs else "hard"
+    def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        route: Route = "soft" if epoch < config.fit.soft_epochs else "hard"
         outputs = model(*batch.teacher_inputs(), route=route, tasks=wanted)
         parts = {task.name: task_loss(task, outputs[task.name], batch.labels[task.name]) for task in trained}
-        parts["balance"] = load_balance(outputs["route_morphology"]) + load_balance(outputs["route_rhythm"])
-        weights = loss_weights(config.losses) | {"balance": config.fit.balance}
-        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        return loss, {name: part.item() for name, part in parts.items()}
+        routers = [load_balance(logits) for name, logits in outputs.items() if name.startswith("route_")]
+        if routers:
+            parts["balance"] = torch.stack(routers).sum()
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
 
     def run(batch: Batch) -> Mapping[str, Tensor]:
-        outputs: dict[str, Tensor] = model(*batch.teacher_inputs(), tasks=("beat", "rhythm"))
+        outputs: dict[str, Tensor] = model(*batch.teacher_inputs(), tasks=judged)
         return outputs
-
-    def judge() -> tuple[float, Mapping[str, float]]:
-        reports = {name: validate(run, examples) for name, examples in sets.validation.items()}
-        return selection_score(reports), flat_metrics(reports)
 
     return run_stage(
         Stage(
@@ -64,32 +76,44 @@ def fit_teacher(
             model=model,
             settings=config.fit,
             loss_of=loss_of,
-            batches_of=drawn_batches(sets.fit, augmenter, config.draw, config.fit.batch),
-            validate=judge,
+            batches_of=drawn_batches(sets.fit, augmenter, config.draw, config.fit.batch, device),
+            validate=judge_of(run, sets.validation, device),
             out_dir=out_dir,
             digest=f"teacher {config.digest()} {len(sets.fit)}",
             seed=config.seed,
+            device=device,
+            clock=clock or Clock(),
             progress=progress,
         )
     )
+
+
+def trained_tasks(examples: Examples) -> tuple[str, ...]:
+    """The tasks that these examples have labels of, in the order of TASK_NAMES."""
+    return tuple(name for name in TASK_NAMES if _known(torch.from_numpy(getattr(examples, name))).any())
 
 
 def task_loss(task: Task, output: Tensor, label: Tensor) -> Tensor:
     """Mean loss over the examples whose label is known; zero, with a gradient of zero, where none is.
 
     Args:
-        task: cross entropy for a classification, Huber loss of the scaled value for a regression.
+        task: cross entropy for a classification. For a regression the absolute error of the scaled value, which still
+            pulls where an error is a hundredth of the scale (the RR interval is known to milliseconds).
         output: (b, n_outputs).
         label: (b,) class index or -1; value in the task's unit or NaN.
     """
-    known = label >= 0 if task.kind == "classification" else torch.isfinite(label)
-    if not known.any():
-        return output.sum() * 0.0
+    known = _known(label)
+    count = known.sum().clamp(min=1)  # no question is asked of a tensor here: a GPU would have to be waited for
     if task.kind == "classification":
-        return fn.cross_entropy(output[known], label[known])
-    return fn.smooth_l1_loss(output[known, 0], (label[known] - task.offset) / task.scale)
+        return fn.cross_entropy(output, label, ignore_index=UNKNOWN, reduction="sum") / count
+    target = torch.where(known, (label - task.offset) / task.scale, 0.0)
+    return ((output[:, 0] - target).abs() * known).sum() / count
 
 
 def loss_weights(losses: Losses) -> dict[str, float]:
     """The tasks' weights by name."""
     return {name: getattr(losses, name) for name in losses.__struct_fields__}
+
+
+def _known(label: Tensor) -> Tensor:
+    return torch.isfinite(label) if label.is_floating_point() else label != UNKNOWN

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
-from ecgmoe_edge.training.augment import Augmenter, read_noise
+from ecgmoe_edge.training.augment import Augmenter, Batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets, build_examples, front_end_digest
 from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.distil import distil
-from ecgmoe_edge.training.fit import fit_teacher
+from ecgmoe_edge.training.fit import JUDGED, fit_teacher, trained_tasks
+from ecgmoe_edge.training.limits import Clock, DeviceName, choose_device
 from ecgmoe_edge.training.loop import FitResult
 from ecgmoe_edge.training.sampling import epoch_indices
 from ecgmoe_edge.training.validate import Run, validate
@@ -37,12 +40,14 @@ def train(
     cache: Path | None = None,
     jobs: int = 1,
     threads: int = 1,
+    device: DeviceName = "auto",
+    clock: Clock | None = None,
     progress: bool = False,
 ) -> Path:
     """Train the teacher, or go on with a run that was killed; gives the path of its weights.
 
-    Files in `out_dir`: teacher.safetensors, teacher.metrics.csv (an epoch a row), teacher.json (how it was made, how
-    it validates) and the checkpoint.
+    Files in `out_dir`: teacher.safetensors, teacher.metrics.csv (an epoch a row), teacher.curves.png (the same as a
+    picture), teacher.json (how it was made, how it validates) and the checkpoint.
 
     Args:
         config: what to train on and how.
@@ -51,19 +56,28 @@ def train(
         cache: folder for the examples; None takes `examples` inside `out_dir`.
         jobs: processes that make examples.
         threads: of torch; the result is the same to the bit only for the same number.
+        device: where the model runs; "auto" takes a GPU where there is one.
+        clock: how long it may take; None for ever.
         progress: show progress bars on stderr.
 
     Raises:
         EcgmoeError: data, configuration or checkpoint do not fit; the message says what to do.
+        OutOfTime: the clock ended; the same call goes on from what was done.
     """
     torch.set_num_threads(threads)
-    sets = _sets(config, data_dir, out_dir, cache, jobs, progress)
+    processor = choose_device(device)
+    if config.teacher.leads != 1:
+        raise UsageError("Training examples have one lead; [teacher] leads has to be 1. [[data]] leads mixes several.")
+    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress)
     torch.manual_seed(config.seed)
     model = EcgMoe(config.teacher)
-    result = fit_teacher(model, sets, config, _augmenter(config, data_dir), out_dir, progress=progress)
+    augmenter = _augmenter(config, data_dir)
+    result = fit_teacher(model, sets, config, augmenter, out_dir, device=processor, clock=clock, progress=progress)
     path = out_dir / "teacher.safetensors"
-    save_teacher(path, model, _header(config))
-    _describe(path, config, sets, result, lambda batch: model(*batch.teacher_inputs(), tasks=("beat", "rhythm")))
+    trained = trained_tasks(sets.fit)
+    save_teacher(path, model, _header(config) | {"trained_tasks": ",".join(trained)})
+    judged = [name for name in JUDGED if name in config.teacher.tasks]
+    _describe(path, config, sets, result, lambda batch: model(*batch.teacher_inputs(), tasks=judged), tasks=trained)
     return path
 
 
@@ -78,6 +92,8 @@ def distill(
     cache: Path | None = None,
     jobs: int = 1,
     threads: int = 1,
+    device: DeviceName = "auto",
+    clock: Clock | None = None,
     progress: bool = False,
 ) -> Path:
     """Distil a student of a width from the teacher, in float; or go on with a run that was killed.
@@ -87,14 +103,16 @@ def distill(
 
     Raises:
         EcgmoeError: data, configuration, teacher or checkpoint do not fit; the message says what to do.
+        OutOfTime: the clock ended; the same call goes on from what was done.
     """
     torch.set_num_threads(threads)
+    processor = choose_device(device)
     taught_by = load_teacher(teacher)
     asked = {} if tasks is None else {"tasks": tasks}
     if tasks is None and width == "nano":
         asked = {"tasks": ("beat",)}
     student_config = StudentConfig.named(width, **asked)
-    sets = _sets(config, data_dir, out_dir, cache, jobs, progress)
+    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress)
     torch.manual_seed(config.seed)
     student = Student(student_config)
     name = f"student-{width}"
@@ -108,11 +126,20 @@ def distill(
         settings=config.distil.float_stage,
         name=name,
         tasks=student_config.tasks,
+        device=processor,
+        clock=clock,
         progress=progress,
     )
     path = out_dir / f"{name}.safetensors"
     save_student(path, student, _header(config))
-    _describe(path, config, sets, result, lambda batch: student(*batch.student_inputs(), route="hard"))
+    _describe(
+        path,
+        config,
+        sets,
+        result,
+        lambda batch: student(*batch.student_inputs(), route="hard"),
+        tasks=student_config.tasks,
+    )
     return path
 
 
@@ -128,15 +155,18 @@ def quantize(
     cache: Path | None = None,
     jobs: int = 1,
     threads: int = 1,
+    clock: Clock | None = None,
     progress: bool = False,
 ) -> Path:
     """Train a distilled student on with quantization in the loop (merged LoRA, hard routes, int8 ranges).
 
     Files in `out_dir`: <name>.safetensors, .metrics.csv, .json and the checkpoint; `name` None takes the student's
     with `-qat`. `settings` None quantizes the student's own tasks asymmetrically. For the other arguments see `train`.
+    It runs on the CPU: the graphs that torchao prepares are made for it, and the stage is short.
 
     Raises:
         EcgmoeError: data, configuration, models or checkpoint do not fit; the message says what to do.
+        OutOfTime: the clock ended; the same call goes on from what was done.
     """
     from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat  # late: torchao takes seconds
 
@@ -146,7 +176,7 @@ def quantize(
     name = name or f"{student.stem}-qat"
     if not set(settings.tasks) <= set(start.config.tasks):
         raise UsageError(f"{student} has no head for all of {', '.join(settings.tasks)}. Distil one that has.")
-    sets = _sets(config, data_dir, out_dir, cache, jobs, progress)
+    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress)
     augmenter = _augmenter(config, data_dir)
     torch.manual_seed(config.seed)
     model = QatStudent(start, settings)
@@ -170,24 +200,39 @@ def quantize(
         name=name,
         tasks=settings.tasks,
         on_epoch=freeze_late,
+        clock=clock,
         progress=progress,
     )
     path = out_dir / f"{name}.safetensors"
     save_qat(path, model, _header(config))
-    _describe(path, config, sets, result, lambda batch: model(*batch.student_inputs(), route="hard"))
+    _describe(
+        path, config, sets, result, lambda batch: model(*batch.student_inputs(), route="hard"), tasks=settings.tasks
+    )
     return path
 
 
 def _sets(
-    config: TrainingConfig, data_dir: Path, out_dir: Path, cache: Path | None, jobs: int, progress: bool
+    config: TrainingConfig,
+    data_dir: Path,
+    out_dir: Path,
+    cache: Path | None,
+    jobs: int,
+    clock: Clock | None,
+    progress: bool,
 ) -> ExampleSets:
-    sets = build_examples(config, data_dir, cache or out_dir / "examples", jobs=jobs, progress=progress)
+    cache = cache or out_dir / "examples"
+    sets = build_examples(config, data_dir, cache, jobs=jobs, clock=clock, progress=progress)
     if not sets.validation:
         raise UsageError(
             "No data set of the configuration has validation records, so no epoch could be chosen. "
             "Name some under `validation`, or give a `validation_share`."
         )
     return sets
+
+
+def _of_student(student: torch.nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    outputs: dict[str, Tensor] = student(*batch.student_inputs(), route="hard")
+    return outputs
 
 
 def _augmenter(config: TrainingConfig, data_dir: Path) -> Augmenter:
@@ -198,10 +243,19 @@ def _header(config: TrainingConfig) -> dict[str, str]:
     return {"training": config.digest(), "front_end": front_end_digest()[:16]}
 
 
-def _describe(path: Path, config: TrainingConfig, sets: ExampleSets, result: FitResult, run: Run) -> None:
+def _describe(
+    path: Path,
+    config: TrainingConfig,
+    sets: ExampleSets,
+    result: FitResult,
+    run: Run,
+    *,
+    tasks: tuple[str, ...],
+) -> None:
     """Write beside the weights how they were made and how they validate."""
     about: dict[str, Any] = {
         "weights": path.name,
+        "trained_tasks": list(tasks),
         "configuration": config.to_json(),
         "front_end": front_end_digest()[:16],
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
@@ -217,8 +271,8 @@ def _describe(path: Path, config: TrainingConfig, sets: ExampleSets, result: Fit
 
 def _by_set(records: tuple[str, ...]) -> dict[str, str]:
     """Names of "set/record" grouped by set, in one line each: thousands of lines would hide the rest."""
-    names: dict[str, list[str]] = {}
+    names: dict[str, dict[str, None]] = {}
     for record in records:
-        data, name = record.split("/", 1)
-        names.setdefault(data, []).append(name)
+        data, _, name = record.partition(":")[0].partition("/")  # the runs of a record are one
+        names.setdefault(data, {})[name] = None
     return {data: " ".join(of_set) for data, of_set in names.items()}

@@ -6,7 +6,7 @@ live pipeline come from `ecgmoe-edge evaluate`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ from ecgmoe_edge.streaming.features import IRREGULAR_SHARE
 from ecgmoe_edge.training.augment import Batch, clean_batch
 from ecgmoe_edge.training.examples import UNKNOWN, Examples
 
+#: What a fit calls to be judged: a score (higher is better) and numbers for its log.
+Judge = Callable[[], tuple[float, Mapping[str, float]]]
+_CPU = torch.device("cpu")
 #: A model in evaluation mode: a batch to its named outputs, at least "beat" and "rhythm" logits.
 Run = Callable[[Batch], Mapping[str, Tensor]]
 
@@ -57,20 +60,50 @@ class Validation:
         return _mean([self.rhythm[name].f1 for name in ("N", "AF", "other") if name in self.rhythm])
 
 
-def predict(run: Run, examples: Examples, *, batch: int = 512) -> dict[str, NDArray[np.float32]]:
+def predict(run: Run, batches: Iterable[Batch]) -> dict[str, NDArray[np.float32]]:
     """Outputs of all examples by name, (n, width)."""
-    parts: dict[str, list[NDArray[np.float32]]] = {}
+    parts: dict[str, list[Tensor]] = {}
     with torch.no_grad():
-        for start in range(0, len(examples), batch):
-            index = np.arange(start, min(start + batch, len(examples)))
-            for name, value in run(clean_batch(examples, index)).items():
-                parts.setdefault(name, []).append(value.float().numpy())
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+        for batch in batches:
+            for name, value in run(batch).items():
+                parts.setdefault(name, []).append(value.float())
+    return {name: torch.cat(tensors).cpu().numpy() for name, tensors in parts.items()}
 
 
-def validate(run: Run, examples: Examples, rule: DecisionRule | None = None) -> Validation:
-    """Validate a model on the examples of one data set; `rule` None takes the default decision rule."""
-    outputs = predict(run, examples)
+def clean_batches(examples: Examples, device: torch.device = _CPU, *, size: int = 512) -> Iterator[Batch]:
+    """All examples in their order, as the stream gives them to a model."""
+    for start in range(0, len(examples), size):
+        yield clean_batch(examples, np.arange(start, min(start + size, len(examples)))).to(device)
+
+
+def judge_of(
+    run: Run, sets: Mapping[str, Examples], device: torch.device
+) -> Callable[[], tuple[float, dict[str, float]]]:
+    """What a fit calls to be judged: `selection_score` and `flat_metrics` of its model on the validation sets.
+
+    On a GPU the sets stay there between two calls.
+    """
+    kept = {name: list(clean_batches(one, device)) for name, one in sets.items()} if device.type != "cpu" else {}
+
+    def judge() -> tuple[float, dict[str, float]]:
+        reports = {name: validate(run, one, batches=kept.get(name)) for name, one in sets.items()}
+        return selection_score(reports), flat_metrics(reports)
+
+    return judge
+
+
+def validate(
+    run: Run, examples: Examples, rule: DecisionRule | None = None, *, batches: Iterable[Batch] | None = None
+) -> Validation:
+    """Validate a model on the examples of one data set.
+
+    Args:
+        run: the model.
+        examples: of the data set.
+        rule: None takes the default decision rule.
+        batches: the same examples as `clean_batches` gives them; None makes them on the CPU.
+    """
+    outputs = predict(run, clean_batches(examples) if batches is None else batches)
     beats = decided = rhythm = {}
     labelled = examples.beat != UNKNOWN
     if labelled.any():

@@ -1,0 +1,48 @@
+"""Learning curves of a fit as a picture: the losses, the score that chooses the epoch, and S and V of each data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Rows = Sequence[Mapping[str, float]]
+
+
+def plot_curves(path: Path, title: str, rows: Rows, best_epoch: int | None) -> None:
+    """Write a PNG of the metrics `rows`, one an epoch, as `<name>.metrics.csv` has them.
+
+    Nothing is written before the first row. The file is replaced in one step.
+    """
+    if not rows:
+        return
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late, and without pyplot: no window, no state
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, scores = figure.subplots(1, 2)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
+        if name.startswith("train."):
+            _line(losses, rows, name, name.removeprefix("train."), linewidth=2.0 if name == "train.loss" else 1.0)
+    losses.set(title=f"{title}: training loss", xlabel="epoch", ylabel="loss", yscale="log")
+    _line(scores, rows, "score", "score", color="black", linewidth=2.0)
+    for name in names:
+        if name.endswith((".S.f1", ".V.f1", ".rhythm.AF.f1")):
+            _line(scores, rows, name, name.removesuffix(".f1"), linewidth=1.0)
+    if best_epoch:
+        scores.axvline(best_epoch, color="grey", linestyle=":", label="kept")
+    scores.set(title=f"{title}: validation F1", xlabel="epoch", ylabel="%")
+    for axes in (losses, scores):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format="png", dpi=110)
+    partial.replace(path)
+
+
+def _line(axes: Any, rows: Rows, name: str, label: str, **style: Any) -> None:
+    points = [(row["epoch"], row[name]) for row in rows if name in row]
+    if points:
+        axes.plot(*zip(*points, strict=True), marker=".", label=label, **style)
