@@ -31,7 +31,7 @@ class Knows:
         "rhythm": ("N", "AF", "other", "noisy"),
         "sex": ("female", "male"),
     }
-    tasks = ("beat", "rhythm", "rr", "age", "sex")
+    tasks: tuple[str, ...] = ("beat", "rhythm", "rr", "age", "sex")
     decision = DecisionRule()
     context_samples = 1280
 

@@ -1,0 +1,177 @@
+"""The HTML report and the numbers in it, on beats whose experts, scores and truths are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations, RhythmSegment
+from ecgmoe_edge.records.wfdb_record import WfdbRecord
+from ecgmoe_edge.scoring.beat_traces import BeatTrace, trace_beats
+from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate
+from ecgmoe_edge.scoring.live_run import LiveRun
+from ecgmoe_edge.scoring.report.curves import reliability, separation
+from ecgmoe_edge.scoring.report.expert_use import expert_uses
+from ecgmoe_edge.scoring.report.page import write_beat_report
+from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.streaming.events import Beat
+
+FS = 100.0
+
+
+def _beat(sample: int, label: str) -> Beat:
+    scores = {name: 0.7 if name == label else 0.1 for name in "NSVF"}
+    return Beat(sample, sample / FS, None, label, scores, {}, 1.0, 200.0, 400.0, 0.0)
+
+
+def _trace(symbols: str, labels: str, experts: str = "", rhythm: str = "N") -> BeatTrace:
+    """Beats a second apart; `-` among the labels is a beat that was missed."""
+    samples = np.arange(1, len(symbols) + 1) * 100
+    n = 100 * (len(symbols) + 2)
+    annotated = BeatAnnotations(
+        samples, np.array(list(symbols)), np.array([AAMI[s] for s in symbols]), (), (RhythmSegment(rhythm, 0, n),)
+    )
+    beats = tuple(_beat(100 * (at + 1), label) for at, label in enumerate(labels) if label != "-")
+    routes = np.eye(3, dtype=np.float32)[[int(digit) for digit in experts or "0" * len(beats)]]
+    live = LiveRun(beats, (), {"route_morphology": routes}, np.ones((len(beats), 103), np.float32))
+    trace = trace_beats(live, annotated, WfdbRecord(Path("x"), FS, ("I",), ("mV",), n, None, None), whole=False)
+    assert trace is not None
+    return trace
+
+
+def test_a_trace_has_each_beat_with_its_truth_and_the_missed_ones_apart() -> None:
+    trace = _trace("NNVAN", "NVV-NV", rhythm="AFIB")
+    assert trace.truth.tolist() == ["N", "N", "V", "N", "none"]
+    assert trace.label.tolist() == ["N", "V", "V", "N", "V"]
+    assert trace.missed_s.tolist() == [4.0]
+    assert trace.missed_class.tolist() == ["S"]
+    assert set(trace.rhythm.tolist()) == {"AFIB"}
+    assert trace.scores[1].tolist() == pytest.approx([0.1, 0.1, 0.7, 0.1])
+
+
+def test_a_run_of_v_is_found_where_three_in_a_row_are_called_v() -> None:
+    trace = _trace("NVVVVNVVNVVVN", "NNVVVNVVNVNVN")
+    first, second = trace.v_runs  # two V are no run
+    assert (first.start_s, first.end_s, first.beats, first.called_v, first.found) == (2.0, 5.0, 4, 3, True)
+    assert (second.start_s, second.beats, second.called_v, second.found) == (10.0, 3, 2, False)
+
+
+def test_experts_are_counted_by_class_and_rhythm() -> None:
+    one = _trace("NNNNVV" * 6, "NNNNVV" * 6, "000111" * 6)
+    other = _trace("V" * 20, "V" * 20, "2" * 20, rhythm="VT")
+    (use,) = expert_uses([("a", one), ("b", other)])
+    assert use.by_class[0].tolist() == [18, 6, 0]
+    assert use.by_class[2].tolist() == [0, 12, 20]
+    assert use.rhythms == ("N", "VT")
+    assert use.by_rhythm.tolist() == [[18, 18, 0], [0, 0, 20]]
+    assert use.load.tolist() == pytest.approx([18 / 56, 18 / 56, 20 / 56])
+    assert use.evenness == pytest.approx(1.0, abs=0.01)
+    assert [len(waves) for waves in use.waves] == [8, 8, 8]
+    assert use.wave_names[2][0] == "b at 1 s, V"
+
+
+def test_a_blind_router_tells_nothing_and_a_sharp_one_the_class() -> None:
+    blind = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5, "0101" * 5))])[0]
+    sharp = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5, "0011" * 5))])[0]
+    idle = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5))])[0]
+    assert blind.told_apart == pytest.approx(0.0, abs=1e-9)
+    assert sharp.told_apart == pytest.approx(1.0)
+    assert idle.evenness == 0.0
+
+
+def test_reliability_by_hand() -> None:
+    curve = reliability(np.array([0.95, 0.95, 0.95, 0.95, 0.15, 0.15]), np.array([1, 1, 1, 0, 0, 1], bool))
+    assert curve.said.tolist() == pytest.approx([0.15, 0.95])
+    assert curve.observed.tolist() == pytest.approx([0.5, 0.75])
+    assert curve.count.tolist() == [2, 4]
+    assert curve.ece == pytest.approx((2 * 0.35 + 4 * 0.20) / 6)
+    assert reliability(np.zeros(0), np.zeros(0, bool)).ece is None
+
+
+def test_separation_by_hand() -> None:
+    curve = separation(np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 0], bool))
+    assert curve is not None
+    assert curve.auroc == pytest.approx(0.75)  # three of four pairs in order
+    assert curve.average_precision == pytest.approx((1 + 2 / 3) / 2)
+    tied = separation(np.full(10, 0.5), np.arange(10) < 3)
+    assert tied is not None
+    assert tied.auroc == pytest.approx(0.5)
+    assert separation(np.ones(3), np.ones(3, bool)) is None
+
+
+class Sees:
+    """A model whose scores follow R amplitudes and whose router alternates."""
+
+    classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F")}
+    decision = DecisionRule()
+
+    def __init__(self) -> None:
+        self._beats = 0
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        self._beats += 1
+        logits = np.random.default_rng(self._beats).normal(size=(1, 4)).astype(np.float32)
+        return {"beat": logits, "route_morphology": np.eye(2, dtype=np.float32)[[self._beats % 2]]}
+
+
+def load_sees(_path: Path) -> Sees:
+    return Sees()
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.titles = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.titles += tag == "h2"
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_holds_everything_and_loads_nothing(
+    tmp_path: Path, simulated_ecg: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="reports need matplotlib")
+    wfdb = pytest.importorskip("wfdb", reason="evaluation needs the records extra")
+    paths = []
+    for seed, name in enumerate(("r<1>", "232", "r3")):
+        ecg = simulated_ecg(90.0, fs=250.0, noise_mv=0.02, seed=seed)
+        stem = name.replace("<", "").replace(">", "")
+        wfdb.wrsamp(
+            stem, fs=250, units=["mV"], sig_name=["a&b"], p_signal=ecg.signal[:, None], fmt=["16"],
+            adc_gain=[1000.0], baseline=[0], write_dir=str(tmp_path),
+        )  # fmt: skip
+        codes = ["NNNNVVVA"[beat % 8] for beat in range(len(ecg.r_peaks))]
+        wfdb.wrann(stem, "atr", ecg.r_peaks, symbol=codes, write_dir=str(tmp_path))
+        paths.append(tmp_path / stem)
+    scored = evaluate(paths, EvaluationOptions(bundle=tmp_path, load=load_sees, traces=True))
+    evaluation = scored.to_json() | {"model": {"kind": "test <model>"}}
+    file = write_beat_report(tmp_path / "report", scored, evaluation, "ecgmoe-edge evaluate --report report")
+    text = file.read_text(encoding="utf-8")
+    parser = _Page()
+    parser.feed(text)
+    assert parser.open == []
+    assert parser.titles == 7
+    assert all(link.startswith(("#", "data:image/svg+xml;base64,")) for link in parser.loads)
+    assert not re.search(r"<script|https?://", re.sub(r"base64,[^\"]*", "", text))
+    texts = "not a medical device|without record 232|Runs of three V beats and more|Path morphology|calibration error"
+    for said in (*texts.split("|"), "ecgmoe-edge evaluate --report report", "test &lt;model&gt;", "a&amp;b"):
+        assert said in text, said
+    before = text
+    again = write_beat_report(tmp_path / "report", scored, evaluation, "ecgmoe-edge evaluate --report report")
+    dated = r"On \d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.sub(dated, "", again.read_text(encoding="utf-8")) == re.sub(dated, "", before)  # to the byte
