@@ -94,8 +94,24 @@ class Reconnected:
     port: str
 
 
+@dataclass(frozen=True)
+class FellBehind:
+    """Samples (per lead) pile up before their consumer; once there is no more room, they are lost."""
+
+    waiting: int
+    room: int
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """When the next sample was there by this host's clock, and what the device's clock gains on it."""
+
+    host_time_s: float  # Unix time
+    drift_ppm: float | None  # None until enough was seen
+
+
 WireItem: TypeAlias = StreamInfo | Samples | Lost | LeadOffChange | DeviceRestart | EndOfStream
-LinkItem: TypeAlias = WireItem | Stalled | Reconnected
+LinkItem: TypeAlias = WireItem | Stalled | Reconnected | FellBehind | ClockReading
 
 
 @dataclass

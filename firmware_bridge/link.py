@@ -1,7 +1,7 @@
 """A serial device as an endless, ordered sequence of items: it survives unplugging and hides no loss.
 
 A thread reads the port and decodes, and never waits for the consumer; between the two lies a bounded queue whose
-overflow is an exact gap. When the port goes away the thread says so and tries the same path until it is back.
+overflow is an exact gap. When the device goes away the thread says so and looks for it until it is back.
 """
 
 from __future__ import annotations
@@ -10,39 +10,61 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 from ecgmoe_edge.errors import DeviceError
+from ecgmoe_edge.firmware_bridge.clock import ClockFit
+from ecgmoe_edge.firmware_bridge.conversation import converse
+from ecgmoe_edge.firmware_bridge.doubt import Doubt
 from ecgmoe_edge.firmware_bridge.item_queue import ItemQueue
-from ecgmoe_edge.firmware_bridge.items import EndOfStream, LinkItem, Reconnected, Samples, Stalled, StreamInfo
-from ecgmoe_edge.firmware_bridge.open_port import PortIdentity, open_port
+from ecgmoe_edge.firmware_bridge.items import (
+    ClockReading,
+    DeviceRestart,
+    EndOfStream,
+    LinkItem,
+    Lost,
+    Reconnected,
+    Samples,
+    Settings,
+    Stalled,
+    StreamInfo,
+)
+from ecgmoe_edge.firmware_bridge.open_port import open_port
+from ecgmoe_edge.firmware_bridge.ports import PortIdentity
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol
+from ecgmoe_edge.firmware_bridge.recognition import Recognised
 
 READ_TIMEOUT_S = 0.1
 READ_BYTES = 65536
 REOPEN_EVERY_S = 0.1
-NONSENSE_BYTES = 256  # fewer may be a message at boot
+SILENCE_S = 0.2  # from which on a decoder is told of it: a short counter may have gone round
+START_AGAIN_EVERY_S = 5.0  # to a silent device: it may have restarted behind a port that stayed
+CLOCK_EVERY_S = 60.0
 QUEUE_SAMPLES = 300_000  # per lead: 10 minutes at 500 Hz
 
 
 class SerialLink:
     """Iterate over it for `LinkItem`s, oldest first, until the device ends the stream or `stop` is called.
 
-    port: a device path; a symlink (udev's /dev/serial/by-id, a virtual Holter's) survives replugging.
-    protocol: a name from `protocol_names()`. baud: None for the protocol's own.
+    port: a device path. A USB device is found again by its serial number, whatever its port is called then; another
+    port by the same path, which may be a symlink (udev's /dev/serial/by-id, a virtual Holter's).
+    protocol: a name from `protocol_names()`. baud: None for the protocol's own. settings: what the device does not say.
+    opened: a port at which `recognise` has found the protocol; what it heard there is not lost. Overrules port,
+    protocol and baud.
     stall_after_s: silence after which `Stalled` is said; a port that goes away says it at once.
     no_frame_after_s: bytes without any valid frame for so long are taken for a wrong protocol or baud rate.
     give_up_after_s: how long an unplugged port is waited for; None for ever.
     wait_for_port_s: how long a port that does not exist yet is waited for.
-    queue_samples: samples per lead that may wait for the consumer.
+    queue_samples: samples per lead that may wait for the consumer; `FellBehind` is said when half of them do.
     hold_back: a full queue stops the reading instead of losing samples; right for a replay, which can wait, wrong for a
     device, which cannot.
 
     The constructor opens the port and starts reading. It raises DeviceError if the port is missing, busy, forbidden or
-    no serial port, UsageError for an unknown protocol. Iterating raises DeviceError, after all items that came before,
-    if only junk arrives, if the device speaks a newer version of the protocol, or if it was given up.
+    no serial port, UsageError for an unknown protocol or one that needs more settings. Iterating raises DeviceError,
+    after all items that came before, if only junk arrives, if the device speaks a newer version of the protocol, if it
+    was given up, or if it did not confirm that it stopped.
     """
 
     def __init__(
@@ -51,6 +73,8 @@ class SerialLink:
         *,
         protocol: str = "ecgmoe",
         baud: int | None = None,
+        settings: Settings | None = None,
+        opened: Recognised | None = None,
         stall_after_s: float = 2.0,
         no_frame_after_s: float = 5.0,
         give_up_after_s: float | None = None,
@@ -58,29 +82,36 @@ class SerialLink:
         queue_samples: int = QUEUE_SAMPLES,
         hold_back: bool = False,
     ) -> None:
-        self._format = get_protocol(protocol)
-        self._port = port
-        self._baud = baud or self._format.baud
+        self._format = get_protocol(opened.protocol if opened else protocol)
+        self._port = opened.port if opened else port
+        self._baud = (opened.baud if opened else baud) or self._format.baud
         self._stall_after_s = stall_after_s
-        self._no_frame_after_s = no_frame_after_s
         self._give_up_after_s = give_up_after_s
         self._hold_back = hold_back
-        self._decoder = self._format.make_decoder()
-        self._queue = ItemQueue(queue_samples)
+        self._decoder = self._format.make_decoder(settings or Settings())
+        self._doubt = Doubt(self._port, self._format, self._baud, self._decoder.counts, no_frame_after_s)
+        self._queue = ItemQueue(queue_samples, warn=not hold_back)
         self._info: StreamInfo | None = None
         self._reconnects = self._stalls = 0
         self._away_s = 0.0
         self._stopping = False  # plain bool: set from signal handlers, where taking a lock could deadlock
+        self._ended = False  # by the device
         self._failure: DeviceError | None = None
         self._stalled = False
-        self._first_bytes_at: float | None = None
-        deadline = time.monotonic() + wait_for_port_s
-        while not os.path.exists(port) and time.monotonic() < deadline:
-            time.sleep(REOPEN_EVERY_S / 2)
-        self._identity = PortIdentity.of(port)
-        self._serial = open_port(port, self._baud, READ_TIMEOUT_S, self._format.start)
-        self._quiet_since = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name=f"serial link {port}", daemon=True)
+        self._clock = ClockFit()
+        self._clock_due_at = 0.0
+        self._unix_offset_s = time.time() - time.monotonic()  # once: the time of day may be set meanwhile
+        if opened is None:
+            deadline = time.monotonic() + wait_for_port_s
+            while not os.path.exists(port) and time.monotonic() < deadline:
+                time.sleep(REOPEN_EVERY_S / 2)
+        self._identity = PortIdentity.of(self._port)
+        self._serial = opened.serial if opened else open_port(port, self._baud, READ_TIMEOUT_S)
+        self._serial.timeout = READ_TIMEOUT_S
+        self._quiet_since = self._bytes_at = self._started_at = time.monotonic()
+        self._thread = threading.Thread(
+            target=self._run, args=(opened.heard if opened else b"",), name=f"serial link {self._port}", daemon=True
+        )
         self._thread.start()
 
     def __iter__(self) -> Iterator[LinkItem]:
@@ -109,10 +140,11 @@ class SerialLink:
     def close(self) -> None:
         """Stop, tell the device, and release the port. Safe to call twice."""
         self.stop()
-        self._thread.join(timeout=5.0)
+        self._thread.join(timeout=15.0)
 
     def stats(self) -> dict[str, Any]:
         """Counts so far, JSON-ready; sample counts are per lead, times in s."""
+        drift_ppm = self._clock.drift_ppm
         return {
             "port": self._port,
             "protocol": self._format.name,
@@ -126,62 +158,97 @@ class SerialLink:
             "stalls": self._stalls,
             "reconnects": self._reconnects,
             "away_s": round(self._away_s, 3),
+            "drift_ppm": None if drift_ppm is None else round(drift_ppm, 1),
+            "limits": self._format.limits,
         }
 
     # What follows runs in the reader thread.
 
-    def _run(self) -> None:
+    def _run(self, heard: bytes) -> None:
         try:
-            while not self._stopping:
+            self._take(heard)
+            self._begin()
+            while not self._stopping and not self._ended:
                 try:
-                    data = self._serial.read(max(1, min(self._serial.in_waiting, READ_BYTES)))
+                    self._take(self._serial.read(max(1, min(self._serial.in_waiting, READ_BYTES))))
                 except OSError:  # SerialException is one
                     self._reopen()
                     continue
-                if self._take(data):
-                    break
-                self._doubt()
-                if time.monotonic() - self._quiet_since >= self._stall_after_s:
-                    self._say_stalled()
+                self._doubt.check()
+                self._watch_silence()
+            self._finish()
         except DeviceError as error:
             self._failure = error
         finally:
-            self._release()
+            if not self._ended:
+                self._put_all(self._decoder.interrupted())
+            with contextlib.suppress(OSError):  # it may be gone already
+                self._serial.close()
 
-    def _take(self, data: bytes) -> bool:
-        """Decode and queue; True when the device has ended the stream."""
-        for item in self._decoder.feed(data) if data else ():
+    def _begin(self) -> None:
+        """Tell the device to start."""
+        self._started_at = time.monotonic()
+        with contextlib.suppress(OSError):  # gone already: the next read says so too
+            converse(self._serial, self._format.start, self._take, lambda: self._stopping or self._ended)
+
+    def _finish(self) -> None:
+        """Tell the device to stop. Raises DeviceError if one that confirms it does not, and was heard before."""
+        try:
+            stopped = converse(self._serial, self._format.stop, self._take, lambda: False)
+        except OSError:
+            return
+        if not stopped and self._decoder.counts.frames and not self._ended:
+            raise DeviceError(
+                f"The device at {self._port} did not confirm that it stopped: it may go on sending, and empty its "
+                "battery, until it is switched off or unplugged."
+            )
+
+    def _take(self, data: bytes) -> None:
+        """Decode and queue."""
+        if not data or self._ended:
+            return
+        now = time.monotonic()
+        if now - self._bytes_at >= SILENCE_S:
+            self._decoder.silent(now - self._bytes_at)
+        self._bytes_at = now
+        self._doubt.heard(data)
+        self._put_all(self._decoder.feed(data))
+
+    def _put_all(self, items: Sequence[LinkItem]) -> None:
+        for item in items:
             if isinstance(item, Samples):
                 while self._hold_back and not self._queue.has_room(item.values.shape[1]) and not self._stopping:
                     time.sleep(0.01)
                 self._quiet_since = time.monotonic()
                 self._stalled = False
+                self._read_clock(item)
             elif isinstance(item, StreamInfo):
                 self._info = item
+            elif isinstance(item, DeviceRestart) or _is_vague(item):
+                self._clock.restart()
+                self._clock_due_at = 0.0
+            elif isinstance(item, EndOfStream):
+                self._ended = True
             self._queue.put(item)
-            if isinstance(item, EndOfStream):
-                return True
-        return False
 
-    def _doubt(self, gone: bool = False) -> None:
-        """Raise DeviceError if what came cannot be understood, and that for long enough or with nothing to follow."""
-        counts = self._decoder.counts
-        if counts.frames or not counts.bytes:
+    def _read_clock(self, item: Samples) -> None:
+        """Note when the item's last sample arrived, and say now and then when its first was measured."""
+        if self._info is None:
             return
-        if counts.newer_version:
-            raise DeviceError(
-                f"{self._port} sends a newer version of the {self._format.name} protocol than this program knows: "
-                "update ecgmoe-edge."
-            )
+        fs, now = self._info.fs, time.monotonic()
+        first_s = item.first_index / fs if item.device_time_s is None else item.device_time_s
+        self._clock.add(first_s + (item.values.shape[1] - 1) / fs, now)
+        if now >= self._clock_due_at:
+            self._clock_due_at = now + CLOCK_EVERY_S
+            host_time_s = self._clock.host_time(first_s) + self._unix_offset_s
+            self._queue.put(ClockReading(host_time_s, self._clock.drift_ppm))
+
+    def _watch_silence(self) -> None:
         now = time.monotonic()
-        self._first_bytes_at = self._first_bytes_at or now
-        lasted_s = now - self._first_bytes_at
-        if counts.bytes >= NONSENSE_BYTES and (gone or lasted_s >= self._no_frame_after_s):
-            raise DeviceError(
-                f"{self._port} sent {counts.bytes} bytes in {lasted_s:.1f} s, and none of them is a valid "
-                f"{self._format.name} frame at {self._baud} baud: check --protocol and --baud, and that this is the "
-                "right port."
-            )
+        if now - self._quiet_since >= self._stall_after_s:
+            self._say_stalled()
+            if now - max(self._bytes_at, self._started_at) >= START_AGAIN_EVERY_S:
+                self._begin()
 
     def _say_stalled(self) -> None:
         if not self._stalled:
@@ -190,36 +257,43 @@ class SerialLink:
             self._queue.put(Stalled(time.monotonic() - self._quiet_since))
 
     def _reopen(self) -> None:
-        """Wait for the port to come back; returns with it open, or when stopping."""
+        """Wait for the device to come back; returns with its port open, or when stopping."""
         gone_at = time.monotonic()
-        self._doubt(gone=True)
+        self._doubt.check(gone=True)
         self._say_stalled()
-        self._release()
-        self._decoder.interrupted()
+        with contextlib.suppress(OSError):
+            self._serial.close()
+        self._put_all(self._decoder.interrupted())
         while not self._stopping:
             time.sleep(REOPEN_EVERY_S)
             away_s = time.monotonic() - gone_at
-            if self._identity.may_be_back():
-                identity = PortIdentity.of(self._port)
-                try:
-                    self._serial = open_port(self._port, self._baud, READ_TIMEOUT_S, self._format.start)
-                except DeviceError:
-                    pass  # not back yet, or held by another program for a moment
-                else:
-                    self._identity = identity
-                    self._reconnects += 1
-                    self._away_s += away_s
-                    self._queue.put(Reconnected(away_s, self._port))
-                    return
+            if self._opened_again():
+                self._reconnects += 1
+                self._away_s += away_s
+                self._clock_due_at = 0.0
+                self._queue.put(Reconnected(away_s, self._port))
+                self._begin()
+                return
             if self._give_up_after_s is not None and away_s >= self._give_up_after_s:
                 raise DeviceError(
                     f"{self._port} went away and did not come back within {self._give_up_after_s:g} s: plug the "
                     "device in again and start anew."
                 )
 
-    def _release(self) -> None:
-        with contextlib.suppress(OSError):  # it may be gone already
-            if self._serial.is_open and self._format.stop:
-                self._serial.write(self._format.stop)
-        with contextlib.suppress(OSError):
-            self._serial.close()
+    def _opened_again(self) -> bool:
+        """Open the device's port if it is back; False while it is not, or while another program holds it."""
+        port = self._identity.where_now()
+        if port is None:
+            return False
+        try:
+            identity = PortIdentity.of(port)
+            self._serial = open_port(port, self._baud, READ_TIMEOUT_S)
+        except DeviceError:
+            return False
+        self._port, self._identity = port, identity
+        return True
+
+
+def _is_vague(item: LinkItem) -> bool:
+    """Whether nobody knows how many samples are missing here."""
+    return isinstance(item, Lost) and (item.samples is None or item.at_least)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import DeviceError
 from ecgmoe_edge.firmware_bridge.items import (
+    ClockReading,
+    FellBehind,
     LeadOffChange,
     LinkItem,
     Lost,
@@ -19,7 +21,7 @@ from ecgmoe_edge.firmware_bridge.items import (
     Stalled,
     StreamInfo,
 )
-from ecgmoe_edge.streaming.events import End, Event, Reconnect, Stall
+from ecgmoe_edge.streaming.events import Clock, End, Event, FallingBehind, Gap, Reconnect, Stall
 
 
 class MonitorLike(Protocol):
@@ -93,16 +95,31 @@ class _Stream:
             return [Stall(self._position, self._time_s(), item.waited_s)]
         elif isinstance(item, Reconnected):
             return [Reconnect(self._position, self._time_s(), item.away_s, item.port)]
+        elif isinstance(item, FellBehind):
+            waiting_s, room_s = self._seconds(item.waiting), self._seconds(item.room)
+            return [FallingBehind(self._position, self._time_s(), waiting_s, room_s)]
+        elif isinstance(item, ClockReading):
+            return [Clock(self._position, self._time_s(), item.host_time_s, item.drift_ppm)]
         elif self._monitor is not None:
-            # A restart needs no event of its own: the loss that follows it carries the reason.
-            if isinstance(item, Samples):
-                self._position += item.values.shape[1]
-                return self._monitor.push(item.values)
-            if isinstance(item, Lost):
-                self._position += item.samples or 0
-                return self._monitor.gap(item.samples, item.reason)
-            if isinstance(item, LeadOffChange):
-                return self._monitor.lead_off(item.mask)
+            return self._monitored(self._monitor, item)
+        return ()
+
+    def _monitored(self, monitor: MonitorLike, item: LinkItem) -> Sequence[Event]:
+        """A restart needs no event of its own: the loss that follows it carries the reason."""
+        if isinstance(item, Samples):
+            self._position += item.values.shape[1]
+            return monitor.push(item.values)
+        if isinstance(item, Lost):
+            self._position += item.samples or 0
+            events = monitor.gap(item.samples, item.reason)
+            if not item.at_least:
+                return events
+            return [
+                replace(event, at_least=True) if isinstance(event, Gap) and event.reason == item.reason else event
+                for event in events
+            ]
+        if isinstance(item, LeadOffChange):
+            return monitor.lead_off(item.mask)
         return ()
 
     def flush(self) -> Sequence[Event]:
@@ -119,7 +136,10 @@ class _Stream:
             self._monitor = self._make_monitor(info)
 
     def _time_s(self) -> float:
-        return self._position / self.info.fs if self.info is not None else 0.0
+        return self._seconds(self._position)
+
+    def _seconds(self, samples: int) -> float:
+        return samples / self.info.fs if self.info is not None else 0.0
 
 
 def _describe(info: StreamInfo) -> str:

@@ -1,10 +1,15 @@
-"""Which serial ports this host has, and what is plugged into them."""
+"""Which serial ports this host has, what is plugged into them, and which of them is the device that went away."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from serial.tools import list_ports
+
+PSEUDO_TERMINALS = "/dev/pts/"
+STABLE_PATHS = Path("/dev/serial/by-id")  # made by udev: names that stay the same wherever a device is plugged in
 
 
 @dataclass(frozen=True)
@@ -13,15 +18,33 @@ class PortInfo:
 
     port: str
     description: str
-    manufacturer: str | None
-    product: str | None
-    serial_number: str | None
-    vendor_id: int | None
-    product_id: int | None
+    manufacturer: str | None = None
+    product: str | None = None
+    serial_number: str | None = None
+    vendor_id: int | None = None
+    product_id: int | None = None
+    location: str | None = None  # the USB socket: bus and the ports of the hubs on the way
+    stable_path: str | None = None  # a link that leads to this device wherever it is plugged in
+
+    @property
+    def usb_id(self) -> str | None:
+        """Vendor and product as people write them, such as "1a86:7523"."""
+        if self.vendor_id is None or self.product_id is None:
+            return None
+        return f"{self.vendor_id:04x}:{self.product_id:04x}"
+
+    def is_same_device(self, other: PortInfo) -> bool:
+        """Whether both are one USB device: by its serial number, or, if it has none, by the socket that it is in."""
+        if self.usb_id is None or self.usb_id != other.usb_id:
+            return False
+        if self.serial_number or other.serial_number:
+            return self.serial_number == other.serial_number
+        return self.location is not None and self.location == other.location
 
 
 def list_serial_ports() -> list[PortInfo]:
     """All serial ports, sorted by name. Pseudo terminals, such as a virtual Holter's, are not among them."""
+    stable = _stable_paths()
     return [
         PortInfo(
             port=port.device,
@@ -31,6 +54,72 @@ def list_serial_ports() -> list[PortInfo]:
             serial_number=port.serial_number,
             vendor_id=port.vid,
             product_id=port.pid,
+            location=port.location,
+            stable_path=stable.get(os.path.realpath(port.device)),
         )
         for port in sorted(list_ports.comports(), key=lambda port: str(port.device))
     ]
+
+
+def _stable_paths() -> dict[str, str]:
+    """Real path of a port to its link in /dev/serial/by-id."""
+    try:
+        return {os.path.realpath(link): str(link) for link in sorted(STABLE_PATHS.iterdir())}
+    except OSError:
+        return {}
+
+
+@dataclass(frozen=True)
+class PortIdentity:
+    """Which thing a path stood for when it was opened, and where that thing is now.
+
+    A USB device is known by its serial number, or by its socket: it may come back under another name (ttyACM1 for
+    ttyACM0), and another device may come in its place, to which not a byte must go.
+
+    The number of a pseudo terminal is given to the next program that asks, which may be somebody's shell. A symlink
+    that was left behind must not make us open that one: it counts as back only once it has been made anew.
+    """
+
+    port: str
+    link: tuple[int, int] | None = None  # inode and change time (ns) of a symlink to a pseudo terminal
+    usb: PortInfo | None = None
+
+    @classmethod
+    def of(cls, port: str) -> PortIdentity:
+        """Of the path as it is now."""
+        real = os.path.realpath(port)
+        if real.startswith(PSEUDO_TERMINALS):
+            return cls(port, link=_link_of(port), usb=_usb_device_at(real))
+        return cls(port, usb=_usb_device_at(real))
+
+    def where_now(self) -> str | None:
+        """The path under which the device may be opened again; None while it is away."""
+        if self.usb is not None:
+            here, elsewhere = os.path.realpath(self.port), None
+            for info in list_serial_ports():
+                nameless = info.usb_id == self.usb.usb_id and not (info.serial_number or self.usb.serial_number)
+                if info.port == here and (nameless or info.is_same_device(self.usb)):
+                    return self.port
+                if info.is_same_device(self.usb):
+                    elsewhere = info.port
+            return elsewhere
+        if self.link is not None and _link_of(self.port) == self.link:
+            return None
+        return self.port
+
+
+def _link_of(port: str) -> tuple[int, int] | None:
+    try:
+        if os.path.islink(port) and os.path.realpath(port).startswith(PSEUDO_TERMINALS):
+            status = os.lstat(port)
+            return status.st_ino, status.st_ctime_ns
+    except OSError:
+        pass
+    return None
+
+
+def _usb_device_at(real_path: str) -> PortInfo | None:
+    for info in list_serial_ports():
+        if info.usb_id is not None and os.path.realpath(info.port) == real_path:
+            return info
+    return None

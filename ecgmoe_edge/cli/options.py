@@ -67,6 +67,9 @@ MinutesOption = Annotated[
         help="Stop cleanly within this time; the same command goes on.",
     ),
 ]
+ProbeOption = Annotated[
+    bool, typer.Option("--probe", help="If listening does not tell what a device is, ask it: bytes are sent to it.")
+]
 SecondsOption = Annotated[
     float | None,
     typer.Option("--seconds", metavar="S", callback=_checked_positive, help="Stop after this much signal."),

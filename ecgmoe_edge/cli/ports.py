@@ -1,24 +1,54 @@
-"""`ports`: the serial ports of this machine."""
+"""`ports`: the serial ports of this machine, and what is plugged into them."""
 
 from __future__ import annotations
 
-from ecgmoe_edge.cli.options import JsonOption
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecgmoe_edge.cli.options import JsonOption, ProbeOption
 from ecgmoe_edge.cli.output import result, result_json, say
 
-EXAMPLES = ("ecgmoe-edge ports", "ecgmoe-edge ports --json")
+if TYPE_CHECKING:
+    from ecgmoe_edge.firmware_bridge import PortInfo
+
+EXAMPLES = ("ecgmoe-edge ports", "ecgmoe-edge ports --listen", "ecgmoe-edge ports --json")
 
 
-def ports(as_json: JsonOption = False) -> None:
-    """List the serial ports that a device may be on."""
+def ports(
+    listen: Annotated[
+        bool, typer.Option("--listen", help="Find out what each device speaks, by listening alone; takes seconds.")
+    ] = False,
+    probe: ProbeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the serial ports that a device may be on, with its USB identity.
+
+    USB ids are vendor:product. The link under a port stays the same wherever the device is plugged in.
+    """
     from dataclasses import asdict
 
     from ecgmoe_edge.firmware_bridge import list_serial_ports
+    from ecgmoe_edge.firmware_bridge.recognition import describe_port
 
     found = list_serial_ports()
+    said = [describe_port(port, probe=probe) if listen or probe else (None, None, "") for port in found]
     if as_json:
-        result_json([asdict(port) for port in found])
+        result_json(
+            [
+                {**asdict(port), "usb_id": port.usb_id, "protocol": protocol, "baud": baud, "heard": sentence or None}
+                for port, (protocol, baud, sentence) in zip(found, said, strict=True)
+            ]
+        )
         return
-    for port in found:
-        result(f"{port.port}  {port.description}")
+    for port, (_, _, sentence) in zip(found, said, strict=True):
+        result("\n".join(_lines(port, sentence)))
     if not found:
         say("No serial port found. Is the device plugged in, and may this user open serial ports?")
+
+
+def _lines(port: PortInfo, sentence: str) -> list[str]:
+    usb = f"  USB {port.usb_id}" if port.usb_id else ""
+    serial = f", serial number {port.serial_number}" if port.serial_number else ""
+    lines = [f"{port.port}  {port.description}{usb}{serial}"]
+    return lines + [f"    {more}" for more in (port.stable_path, sentence) if more]

@@ -3,31 +3,57 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import BundleOption, InvertOption, MainsOption, SecondsOption
+from ecgmoe_edge.cli.options import BundleOption, InvertOption, MainsOption, ProbeOption, SecondsOption
 from ecgmoe_edge.cli.output import say
+from ecgmoe_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.firmware_bridge import Recognised, Settings
 
 EXAMPLES = (
-    "ecgmoe-edge stream --port /dev/ttyACM0",
+    "ecgmoe-edge stream --port auto",
     "ecgmoe-edge stream --port /dev/ttyACM0 --json > night.jsonl",
+    "ecgmoe-edge stream --port /dev/ttyUSB0 --protocol openview-ads1292r --uv-per-lsb 6.15",
     "ecgmoe-edge stream --port ./holter --bundle ./ecgmoe-jetson --mains 50",
 )
+_PROTOCOL_HELP = "What the device speaks; auto: find out by listening. Default: ecgmoe, and auto where the port is."
 
 
 def stream(
-    port: Annotated[str, typer.Option("--port", metavar="PORT", help="Serial port: see `ecgmoe-edge ports`.")],
+    port: Annotated[
+        str,
+        typer.Option("--port", metavar="PORT", help="Serial port: see `ecgmoe-edge ports`. auto: the one device here."),
+    ],
     bundle: BundleOption = None,
-    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="What the device speaks.")] = "ecgmoe",
+    protocol: Annotated[str | None, typer.Option("--protocol", metavar="NAME", help=_PROTOCOL_HELP)] = None,
+    probe: ProbeOption = False,
     baud: Annotated[
         int | None,
         typer.Option("--baud", min=1, metavar="N", help="Port speed. Default: the protocol's."),
     ] = None,
+    fs: Annotated[
+        float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate, where the device does not say it.")
+    ] = None,
+    leads: Annotated[
+        str | None,
+        typer.Option("--leads", metavar="I,II,...", help="Names of the first channels; - leaves one out."),
+    ] = None,
+    uv_per_lsb: Annotated[
+        float | None,
+        typer.Option("--uv-per-lsb", metavar="UV", help="Microvolts a step, where the device does not say it."),
+    ] = None,
     invert: InvertOption = False,
     mains: MainsOption = None,
     seconds: SecondsOption = None,
+    give_up: Annotated[
+        float | None,
+        typer.Option("--give-up", min=0.0, metavar="S", help="End when the device was away for so long."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON line.")] = False,
 ) -> None:
     """Classify a serial device's beats as they happen.
@@ -39,8 +65,41 @@ def stream(
     from ecgmoe_edge.firmware_bridge import SerialLink
     from ecgmoe_edge.live import JsonLinesSink, TerminalSink, render_summary
 
+    settings = _settings(fs, leads, uv_per_lsb)
+    opened = _recognised(port, protocol, baud, probe)
     sink = JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)
-    with SerialLink(port, protocol=protocol, baud=baud) as link, stop_after(link, seconds):
+    link = SerialLink(
+        port, protocol=protocol or "ecgmoe", baud=baud, settings=settings, opened=opened, give_up_after_s=give_up
+    )
+    with link, stop_after(link, seconds):
         end, rate = run_live(link, bundle, sink, invert=invert, mains=mains)
     if not as_json:
         say(render_summary(end, rate))
+
+
+def _settings(fs: float | None, leads: str | None, uv_per_lsb: float | None) -> Settings:
+    """What the user says about the device. Raises UsageError for what no device has."""
+    from ecgmoe_edge.firmware_bridge import Settings
+
+    if fs is not None and not 1 <= fs <= 100_000:
+        raise UsageError(f"--fs takes a sampling rate in Hz from 1 to 100,000; it got {fs:g}.")
+    if uv_per_lsb is not None and not 0 < uv_per_lsb < 1e6:
+        raise UsageError(f"--uv-per-lsb takes the microvolts of one step, more than 0; it got {uv_per_lsb:g}.")
+    names = tuple(name.strip() for name in leads.split(",")) if leads is not None else None
+    if names is not None and (not all(names) or all(name == "-" for name in names)):
+        raise UsageError(f"--leads takes names such as I,II,V1, at least one of them not -; it got {leads!r}.")
+    return Settings(None if fs is None else Fraction(fs).limit_denominator(1_000_000), names, uv_per_lsb)
+
+
+def _recognised(port: str, protocol: str | None, baud: int | None, probe: bool) -> Recognised | None:
+    """The device that was found by listening, its port open; None where the user has named its protocol."""
+    from ecgmoe_edge.firmware_bridge import recognise, recognise_any
+
+    if port == "auto" and protocol not in (None, "auto"):
+        raise UsageError("--port auto looks for whatever device is here: give --port a path to choose the --protocol.")
+    if port != "auto" and protocol != "auto":
+        return None
+    say("Listening ..." if not probe else "Listening, and asking ...")
+    found = recognise_any(probe=probe) if port == "auto" else recognise(port, baud=baud, probe=probe)
+    say(f"{found.port}: {found.protocol} at {found.baud} baud.")
+    return found

@@ -6,7 +6,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecgmoe_edge.firmware_bridge import EndOfStream, LeadOffChange, LinkItem, Lost, Reconnected, Samples, Stalled
+from ecgmoe_edge.firmware_bridge import (
+    EndOfStream,
+    FellBehind,
+    LeadOffChange,
+    LinkItem,
+    Lost,
+    Reconnected,
+    Samples,
+    Stalled,
+)
 from ecgmoe_edge.firmware_bridge.item_queue import ItemQueue
 
 
@@ -22,7 +31,7 @@ def drain(queue: ItemQueue) -> list[LinkItem]:
 
 
 def test_what_does_not_fit_becomes_one_exact_loss_at_its_place() -> None:
-    queue = ItemQueue(capacity=25)
+    queue = ItemQueue(capacity=25, warn=False)
     for _ in range(5):
         queue.put(samples(10))
     assert isinstance(queue.get(0.0), Samples)
@@ -78,3 +87,27 @@ def test_losses_of_different_reasons_stay_apart_and_the_end_stays_last() -> None
     for item in (Lost(1, "link"), Lost(2, "reconnect"), Lost(4, "link"), Lost(None, "link"), EndOfStream(7)):
         queue.put(item)
     assert drain(queue) == [Lost(5, "link"), Lost(2, "reconnect"), Lost(None, "link"), EndOfStream(7)]
+
+
+def test_a_consumer_that_falls_behind_is_told_before_anything_is_lost_and_once() -> None:
+    queue = ItemQueue(capacity=100)
+    for _ in range(9):
+        queue.put(samples(10))
+    assert queue.get(0.0) == FellBehind(50, 100), "it overtakes what waits"
+    assert queue.lost_samples == 0
+    assert all(isinstance(item, Samples) for item in drain(queue))
+
+
+def test_a_consumer_that_caught_up_and_falls_behind_again_is_told_again() -> None:
+    queue = ItemQueue(capacity=100)
+    for _ in range(3):
+        for _ in range(6):
+            queue.put(samples(10))
+        assert [type(item) for item in drain(queue)].count(FellBehind) == 1
+
+
+def test_a_loss_that_is_at_least_so_much_stays_so_when_merged() -> None:
+    queue = ItemQueue(capacity=10)
+    queue.put(Lost(3, "link", at_least=True))
+    queue.put(Lost(4, "link"))
+    assert drain(queue) == [Lost(7, "link", at_least=True)]
