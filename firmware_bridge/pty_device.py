@@ -6,9 +6,12 @@ A stable symlink stands in for the port's name, so that a device can be unplugge
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import select
+import socket
 import struct
+import sys
 import termios
 import threading
 import time
@@ -23,12 +26,16 @@ SETTLE_S = 1.0  # a reader that sends no start command gets the stream so long a
 
 
 class PtyDevice:
-    """A serial device made of a pseudo terminal. Raises DeviceError if `link` cannot be made."""
+    """A serial device made of a pseudo terminal.
+
+    Raises DeviceError if `link` cannot be made, or if it is that of another device that is still there.
+    """
 
     def __init__(self, link: str | os.PathLike[str] | None = None) -> None:
         self._link = Path(link) if link is not None else None
         self._master = -1
         self._name = ""
+        self._claim = _claim(self._link) if self._link is not None else None
         self.plug_in()
 
     @property
@@ -50,8 +57,14 @@ class PtyDevice:
                 self.unplug()
                 raise
 
-    def unplug(self) -> None:
-        """Make the port vanish, with all that was not read yet. Safe to call twice."""
+    def unplug(self, again: bool = False) -> None:
+        """Make the port vanish, with all that was not read yet. Safe to call twice.
+
+        again: it will be plugged in again, so meanwhile no other device gets its link.
+        """
+        if not again and self._claim is not None:
+            self._claim.close()
+            self._claim = None
         if self._master < 0:
             return
         if self._link is not None and self._link.is_symlink() and os.readlink(self._link) == self._name:
@@ -147,3 +160,24 @@ class Audience:
         elif not self._listening and not self._sent_off and now - self._attached_at >= SETTLE_S:
             self._listening = self.joined = True
         return self._listening
+
+
+def _claim(link: Path) -> socket.socket | None:
+    """Hold the name of `link` for this process, until it is closed or the process ends, whatever ends it.
+
+    Two devices at one link would take it from each other without a word. A name in Linux's abstract namespace leaves
+    nothing behind, as a lock file would; elsewhere nothing is held.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    path = os.path.join(os.path.realpath(link.parent), link.name)
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        holder.bind("\0ecgmoe-device:" + hashlib.sha256(path.encode()).hexdigest())
+    except OSError as error:
+        holder.close()
+        raise DeviceError(
+            f"{link} is the port of another replay that is still running: end that one first, or give --pty another "
+            "path."
+        ) from error
+    return holder

@@ -43,6 +43,7 @@ class Faults:
     stall_s: float = 3.0  # of wall time; nothing is lost
     unplug_at_s: tuple[float, ...] = ()
     unplug_s: float = 2.0  # of the recording; what falls into it is lost, in whole frames
+    jitter_s: float = 0.0  # of wall time, at most, by which each frame comes late; their order stays
     restart_on_replug: bool = False  # the device counts anew after it was plugged in again
     seed: int = 0
 
@@ -115,6 +116,7 @@ class VirtualHolter:
         self._wait_for_reader = wait_for_reader
         self._faults = faults or Faults()
         self._chance = np.random.default_rng(self._faults.seed)
+        self._lateness = np.random.default_rng([self._faults.seed, 1])  # apart: what is lost stays the same
         self._stall_at_s = sorted(self._faults.stall_at_s)
         self._unplug_at_s = sorted(self._faults.unplug_at_s)
         self.totals = ReplayTotals()
@@ -256,9 +258,12 @@ class VirtualHolter:
                 return
 
     def _pace(self) -> None:
-        """Wait until the next sample is due."""
+        """Wait until the next sample is due, and for as long as the link holds it up."""
+        late_s = self._lateness.random() * self._faults.jitter_s
         if self._speed:
-            self._stopped.wait(max(0.0, self._started_at + self._played / self._fs / self._speed - time.monotonic()))
+            late_s += self._started_at + self._played / self._fs / self._speed - time.monotonic()
+        if late_s > 0:
+            self._stopped.wait(late_s)
 
     def _disturb(self) -> None:
         """Stall or unplug, if it is time for that."""
@@ -274,7 +279,7 @@ class VirtualHolter:
             self._away_until = self._played + round(self._faults.unplug_s * self._fs)
             due_s = self._faults.unplug_s / self._speed if self._speed else 0.0
             away_s = max(UNPLUG_AT_LEAST_S, due_s)
-            self._device.unplug()
+            self._device.unplug(again=True)
             self._stopped.wait(away_s)
             self._started_at += away_s - due_s
             if self._faults.restart_on_replug:

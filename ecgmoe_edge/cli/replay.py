@@ -69,6 +69,9 @@ def replay(
         str | None, typer.Option("--unplug", metavar="S,...", help=f"Pull the plug. {_SECONDS_HELP}")
     ] = None,
     unplug_for: Annotated[float, typer.Option("--unplug-for", min=0.0, metavar="S", help="How long.")] = 2.0,
+    jitter: Annotated[
+        float, typer.Option("--jitter", min=0.0, metavar="MS", help="Send each frame late, by at most so much.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which frames are lost or damaged.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,6 +89,7 @@ def replay(
         stall_s=stall_for,
         unplug_at_s=_seconds(unplug, "--unplug"),
         unplug_s=unplug_for,
+        jitter_s=jitter / 1000,
         seed=seed,
     )
     blocks, rate, leads = _open(record, fs, unit)

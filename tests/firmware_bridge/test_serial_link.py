@@ -215,6 +215,8 @@ def test_a_link_left_behind_never_leads_to_the_next_owner_of_its_terminal(holter
     terminal = os.path.realpath(port)
     link = SerialLink(killed.port)
     os.close(killed._master)  # as SIGKILL does: the symlink stays
+    assert killed._claim is not None
+    killed._claim.close()
     time.sleep(0.05)
     others: list[PtyDevice] = []
     while not others or (others[-1].port != terminal and len(others) < 20):

@@ -145,3 +145,32 @@ def test_stopping_a_replay_that_nobody_reads_returns_at_once(holter: MakeHolter)
     stopper.join(3.0)
     os.close(reader)
     assert not stopper.is_alive()
+
+
+def test_a_second_device_at_the_same_link_is_refused_and_the_first_goes_on(holter: MakeHolter, port: Path) -> None:
+    with holter(10**5, speed=1.0) as first:
+        terminal = os.readlink(port)
+        with pytest.raises(DeviceError, match="another replay that is still running"):
+            holter(10)
+        assert os.readlink(port) == terminal
+        assert first.join(0.0) is False
+    with holter(10):  # the link is free again
+        assert port.is_symlink()
+
+
+def test_a_device_that_is_unplugged_for_a_while_keeps_its_link(holter: MakeHolter, port: Path) -> None:
+    device = holter(10)
+    device._device.unplug(again=True)
+    with pytest.raises(DeviceError, match="another replay"):
+        holter(10)
+    device.stop()
+    holter(10).stop()
+
+
+def test_jitter_makes_frames_late_and_loses_nothing(holter: MakeHolter) -> None:
+    began = time.monotonic()
+    with holter(2400, faults=Faults(jitter_s=0.01)) as device, SerialLink(device.port) as link:
+        items = list(link)
+    assert time.monotonic() - began > 0.5  # 200 frames, 5 ms on average
+    assert sum(item.values.shape[1] for item in items if isinstance(item, Samples)) == 2400
+    assert link.stats()["lost_samples"] == 0
