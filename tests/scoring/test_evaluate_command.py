@@ -46,3 +46,61 @@ def test_bad_noise_is_refused_with_a_sentence(words: tuple[str, ...], says: str,
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_task_prints_its_figures_and_its_report(write_noisy_set: Callable[..., Path], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="reports need matplotlib")
+    data = write_noisy_set("1", "2", "3") / "mitdb"
+    words = ("--data", data, "--jobs", "1", "--task", "rr", "--only", "rpeaks", "--report", tmp_path / "report")
+    done = _evaluate(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["task"], figures["records"], figures["skipped_records"]) == ("rr", 3, {})
+    low, high = figures["intervals"]["figures"]["detector_mae_ms"]
+    assert low <= figures["rr"]["detector_mae_ms"] <= high < 3.0
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "--task rr" in page
+
+
+@pytest.mark.slow
+def test_beats_come_with_intervals_whole_records_and_a_report(
+    write_noisy_set: Callable[..., Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="the shipped bundle runs in onnxruntime")
+    data = write_noisy_set("1", "2", "3") / "mitdb"
+    done = _evaluate("--data", data, "--jobs", "1", "--json", "--report", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["model"]["kind"] == "bundle"
+    assert figures["whole_record"]["beats"]["N"]["tp"] > figures["beats"]["N"]["tp"] + 900  # five minutes more, thrice
+    low, high = figures["intervals"]["figures"]["N.se"]
+    assert low <= figures["beats"]["N"]["se"] <= high
+    assert (tmp_path / "report" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--task", "potassium"), 2, "potassium"),
+        (("--task", "sex", "--csv", "tables"), 2, "--csv"),
+        (("--teacher", "absent.safetensors"), 3, "absent.safetensors"),
+        (("--teacher", "a", "--student", "b"), 2, "--teacher and --student"),
+        (("--student", "b", "--only", "rpeaks"), 2, "without a model"),
+    ],
+)
+def test_tasks_and_models_that_cannot_be_are_refused_with_a_sentence(
+    words: tuple[str, ...], code: int, says: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="the full-precision model needs torch")
+    done = _evaluate("--data", tmp_path, "--jobs", "1", *words)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_task_that_the_shipped_bundle_lacks_is_refused_with_what_to_do(write_noisy_set: Callable[..., Path]) -> None:
+    pytest.importorskip("onnxruntime", reason="the shipped bundle runs in onnxruntime")
+    done = _evaluate("--data", write_noisy_set("1") / "mitdb", "--task", "age")
+    assert done.returncode == 2
+    assert "no trained head for the task age" in done.stderr
+    assert "--teacher" in done.stderr
