@@ -172,3 +172,50 @@ def test_r_peaks_agree_with_wfdb_on_detections_that_jitter_miss_and_err(mitdb: P
         assert ours.tp + ours.fn == len(annotated.samples)
         assert ours.tp + ours.fp == len(detected)
         assert ours.tp >= theirs.tp - 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_r_peaks_agree_with_wfdb_to_the_beat_where_no_beat_has_two_suitors(seed: int) -> None:
+    processing = pytest.importorskip("wfdb.processing")
+    rng = np.random.default_rng(seed)
+    beats = np.cumsum(rng.integers(200, 400, 300))  # farther apart than two tolerances of 54 samples
+    jitter = rng.integers(-80, 81, len(beats))  # some leave the tolerance: a miss and a false detection
+    found = (beats + jitter)[rng.random(len(beats)) > 0.1]
+    ours = score_record(_annotated(beats, "N" * len(beats)), found, fs=FS, n_samples=int(beats[-1] + 500), whole=True)
+    theirs = processing.compare_annotations(beats, np.sort(found), 55)  # wfdb: nearer than 55
+    assert ours.rpeaks == Counts(theirs.tp, theirs.fn, theirs.fp)
+    assert ours.rpeaks.se == pytest.approx(100 * theirs.sensitivity)
+    assert ours.rpeaks.ppv == pytest.approx(100 * theirs.positive_predictivity)
+
+
+def test_a_pair_at_the_tolerance_counts_and_one_sample_farther_does_not() -> None:
+    annotated = _annotated([1000, 2000], "NN")
+    score = score_record(annotated, [1054, 2055], fs=FS, n_samples=10_000)  # 150 ms are 54 samples
+    assert score.rpeaks == Counts(tp=1, fn=1, fp=1)
+
+
+def test_two_detections_of_one_beat_make_one_of_them_false_with_its_label() -> None:
+    confusion = _confusion([1000, 2000], "NN", [990, 1004, 2000], "VNN")
+    assert confusion.count("N", "N") == 2  # the nearer one is the beat
+    assert confusion.count("none", "V") == 1
+    assert confusion.counts("V") == Counts(tp=0, fn=0, fp=1)
+
+
+def test_a_beat_that_is_late_in_one_record_is_not_taken_by_its_neighbour() -> None:
+    # two annotated beats 120 ms apart and one detection between them: the nearer takes it, the other is missed
+    confusion = _confusion([1000, 1043], "NV", [1030], "V")
+    assert confusion.count("V", "V") == 1
+    assert confusion.count("N", "missed") == 1
+
+
+def test_flutter_and_learning_together_by_hand() -> None:
+    # a record of seven minutes: beats every 30 s, flutter from 390 to 400 s, one ghost in each part
+    seconds = np.arange(30, 420, 30)
+    annotated = _annotated((seconds * FS).astype(int).tolist(), "NVNVNVNVNVNVN", flutter=((140_400, 144_000),))
+    ghosts = [int(100 * FS), 142_000, int(405 * FS)]  # while learning, in flutter, scored
+    found = [*annotated.samples.tolist(), *ghosts]
+    score = score_record(annotated, found, ["N"] * 13 + ["V"] * 3, fs=FS, n_samples=int(420 * FS))
+    # 300 s to 360 s are scored, and what follows but 390 s, where the flutter begins
+    assert score.rpeaks == Counts(tp=3, fn=0, fp=1)
+    assert score.confusion is not None
+    assert score.confusion.counts("V") == Counts(tp=0, fn=2, fp=1)  # V at 300 and at 360 s
