@@ -30,7 +30,8 @@ _PIECE_S = 10.0  # longer pushes are worked off in pieces, so that memory stays 
 _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 UNUSABLE = "nan"  # the reason of a gap of samples that came and are no use
 _UNUSABLE_REPORT_S = 1.0
-_STEP_S = (0.020, 0.140)  # after R: a signal that stands still there was a step to a rail and no beat
+_STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
+_EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 
 Item: TypeAlias = BeatContext | Gap | Saturation
@@ -69,6 +70,7 @@ class FrontEnd:
         self._still = Standstill(self.fs)
         self._quality = SignalQuality()
         self._pending: deque[RPeak] = deque()
+        self._first_r = round(_EDGE_S * self.fs)  # none is taken before
         self._last_r: int | None = None
         self._last_ready = 0
         self._unusable = 0  # samples of the present run of NaN not yet reported
@@ -163,7 +165,7 @@ class FrontEnd:
         self._raw.append(x)
         y = self._band.process(self._sign * x)
         self._signal.append(y)
-        self._pending += [peak for peak in self._detector.process(y) if not self._is_step(peak.sample)]
+        self._await(self._detector.process(y))
         while self._pending and self._pending[0].sample + self._window.after < self._signal.stop:
             beat = self._complete(self._pending.popleft())
             said.append((beat.ready_at, beat))
@@ -196,7 +198,7 @@ class FrontEnd:
         items += self._still.broken_off()
 
     def _break_off(self) -> list[BeatContext]:
-        self._pending += self._detector.flush()
+        self._await(self._detector.flush())
         beats = [self._complete(peak) for peak in self._pending]
         self._pending.clear()
         return beats
@@ -212,19 +214,23 @@ class FrontEnd:
         self._raw.restart(at)
         self._band.reset()
         self._detector.restart(at)
+        self._first_r = at + round(_EDGE_S * self.fs)
         self._quality.restart()
         self._last_r = None
 
     # -- beats
 
-    def _is_step(self, r: int) -> bool:
-        """Whether what looked like an R peak at sample `r` was a step to a level at which the signal stays."""
-        first, last = (r + round(after_s * self.fs) for after_s in _STEP_S)
-        after = self._raw.between(first, last)
-        if after.size < last - first or after[0] != after[-1] or after.min() != after.max():
+    def _await(self, peaks: list[RPeak]) -> None:
+        """Beats of these R peaks are to come, as soon as their windows are complete."""
+        self._pending += [peak for peak in peaks if peak.sample >= self._first_r and not self._is_step(peak)]
+
+    def _is_step(self, peak: RPeak) -> bool:
+        """Whether what looked like an R peak was a step to a level at which the signal stays."""
+        r, (first, last) = peak.sample, (peak.sample + round(after_s * self.fs) for after_s in _STEP_S)
+        before, after = self._raw.between(2 * r - last, r), self._raw.between(first, min(last, peak.known_at))
+        if not before.size or after.size < (last - first) // 2 or after[0] != after[-1] or after.min() != after.max():
             return False
-        before = self._raw.between(r - round(0.150 * self.fs), r)
-        level = float(np.median(before)) if before.size else 0.0
+        level = float(np.median(before))
         return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self._raw.between(r, first) - level).max())
 
     def _complete(self, peak: RPeak) -> BeatContext:

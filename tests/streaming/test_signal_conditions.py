@@ -1,0 +1,176 @@
+"""Rails, flat inputs, steps, gaps and lost electrodes: said with their counts; no beat and no RR is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ecgmoe_edge.calibration_data import load_calibration
+from ecgmoe_edge.streaming import Monitor
+from ecgmoe_edge.streaming.events import Beat, Event, Gap, LeadOff, Saturation
+from ecgmoe_edge.streaming.standstill import Standstill, Still
+
+FS = 250.0
+LSB_MV = 0.005
+RAIL_MV = 5.0
+
+
+def ecg(seconds: float, fs: float = FS, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A made-up ECG as a converter of 5 uV gives it, (samples,) mV, and the times of its R peaks, s."""
+    random = np.random.default_rng(seed)
+    r_times = np.cumsum(random.normal(0.85, 0.04, int(seconds / 0.8))) + 0.2
+    r_times = r_times[r_times < seconds - 1.0]
+    t = np.arange(round(seconds * fs)) / fs
+    x = 0.01 * random.normal(size=t.size)
+    for r in r_times:
+        u = t - r
+        x += np.exp(-((u / 0.012) ** 2)) - 0.15 * np.exp(-(((u - 0.03) / 0.012) ** 2))
+        x += 0.12 * np.exp(-(((u + 0.16) / 0.025) ** 2)) + 0.25 * np.exp(-(((u - 0.28) / 0.05) ** 2))
+    return np.round(x / LSB_MV) * LSB_MV, r_times
+
+
+def played(x: NDArray[np.float64], fs: float = FS, cuts: Sequence[int] = ()) -> list[Event]:
+    monitor = Monitor(None, fs)
+    events = [event for chunk in np.split(x, sorted(cuts)) for event in monitor.push(chunk[None])]
+    return events + monitor.flush()
+
+
+def beats(events: Sequence[Event]) -> list[Beat]:
+    return [event for event in events if isinstance(event, Beat)]
+
+
+def saturations(events: Sequence[Event]) -> list[Saturation]:
+    return [event for event in events if isinstance(event, Saturation)]
+
+
+def strangers(found: Sequence[Beat], r_times: NDArray[np.float64]) -> list[float]:
+    """Times of beats where there is none."""
+    return [beat.time_s for beat in found if np.abs(r_times - beat.time_s).min() > 0.05]
+
+
+@pytest.mark.parametrize("level_mv", [RAIL_MV, -RAIL_MV, 0.0])
+@pytest.mark.parametrize("fs", [125.0, 250.0, 1000.0])
+def test_a_stretch_that_stands_still_gives_no_beats_and_no_rr_across_it(level_mv: float, fs: float) -> None:
+    x, r_times = ecg(60.0, fs)
+    x[round(30.3 * fs) : round(40.3 * fs)] = level_mv
+    events = played(x, fs)
+    found = beats(events)
+    assert not [b for b in found if 30.2 < b.time_s < 40.3]
+    assert not strangers(found, r_times)
+    assert {b.time_s for b in found if b.rr_ms is None} == {
+        found[0].time_s,
+        min(b.time_s for b in found if b.time_s > 40),
+    }
+    first, whole = saturations(events)
+    assert first.kind == whole.kind == ("rail" if level_mv else "flat")
+    assert first.samples == round(fs)
+    assert whole.samples == pytest.approx(10 * fs, abs=2)
+    assert np.sum(r_times > 41.0) - sum(b.time_s > 41.0 for b in found) <= 1
+
+
+def test_beats_cut_off_at_the_rail_are_found_counted_and_of_low_quality() -> None:
+    x, r_times = ecg(40.0)
+    cut = np.clip(x, -RAIL_MV, 0.7)
+    events = played(cut)
+    found = beats(events)
+    assert len(found) == len(r_times)
+    clipped = saturations(events)
+    assert {event.kind for event in clipped} == {"rail"}
+    assert all(event.samples * 1000.0 / FS == pytest.approx(1000 * event.duration_s) for event in clipped)
+    steep = sum(event.samples for event in clipped)
+    assert 0 < steep <= np.sum(cut == 0.7)
+    assert min(b.quality for b in found) <= 0.5 < min(b.quality for b in beats(played(x)))
+
+
+def test_tops_of_waves_that_the_converter_s_steps_make_flat_are_not_clipped() -> None:
+    t = np.arange(round(30 * FS)) / FS
+    x = np.round(0.3 * np.sin(2 * np.pi * 0.7 * t) / 0.02) * 0.02
+    assert not [still for still in Standstill(FS).process(x, 0) if still.event.samples < FS]
+    recording = load_calibration()
+    assert not Standstill(recording.fs).process(np.asarray(recording.signal[0], np.float64), 0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    cuts=st.lists(st.integers(1, round(12 * FS) - 1), max_size=40),
+    stretches=st.lists(st.tuples(st.integers(0, 2900), st.integers(1, 700), st.booleans()), max_size=4),
+)
+def test_standstill_says_the_same_however_the_signal_is_cut(
+    cuts: list[int], stretches: list[tuple[int, int, bool]]
+) -> None:
+    x = np.clip(ecg(12.0)[0], -RAIL_MV, 0.7)
+    for start, length, at_rail in stretches:
+        x[start : start + length] = RAIL_MV if at_rail else x[start]
+    whole = Standstill(FS).process(x, 0)
+    parts: list[Still] = []
+    watch = Standstill(FS)
+    due, at = 0, 0
+    for chunk in np.split(x, sorted(set(cuts))):
+        said = watch.process(chunk, at)
+        at += chunk.size
+        assert at >= due or not said  # nothing comes before its time ...
+        assert all(still.arrived <= at for still in said)  # ... nor before it has arrived
+        due = watch.due(at)
+        parts += said
+    assert parts == whole
+
+
+@pytest.mark.parametrize("step_mv", [5.0, -3.0])
+def test_a_step_of_the_baseline_costs_one_beat_at_most(step_mv: float) -> None:
+    x, r_times = ecg(60.0)
+    x[round(30.3 * FS) :] += step_mv
+    found = beats(played(x))
+    assert len(strangers(found, r_times)) <= 1
+    assert len(found) >= len(r_times)
+
+
+def test_wander_of_the_baseline_costs_no_beat() -> None:
+    x, r_times = ecg(60.0)
+    x += 1.5 * np.sin(2 * np.pi * 0.3 * np.arange(x.size) / FS)
+    found = beats(played(x))
+    assert len(found) == len(r_times)
+    assert not strangers(found, r_times)
+
+
+@settings(max_examples=40, deadline=None)
+@given(at=st.integers(500, 6000), lost=st.integers(1, 1500), told=st.booleans(), seed=st.integers(0, 3))
+def test_no_gap_makes_a_false_rr_interval(at: int, lost: int, *, told: bool, seed: int) -> None:
+    """Wherever it falls, whether the link says so or samples come as NaN."""
+    x, r_times = ecg(30.0, seed=seed)
+    monitor = Monitor(None, FS)
+    events = monitor.push(x[None, :at])
+    events += monitor.gap(lost, "link") if told else monitor.push(np.full((1, lost), np.nan))
+    events += monitor.push(x[None, at + lost :])
+    found = beats([*events, *monitor.flush()])
+    true_rr_ms = 1000.0 * np.diff(r_times)
+    for beat in found:
+        if beat.rr_ms is not None:
+            k = int(np.abs(r_times - beat.time_s).argmin())
+            assert k > 0
+            assert beat.rr_ms == pytest.approx(true_rr_ms[k - 1], abs=30.0)
+            assert not r_times[k - 1] * FS < at < r_times[k] * FS
+    assert not strangers(found, r_times)
+    assert not [b for b in found if at <= b.sample < at + lost]
+    gaps = [event for event in events if isinstance(event, Gap)]
+    assert sum(gap.lost or 0 for gap in gaps) == lost
+
+
+def test_an_electrode_that_comes_back_starts_a_new_signal() -> None:
+    x, r_times = ecg(40.0)
+    monitor = Monitor(None, FS)
+    events = monitor.push(x[None, : round(15 * FS)])
+    events += monitor.lead_off((True,))
+    events += monitor.push(np.random.default_rng(0).normal(0.0, 3.0, (1, round(5 * FS))))  # an open input
+    events += monitor.lead_off((False,))
+    events += monitor.push(x[None, round(20 * FS) :])
+    found = beats([*events, *monitor.flush()])
+    assert not strangers(found, r_times)
+    assert not [b for b in found if 15.0 <= b.time_s < 20.0]
+    assert next(b for b in found if b.time_s > 20.0).rr_ms is None
+    assert len([b for b in found if b.time_s > 20.1]) == np.sum(r_times > 20.1)
+    assert [(e.time_s, e.leads) for e in events if isinstance(e, LeadOff)] == [(15.0, ("II",)), (20.0, ())]
