@@ -33,9 +33,12 @@ class Ad8232Decoder(FramedDecoder):
         if settings.rate is None:
             raise UsageError("An AD8232 sketch has no rate of its own: give --fs, the lines that come in a second.")
         super().__init__(stream_info(settings.rate, LEADS, uv_per_lsb, "AD8232"), settings.leads)
+        self._amid = False  # what comes next is the rest of a line
 
     def size_at(self, buffer: bytearray, at: int) -> int:
         """A line that is a number of up to five digits, or `!`."""
+        if self._amid:
+            return NONE
         end = buffer.find(b"\n", at, at + LONGEST)
         if end < 0:
             return MORE if len(buffer) - at < LONGEST else NONE
@@ -52,6 +55,7 @@ class Ad8232Decoder(FramedDecoder):
     def _next_candidate(self, buffer: bytearray, at: int) -> int:
         """The next line."""
         end = buffer.find(b"\n", at)
+        self._amid = end < 0
         return end + 1 if end >= 0 else len(buffer)
 
 

@@ -11,6 +11,8 @@ Codes are given in steps of 10 bits, 0 at 0 mV: a 6-bit code counts 16.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +29,8 @@ SHIFTS = np.array([42, 32, 22, 12, 6, 0])  # of each channel in the frame as a l
 MASKS = np.array([0x3FF, 0x3FF, 0x3FF, 0x3FF, 0x3F, 0x3F])
 STEPS = np.array([1, 1, 1, 1, 16, 16])[:, None]
 MIDDLE = 512
-CHECK_BITS = 8.0  # CRC and counter, of each frame; CONFIRM of them in a row are needed
-CONFIRM = 6
+CHECK_BITS = 8.0  # CRC and counter, of each frame; CONFIRM of them in a row are needed out of step
+CONFIRM = 4
 VERSION, RATE_1000, START_ALL, STOP = b"\x07", b"\xc3", b"\xfd", b"\x00"
 BANNER = b"BITalino_v5.2\n"
 
@@ -81,6 +83,14 @@ class BitalinoDecoder(FramedDecoder):
         """Four bits."""
         return frame[-1] >> 4
 
+    def _confirmed(self, buffer: bytearray, at: int, size: int) -> int:
+        """The counters of the frames that follow must go on, for a line that is stuck at 0 has the right CRC."""
+        enough = super()._confirmed(buffer, at, size)
+        counters = (
+            [buffer[end - 1] >> 4 for end in range(at + SIZE, at + CONFIRM * SIZE + 1, SIZE)] if enough > 0 else []
+        )
+        return NONE if any((after - before) % 16 != 1 for before, after in pairwise(counters)) else enough
+
     def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
         """Codes (6, n) in steps of 10 bits."""
         words = table(frames).view("<u8")[:, 0].astype(np.int64)
@@ -132,7 +142,7 @@ FORMATS = (
         stop=(Say(STOP),),
         probe=Probe(VERSION, lambda answer: b"BITalino" in answer),
         counter_range=16,
-        check_bits=4.0 * CONFIRM,
+        check_bits=4.0 * CONFIRM + 4.0 * (CONFIRM - 1),
         needs=("--uv-per-lsb",),
     ),
 )

@@ -84,7 +84,7 @@ class FramedDecoder(ABC):
 
     @abstractmethod
     def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
-        """Codes (channels, n) of frames in a row, 0 at 0 mV and NaN where there is none; and which were off, or None."""
+        """Codes (channels, n) of frames in a row, 0 at 0 mV and NaN where there is none; and which are off, or None."""
 
     def counter_of(self, frame: bytes) -> int:
         """The frame's counter; only where `counter_range` is given."""

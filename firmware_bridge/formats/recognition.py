@@ -19,7 +19,7 @@ def framed_score(decoder: FramedDecoder, data: bytes, check_bits: float, minimum
     good = len(data) - counts.junk_bytes - decoder.pending
     share = max(0.0, good / len(data))
     if decoder.counter_range is not None:
-        share *= frames / (frames + min(counts.lost_frames, frames))
+        share *= max(0.0, 1 - counts.lost_frames / frames)
     return share * min(1.0, frames * check_bits / SURE_BITS)
 
 

@@ -1,0 +1,460 @@
+"""Every wire format, by the same rules: what its device sends comes back, and what is lost is said."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.firmware_bridge.formats.bitalino import crc4
+from ecgmoe_edge.firmware_bridge.formats.openview import command
+from ecgmoe_edge.firmware_bridge.items import (
+    Decoder,
+    DeviceRestart,
+    LeadOffChange,
+    Lost,
+    Samples,
+    Settings,
+    StreamInfo,
+    WireFormat,
+    WireItem,
+)
+from ecgmoe_edge.firmware_bridge.protocols import all_protocols, get_protocol
+from ecgmoe_edge.firmware_bridge.rehearsal import Rehearsal, example_settings, rehearse
+
+FORMATS = [wire_format for wire_format in all_protocols() if wire_format.name != "ecgmoe"]  # it has tests of its own
+COUNTED = [wire_format for wire_format in FORMATS if wire_format.counter_range is not None]
+UNCOUNTED = [wire_format for wire_format in FORMATS if wire_format.counter_range is None]
+SHORT = ("cyton", "bitalino", "chords", "olimex")  # a counter of one byte or less
+STEPS = {"bitalino": 16}  # of 6-bit channels, in LSB
+
+
+def name_of(wire_format: WireFormat) -> str:
+    return wire_format.name
+
+
+each = pytest.mark.parametrize("wire_format", FORMATS, ids=name_of)
+each_counted = pytest.mark.parametrize("wire_format", COUNTED, ids=name_of)
+
+
+def decoder_of(wire_format: WireFormat) -> Decoder:
+    return wire_format.make_decoder(example_settings(wire_format))
+
+
+def values_of(items: Sequence[WireItem]) -> NDArray[np.float64]:
+    return np.concatenate([item.values for item in items if isinstance(item, Samples)], axis=1)
+
+
+def losses_of(items: Sequence[WireItem]) -> list[Lost]:
+    return [item for item in items if isinstance(item, Lost)]
+
+
+def lost_in(items: Sequence[WireItem]) -> int:
+    return sum(lost.samples or 0 for lost in losses_of(items))
+
+
+def joined(items: Sequence[WireItem]) -> list[object]:
+    """Items that compare by value, neighbouring samples joined."""
+    out: list[object] = []
+    for item in items:
+        if not isinstance(item, Samples):
+            out.append(item)
+            continue
+        rows = item.values.tolist()
+        if out and isinstance(out[-1], tuple):
+            first, before = out[-1]
+            out[-1] = (first, [old + new for old, new in zip(before, rows, strict=True)])
+        else:
+            out.append((item.first_index, rows))
+    return out
+
+
+@each
+def test_what_a_device_sends_is_read_to_half_a_step(wire_format: WireFormat) -> None:
+    sent = rehearse(wire_format, 1000)
+    decoder = decoder_of(wire_format)
+    items = decoder.feed(sent.stream) + decoder.interrupted()
+    info = next(item for item in items if isinstance(item, StreamInfo))
+    got = values_of(items)
+    assert got.shape == sent.values.shape
+    assert len(info.leads) == len(got)
+    half = np.array(info.picovolts_per_lsb)[:, None] * 0.5e-9
+    worst = np.abs(got - sent.values).max(axis=1, keepdims=True)
+    assert (worst <= half * STEPS.get(wire_format.name, 1) * 2.0001).all()
+    assert (worst <= half * 1.0001)[:4].all()
+    assert decoder.counts.samples == sent.values.shape[1]
+    assert decoder.counts.lost_samples == decoder.counts.bad_frames == 0
+
+
+@each
+@pytest.mark.parametrize("seed", range(4))
+def test_any_cuts_give_the_same(wire_format: WireFormat, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    stream = troubled(rehearse(wire_format, 240, seed), rng)
+    whole, cut, single = (decoder_of(wire_format) for _ in range(3))
+    at_once = whole.feed(stream) + whole.interrupted()
+    places = np.sort(rng.integers(0, len(stream) + 1, 40)).tolist()
+    pieces = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
+    in_pieces = [item for piece in pieces for item in cut.feed(piece)] + cut.interrupted()
+    in_bytes = [item for byte in stream for item in single.feed(bytes([byte]))] + single.interrupted()
+    assert joined(in_pieces) == joined(at_once) == joined(in_bytes)
+    assert whole.counts == cut.counts == single.counts
+    assert values_of(at_once).size > 0
+
+
+def troubled(sent: Rehearsal, rng: np.random.Generator) -> bytes:
+    """Frames dropped, doubled up with junk, cut short, with a byte changed."""
+    out = [b"boot 1.0\r\n", sent.before]
+    for frame in sent.frames:
+        spoiled = bytearray(frame)
+        spoiled[rng.integers(len(frame))] ^= int(rng.integers(1, 256))
+        out.append(
+            {
+                0: b"",
+                1: rng.bytes(int(rng.integers(1, 60))) + frame,
+                2: frame[: rng.integers(len(frame))],
+                3: bytes(spoiled),
+            }.get(int(rng.integers(40)), frame)
+        )
+    return b"".join(out)
+
+
+@each_counted
+def test_what_is_dropped_is_what_is_reported(wire_format: WireFormat) -> None:
+    """Over 10,000 frames in bursts shorter than the counter's range."""
+    rng = np.random.default_rng(3)
+    sent = rehearse(wire_format, 40_000 * (16 if wire_format.name == "hp6" else 1))
+    drop = np.zeros(len(sent.frames), dtype=bool)
+    at = 10
+    while at < len(drop) - 30:
+        burst = int(rng.integers(1, 16))
+        drop[at : at + burst] = True
+        at += burst + int(rng.integers(1, 30))
+    dropped = int(drop.sum())
+    kept = [frame for frame, gone in zip(sent.frames, drop, strict=True) if not gone]
+    decoder = decoder_of(wire_format)
+    items: list[WireItem] = decoder.feed(sent.before)
+    for first in range(0, len(kept), 1000):
+        items += decoder.feed(b"".join(kept[first : first + 1000]))
+    items += decoder.interrupted()
+    assert dropped > 10_000
+    assert lost_in(items) == dropped * sent.per_frame == decoder.counts.lost_samples
+    assert decoder.counts.lost_frames == dropped
+    assert not any(lost.at_least for lost in losses_of(items))
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_burst_longer_than_the_counter_is_at_least(name: str) -> None:
+    wire_format = get_protocol(name)
+    span = wire_format.counter_range or 0
+    sent = rehearse(wire_format, 2000)
+    decoder = decoder_of(wire_format)
+    items = decoder.feed(sent.before + b"".join(sent.frames[:300]))
+    rate = next(item for item in items if isinstance(item, StreamInfo)).fs
+    decoder.silent((span + 7) / rate)
+    items = decoder.feed(b"".join(sent.frames[300 + span + 7 : 1000]))
+    assert losses_of(items) == [Lost(7, "link", at_least=True)]
+    decoder.silent(0.5 / rate)
+    items = decoder.feed(b"".join(sent.frames[1005:1100]))
+    assert losses_of(items) == [Lost(5, "link")]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_counter_drowned_in_junk_is_at_least_too(name: str) -> None:
+    wire_format = get_protocol(name)
+    span = wire_format.counter_range or 0
+    sent = rehearse(wire_format, 1000)
+    decoder = decoder_of(wire_format)
+    decoder.feed(sent.before + b"".join(sent.frames[:100]))
+    items = decoder.feed(b"\x5b" * (span * len(sent.frames[0])) + b"".join(sent.frames[103:200]))
+    assert losses_of(items) == [Lost(3, "link", at_least=True)]
+
+
+@pytest.mark.parametrize("name", ["cyton", "chords", "olimex"])
+def test_a_damaged_counter_is_no_loss(name: str) -> None:
+    """Where nothing checks it, one wrong counter would read as 200 lost samples and then as 56 more."""
+    wire_format = get_protocol(name)
+    sent = rehearse(wire_format, 300)
+    place = {"cyton": 1, "chords": 2, "olimex": 3}[name]
+    frames = [bytearray(frame) for frame in sent.frames]
+    frames[100][place] ^= 0x80
+    decoder = decoder_of(wire_format)
+    items = decoder.feed(sent.before + b"".join(map(bytes, frames)))
+    assert losses_of(items) == []
+    assert values_of(items).shape[1] == 300
+    assert decoder.counts.bad_frames == 1
+
+
+@each
+def test_after_junk_and_a_cut_frame_the_stream_goes_on(wire_format: WireFormat) -> None:
+    sent = rehearse(wire_format, 40 * (16 if wire_format.name == "hp6" else 8))
+    half = len(sent.frames) // 2
+    junk = b"\xff\x13Error 7: retry\n\xfe" * 3
+    stream = (
+        sent.before + b"".join(sent.frames[:half]) + sent.frames[half][:4] + junk + b"".join(sent.frames[half + 1 :])
+    )
+    decoder = decoder_of(wire_format)
+    items = decoder.feed(stream)
+    assert sum(item.values.shape[1] for item in items if isinstance(item, Samples)) >= 0.9 * sent.values.shape[1]
+    if wire_format.name != "shimmer3":  # whose frames begin with a 00 and have no end: junk in one passes as signal
+        assert losses_of(items), "a frame is gone"
+    assert decoder.counts.junk_bytes >= 4
+
+
+@pytest.mark.parametrize("wire_format", UNCOUNTED, ids=name_of)
+def test_without_a_counter_damage_is_at_least_a_loss(wire_format: WireFormat) -> None:
+    sent = rehearse(wire_format, 200)
+    spoiled = bytearray(sent.frames[100])
+    spoiled[0] ^= 0x40
+    decoder = decoder_of(wire_format)
+    items = decoder.feed(sent.before + b"".join([*sent.frames[:100], bytes(spoiled), *sent.frames[101:]]))
+    assert [(lost.samples, lost.at_least) for lost in losses_of(items)] == [(sent.per_frame, True)]
+
+
+@each
+def test_a_port_that_was_away_is_a_gap(wire_format: WireFormat) -> None:
+    sent = rehearse(wire_format, 640)
+    half = len(sent.frames) // 2
+    decoder = decoder_of(wire_format)
+    first = decoder.feed(sent.before + b"".join(sent.frames[:half]) + sent.frames[half][:3]) + decoder.interrupted()
+    assert losses_of(first) == []
+    second = decoder.feed(b"".join(sent.frames[half + 2 :]))
+    exact = 2 * sent.per_frame if wire_format.name == "hp6" else None
+    assert losses_of(second) == [Lost(exact, "reconnect")]
+    assert values_of(second).shape[1] == (len(sent.frames) - half - 2) * sent.per_frame
+
+
+@each
+def test_memory_stays_within_a_few_frames(wire_format: WireFormat) -> None:
+    decoder = decoder_of(wire_format)
+    sent = rehearse(wire_format, 64)
+    rng = np.random.default_rng(0)
+    for junk in (
+        b"\x00" * 200_000,
+        b"\xa0" * 100_000,
+        b"\x0a\xfa" * 50_000,
+        rng.bytes(200_000),
+        sent.frames[0][:-1] * 500,
+    ):
+        decoder.feed(junk)
+        assert decoder.pending <= 8192  # type: ignore[attr-defined]
+
+
+@each
+def test_it_recognises_itself_and_nobody_else_does(wire_format: WireFormat) -> None:
+    sent = rehearse(wire_format, 400)
+    heard = b"".join(sent.frames)[3:]
+    scores = {other.name: other.recognise(heard) for other in all_protocols()}
+    mine = scores.pop(wire_format.name)
+    assert mine >= 0.5
+    assert max(scores.values()) <= mine - 0.2
+
+
+@each
+def test_noise_is_not_recognised(wire_format: WireFormat) -> None:
+    rng = np.random.default_rng(1)
+    for heard in (b"", b"x", rng.bytes(4000), b"\x00" * 3000, b"\xff" * 3000, b"login: \r\n" * 200):
+        assert wire_format.recognise(heard) < 0.5
+
+
+@each
+def test_start_and_stop_are_obeyed(wire_format: WireFormat) -> None:
+    encoder = wire_format.make_encoder(example_settings(wire_format))
+    assert encoder.streaming == (not wire_format.start)
+    for say in wire_format.start:
+        answer = encoder.hear(say.data)
+        assert say.until in answer
+    assert encoder.streaming
+    for say in wire_format.stop:
+        encoder.hear(say.data)
+    assert encoder.streaming == (not wire_format.stop)
+
+
+@each
+def test_a_question_is_answered(wire_format: WireFormat) -> None:
+    if wire_format.probe is None:
+        pytest.skip("it has no question")
+    answer = wire_format.make_encoder(example_settings(wire_format)).hear(wire_format.probe.question)
+    assert wire_format.probe.answered(b"noise\r\n" + answer)
+    assert not wire_format.probe.answered(b"noise\r\n")
+
+
+@each
+def test_what_is_not_known_is_not_guessed(wire_format: WireFormat) -> None:
+    if not wire_format.needs:
+        wire_format.make_decoder(Settings())
+        return
+    with pytest.raises(UsageError, match=wire_format.needs[-1]):
+        wire_format.make_decoder(Settings())
+    with pytest.raises(UsageError, match="positive"):
+        wire_format.make_decoder(Settings(uv_per_lsb=-1.0, rate=Fraction(100)))
+
+
+@each
+def test_it_says_what_people_must_know(wire_format: WireFormat) -> None:
+    for text in (wire_format.description, wire_format.rate, wire_format.leads, wire_format.scale, wire_format.limits):
+        assert text
+    assert wire_format.bauds
+    assert ("must be given" in wire_format.scale) == ("--uv-per-lsb" in wire_format.needs)
+    assert ("no counter" in wire_format.limits) == (wire_format.counter_range is None)
+
+
+def test_leads_can_be_named_and_left_out() -> None:
+    wire_format = get_protocol("cyton")
+    sent = rehearse(wire_format, 100)
+    items = wire_format.make_decoder(Settings(leads=("II", "-", "V1"))).feed(sent.stream)
+    info = items[0]
+    assert isinstance(info, StreamInfo)
+    assert info.leads == ("II", "V1")
+    np.testing.assert_allclose(values_of(items), sent.values[[0, 2]], atol=1e-4)
+
+
+def test_the_clock_of_hp6_and_shimmer3_comes_along() -> None:
+    for name, rate in (("hp6", 500), ("shimmer3", 512)):
+        wire_format = get_protocol(name)
+        sent = rehearse(wire_format, 160)
+        decoder = decoder_of(wire_format)
+        items = decoder.feed(sent.before + b"".join(sent.frames[:5]))
+        items += decoder.feed(b"".join(sent.frames[5:]))
+        times = [item.device_time_s for item in items if isinstance(item, Samples)]
+        assert times == pytest.approx([0.0, 5 * sent.per_frame / rate], abs=1e-3)
+
+
+def test_a_time_stamp_that_goes_round_is_followed() -> None:
+    wire_format = get_protocol("shimmer3")
+    encoder = wire_format.make_encoder(Settings(uv_per_lsb=1.0))
+    before = b"".join(encoder.hear(say.data) for say in wire_format.start)
+    encoder.counter = 2**24 // 64 - 10  # type: ignore[attr-defined]
+    frames = [encoder.encode(np.zeros((2, 1))) for _ in range(40)]
+    decoder = wire_format.make_decoder(Settings(uv_per_lsb=1.0))
+    items = decoder.feed(before + b"".join(frames[:10])) + decoder.feed(b"".join(frames[13:]))
+    assert losses_of(items) == [Lost(3, "link")]
+    assert [item.device_time_s for item in items if isinstance(item, Samples)] == pytest.approx(
+        [512 - 10 / 512, 512 + 3 / 512]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("hp6", ("II",)), ("ad8232", ("ECG",)), ("openview-ads1292r", ("ECG",))]
+)
+def test_electrodes_that_come_off_are_said(name: str, expected: tuple[str, ...]) -> None:
+    wire_format = get_protocol(name)
+    settings = example_settings(wire_format)
+    encoder = wire_format.make_encoder(settings)
+    values = np.full((len(encoder.leads), 480), 0.5)
+    values[1 if name == "hp6" else 0, 160:320] = np.nan
+    n = encoder.per_frame
+    frames = [encoder.encode(values[:, at : at + n]) for at in range(0, 480, n)]
+    items = wire_format.make_decoder(settings).feed(b"".join(frames))
+    changes = [item for item in items if isinstance(item, LeadOffChange)]
+    assert len(changes) == 2
+    assert set(expected) <= set(changes[0].leads)
+    assert changes[1].leads == ()
+    place = next(i for i, item in enumerate(items) if item is changes[0])
+    known = sum(item.values.shape[1] for item in items[:place] if isinstance(item, Samples))
+    assert 160 <= known <= 160 + 16
+
+
+def test_a_flat_line_at_zero_is_electrodes_off_only_after_an_eighth_of_a_second() -> None:
+    wire_format = get_protocol("openview-ads1292r")
+    settings = example_settings(wire_format)
+    encoder = wire_format.make_encoder(settings)
+    codes = np.full((1, 60), 0.5)
+    codes[0, 20:30] = 0.0
+    items = wire_format.make_decoder(settings).feed(b"".join(encoder.encode(codes[:, [i]]) for i in range(60)))
+    assert not any(isinstance(item, LeadOffChange) for item in items)
+
+
+def test_hp6_counts_blocks_of_ecg_among_other_channels() -> None:
+    """Sequence numbers count all channels; the clock tells how many of the missing blocks were ECG."""
+    import zlib
+
+    def other(sequence: int, clock_ms: int) -> bytes:
+        body = struct.pack("<4sIIQBBHI", b"DBLK", 32 + 12, sequence, clock_ms, 2, 0, 1, 0) + bytes(12)
+        return body + struct.pack("<I", zlib.crc32(body))
+
+    wire_format = get_protocol("hp6")
+    sent = rehearse(wire_format, 16 * 6)
+    blocks = []
+    for number, block in enumerate(sent.frames):
+        body = block[:8] + struct.pack("<I", 2 * number) + block[12:-4]
+        blocks += [body + struct.pack("<I", zlib.crc32(body)), other(2 * number + 1, 32 * number + 10)]
+    decoder = decoder_of(wire_format)
+    del blocks[3]  # of the other channel
+    del blocks[4:7]  # one of ECG, and one of the other channel on each side
+    items = decoder.feed(b"".join(blocks))
+    assert losses_of(items) == [Lost(16, "link")]
+    assert decoder.counts.unknown_frames == 3
+
+
+def test_hp6_that_counts_anew_is_a_restart() -> None:
+    wire_format = get_protocol("hp6")
+    sent = rehearse(wire_format, 16 * 20)
+    items = decoder_of(wire_format).feed(b"".join(sent.frames[10:]) + b"".join(sent.frames[:5]))
+    assert [type(item) for item in items if isinstance(item, DeviceRestart | Lost)] == [DeviceRestart, Lost]
+    assert losses_of(items) == [Lost(None, "restart")]
+
+
+def test_chords_without_a_name_needs_the_rate() -> None:
+    wire_format = get_protocol("chords")
+    sent = rehearse(wire_format, 100)
+    silent = wire_format.make_decoder(Settings(uv_per_lsb=4.0))
+    assert silent.feed(b"".join(sent.frames)) == []
+    assert silent.counts.samples_before_info == 100
+    told = wire_format.make_decoder(Settings(uv_per_lsb=4.0, rate=Fraction(250)))
+    info = told.feed(b"".join(sent.frames))[0]
+    assert isinstance(info, StreamInfo)
+    assert (info.rate, len(info.leads)) == (250, 6)
+
+
+def test_a_healthypi_5_that_sends_batches_is_read_at_its_own_rate() -> None:
+    wire_format = get_protocol("openview-healthypi5")
+    batch = struct.pack("<2sHB", b"\x0a\xfa", 50, 3) + struct.pack("<8i", *range(8)) + bytes(18) + b"\x00\x0b"
+    items = wire_format.make_decoder(Settings(uv_per_lsb=1.0)).feed(batch * 3)
+    info = items[0]
+    assert isinstance(info, StreamInfo)
+    assert info.fs == 125
+    np.testing.assert_allclose(values_of(items)[0], np.tile(np.arange(8), 3) * 1e-3)
+
+
+def test_openview_frames_without_the_00_are_read() -> None:
+    wire_format = get_protocol("openview-ads1292r")
+    sent = rehearse(wire_format, 50)
+    short = b"".join(frame[:-2] + b"\x0b" for frame in sent.frames)
+    assert values_of(decoder_of(wire_format).feed(short)).shape[1] == 50
+
+
+def test_known_bytes_mean_known_values() -> None:
+    """Written out by hand from the published layouts, so that encoder and decoder cannot be wrong together."""
+    cyton = bytes.fromhex("a007 000001 ffffff 7fffff 800000 000000 000000 000000 000100") + bytes(6) + b"\xc0"
+    got = values_of(
+        get_protocol("cyton").make_decoder(Settings(uv_per_lsb=1000.0)).feed(cyton * 1 + b"\xa0\x08" + cyton[2:])
+    )
+    assert got[:, 0].tolist() == [1, -1, 8388607, -8388608, 0, 0, 0, 256]
+    olimex = bytes.fromhex("a55a02 11 0200 0201 01ff 0000 03ff 0200 01")
+    got = values_of(get_protocol("olimex").make_decoder(Settings(uv_per_lsb=1000.0)).feed(olimex))
+    assert got[:, 0].tolist() == [0, 1, -1, -512, 511, 0]
+    ads = bytes.fromhex("0afa 0900 02 fffe 0100 2003 4b00 00 000b")
+    got = values_of(get_protocol("openview-ads1292r").make_decoder(Settings(uv_per_lsb=1000.0)).feed(ads))
+    assert got.tolist() == [[-257]]
+    lines = b"AD8232 demo\r\n512\r\n513\r\n!\r\n0\r\n"
+    got = values_of(get_protocol("ad8232").make_decoder(Settings(uv_per_lsb=1000.0, rate=Fraction(100))).feed(lines))
+    np.testing.assert_array_equal(got, [[0, 1, np.nan, -512]])
+    frame = bytearray(8)
+    frame[6], frame[5] = 0b1010_1111, 0b1111_1111  # digital lines, and all ten bits of A1
+    assert crc4(frame) == int(_remainder(bytes(frame)))
+    assert command(0x10) == bytes.fromhex("aa55 10 00 10")
+
+
+def _remainder(data: bytes) -> int:
+    """CRC-4 with x^4 + x + 1 by long division; the last half byte stands for the four zeros."""
+    number = int.from_bytes(data, "big")
+    for bit in range(8 * len(data) - 1, 3, -1):
+        if number >> bit & 1:
+            number ^= 0b10011 << (bit - 4)
+    return number
