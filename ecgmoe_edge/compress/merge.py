@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.student import ConvBlock, Fusion, NormedLinear, Student, StudentConfig, Tail, Trunk
+from ecgmoe_edge.model.tasks import refuse_untrained
 
 
 class MergedFusion(nn.Module):
@@ -76,6 +77,7 @@ def merge_student(student: Student, tasks: Sequence[str] | None = None) -> Piece
     config = student.config
     tasks = config.tasks if tasks is None else tuple(tasks)
     missing = sorted(set(tasks) - set(config.tasks))
+    refuse_untrained(missing)
     if missing or not tasks:
         raise ModelError(f"This student answers {', '.join(config.tasks)}, not {', '.join(missing) or 'nothing'}.")
     merged = copy.deepcopy(student).eval()
@@ -93,6 +95,7 @@ def select_tasks(pieces: Pieces, tasks: Sequence[str]) -> Pieces:
         ModelError: the pieces do not answer one of the tasks.
     """
     missing = sorted(set(tasks) - set(pieces.tasks))
+    refuse_untrained(missing)
     if missing or not tasks:
         raise ModelError(f"These weights answer {', '.join(pieces.tasks)}, not {', '.join(missing) or 'nothing'}.")
     chosen = copy.deepcopy(pieces)

@@ -65,3 +65,17 @@ def task_named(name: str) -> Task:
 def tasks_named(names: Sequence[str]) -> tuple[Task, ...]:
     """The tasks of those names, in the order given."""
     return tuple(task_named(name) for name in names)
+
+
+def refuse_untrained(names: Sequence[str]) -> None:
+    """Refuse tasks whose shipped head is untrained.
+
+    Raises:
+        ModelError: one of the tasks is taught by none of the open data sets; says what to do.
+    """
+    untrained = [task.name for task in TASKS if task.name in names and not task.trained]
+    if untrained:
+        raise ModelError(
+            f"The {', '.join(untrained)} head is untrained: no open recording has its labels, so it is left out of every "
+            "bundle and gives no answers. Train one on MIMIC-IV-ECG of your own; see docs/guide-own-data.md."
+        )
