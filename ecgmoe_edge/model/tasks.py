@@ -76,6 +76,6 @@ def refuse_untrained(names: Sequence[str]) -> None:
     untrained = [task.name for task in TASKS if task.name in names and not task.trained]
     if untrained:
         raise ModelError(
-            f"The {', '.join(untrained)} head is untrained: no open recording has its labels, so it is left out of every "
-            "bundle and gives no answers. Train one on MIMIC-IV-ECG of your own; see docs/guide-own-data.md."
+            f"The {', '.join(untrained)} head is untrained: no open recording has its labels, so it is left out "
+            "of every bundle and gives no answers. Train one on MIMIC-IV-ECG of your own; see docs/guide-own-data.md."
         )
