@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ecgmoe_edge.runtime.manifest import Gate, Manifest
+from ecgmoe_edge.scoring.model_card import LIMITS
 
+_SPLIT = (
+    "By patient: those of the validation figures above were held out of training, and the epoch was chosen on them, so "
+    "that these figures are a little too good. What each data set was used for, and who was held out, is said with it."
+)
 _ABOUT = (
     "A mixture of experts over two paths, the morphology of a beat and its rhythm, with a period-aware gate that "
     "weighs the paths for each task. It follows a reading of Xu et al., *ECG-MoE* (arXiv 2603.04589), made from the "
@@ -41,6 +46,10 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     if not manifest.training_data:
         yield "Not stated by whoever exported this bundle."
     yield from (f"- {one.name} ({one.licence}): {one.use}. {one.citation}" for one in manifest.training_data)
+    yield "\n## Split\n"
+    yield _SPLIT
+    yield "\n## Limits\n"
+    yield from (f"- {limit}" for limit in LIMITS)
     yield f"\n## Made by\n\n`{manifest.command}`\n" if manifest.command else ""
     yield f"Licence: {manifest.licence}."
 

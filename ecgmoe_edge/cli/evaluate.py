@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from ecgmoe_edge.cli.evaluate_model import TeacherMayStandAlone, chosen_model, describe_model
-from ecgmoe_edge.cli.evaluate_task import evaluate_other_task, tell, write_beat_report
+from ecgmoe_edge.cli.evaluate_task import command, evaluate_other_task, tell, write_beat_report
 from ecgmoe_edge.cli.options import (
     BundleOption,
     DataOption,
@@ -150,7 +150,7 @@ def evaluate(
     paths = locate(data, split=split, records=names)
     noise_path = None if noise is None else noise_record(data, noise)
     scored = run_evaluation(paths, options, jobs=jobs or cores(), on_record=tell)
-    evaluation = scored.to_json() | {"model": describe_model(model)}
+    evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
     if noise_path is not None:
         quiet = replace(options, traces=False)
         noisy = evaluate_noise(

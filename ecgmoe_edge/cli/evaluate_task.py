@@ -39,7 +39,7 @@ def evaluate_other_task(
     found = known_records(data, DEFAULT_DATABASE[task], split=split, records=records)
     options = TaskOptions(task, lead=lead, invert=invert, mains=mains, whole=whole)
     scored = evaluate_task(found, options, model, jobs=jobs, on_record=tell)
-    evaluation = scored.to_json() | {"model": describe_model(model)}
+    evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
     if as_json:
         result_json(evaluation)
     else:
@@ -47,14 +47,14 @@ def evaluate_other_task(
     if report is not None:
         from ecgmoe_edge.scoring.report.page import write_task_report
 
-        say(f"wrote {write_task_report(report, scored, evaluation, _command())}")
+        say(f"wrote {write_task_report(report, scored, evaluation, command())}")
 
 
 def write_beat_report(folder: Path, scored: Evaluation, evaluation: Mapping[str, Any]) -> None:
     """Write the page about beats."""
     from ecgmoe_edge.scoring.report.page import write_beat_report as write
 
-    say(f"wrote {write(folder, scored, evaluation, _command())}")
+    say(f"wrote {write(folder, scored, evaluation, command())}")
 
 
 def tell(name: str, done: int, of: int, why_skipped: str | None) -> None:
@@ -62,5 +62,6 @@ def tell(name: str, done: int, of: int, why_skipped: str | None) -> None:
     say(f"{done}/{of} {name}" + (f": skipped, {why_skipped}" if why_skipped else ""))
 
 
-def _command() -> str:
+def command() -> str:
+    """What was typed to come here."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

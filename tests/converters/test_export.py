@@ -69,6 +69,8 @@ def test_a_float_bundle_runs_and_says_what_the_student_says(
     card = (exported.folder / "MODEL_CARD.md").read_text()
     assert "Not a medical device" in card
     assert "Unmeasured" in card
+    assert "## Split" in card
+    assert "## Limits" in card
     assert "torch" in bundle.manifest.versions
 
 

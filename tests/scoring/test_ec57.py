@@ -181,7 +181,9 @@ def test_r_peaks_agree_with_wfdb_to_the_beat_where_no_beat_has_two_suitors(seed:
     beats = np.cumsum(rng.integers(200, 400, 300))  # farther apart than two tolerances of 54 samples
     jitter = rng.integers(-80, 81, len(beats))  # some leave the tolerance: a miss and a false detection
     found = (beats + jitter)[rng.random(len(beats)) > 0.1]
-    ours = score_record(_annotated(beats, "N" * len(beats)), found, fs=FS, n_samples=int(beats[-1] + 500), whole=True)
+    ours = score_record(
+        _annotated(beats.tolist(), "N" * len(beats)), found, fs=FS, n_samples=int(beats[-1] + 500), whole=True
+    )
     theirs = processing.compare_annotations(beats, np.sort(found), 55)  # wfdb: nearer than 55
     assert ours.rpeaks == Counts(theirs.tp, theirs.fn, theirs.fp)
     assert ours.rpeaks.se == pytest.approx(100 * theirs.sensitivity)
