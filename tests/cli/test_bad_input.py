@@ -16,6 +16,7 @@ import pytest
 import serial
 from installed_command import Cli, Finished
 
+from ecgmoe_edge.firmware_bridge import list_serial_ports
 from ecgmoe_edge.runtime import shipped_bundle
 
 
@@ -177,3 +178,19 @@ main()
         [sys.executable, "-c", code], cwd=cli.folder, capture_output=True, text=True, timeout=60, check=False
     )
     assert_fails(Finished(done.returncode, done.stdout, done.stderr), 3, f"ecgmoe-edge[{extra}]")
+
+
+def test_options_of_a_device_that_no_device_has(cli: Cli) -> None:
+    assert_fails(cli("stream", "--port", "/dev/null", "--leads", "I,,II"), 2, "--leads")
+    assert_fails(cli("stream", "--port", "auto", "--protocol", "cyton"), 2, "--port")
+
+
+def test_a_scale_that_nobody_gave(cli: Cli, pty_pair: tuple[int, str]) -> None:
+    done = cli("stream", "--port", pty_pair[1], "--protocol", "openview-ads1292r")
+    assert_fails(done, 2, "--uv-per-lsb")
+
+
+def test_no_device_at_all(cli: Cli) -> None:
+    if any(info.usb_id for info in list_serial_ports()):
+        pytest.skip("a USB serial device is plugged in")
+    assert_fails(cli("stream", "--port", "auto"), 3, "plug the device in")

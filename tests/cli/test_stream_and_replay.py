@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from installed_command import Cli
 
 SAMPLES = 108_000  # of the shipped recording
@@ -107,3 +108,47 @@ def test_a_wfdb_record_is_played_and_streamed_for_a_while(cli: Cli, mitdb: Path)
     assert done.code == 0, done.err
     assert "V" in done.out
     assert "lost" in done.err
+
+
+def test_a_device_is_recognised_by_listening_and_streamed_whole(cli: Cli) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "100", "--jitter", "1")
+    port = wait_for_port(cli, "holter")
+    done = cli("stream", "--port", port, "--protocol", "auto", "--json")
+    assert done.code == 0, done.err
+    assert count(done.events)["clock"] >= 1
+    assert f"{port}: ecgmoe at 115200 baud." in done.err
+    assert (done.events[-1]["samples"], done.events[-1]["lost"]) == (SAMPLES, 0)
+    assert done.events[-1]["link"]["limits"]
+
+
+def test_a_recording_plays_another_device_and_its_scale_comes_from_the_user(cli: Cli) -> None:
+    given = ("--protocol", "openview-ads1292r", "--uv-per-lsb", "4")
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "0", *given)
+    done = cli("stream", "--port", wait_for_port(cli, "holter"), *given, "--give-up", "0.2", "--json")
+    assert done.code == 3, done.err  # it never says that it has ended
+    assert "did not come back" in done.err
+    end = done.events[-1]
+    assert end["link"]["rate_hz"] == 125
+    assert end["duration_s"] == pytest.approx(SAMPLES / 360, abs=1.0)
+    assert sum(end["beats"].values()) >= 400
+    assert "no counter" in end["link"]["limits"]
+
+
+def test_two_replays_on_one_link_are_one_too_many(cli: Cli) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "1")
+    wait_for_port(cli, "holter")
+    done = cli("replay", "calibration", "--pty", "holter")
+    assert done.code == 3
+    assert "another replay that is still running" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_device_that_stays_away_ends_the_stream_with_its_totals(cli: Cli) -> None:
+    replay = cli.start("replay", "calibration", "--pty", "holter", "--speed", "20")
+    stream = cli.start("stream", "--port", wait_for_port(cli, "holter"), "--give-up", "0.5", "--json")
+    stream.wait_for(lambda events: count(events)["beat"] >= 5)
+    replay.process.kill()
+    done = stream.finish()
+    assert done.code == 3
+    assert done.events[-1]["event"] == "end"
+    assert "did not come back within 0.5 s" in done.err
