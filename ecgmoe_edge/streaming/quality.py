@@ -1,16 +1,16 @@
-"""Signal quality of a beat: how far the signal just before it stands still, over how high the beat is.
+"""Signal quality of a beat: how much stiller the signal is just before its QRS complex than in it.
 
-Between P wave and T wave a heart is slow and small; muscle noise is rough there, and electrode motion moves. Two
-medians over the 0.27 s that end 80 ms before R, which a wave or two cannot move, each over the beat's R amplitude:
+Between P wave and T wave a heart is slow; muscle noise is rough there, and electrode motion moves. Two measures, each
+the median over the 0.27 s that end 80 ms before R, which a wave or two cannot move, over the largest within 0.1 s of R:
 
 - roughness: |second difference| at 128 Hz, for muscle noise;
 - motion: |change within 39 ms|, for electrode motion.
 
 The logit of quality is linear in their logarithms, and averaged over the last beats, since noise lasts longer than a
-beat. Its constants are those of a logistic regression of clean beats of `ds1-fit` against the same beats with the first
-half of NSTDB's `em` and `ma` at 0 and -6 dB, equal in weight. So one half means: as likely clean as buried in noise.
-Nothing is compared with other beats of the wearer, lest an ectopic beat look like noise; and nothing after R is needed,
-so that it is the same whether a model runs or not.
+beat. Its constants are those of a logistic regression: beats found in `ds1-fit` as it is, against those found with the
+first half of NSTDB's `em` and `ma` at 0 and -6 dB, equal in weight. So one half means: as likely clean as buried in
+noise. Nothing is compared with other beats of the wearer, lest an ectopic beat look like noise; and nothing later than
+0.1 s after R is needed, so that it is the same whether a model runs or not.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 _BEGIN, _END = 45, 10  # points at 128 Hz before R
 _NEAR_R = 13
 _LAG = 5
-_ROUGHNESS, _MOTION, _OFFSET = -2.36, -5.37, -20.72
-_LEAST = 1e-3  # of the R amplitude: below it the converter's steps are seen and no noise
+_ROUGHNESS, _MOTION, _OFFSET = -3.08, -4.54, -19.79
+_LEAST = 1e-3  # of what the QRS complex has: below it the converter's steps are seen and no noise
 _MEMORY = 0.3  # share of the newest beat
 _CLIPPED = 0.5  # of the quality is left where the QRS was cut off: it can be found and not measured
 
@@ -45,21 +45,28 @@ class SignalQuality:
         `window` (points,) in mV at 128 Hz has R at `r_index`, 45 points before it or more and 13 after; `clipped` says
         that some of its QRS complex was cut off.
         """
-        amplitude = max(float(np.abs(window[r_index - _NEAR_R : r_index + _NEAR_R + 1]).max()), 1e-3)
         before = window[r_index - _BEGIN : r_index - _END]
-        steps = before[1:] - before[:-1]
+        near = window[r_index - _NEAR_R : r_index + _NEAR_R + 1]
         own = (
             _OFFSET
-            + _ROUGHNESS * math.log(_median(steps[1:] - steps[:-1]) / amplitude + _LEAST)
-            + _MOTION * math.log(_median(before[_LAG:] - before[:-_LAG]) / amplitude + _LEAST)
+            + _ROUGHNESS * _log_ratio(_bends(before), _bends(near))
+            + _MOTION * _log_ratio(_moves(before), _moves(near))
         )
         self._logit = own if self._logit is None else self._logit + _MEMORY * (own - self._logit)
         quality = 1.0 / (1.0 + math.exp(-self._logit))
         return _CLIPPED * quality if clipped else quality
 
 
-def _median(x: NDArray[np.float32]) -> float:
-    """Of |x|; the upper one of two in the middle."""
-    ordered = np.abs(x)
-    ordered.sort()
-    return float(ordered[x.size // 2])
+def _bends(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    steps = x[1:] - x[:-1]
+    return np.abs(steps[1:] - steps[:-1])
+
+
+def _moves(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.abs(x[_LAG:] - x[:-_LAG])
+
+
+def _log_ratio(before: NDArray[np.float32], near: NDArray[np.float32]) -> float:
+    """Logarithm of the median of one (the upper of two in the middle) over the largest of the other."""
+    before.sort()
+    return math.log(float(before[before.size // 2]) / max(float(near.max()), 1e-3) + _LEAST)
