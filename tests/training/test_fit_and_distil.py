@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,16 +12,20 @@ import pytest
 import torch
 
 from ecgmoe_edge.errors import ModelError, UsageError
+from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
 from ecgmoe_edge.model.tasks import task_named
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
-from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch
+from ecgmoe_edge.model.teacher_config import TeacherConfig
+from ecgmoe_edge.model.weights_file import read_metadata
+from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets
-from ecgmoe_edge.training.config import TrainingConfig
+from ecgmoe_edge.training.config import Fit, TrainingConfig
 from ecgmoe_edge.training.distil import distil, distillation_losses
 from ecgmoe_edge.training.examples import Examples
-from ecgmoe_edge.training.fit import fit_teacher, task_loss
-from ecgmoe_edge.training.loop import one_cycle
+from ecgmoe_edge.training.fit import fit_teacher, task_loss, trained_tasks
+from ecgmoe_edge.training.limits import Clock, OutOfTime, choose_device
+from ecgmoe_edge.training.loop import Stage, one_cycle, run_stage
 from ecgmoe_edge.training.run import distill, quantize, train
 
 
@@ -86,6 +91,102 @@ def test_a_killed_and_resumed_fit_ends_with_the_same_bits(
     second = fit_teacher(resumed, sets, tiny_config, Augmenter(tiny_config.augment), tmp_path / "cut")
     assert _same(whole.state_dict(), resumed.state_dict())
     assert [row["train.loss"] for row in first.rows] == [row["train.loss"] for row in second.rows]
+
+
+class _EndsAfter(Clock):
+    """A clock whose time is over at the n-th look."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.left = looks
+
+    def check(self, needed_s: float = 0.0) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise OutOfTime
+
+
+def test_a_fit_that_runs_out_of_time_goes_on_to_the_same_bits(
+    run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig, patients: Path, tmp_path: Path
+) -> None:
+    assert tiny_config.noise is not None
+    augmenter = Augmenter(tiny_config.augment, read_noise(tiny_config.noise, patients))
+    for looks in (5, 7, 1000):  # in the first epoch; in the second or third; never
+        model = _teacher(tiny_config)
+        if looks < 1000:
+            with pytest.raises(OutOfTime):
+                fit_teacher(model, sets, tiny_config, augmenter, tmp_path, clock=_EndsAfter(looks))
+        else:
+            fit_teacher(model, sets, tiny_config, augmenter, tmp_path, clock=_EndsAfter(looks))
+    assert _same(model.state_dict(), load_teacher(run_folder / "teacher.safetensors").state_dict())
+
+
+def test_a_clock_stops_before_what_does_not_fit_any_more() -> None:
+    Clock(1.0).check(50.0)
+    Clock().check(1e9)
+    with pytest.raises(OutOfTime):
+        Clock(1.0).check(70.0)
+
+
+def test_patience_ends_a_fit_that_no_longer_improves(tmp_path: Path) -> None:
+    scores = iter([50.0, 60.0, 55.0, 60.0, 59.0, 70.0])
+    model = torch.nn.Linear(2, 1)
+    result = run_stage(
+        Stage(
+            name="line",
+            model=model,
+            settings=Fit(epochs=6, batch=2, validate_from=0.0, validate_every=1, patience=3),
+            loss_of=lambda batch, epoch: (model(torch.ones(1, 2)).sum(), {}),
+            batches_of=lambda rng: (1, iter([None])),  # type: ignore[list-item]
+            validate=lambda: (next(scores), {}),
+            out_dir=tmp_path,
+            digest="line",
+        )
+    )
+    assert (result.best_epoch, result.epochs) == (2, 5)
+
+
+def test_learning_curves_are_a_picture_of_the_log(run_folder: Path) -> None:
+    assert (run_folder / "teacher.curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("route", ["soft", "hard"])
+def test_a_training_step_makes_no_tensor_on_another_device(
+    route: Route, examples: Examples, tiny_config: TrainingConfig
+) -> None:
+    """Torch's meta device stands for a GPU: it refuses to meet a tensor of the CPU, and has no values to wait for."""
+    batch = clean_batch(examples, np.arange(8, dtype=np.int64))
+    teacher, student = (
+        EcgMoe(TeacherConfig(rr_prior=False)).to("meta"),
+        Student(StudentConfig.named("small")).to("meta"),
+    )
+    labels = {name: label.to("meta") for name, label in batch.labels.items()}
+    taught = teacher(*(value.to("meta") for value in batch.teacher_inputs()), route=route)
+    loss = torch.stack([task_loss(task, taught[task.name], labels[task.name]) for task in teacher.tasks]).sum()
+    learnt = student(*(value.to("meta") for value in batch.student_inputs()), route=route)
+    on_meta = Batch(batch.beat, batch.features, batch.rr_sequence, batch.context, labels)
+    parts = distillation_losses(learnt, taught, on_meta, tiny_config.distil, ("beat", "rhythm"))
+    (loss + torch.stack(list(parts.values())).sum()).backward()  # type: ignore[no-untyped-call]
+    assert all(value.device.type == "meta" for value in parts.values())
+
+
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(UsageError, match="--device cpu"):
+        choose_device("cuda")
+
+
+def test_only_tasks_that_the_examples_have_labels_of_are_trained(
+    run_folder: Path, examples: Examples, tiny_config: TrainingConfig
+) -> None:
+    assert trained_tasks(examples) == ("beat", "rhythm", "rr", "age", "sex")
+    with_draws = replace(examples, potassium=np.zeros(len(examples), np.int8))
+    assert "potassium" in trained_tasks(with_draws)
+    about = json.loads((run_folder / "teacher.json").read_text())
+    assert about["trained_tasks"] == ["beat", "rhythm", "rr", "age", "sex"]
+    assert read_metadata(run_folder / "teacher.safetensors")["trained_tasks"] == "beat,rhythm,rr,age,sex"
 
 
 def test_a_finished_fit_is_loaded_and_not_run_again(
