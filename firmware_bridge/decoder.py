@@ -237,6 +237,7 @@ class EcgmoeDevice:
         self.encoder = encoder
         self.rate = encoder.info.rate
         self.leads = encoder.info.leads
+        self.uv_per_lsb = encoder.info.picovolts_per_lsb[0] * 1e-6
         self.per_frame = min(per_frame, encoder.max_samples)
         self.streaming = True
 

@@ -164,6 +164,7 @@ class Encoder(Protocol):
 
     rate: Fraction  # Hz
     leads: tuple[str, ...]
+    uv_per_lsb: float
     per_frame: int  # samples in a frame
     streaming: bool  # whether it sends samples now; a device that streams unasked begins with True
 

@@ -135,6 +135,14 @@ class VirtualHolter:
         """The path that a reader opens."""
         return self._device.port
 
+    @property
+    def reader_options(self) -> str:
+        """What `ecgmoe-edge stream` must be told to read this device."""
+        told = {"--fs": f"{float(self._encoder.rate):g}", "--uv-per-lsb": f"{self._encoder.uv_per_lsb:g}"}
+        return " ".join(
+            [f"--protocol {self._protocol.name}", *(f"{need} {told[need]}" for need in self._protocol.needs)]
+        )
+
     def play(self) -> ReplayTotals:
         """Play to the end, or until `stop`; then the port vanishes."""
         self._playing = True

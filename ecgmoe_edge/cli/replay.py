@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ EXAMPLES = (
     "ecgmoe-edge replay calibration --pty ./holter --speed 20",
     "ecgmoe-edge replay ~/physionet/mitdb/208 --pty ./holter",
     "ecgmoe-edge replay my.csv --fs 250 --unit uV --pty ./holter --drop 0.01 --unplug 30,60",
+    "ecgmoe-edge replay calibration --protocol cyton --pty ./holter",
 )
 _SECONDS_HELP = "Do so at these seconds of the recording."
 
@@ -48,6 +50,17 @@ def replay(
     pty: Annotated[
         Path | None,
         typer.Option("--pty", metavar="LINK", help="Link to make to the port. Default: none."),
+    ] = None,
+    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="What the device speaks.")] = "ecgmoe",
+    device_fs: Annotated[
+        float | None,
+        typer.Option(
+            "--device-fs", min=1.0, max=100_000.0, metavar="HZ", help="Its rate, where it has none of its own."
+        ),
+    ] = None,
+    uv_per_lsb: Annotated[
+        float | None,
+        typer.Option("--uv-per-lsb", min=1e-6, max=1e6, metavar="UV", help="Its microvolts a step."),
     ] = None,
     speed: Annotated[
         float,
@@ -80,7 +93,7 @@ def replay(
     In real time or faster, with faults where wanted. It waits for a reader: `ecgmoe-edge stream --port LINK` in
     another terminal is one.
     """
-    from ecgmoe_edge.firmware_bridge import Faults, VirtualHolter
+    from ecgmoe_edge.firmware_bridge import Faults, Settings, VirtualHolter
 
     faults = Faults(
         drop=drop,
@@ -93,8 +106,13 @@ def replay(
         seed=seed,
     )
     blocks, rate, leads = _open(record, fs, unit)
-    holter = VirtualHolter(blocks, rate, leads, link=pty, speed=speed, faults=faults)
+    settings = Settings(Fraction(device_fs).limit_denominator(1_000_000) if device_fs else None, None, uv_per_lsb)
+    holter = VirtualHolter(
+        blocks, rate, leads, link=pty, protocol=protocol, settings=settings, speed=speed, faults=faults
+    )
     say(f"{record}: {', '.join(leads)} at {rate:g} Hz on {holter.port}, {pace(speed)}. Ctrl-C stops.")
+    if protocol != "ecgmoe":
+        say(f"Read it with: ecgmoe-edge stream --port {holter.port} {holter.reader_options}")
     totals = asdict(holter.play())
     if as_json:
         result_json(totals)

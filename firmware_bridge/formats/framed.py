@@ -35,7 +35,7 @@ from ecgmoe_edge.firmware_bridge.items import (
 
 MORE = -1  # of `size_at`: more bytes are needed to tell
 NONE = 0  # of `size_at`: no frame begins here
-LONG_RANGE = 65_536  # a counter beyond this never wraps unnoticed: one that goes back is a device that restarted
+LONG_RANGE = 16_384  # a counter beyond this does not wrap in a burst: one that goes back is a device that restarted
 
 
 class FramedDecoder(ABC):
@@ -227,12 +227,14 @@ class FramedDecoder(ABC):
         counter = self.counter_of(frame)
         if self._held is not None:
             held, self._held = self._held, None
-            if self.ahead(counter, self._last_counter()) == 2:
-                self.counts.bad_frames += 1  # the held counter was damaged: this one goes on from the one before it
-                self._accept(held, 1, items)
+            jump = self.ahead(self.counter_of(held), self._last_counter())
+            both = self.ahead(counter, self._last_counter())
+            if both <= jump and self.ahead(counter, self.counter_of(held)) != 1:
+                self.counts.bad_frames += 1  # the held counter was damaged: this one is nearer to the one before it
+                self._accept(held, both - 1, items)
                 self._accept(frame, 1, items)
                 return
-            self._accept(held, self.ahead(self.counter_of(held), self._last_counter()), items)
+            self._accept(held, jump, items)
         step = self.ahead(counter, self._last) if self._last is not None else 1
         if step == 1 or self.trusted:
             self._accept(frame, step, items)

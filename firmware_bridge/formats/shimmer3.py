@@ -40,7 +40,7 @@ class ShimmerDecoder(FramedDecoder):
 
     sync = DATA
     confirm = CONFIRM
-    counter_range = RANGE  # of the time stamp
+    counter_range = RANGE
 
     def __init__(self, settings: Settings, uv_per_lsb: float) -> None:
         super().__init__(None, settings.leads)
@@ -74,6 +74,7 @@ class ShimmerDecoder(FramedDecoder):
             self._chips = len(chips)
             self._size = HEAD + CHIP * len(chips)
             self._ticks = ticks
+            self.counter_range = max(1, RANGE // ticks)  # samples
             leads = tuple(name for chip in chips for name in LEADS[chip])
             self.begin(stream_info(Fraction(TICKS_PER_S, ticks), leads, self._uv_per_lsb, "Shimmer3"))
 
@@ -92,7 +93,7 @@ class ShimmerDecoder(FramedDecoder):
     def clock_of(self, frame: bytes) -> float | None:
         """The time stamp, unwrapped."""
         stamp = self.counter_of(frame)
-        self._clock += (stamp - self._stamp) % RANGE if self._stamp is not None else stamp
+        self._clock += (stamp - self._stamp + RANGE // 2) % RANGE - RANGE // 2 if self._stamp is not None else stamp
         self._stamp = stamp
         return self._clock / TICKS_PER_S
 

@@ -20,6 +20,7 @@ from ecgmoe_edge.firmware_bridge import (
     LinkItem,
     Lost,
     Samples,
+    Settings,
     StreamInfo,
     get_protocol,
 )
@@ -299,4 +300,4 @@ def test_frames_of_an_unknown_type_are_skipped_without_a_loss(encoder: FrameEnco
 def test_the_registry_makes_this_decoder(info: StreamInfo, encoder: FrameEncoder) -> None:
     wire_format = get_protocol("ecgmoe")
     assert wire_format.baud == 115200
-    assert wire_format.make_decoder().feed(encoder.info_frame()) == [info]
+    assert wire_format.make_decoder(Settings()).feed(encoder.info_frame()) == [info]
