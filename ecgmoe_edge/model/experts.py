@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ecgmoe_edge.model.routing import Annealing, Route, route_weights
+from ecgmoe_edge.model.routing import Annealing, Route, RouterGradient, route_weights
 
 
 class MorphologyExpert(nn.Module):
@@ -48,26 +48,32 @@ class ExpertBank(nn.Module):
     """Experts and the top-k router that chooses among them."""
 
     def __init__(
-        self, experts: list[nn.Module], router_width: int, d: int, top_k: int, annealing: Annealing | None = None
+        self,
+        experts: list[nn.Module],
+        router_width: int,
+        d: int,
+        top_k: int,
+        learning: Annealing | RouterGradient = "chosen",
     ) -> None:
         super().__init__()
         self.experts = nn.ModuleList(experts)
         self.router = nn.Linear(router_width, len(experts))
         self.d, self.top_k = d, top_k
-        self.annealing = annealing
+        self.annealing = learning if isinstance(learning, Annealing) else None
+        self.gradient: RouterGradient = "chosen" if isinstance(learning, Annealing) else learning
 
     def forward(self, x: Tensor, router_input: Tensor, route: Route) -> tuple[Tensor, Tensor]:
         """Mixture of the experts, (b, d), and router logits, (b, n).
 
-        While training, all experts run (the straight-through gradient of the router needs the unchosen too; their
-        own weights get no gradient from beats that they were not chosen for). Otherwise, in the hard route, each
-        expert runs on the beats that chose it and on no others.
+        While training, all experts run (a straight-through gradient needs the unchosen too, and the normalisation of
+        each is over all beats; their own weights get no gradient from beats that they were not chosen for). Otherwise,
+        in the hard route, each expert runs on the beats that chose it and on no others.
         """
         logits = self.router(router_input)
         if self.annealing is not None and self.training and route == "hard":
             weights = self.annealing(logits, self.top_k)
         else:
-            weights = route_weights(logits, route, k=self.top_k, training=self.training)
+            weights = route_weights(logits, route, k=self.top_k, training=self.training, gradient=self.gradient)
         if self.training or route == "soft":
             each = torch.stack([expert(x) for expert in self.experts], 1)
             return (each * weights[:, :, None]).sum(1), logits
@@ -90,12 +96,12 @@ class MorphologyPath(nn.Module):
         kernels: tuple[int, ...],
         top_k: int,
         dropout: float,
-        annealing: Annealing | None = None,
+        learning: Annealing | RouterGradient = "chosen",
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv1d(2, w, 7, 2, 3, bias=False), nn.BatchNorm1d(w), nn.ReLU())
         experts: list[nn.Module] = [MorphologyExpert(w, d, kernel, dropout) for kernel in kernels]
-        self.bank = ExpertBank(experts, w + e, d, top_k, annealing)
+        self.bank = ExpertBank(experts, w + e, d, top_k, learning)
 
     def forward(self, beat: Tensor, rhythm_stem: Tensor | None, route: Route) -> tuple[Tensor, Tensor]:
         """Embedding (b, d) and router logits (b, n); the router sees the beat's stem and the rhythm's, if any."""
@@ -117,7 +123,7 @@ class RhythmPath(nn.Module):
         n: int,
         top_k: int,
         dropout: float,
-        annealing: Annealing | None = None,
+        learning: Annealing | RouterGradient = "chosen",
     ) -> None:
         super().__init__()
         half = e // 2
@@ -134,7 +140,7 @@ class RhythmPath(nn.Module):
         )
         self.width = e + half
         experts: list[nn.Module] = [RhythmExpert(self.width, d, dropout) for _ in range(n)]
-        self.bank = ExpertBank(experts, self.width, d, top_k, annealing)
+        self.bank = ExpertBank(experts, self.width, d, top_k, learning)
 
     def stem(self, features: Tensor, rr_sequence: Tensor) -> Tensor:
         """What both routers and the rhythm experts see, (b, width)."""

@@ -9,23 +9,30 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
 
-#: "soft" mixes all experts; "hard" runs the top k only (straight-through gradient while training).
+#: "soft" mixes all experts; "hard" runs the top k only.
 Route: TypeAlias = Literal["soft", "hard"]
+#: What teaches a router under the hard route: what came of its choice, or also what came of the experts not chosen.
+RouterGradient: TypeAlias = Literal["chosen", "straight_through"]
 
 
-def route_weights(logits: Tensor, route: Route, *, k: int = 1, training: bool = False) -> Tensor:
+def route_weights(
+    logits: Tensor, route: Route, *, k: int = 1, training: bool = False, gradient: RouterGradient = "chosen"
+) -> Tensor:
     """Weights of the experts, (b, n), each row summing to 1.
 
-    "hard" keeps the k largest probabilities, renormalised (k = 1: one-hot). While training, the forward value is that
-    of the hard route and the gradient that of the soft one (straight-through), so a router learns from the experts
-    that it did not choose too. A router that is trained soft and hardened only at the end loses a third of its F1;
-    so models here train hard from early on.
+    "hard" keeps the k largest probabilities, renormalised (k = 1: one-hot). A router that is trained soft and hardened
+    only at the end loses a third of its F1; so models here train hard from early on, with the values of the hard route
+    and one of two gradients. "chosen" weighs an expert by p / p as it was: the router learns from the experts that ran
+    alone, as in the Switch Transformer. "straight_through" has the gradient of the soft route: the router learns from
+    the other experts too, whose answers to beats that they were never taught on are noise, and is less stable for it
+    (`benchmarks/mixture_vs_dense.py`).
 
     Args:
         logits: (b, n) router logits.
         route: "soft" or "hard".
         k: experts that run in the hard route.
         training: whether gradients are wanted through the choice.
+        gradient: which, see above.
 
     Raises:
         ModelError: k is not between 1 and n, or the route has another name.
@@ -40,7 +47,11 @@ def route_weights(logits: Tensor, route: Route, *, k: int = 1, training: bool = 
         raise ModelError(f"A route is 'soft' or 'hard', not {route!r}.")
     values, index = probability.topk(k, dim=-1)
     hard = torch.zeros_like(probability).scatter(-1, index, values / values.sum(-1, keepdim=True))
-    return hard.detach() + probability - probability.detach() if training else hard
+    if not training:
+        return hard
+    if gradient == "straight_through":
+        return hard.detach() + probability - probability.detach()
+    return hard.detach() * (probability / probability.detach().clamp(min=1e-9))
 
 
 class Annealing(nn.Module):

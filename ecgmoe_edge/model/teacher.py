@@ -26,7 +26,7 @@ from ecgmoe_edge.model.experts import ExpertBank, MorphologyPath, RhythmPath
 from ecgmoe_edge.model.fusion import HybridFusion
 from ecgmoe_edge.model.gate import PeriodGate
 from ecgmoe_edge.model.heads import BeatHead, RRHead
-from ecgmoe_edge.model.routing import Annealing, Route
+from ecgmoe_edge.model.routing import Annealing, Route, RouterGradient
 from ecgmoe_edge.model.rr_prior import mean_rr
 from ecgmoe_edge.model.tasks import Task, tasks_named
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
@@ -55,7 +55,7 @@ class EcgMoe(nn.Module):
                 config.rhythm_experts,
                 config.top_k,
                 config.dropout,
-                _annealing(config),
+                _learning(config),
             )
             if config.rhythm_path
             else None
@@ -68,7 +68,7 @@ class EcgMoe(nn.Module):
                 config.morphology_kernels,
                 config.top_k,
                 config.dropout,
-                _annealing(config),
+                _learning(config),
             )
             if config.morphology_path
             else None
@@ -159,8 +159,8 @@ class EcgMoe(nn.Module):
         return torch.stack(embeddings, 1), routers
 
 
-def _annealing(config: TeacherConfig) -> Annealing | None:
-    return Annealing(config.anneal_steps) if config.routing == "annealed" else None
+def _learning(config: TeacherConfig) -> Annealing | RouterGradient:
+    return Annealing(config.anneal_steps) if config.routing == "annealed" else config.routing
 
 
 def _check(config: TeacherConfig) -> None:

@@ -44,7 +44,7 @@ class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     morphology_kernels: tuple[int, ...] = (3, 5, 7, 9)  # one expert each
     rhythm_experts: int = 4
     top_k: int = 1
-    routing: Literal["straight_through", "annealed"] = "straight_through"  # how routers learn the hard route
+    routing: Literal["chosen", "straight_through", "annealed"] = "chosen"  # how routers learn, see `model.routing`
     anneal_steps: int = 600  # of "annealed": batches until the mixture is nearly hard
     lora_rank: int = 8  # 0: no adapters, all tasks share the fusion block as it is
     lora_alpha: float = 32.0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.routing import Annealing, Route, load_balance, route_weights
+from ecgmoe_edge.model.routing import Annealing, Route, RouterGradient, load_balance, route_weights
 
 
 def test_hard_route_is_one_hot_at_the_largest_logit() -> None:
@@ -24,16 +24,26 @@ def test_top_two_share_the_weight_and_the_rest_get_none() -> None:
     assert torch.allclose(weights.sum(1), torch.ones(50))
 
 
-def test_hard_route_sends_the_soft_gradient_to_the_router() -> None:
+def _gradient(value: Tensor, route: Route, how: RouterGradient = "chosen", k: int = 1) -> Tensor:
+    logits = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = (route_weights(logits, route, k=k, training=True, gradient=how) * value).sum()
+    return torch.autograd.grad(loss, logits)[0]
+
+
+def test_straight_through_sends_the_soft_gradient_to_the_router() -> None:
     value = torch.randn(8, 4)
+    assert _gradient(value, "hard", "straight_through").abs().sum() > 0.1
+    assert torch.allclose(_gradient(value, "hard", "straight_through"), _gradient(value, "soft"))
 
-    def gradient(route: Route) -> Tensor:
-        logits = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        loss = (route_weights(logits, route, training=True) * value).sum()
-        return torch.autograd.grad(loss, logits)[0]
 
-    assert gradient("hard").abs().sum() > 0.1
-    assert torch.allclose(gradient("hard"), gradient("soft"))
+@pytest.mark.parametrize("k", [1, 2])
+def test_by_default_only_the_chosen_experts_teach_the_router(k: int) -> None:
+    value = torch.randn(8, 4)
+    chosen = route_weights(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), "hard", k=k) > 0
+    gradient = _gradient(value, "hard", k=k)
+    assert gradient.abs().sum() > 0.1
+    assert torch.allclose(_gradient(torch.where(chosen, value, 9.0), "hard", k=k), gradient)
+    assert not torch.allclose(_gradient(torch.where(chosen, 9.0, value), "hard", k=k), gradient)
 
 
 def test_load_balance_is_one_when_even_and_n_when_collapsed() -> None:
