@@ -46,7 +46,8 @@ def evaluate(
         str | None, typer.Option("--split", metavar="NAME", help="A named split, such as ds1-val or ds2.")
     ] = None,
     task: Annotated[
-        Literal["beat", "rhythm", "rr", "age", "sex"], typer.Option("--task", help="What the model is asked.")
+        Literal["beat", "rhythm", "rr", "age", "sex", "potassium"],
+        typer.Option("--task", help="What the model is asked."),
     ] = "beat",
     bundle: BundleOption = None,
     teacher: Annotated[
@@ -108,6 +109,11 @@ def evaluate(
     if snr is not None and noise is None:
         raise UsageError("--snr says how much noise to add: give --noise em, ma or bw as well.")
     snrs_db = None if snr is None else _ratios(snr)
+    if task == "potassium":
+        raise UsageError(
+            "No recordings that this command reads say the potassium of a patient, and the shipped head is "
+            "untrained. Train one on MIMIC-IV-ECG of your own, which validates it too; see docs/guide-own-data.md."
+        )
     model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks")
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
     if task != "beat":

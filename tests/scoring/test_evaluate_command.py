@@ -81,7 +81,7 @@ def test_beats_come_with_intervals_whole_records_and_a_report(
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("--task", "potassium"), 2, "potassium"),
+        (("--task", "potassium"), 2, "head is untrained"),
         (("--task", "sex", "--csv", "tables"), 2, "--csv"),
         (("--teacher", "absent.safetensors"), 3, "absent.safetensors"),
         (("--teacher", "a", "--student", "b"), 2, "--teacher and --student"),

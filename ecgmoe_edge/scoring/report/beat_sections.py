@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecgmoe_edge.scoring.beat_traces import BeatTrace
 from ecgmoe_edge.scoring.ec57 import ANSWERS, BEAT_CLASSES, TRUTHS, Confusion
 from ecgmoe_edge.scoring.report import drawings
 from ecgmoe_edge.scoring.report.curves import reliability, separation
-from ecgmoe_edge.scoring.report.expert_use import ExpertUse, expert_uses
+from ecgmoe_edge.scoring.report.expert_use import ExpertUse, example_beats, expert_uses
 from ecgmoe_edge.scoring.report.markup import clock, folded, paragraph, picture, table
 from ecgmoe_edge.scoring.results import DOMINANT_S_RECORD, Evaluation, RecordResult
 
@@ -28,11 +30,12 @@ def beat_sections(scored: Evaluation, evaluation: Mapping[str, Any]) -> Iterator
         evaluation: what `scored.to_json` gave.
     """
     yield "In sum", _in_sum(evaluation)
+    # Of paced records there is no trace: their beats have no AAMI class.
     traced = [(one.name, one.trace) for one in scored.results if one.trace is not None]
     yield "What was missed", _missed(scored.results, traced)
     confusion = scored.confusion
     if confusion is not None:
-        yield "Truth and answer", _confusion(confusion)
+        yield "Truth and answer", _confusion(confusion) + _mistakes(traced)
     yield "Record by record", _records(evaluation)
     if traced:
         yield "Can the scores be believed", _scores([trace for _, trace in traced])
@@ -137,6 +140,24 @@ def _confusion(confusion: Confusion) -> str:
         drawn,
         "Rows: annotated class, none where no beat is annotated. Columns: what the monitor said, ? too poor to call.",
     )
+
+
+def _mistakes(traced: Traced) -> str:
+    """Beats of the four mistakes that matter most, as they look."""
+    kinds = [("V", "N"), ("N", "V"), ("S", "N"), ("N", "S")]
+    drawn = [example_beats(traced, partial(_called, truth=truth, label=label)) for truth, label in kinds]
+    if not any(names for _, names in drawn):
+        return ""
+    titles = [f"{truth} called {label}" for truth, label in kinds]
+    named = (f"{title}: {'; '.join(names)}." for title, (_, names) in zip(titles, drawn, strict=True) if names)
+    return picture(
+        drawings.beats_drawing([waves for waves, _ in drawn], titles),
+        "Beats that were called wrongly, up to eight of each kind, spread evenly over all of them.",
+    ) + folded("Which beats these are", "".join(paragraph(text, small=True) for text in named))
+
+
+def _called(trace: BeatTrace, truth: str, label: str) -> NDArray[np.bool_]:
+    return np.asarray((trace.truth == truth) & (trace.label == label))
 
 
 def _records(evaluation: Mapping[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def _use(path: str, records: Sequence[tuple[str, BeatTrace]]) -> ExpertUse:
             of_rhythm[rhythm] = of_rhythm.get(rhythm, np.zeros(experts, np.int64)) + counts
     common = sorted((name for name, row in of_rhythm.items() if row.sum() >= _FEWEST_BEATS),
                     key=lambda name: -int(of_rhythm[name].sum()))  # fmt: skip
-    examples = [_examples(records, path, expert) for expert in range(experts)]
+    examples = [example_beats(records, partial(_taken, path=path, expert=expert)) for expert in range(experts)]
     return ExpertUse(
         path=path,
         by_class=by_class,
@@ -83,19 +84,19 @@ def _use(path: str, records: Sequence[tuple[str, BeatTrace]]) -> ExpertUse:
     )
 
 
-def _examples(
-    records: Sequence[tuple[str, BeatTrace]], path: str, expert: int
+def _taken(trace: BeatTrace, path: str, expert: int) -> NDArray[np.bool_]:
+    return np.asarray(trace.experts[path] == expert)
+
+
+def example_beats(
+    records: Sequence[tuple[str, BeatTrace]], wanted: Callable[[BeatTrace], NDArray[np.bool_]]
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Beats spread evenly over all that the expert took, so that they stand for its work and are not picked."""
-    taken = [(name, trace, np.flatnonzero(trace.experts[path] == expert)) for name, trace in records]
-    sizes = np.array([len(beats) for _, _, beats in taken])
-    total = int(sizes.sum())
-    waves, names = [], []
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    for wanted in np.unique(np.linspace(0, total - 1, min(total, _EXAMPLES)).round().astype(np.int64)) if total else ():
-        place = int(np.searchsorted(starts, wanted, side="right")) - 1
-        name, trace, beats = taken[place]
-        beat = int(beats[wanted - starts[place]])
-        waves.append(trace.waves[beat].astype(np.float32))
-        names.append(f"{name} at {trace.time_s[beat]:.0f} s, {trace.truth[beat]}")
-    return np.array(waves, np.float32).reshape(-1, 103), tuple(names)
+    """Waveforms (examples, 103) and names of wanted beats, spread evenly over all of them: they stand for the rest and
+    are not picked.
+    """
+    chosen = [(name, trace, np.flatnonzero(wanted(trace))) for name, trace in records]
+    every = [(name, trace, int(beat)) for name, trace, beats in chosen for beat in beats]
+    places = np.unique(np.linspace(0, len(every) - 1, _EXAMPLES).round().astype(np.int64)) if every else ()
+    shown = [every[place] for place in places]
+    waves = np.array([trace.waves[beat] for _, trace, beat in shown], np.float32).reshape(-1, 103)
+    return waves, tuple(f"{name} at {trace.time_s[beat]:.0f} s, {trace.truth[beat]}" for name, trace, beat in shown)
