@@ -1,9 +1,9 @@
 """MIMIC-IV-ECG beside MIMIC-IV: the records, their RR interval, age and sex, and the potassium drawn near them.
 
-Neither is open: PhysioNet gives both to credentialed users who signed the data use agreement. Tables as of MIMIC-IV-ECG
-1.0 (record_list.csv, machine_measurements.csv) and MIMIC-IV 2.2 and later (hosp/labevents.csv.gz, hosp/patients.csv.gz;
-plain .csv is read too). They are read row by row: memory grows with the number of ECGs, never with that of laboratory
-values, of which there are more than a hundred million.
+MIMIC-IV-ECG is open (ODbL); MIMIC-IV is for credentialed users of PhysioNet who signed its data use agreement. Tables
+as of MIMIC-IV-ECG 1.0 (record_list.csv, machine_measurements.csv) and MIMIC-IV 2.2 and later (hosp/labevents.csv.gz,
+hosp/patients.csv.gz; plain .csv is read too). They are read row by row: memory grows with the number of ECGs, never
+with that of laboratory values, of which there are more than a hundred million.
 """
 
 from __future__ import annotations
