@@ -38,6 +38,7 @@ from ecgmoe_edge.firmware_bridge.recognition import Recognised
 
 READ_TIMEOUT_S = 0.1
 READ_BYTES = 65536
+GATHER_S = 0.004  # so that a thousand small frames a second are not a thousand turns
 REOPEN_EVERY_S = 0.1
 SILENCE_S = 0.2  # from which on a decoder is told of it: a short counter may have gone round
 START_AGAIN_EVERY_S = 5.0  # to a silent device: it may have restarted behind a port that stayed
@@ -171,6 +172,8 @@ class SerialLink:
             while not self._stopping and not self._ended:
                 try:
                     self._take(self._serial.read(max(1, min(self._serial.in_waiting, READ_BYTES))))
+                    if not self._serial.in_waiting:
+                        time.sleep(GATHER_S)
                 except OSError:  # SerialException is one
                     self._reopen()
                     continue
