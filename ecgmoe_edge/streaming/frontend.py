@@ -32,6 +32,7 @@ UNUSABLE = "nan"  # the reason of a gap of samples that came and are no use
 _UNUSABLE_REPORT_S = 1.0
 _STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
+_T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 
 Item: TypeAlias = BeatContext | Gap | Saturation
@@ -70,7 +71,7 @@ class FrontEnd:
         self._still = Standstill(self.fs)
         self._quality = SignalQuality()
         self._pending: deque[RPeak] = deque()
-        self._first_r = round(_EDGE_S * self.fs)  # none is taken before
+        self._began = 0  # where the present signal begins
         self._last_r: int | None = None
         self._last_ready = 0
         self._unusable = 0  # samples of the present run of NaN not yet reported
@@ -214,7 +215,7 @@ class FrontEnd:
         self._raw.restart(at)
         self._band.reset()
         self._detector.restart(at)
-        self._first_r = at + round(_EDGE_S * self.fs)
+        self._began = at
         self._quality.restart()
         self._last_r = None
 
@@ -222,7 +223,8 @@ class FrontEnd:
 
     def _await(self, peaks: list[RPeak]) -> None:
         """Beats of these R peaks are to come, as soon as their windows are complete."""
-        self._pending += [peak for peak in peaks if peak.sample >= self._first_r and not self._is_step(peak)]
+        first = self._began + round(_EDGE_S * self.fs)
+        self._pending += [peak for peak in peaks if peak.sample >= first and not self._is_step(peak)]
 
     def _is_step(self, peak: RPeak) -> bool:
         """Whether what looked like an R peak was a step to a level at which the signal stays."""
@@ -239,7 +241,7 @@ class FrontEnd:
         complete = after < self._signal.stop
         ready = max(peak.known_at, min(after + 1, self._signal.stop), self._last_ready)
         self._last_ready = ready
-        last, self._last_r = self._last_r, r
+        last, self._last_r = self._last_r, r if r >= self._began + round(_T_WAVE_S * self.fs) else None
         rr_s = None if last is None else (r - last) / self.fs
         window = self._window.read(self._stretch(r, self._window))
         quality = 0.0

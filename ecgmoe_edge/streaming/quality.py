@@ -59,11 +59,11 @@ class SignalQuality:
 
 def _bends(x: NDArray[np.float32]) -> NDArray[np.float32]:
     steps = x[1:] - x[:-1]
-    return np.abs(steps[1:] - steps[:-1])
+    return np.asarray(np.abs(steps[1:] - steps[:-1]))
 
 
 def _moves(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.abs(x[_LAG:] - x[:-_LAG])
+    return np.asarray(np.abs(x[_LAG:] - x[:-_LAG]))
 
 
 def _log_ratio(before: NDArray[np.float32], near: NDArray[np.float32]) -> float:

