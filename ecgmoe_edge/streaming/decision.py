@@ -1,8 +1,8 @@
 """From scores to a label, using the wearer's own past and no annotation: causal and a few multiplications a beat.
 
-Two rules from patient-grouped validation inside DS1: a class whose margin is always high in this wearer says little,
-so part of its running mean is taken off; and in an irregular rhythm (atrial fibrillation) an early beat is no proof
-of S.
+Three rules from patient-grouped validation on DS1 and svdb: beats of one shape are mostly of one class, so a beat's V
+margin is drawn to that of its shape; a class whose margin is always high in this wearer says little, so part of its
+running mean is taken off; and in an irregular rhythm (atrial fibrillation) an early beat is no proof of S.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ecgmoe_edge.streaming.morphology import ShapeMemory
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class DecisionRule:
     memory_beats: int = 300
     irregular_share: float = 0.4  # of the last 32 RR intervals, above which the guard acts
     irregular_penalty: float = 1.0  # taken off the logit of S then
+    shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
+    shape_correlation: float = 0.9  # of a QRS with the mean of its shape
 
 
 class Decision:
@@ -32,20 +36,31 @@ class Decision:
     def __init__(self, rule: DecisionRule, classes: Sequence[str]) -> None:
         self._rule = rule
         self._normal = classes.index("N")
-        self._s = classes.index("S")
-        self._adapted = ((self._s, rule.margin_share_s), (classes.index("V"), rule.margin_share_v))
+        self._s, self._v = classes.index("S"), classes.index("V")
+        self._shapes = ShapeMemory(rule.shape_correlation)
+        self._adapted = ((self._s, rule.margin_share_s), (self._v, rule.margin_share_v))
         self._margin = dict.fromkeys((index for index, _ in self._adapted), rule.usual_margin)
         self._beats = 0
 
-    def apply(self, logits: NDArray[np.float32], irregular_share: float) -> NDArray[np.float64]:
-        """Adjusted logits (classes,) of the next beat; `irregular_share` is that of its RR features (0..1)."""
+    def apply(
+        self, logits: NDArray[np.float32], irregular_share: float, beat: NDArray[np.float32] | None
+    ) -> NDArray[np.float64]:
+        """Adjusted logits (classes,) of the next beat.
+
+        irregular_share: that of its RR features (0..1). beat: its window (103,) on BEAT_GRID in R amplitudes, or None
+        for one too poor to learn a shape from.
+        """
         rule = self._rule
-        adjusted = np.array(logits, np.float64)
+        own = np.array(logits, np.float64)
+        if beat is not None and rule.shape_share:
+            others = float(np.logaddexp(own[self._normal], own[self._s]))
+            own[self._v] += rule.shape_share * self._shapes.correction(beat, float(own[self._v]) - others)
+        adjusted = own.copy()
         weight = 1.0 / min(rule.memory_beats, self._beats + 60)
         for index, share in self._adapted:
             running = self._margin[index]
             adjusted[index] -= share * max(0.0, running - rule.usual_margin)
-            margin = min(max(float(logits[index]) - float(logits[self._normal]), -8.0), 8.0)
+            margin = min(max(float(own[index]) - float(own[self._normal]), -8.0), 8.0)
             self._margin[index] = running + weight * (margin - running)
         if irregular_share > rule.irregular_share:
             adjusted[self._s] -= rule.irregular_penalty

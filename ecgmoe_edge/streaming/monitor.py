@@ -127,10 +127,12 @@ class Monitor:
         experts: dict[str, int] = {}
         rhythm_logits = None
         if self._bundle is not None and self._decision is not None:
-            outputs = self._bundle.infer(self._inputs(context))
-            logits = self._decision.apply(outputs["beat"][0], float(context.rr_features[IRREGULAR_SHARE]))
-            scores = _probabilities(logits, self._classes)
+            inputs = self._inputs(context)
+            outputs = self._bundle.infer(inputs)
             poor = not context.complete or context.quality < POOR_QUALITY
+            shape = None if poor else inputs["beat"][0, 0]
+            logits = self._decision.apply(outputs["beat"][0], float(context.rr_features[IRREGULAR_SHARE]), shape)
+            scores = _probabilities(logits, self._classes)
             label = "?" if poor else self._classes[int(np.argmax(logits))]
             experts = {
                 name.removeprefix("route_"): int(np.argmax(value[0]))

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
-from ecgmoe_edge.streaming.features import IRREGULAR_SHARE
+from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, WAVEFORM_LIMIT
+from ecgmoe_edge.streaming.windows import BEAT_CORE
 from ecgmoe_edge.training.augment import Batch, clean_batch
 from ecgmoe_edge.training.examples import UNKNOWN, Examples
 
@@ -126,10 +127,12 @@ def decide(logits: NDArray[np.float32], examples: Examples, rule: DecisionRule) 
     """Labels (n,) after the decision rule, applied to each record's beats in their order of time."""
     labels = np.empty(len(logits), np.int64)
     previous, decision = -1, Decision(rule, BEAT_CLASSES)
+    scale = np.maximum(examples.amplitude, 1e-3)[:, None]
+    beats = np.clip(examples.window[:, BEAT_CORE] / scale, -WAVEFORM_LIMIT, WAVEFORM_LIMIT)
     for i, (row, record) in enumerate(zip(logits, examples.record.tolist(), strict=True)):
         if record != previous:
             previous, decision = record, Decision(rule, BEAT_CLASSES)
-        labels[i] = decision.apply(row, float(examples.rr_features[i, IRREGULAR_SHARE])).argmax()
+        labels[i] = decision.apply(row, float(examples.rr_features[i, IRREGULAR_SHARE]), beats[i]).argmax()
     return labels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.features import (
@@ -14,6 +15,7 @@ from ecgmoe_edge.streaming.features import (
     RRMemory,
     model_inputs,
 )
+from ecgmoe_edge.streaming.morphology import ShapeMemory
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
 from ecgmoe_edge.streaming.windows import BEAT_GRID, WIDE_GRID, WindowSampler
 
@@ -114,8 +116,8 @@ def test_a_window_ends_in_time_for_its_label() -> None:
 
 def test_an_irregular_rhythm_makes_s_harder_and_nothing_else() -> None:
     logits = np.array([1.0, 1.5, -3.0, -4.0], np.float32)
-    assert int(np.argmax(Decision(DecisionRule(), CLASSES).apply(logits, 0.0))) == 1
-    guarded = Decision(DecisionRule(), CLASSES).apply(logits, 0.9)
+    assert int(np.argmax(Decision(DecisionRule(), CLASSES).apply(logits, 0.0, None))) == 1
+    guarded = Decision(DecisionRule(), CLASSES).apply(logits, 0.9, None)
     assert int(np.argmax(guarded)) == 0
     np.testing.assert_allclose(guarded[[0, 2, 3]], logits[[0, 2, 3]])
 
@@ -123,11 +125,39 @@ def test_an_irregular_rhythm_makes_s_harder_and_nothing_else() -> None:
 def test_a_wearer_whose_beats_always_look_a_little_like_v_is_learnt() -> None:
     decision = Decision(DecisionRule(), CLASSES)
     logits = np.array([0.0, -6.0, 0.3, -6.0], np.float32)
-    first = decision.apply(logits, 0.0)
+    first = decision.apply(logits, 0.0, None)
     for _ in range(400):
-        last = decision.apply(logits, 0.0)
+        last = decision.apply(logits, 0.0, None)
     assert int(np.argmax(first)) == 2
     assert int(np.argmax(last)) == 0
+
+
+def _qrs(width: float) -> NDArray[np.float32]:
+    return np.exp(-0.5 * ((BEAT_GRID / 128.0) / width) ** 2).astype(np.float32)
+
+
+def test_one_doubtful_beat_is_called_as_the_other_beats_of_its_shape() -> None:
+    decision = Decision(DecisionRule(), CLASSES)
+    narrow, wide = _qrs(0.012), _qrs(0.05)
+    surely_v, doubtful = np.array([-2.0, -5.0, 2.0, -5.0], np.float32), np.array([1.0, -5.0, 0.0, -5.0], np.float32)
+    for k in range(30):
+        surely_n = np.array([4.0, -3.0, -4.0, -5.0], np.float32)
+        decision.apply(surely_n if k % 3 else surely_v, 0.0, narrow if k % 3 else wide)
+    assert int(np.argmax(decision.apply(doubtful, 0.0, wide))) == 2
+    assert int(np.argmax(decision.apply(doubtful, 0.0, narrow))) == 0
+    assert int(np.argmax(decision.apply(doubtful, 0.0, None))) == 0
+
+
+def test_shapes_are_told_apart_by_form_and_size_and_the_oldest_gives_way() -> None:
+    memory = ShapeMemory(0.9)
+    for _ in range(10):
+        assert memory.correction(_qrs(0.012), -3.0) == pytest.approx(0.0, abs=1e-9)
+    assert memory.correction(_qrs(0.012), 1.0) < -3.0
+    assert memory.correction(2.0 * _qrs(0.012), 1.0) == 0.0  # the same form twice as large: new
+    rng = np.random.default_rng(0)
+    for _ in range(40):  # more new shapes than there is room for
+        memory.correction(rng.standard_normal(len(BEAT_GRID)).astype(np.float32), 0.0)
+    assert memory.correction(_qrs(0.012), 1.0) == 0.0
 
 
 def test_rhythm_events_open_and_close_with_their_times() -> None:
