@@ -29,17 +29,8 @@ from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, join
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
 
-_FRONT_END = (
-    "frontend",
-    "filters",
-    "rpeaks",
-    "beats",
-    "standstill",
-    "running_median",
-    "history",
-    "windows",
-    "features",
-)
+_FRONT_END = ("frontend", "features")  # and all that they import of the package `streaming`
+_WITHOUT_EFFECT = ("events",)  # names things, computes nothing
 _ABANDONED_S = 3600.0  # a half-written file of that age belongs to no running process
 _LAYOUT = 1  # of the cached files; raised when the fields of Examples change their meaning
 
@@ -150,12 +141,22 @@ def front_end_digest() -> str:
     return _FRONT_END_DIGEST
 
 
-def _source_digest() -> str:
+def front_end_modules() -> dict[str, bytes]:
+    """Source text of the modules of `streaming` that shape an example, by name: found by their imports."""
     folder = resources.files("ecgmoe_edge.streaming")
-    digest = hashlib.sha256()
-    for name in _FRONT_END:
-        digest.update(folder.joinpath(f"{name}.py").read_bytes())
-    return digest.hexdigest()
+    texts: dict[str, bytes] = {}
+    waiting = list(_FRONT_END)
+    while waiting:
+        name = waiting.pop()
+        if name not in texts and name not in _WITHOUT_EFFECT:
+            texts[name] = folder.joinpath(f"{name}.py").read_bytes()
+            imports = re.findall(rb"^\s*from ecgmoe_edge\.streaming\.(\w+) import", texts[name], re.MULTILINE)
+            waiting += [found.decode() for found in imports]
+    return dict(sorted(texts.items()))
+
+
+def _source_digest() -> str:
+    return hashlib.sha256(b"".join(front_end_modules().values())).hexdigest()
 
 
 # Once, at import: a source file that is edited later is not what this process runs.

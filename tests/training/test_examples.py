@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +108,14 @@ def test_cache_is_made_anew_when_record_settings_or_front_end_change(
     assert second != first
     monkeypatch.setattr(cache_module, "front_end_digest", lambda: "another front end")
     assert cache_path(source, tmp_path) != second
+
+
+def test_the_digest_covers_every_module_that_the_front_end_runs() -> None:
+    code = "import sys, ecgmoe_edge.streaming.frontend; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    names = {name.rpartition(".")[2] for name in loaded if name.startswith("ecgmoe_edge.streaming.")}
+    assert names - {"events"} <= cache_module.front_end_modules().keys()
+    assert {"filters", "features", "rpeaks"} <= names
 
 
 def test_a_cut_cache_file_is_replaced(patients: Path, tmp_path: Path) -> None:
