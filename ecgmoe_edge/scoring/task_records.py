@@ -1,7 +1,9 @@
 """What one record gives for each task besides the beats: the live run's answers beside what is known of the record.
 
 One answer a record is made of one answer a beat as a monitor could make it at the record's end: the mean over its
-beats, those of the first five seconds left out where there are later ones, since a model has seen too little before.
+beats, of logits where there are classes. Beats of the first five seconds are left out where there are later ones, since
+a model has seen too little before. (Over 600 records of `cinc-fit`, the mean F1 of the mean of logits was a point above
+that of the mean of probabilities.)
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class TaskRecord:
     beats: int
     truth: str | float | None = None  # class, or years
     answer: str | float | None = None  # None: nothing could be said
-    probabilities: Mapping[str, float] = field(default_factory=dict)  # class -> mean over beats
+    probabilities: Mapping[str, float] = field(
+        default_factory=dict
+    )  # class -> share, from the mean of the beats' logits
     table: NDArray[np.float64] | None = None  # s, (RHYTHMS, ANSWERS) by duration
     rr_errors_ms: NDArray[np.float64] | None = None  # (windows, 2): of the model (NaN: none), of the detector alone
     experts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # path -> beats that each expert took
@@ -90,7 +94,7 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
         answer = _mean_answer(live, "age")
     elif model is not None:
         classes = model.classes[options.task]
-        probabilities = _mean_probabilities(live, options.task, classes)
+        probabilities = _record_probabilities(live, options.task, classes)
         unanswered = "noisy" if options.task == "rhythm" else None  # no beat at all is what noise looks like
         answer = max(probabilities, key=probabilities.__getitem__) if probabilities else unanswered
     return TaskRecord(
@@ -151,14 +155,13 @@ def _mean_answer(live: LiveRun, task: str) -> float | None:
     return float(live.outputs[task][chosen].mean()) if chosen.size else None
 
 
-def _mean_probabilities(live: LiveRun, task: str, classes: tuple[str, ...]) -> dict[str, float]:
+def _record_probabilities(live: LiveRun, task: str, classes: tuple[str, ...]) -> dict[str, float]:
     chosen = _settled(live)
     if not chosen.size:
         return {}
-    logits = live.outputs[task][chosen].astype(np.float64)
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    mean = (shares / shares.sum(1, keepdims=True)).mean(0)
-    return {name: float(share) for name, share in zip(classes, mean, strict=True)}
+    mean = live.outputs[task][chosen].astype(np.float64).mean(0)
+    shares = np.exp(mean - mean.max())
+    return {name: float(share) for name, share in zip(classes, shares / shares.sum(), strict=True)}
 
 
 def _rr_errors(
