@@ -70,11 +70,11 @@ class Draw(Strict, frozen=True):
     """
 
     normal: int = 9000
-    s: int = 2500
+    s: int = 1500
     v: int = 4500
     f: int = 400
     repeat: float = 2.0  # S, V and F come at most so many times as often as there are of them
-    rhythm: int = 1500  # of each rhythm class, on top
+    rhythm: int = 2000  # of each rhythm class, on top
     other: int = 500  # of records that teach neither beats nor rhythm (age, sex)
 
 

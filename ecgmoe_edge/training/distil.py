@@ -17,7 +17,7 @@ from ecgmoe_edge.training.batches import drawn_batches
 from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.checkpoint import tensors_digest
 from ecgmoe_edge.training.config import Distillation, Fit, TrainingConfig
-from ecgmoe_edge.training.fit import loss_weights, task_loss
+from ecgmoe_edge.training.fit import labels_loss, loss_weights
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
 from ecgmoe_edge.training.validate import judge_of
@@ -125,6 +125,6 @@ def distillation_losses(
         student = (outputs[task.name] / heat).log_softmax(1)
         teacher = (taught[task.name] / heat).log_softmax(1)
         divergence = fn.kl_div(student, teacher, log_target=True, reduction="batchmean") * heat**2
-        labels = task_loss(task, outputs[task.name], batch.labels[task.name])
+        labels = labels_loss(task, outputs[task.name], batch.labels)
         losses[task.name] = settings.kl * divergence + settings.cross_entropy * labels
     return losses

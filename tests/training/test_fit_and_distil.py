@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ecgmoe_edge.errors import ModelError, UsageError
 from ecgmoe_edge.model.routing import Route
@@ -299,3 +301,26 @@ def test_a_distilled_student_trains_on_with_quantization_in_the_loop(
     assert load_qat(path).state_dict().keys()
     rows = list(csv.DictReader((tmp_path / "student-nano-qat.metrics.csv").open()))
     assert len(rows) == tiny_config.distil.qat_stage.epochs
+
+
+@pytest.mark.slow
+def test_stages_of_a_student_that_run_out_of_time_go_on_to_the_same_bits(
+    run_folder: Path, patients: Path, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    teacher, cache = run_folder / "teacher.safetensors", run_folder / "examples"
+    written = {}
+    for name, looks in (("whole", None), ("cut", 5)):
+        out = tmp_path / name
+        clocks: list[Clock] = [] if looks is None else [_EndsAfter(looks), _EndsAfter(looks)]
+        student = out / "student-nano.safetensors"
+        for stage in ("float", "qat"):
+            for clock in (*clocks, Clock()):
+                with suppress(OutOfTime):
+                    if stage == "float":
+                        distill(tiny_config, patients, out, teacher=teacher, width="nano", cache=cache, clock=clock)
+                    else:
+                        quantize(tiny_config, patients, out, student=student, teacher=teacher, cache=cache, clock=clock)
+        written[name] = [load_file(student), load_file(out / "student-nano-qat.safetensors")]
+    for one, two in zip(written["whole"], written["cut"], strict=True):
+        assert _same(one, two)

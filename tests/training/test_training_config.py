@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.records.splits import DS2, SVDB_VAL
-from ecgmoe_edge.training.config import load_config
+from ecgmoe_edge.records.splits import DS1_FIT, DS1_VAL, DS2, SVDB_VAL
+from ecgmoe_edge.training.config import SHIPPED, load_config
 from ecgmoe_edge.training.sources import divide
 
 
@@ -36,6 +36,20 @@ def test_shipped_model_sees_neither_ds2_nor_201_nor_validation_records(data_dir:
             assert held == set(SVDB_VAL)
 
 
+def test_each_shipped_configuration_goes_by_its_name() -> None:
+    assert {name: load_config(name).digest() for name in SHIPPED}["default"] == load_config().digest()
+    assert {data.folder for data in load_config("ds1-only").data} == {"mitdb"}
+
+
+def test_the_model_of_ds1_alone_sees_nothing_else(data_dir: Path) -> None:
+    if not (data_dir / "mitdb").is_dir():
+        pytest.skip("needs mitdb")
+    (data,) = load_config("ds1-only").data
+    division = divide(data, data_dir)
+    assert {source.path.name for source in division.fit} == set(DS1_FIT)
+    assert {source.path.name for source in division.validation} == set(DS1_VAL)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -47,6 +61,9 @@ def test_shipped_model_sees_neither_ds2_nor_201_nor_validation_records(data_dir:
         ('[[data]]\nname = "a"\nfolder = "a"\n[[data]]\nname = "a"\nfolder = "b"', "share a name"),
         ('[[data]]\nname = "a"\nfolder = "a"\nvalidation = ["x"]\nvalidation_share = 0.2', "not both"),
         ('[[data]]\nname = "a"\nfolder = "a"\nvalidation_share = 1.5', "between 0 and 1"),
+        ('[[data]]\nname = "a"\nfolder = "a"\ninvert_share = 2', "between 0 and 1"),
+        ('[[data]]\nname = "a"\nfolder = "a"\nleads = []', "at least one lead"),
+        ('[[data]]\nname = "a"\nfolder = "a"\nrates = [50]', "100 and 1000 Hz"),
         ('[[data]]\nname = "a"\nfolder = "a"\n[fit]\nepochs = 0', "at least 1 epoch"),
         ("[[data", "not valid"),
     ],
