@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import sys
 import time
@@ -46,8 +47,8 @@ class Fuzzed:
 
 def bound(noise_bytes: int, check_bits: float) -> float:
     """Frames in noise that are no surprise: their mean number by chance, and five standard deviations."""
-    mean = FOLLOWERS * noise_bytes * 2.0**-check_bits
-    return mean + 5 * float(np.sqrt(mean)) + (1 if mean > 1e-3 else 0)
+    mean: float = FOLLOWERS * noise_bytes * math.pow(2.0, -check_bits)
+    return mean + 5 * math.sqrt(mean) + (1 if mean > 1e-3 else 0)
 
 
 def fuzz(wire_format: WireFormat, total: int, seed: int = 0) -> Fuzzed:
@@ -146,9 +147,8 @@ def main() -> None:
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=1))
     else:
-        print(
-            f"{'protocol':22} {'bytes':>11} {'feeds':>8} {'frames in noise':>16} {'by chance':>10} {'held':>6} {'MB':>5} {'s':>6}"
-        )
+        heads = f"{'bytes':>11} {'feeds':>8} {'frames in noise':>16} {'by chance':>10} {'held':>6} {'MB':>5} {'s':>6}"
+        print(f"{'protocol':22} {heads}")
         for r in results:
             print(
                 f"{r.protocol:22} {r.bytes_fed:11,} {r.feeds:8,} {r.frames_in_noise:16} {r.chance:10.3g} "

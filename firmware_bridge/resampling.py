@@ -53,4 +53,4 @@ def _interpolate(
     out = np.einsum("lnk,nk->ln", np.where(missing, 0.0, kept)[:, places], kernel)
     nearest = np.clip(np.rint(at).astype(np.int64), 0, kept.shape[1] - 1)
     out[missing[:, nearest]] = np.nan
-    return out
+    return np.asarray(out, dtype=np.float64)

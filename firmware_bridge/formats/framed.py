@@ -65,6 +65,7 @@ class FramedDecoder(ABC):
         self._last: int | None = None  # counter of the last frame
         self._seen = False  # samples were given out
         self._held: bytes | None = None  # a frame whose counter jumped
+        self._still = False  # the counter stands still
         self._unsure = False  # the counter may have wrapped since the last frame
         self._away = False  # the port was gone since the last frame
         self._batch: list[bytes] = []
@@ -227,19 +228,31 @@ class FramedDecoder(ABC):
         counter = self.counter_of(frame)
         if self._held is not None:
             held, self._held = self._held, None
+            if counter == self.counter_of(held):
+                self._stand_still(held, frame, items)
+                return
             jump = self.ahead(self.counter_of(held), self._last_counter())
             both = self.ahead(counter, self._last_counter())
-            if both <= jump and self.ahead(counter, self.counter_of(held)) != 1:
+            if both < jump and self.ahead(counter, self.counter_of(held)) != 1:
                 self.counts.bad_frames += 1  # the held counter was damaged: this one is nearer to the one before it
                 self._accept(held, both - 1, items)
                 self._accept(frame, 1, items)
                 return
             self._accept(held, jump, items)
         step = self.ahead(counter, self._last) if self._last is not None else 1
-        if step == 1 or self.trusted:
-            self._accept(frame, step, items)
+        if step == 1 or self.trusted or (self._still and counter == self._last):
+            self._still &= counter == self._last
+            self._accept(frame, step if not self._still else 1, items)
         else:
             self._held = frame
+
+    def _stand_still(self, held: bytes, frame: bytes, items: list[WireItem]) -> None:
+        """A device that has just started may send many frames before its counter runs: they are no loss each."""
+        self._still = True
+        self._flush(items)
+        self._lose_unknown(LOST_ON_LINK, items)
+        self._accept(held, 1, items)
+        self._accept(frame, 1, items)
 
     def _accept(self, frame: bytes, step: int, items: list[WireItem]) -> None:
         """A frame whose counter is `step` after the one before."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +19,20 @@ from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pac
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import SURE_BITS
-from ecgmoe_edge.firmware_bridge.items import Probe, Say, Settings, WireFormat
+from ecgmoe_edge.firmware_bridge.items import Probe, Say, Settings, WireFormat, WireItem
 
 TICKS_PER_S = 32768
 DATA, INQUIRY, ANSWER, START, STOP, ACK = b"\x00", b"\x01", b"\x02", b"\x07", b"\x20", b"\xff"
+FIRMWARE, FIRMWARE_ANSWER = b"\x2e", b"\x2f" + struct.pack("<HHBB", 3, 0, 11, 0)  # LogAndStream 0.11.0
 INQUIRY_HEAD = struct.Struct("<HIBB")
 CHIPS = ((0x1D, 0x1E, 0x1F), (0x20, 0x21, 0x22))  # channel numbers of status and the two channels, 24 bits
 LEADS = (("II", "I"), ("ch3", "V1"))
 HEAD = 4  # bytes before the first chip
 CHIP = 7  # bytes of a chip
 RANGE = 2**24
-NEAR = 256  # samples between frames of which one confirms the other
-CHECK_BITS = 8.0  # the first byte; CONFIRM of them in a row with time stamps near each other are needed
-CONFIRM = 3
+NEAR = 16  # samples after which a time stamp is a surprise
+CHECK_BITS = 8.0  # the first byte; CONFIRM of them in a row with time stamps that go on are needed
+CONFIRM = 4
 
 
 class ShimmerDecoder(FramedDecoder):
@@ -51,12 +51,18 @@ class ShimmerDecoder(FramedDecoder):
         self._ticks = 1
         self._clock = 0  # time stamps unwrapped
         self._stamp: int | None = None
+        self._latest: int | None = None  # time stamp of the last frame that was found
 
     def size_at(self, buffer: bytearray, at: int) -> int:
-        """By its first byte and, out of step, by what follows."""
+        """By its first byte, and by its time stamp or, where that is a surprise, those of the frames that follow."""
         if not self._size or buffer[at] != 0:
             return NONE
-        return self._size if len(buffer) - at >= self._size else MORE
+        if len(buffer) - at < self._size:
+            return MORE
+        stamp = int.from_bytes(buffer[at + 1 : at + HEAD], "little")
+        if self._latest is None or self._goes_on(stamp, self._latest):
+            return self._size
+        return self._confirmed(buffer, at, self._size)
 
     def skipped(self, junk: bytes) -> None:
         """Looks for the answer to the inquiry."""
@@ -102,14 +108,33 @@ class ShimmerDecoder(FramedDecoder):
         raw = table(frames)[:, HEAD:].reshape(len(frames) * self._chips, CHIP)[:, 1:]
         return integers(raw.reshape(len(frames), -1), ">i3"), None
 
+    def holds_samples(self, frame: bytes) -> bool:
+        """Always."""
+        self._latest = self.counter_of(frame)
+        return True
+
+    def interrupted(self) -> list[WireItem]:
+        """No time stamp reaches across."""
+        self._latest = None
+        return super().interrupted()
+
     def _confirmed(self, buffer: bytearray, at: int, size: int) -> int:
-        """The time stamps of the frames that follow must be near."""
-        enough = super()._confirmed(buffer, at, size)
-        if enough <= 0:
-            return enough
-        stamps = [int.from_bytes(buffer[at + n * size + 1 : at + n * size + 4], "little") for n in range(CONFIRM)]
-        steps = [(after - before) % RANGE for before, after in pairwise(stamps)]
-        return size if all(0 < step <= NEAR * self._ticks for step in steps) else NONE
+        """The frames that follow must have time stamps that go on from this one's."""
+        before = None
+        for start in range(at, at + CONFIRM * size, size):
+            if len(buffer) < start + HEAD:
+                return MORE
+            stamp = int.from_bytes(buffer[start + 1 : start + HEAD], "little")
+            if buffer[start] != 0 or (before is not None and not self._goes_on(stamp, before)):
+                return NONE
+            before = stamp
+        return size
+
+    def _goes_on(self, stamp: int, before: int) -> bool:
+        """Whether it is one of the next few time stamps."""
+        step = (stamp - before) % RANGE
+        off = (step + self._ticks // 2) % self._ticks - self._ticks // 2
+        return 0 < step <= NEAR * self._ticks and abs(off) <= self._ticks // 16
 
 
 class ShimmerDevice(Device):
@@ -120,7 +145,12 @@ class ShimmerDevice(Device):
         self.ticks = max(1, round(TICKS_PER_S / rate))
         numbers = bytes(CHIPS[0])
         answer = ACK + ANSWER + INQUIRY_HEAD.pack(self.ticks, 0, len(numbers), 1) + numbers
-        self.commands = {INQUIRY: (None, answer), START: (True, ACK), STOP: (False, ACK)}
+        self.commands = {
+            INQUIRY: (None, answer),
+            START: (True, ACK),
+            STOP: (False, ACK),
+            FIRMWARE: (None, ACK + FIRMWARE_ANSWER),
+        }
         super().__init__(
             Fraction(TICKS_PER_S, self.ticks), (settings.leads or LEADS[0])[:2], settings.uv_per_lsb or 1.0
         )
@@ -186,7 +216,7 @@ FORMATS = (
         stop=(Say(STOP),),
         probe=Probe(INQUIRY, _answered),
         counter_range=RANGE // 64,
-        check_bits=8.0 * CONFIRM + 10.0 * (CONFIRM - 1),
+        check_bits=8.0 * CONFIRM + 16.0 * (CONFIRM - 1),
         needs=("--uv-per-lsb",),
     ),
 )

@@ -193,6 +193,21 @@ def test_a_damaged_counter_is_no_loss(name: str) -> None:
     assert lost_in(decoder.feed(sent.before + b"".join(map(bytes, frames)))) == 1
 
 
+def test_a_counter_that_stands_still_is_one_gap_of_unknown_length() -> None:
+    """As the first 370 frames of a real Olimex shield after its Arduino has started."""
+    wire_format = get_protocol("olimex")
+    sent = rehearse(wire_format, 300)
+    frames = [bytearray(frame) for frame in sent.frames]
+    for frame in frames[100:200]:
+        frame[3] = 0
+    for number, frame in enumerate(frames[200:]):
+        frame[3] = (number + 1) % 256
+    del frames[250:255]
+    items = decoder_of(wire_format).feed(b"".join(map(bytes, frames)))
+    assert losses_of(items) == [Lost(None, "link"), Lost(5, "link")]
+    assert values_of(items).shape[1] == 295
+
+
 @each
 def test_after_junk_and_a_cut_frame_the_stream_goes_on(wire_format: WireFormat) -> None:
     sent = rehearse(wire_format, 40 * (16 if wire_format.name == "hp6" else 8))
