@@ -76,7 +76,7 @@ class StudentConfig:
 
 _FIELDS = tuple(field.name for field in fields(StudentConfig))
 _WIDTHS = {
-    "nano": StudentConfig("nano", waveform=8, dim=16, rank=4),
+    "nano": StudentConfig("nano", waveform=8, dim=16, morphology_experts=2, rhythm_experts=2, rank=4),
     "small": StudentConfig("small", waveform=16, dim=32),
     "base": StudentConfig("base", waveform=32, dim=64),
 }

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ecgmoe_edge.errors import ModelError, UsageError
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
-from ecgmoe_edge.model.tasks import task_named
+from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, task_named
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
 from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.model.weights_file import read_metadata
@@ -25,7 +25,7 @@ from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.config import Fit, TrainingConfig
 from ecgmoe_edge.training.distil import distil, distillation_losses
 from ecgmoe_edge.training.examples import Examples
-from ecgmoe_edge.training.fit import fit_teacher, task_loss, trained_tasks
+from ecgmoe_edge.training.fit import beat_loss, fit_teacher, task_loss, trained_tasks
 from ecgmoe_edge.training.limits import Clock, OutOfTime, choose_device
 from ecgmoe_edge.training.loop import Stage, one_cycle, run_stage
 from ecgmoe_edge.training.run import distill, quantize, train
@@ -324,3 +324,22 @@ def test_stages_of_a_student_that_run_out_of_time_go_on_to_the_same_bits(
         written[name] = [load_file(student), load_file(out / "student-nano-qat.safetensors")]
     for one, two in zip(written["whole"], written["cut"], strict=True):
         assert _same(one, two)
+
+
+def test_what_the_rhythm_says_of_beats_that_nobody_labelled() -> None:
+    n, s, v = (torch.tensor([[6.0, 0, 0, 0]]), torch.tensor([[0, 6.0, 0, 0]]), torch.tensor([[0, 0, 6.0, 0]]))
+
+    def loss(logits: torch.Tensor, beat: int, rhythm: int) -> float:
+        return float(beat_loss(logits, {"beat": torch.tensor([beat]), "rhythm": torch.tensor([rhythm])}))
+
+    normal, fibrillation, other = (RHYTHM_CLASSES.index(name) for name in ("N", "AF", "other"))
+    assert loss(n, -1, normal) < 0.02 < 5.0 < min(loss(s, -1, normal), loss(v, -1, normal))
+    assert max(loss(n, -1, fibrillation), loss(v, -1, fibrillation)) < 0.02 < 5.0 < loss(s, -1, fibrillation)
+    assert loss(s, -1, other) == loss(s, -1, -1) == 0.0
+    assert loss(s, BEAT_CLASSES.index("S"), fibrillation) < 0.02  # an annotation of the beat itself decides
+
+
+def test_known_beats_are_judged_by_cross_entropy() -> None:
+    logits, beat = torch.randn(8, 4), torch.tensor([0, 1, 2, 3, 0, -1, 1, -1])
+    labels = {"beat": beat, "rhythm": torch.full((8,), -1)}
+    torch.testing.assert_close(beat_loss(logits, labels), task_loss(task_named("beat"), logits, beat))
