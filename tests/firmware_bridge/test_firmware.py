@@ -57,7 +57,8 @@ class CEncoder:
 
     def __init__(self, library: ctypes.CDLL, info: StreamInfo, run: int, index: int = 0) -> None:
         names = [lead.encode() for lead in info.leads]
-        leads = (Lead * len(names))(*zip(names, map(int, info.picovolts_per_lsb), strict=True))
+        scales = [int(scale) for scale in info.picovolts_per_lsb]
+        leads = (Lead * len(names))(*(Lead(*lead) for lead in zip(names, scales, strict=True)))
         self.stream = Stream(
             info.rate.numerator, info.rate.denominator, leads, len(names), info.device.encode(), run, 0, index, 0
         )
@@ -173,9 +174,9 @@ def test_what_c_opens_is_what_python_closed_and_damage_is_refused(library: ctype
         damaged = bytearray(stuffed)
         damaged[rng.integers(len(stuffed))] ^= 1 << int(rng.integers(8))
         assert opened(bytes(damaged)) == b""
-        assert opened(stuffed[: rng.integers(len(stuffed))]) == b""
+        assert opened(stuffed[: int(rng.integers(len(stuffed)))]) == b""
     for _ in range(2000):
-        assert opened(rng.bytes(rng.integers(1, 100))) == b""
+        assert opened(rng.bytes(int(rng.integers(1, 100)))) == b""
 
 
 def test_a_frame_that_does_not_fit_is_refused_and_changes_nothing(library: ctypes.CDLL) -> None:
