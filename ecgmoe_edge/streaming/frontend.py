@@ -26,7 +26,7 @@ from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 __all__ = ["AMPLITUDE_BEATS", "CONTEXT_SAMPLES", "TEMPLATE_BEATS", "UNUSABLE", "BeatContext", "FrontEnd", "Item"]
 
 CONTEXT_SAMPLES = 1280  # 10 s at the model rate
-_PIECE_S = 10.0  # longer pushes are worked off in pieces, so that memory stays bounded
+_PIECE_S = 60.0  # longer pushes are worked off in pieces, so that memory stays bounded
 _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 UNUSABLE = "nan"  # the reason of a gap of samples that came and are no use
 _UNUSABLE_REPORT_S = 1.0

@@ -22,7 +22,7 @@ _REPORT_S = 1.0  # clipped samples are counted for so long before they are said
 _CUT_S = 0.008  # the shortest top of a clipped QRS
 _STEEP_MV = 0.05  # by which the samples beside it differ from it at least: no wave's top does
 _SEEN_S = 1.0  # of signal, before anything is called its limit
-_KEPT_S = 30.0  # for so long it is known where the signal was clipped: longer than any beat takes
+_KEPT_S = 90.0  # for so long it is known where the signal was clipped: longer than a piece of the front end
 
 
 @dataclass(frozen=True)
