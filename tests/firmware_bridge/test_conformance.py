@@ -147,9 +147,9 @@ def test_the_captured_streams_of_a_real_shield_are_read_whole(clients: Callable[
         data = stream.read_bytes()
         ours, _ = by_us("olimex", data, Settings(uv_per_lsb=UV_PER_LSB))
         theirs = by_client("olimex_file", str(stream), 0, tmp_path / "codes.npy")
-        cut = ((theirs < 0) | (theirs > 1023)).any(axis=0)
+        cut = np.asarray(((theirs < 0) | (theirs > 1023)).any(axis=0), dtype=bool)
         assert cut.sum() <= 4
-        assert ours.shape[1] >= data.count(b"\xa5\x5a\x02") - cut.sum()
+        assert ours.shape[1] >= data.count(b"\xa5\x5a\x02") - cut.sum() - 1  # and the last
         rest = ours.shape[1] - 128
         np.testing.assert_array_equal(ours[:, -rest:], theirs[:, -rest:])
         assert not cut[-rest:].any()
