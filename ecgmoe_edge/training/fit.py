@@ -112,8 +112,8 @@ def beat_loss(output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
 
     An annotated beat may be of its class alone: cross entropy. Where only the rhythm is annotated (CinC 2017: 30 s of
     each of two thousand wearers), the beats of a normal rhythm are taken as N, and those of atrial fibrillation as
-    anything but S, which is what annotators call them. Partial labels after Jin and Ghahramani, "Learning with multiple
-    labels", NIPS 2002. It takes the false S in fibrillation of wearers that no fit has seen from 67 to 5 in 1,000 beats.
+    anything but S, which is what annotators call them. Partial labels after Jin and Ghahramani, "Learning with
+    multiple labels", NIPS 2002. The false S in fibrillation of held-out wearers went from 67 to 5 in 1,000 beats.
 
     Args:
         output: (b, 4) logits of N, S, V, F.

@@ -334,7 +334,7 @@ def test_what_the_rhythm_says_of_beats_that_nobody_labelled() -> None:
 
     normal, fibrillation, other = (RHYTHM_CLASSES.index(name) for name in ("N", "AF", "other"))
     assert loss(n, -1, normal) < 0.02 < 5.0 < min(loss(s, -1, normal), loss(v, -1, normal))
-    assert max(loss(n, -1, fibrillation), loss(v, -1, fibrillation)) < 0.02 < 5.0 < loss(s, -1, fibrillation)
+    assert max(loss(n, -1, fibrillation), loss(v, -1, fibrillation)) < 0.02 < 4.5 < loss(s, -1, fibrillation)
     assert loss(s, -1, other) == loss(s, -1, -1) == 0.0
     assert loss(s, BEAT_CLASSES.index("S"), fibrillation) < 0.02  # an annotation of the beat itself decides
 
