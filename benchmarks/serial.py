@@ -31,6 +31,7 @@ elif __name__ == "__main__":
     from ecgmoe_edge.firmware_bridge.rehearsal import rehearse
 
     LONGEST_BURST = 300  # frames
+    KEPT = 16  # frames, at least, between two bursts: some decoders need a few to be sure that they are in step
     PIECE = 4000  # frames that are made at a time
 
     def losses(wire_format: WireFormat, frames_to_drop: int) -> tuple[int | None, int | None]:
@@ -47,7 +48,7 @@ elif __name__ == "__main__":
             decoder.feed(device.before)
             at = 0
             while at < len(device.frames):
-                kept = at + int(rng.integers(2, 8))
+                kept = at + int(rng.integers(KEPT, 2 * KEPT))
                 decoder.feed(b"".join(device.frames[at:kept]))
                 burst = int(rng.integers(1, most + 1))
                 if kept + burst + 2 >= len(device.frames):
