@@ -42,9 +42,15 @@ def example_settings(wire_format: WireFormat) -> Settings:
     )
 
 
-def rehearse(wire_format: WireFormat, samples: int, seed: int = 0, amplitude_mv: float = 1.0) -> Rehearsal:
+def rehearse(
+    wire_format: WireFormat,
+    samples: int,
+    seed: int = 0,
+    amplitude_mv: float = 1.0,
+    settings: Settings | None = None,
+) -> Rehearsal:
     """A started device that sends `samples` (rounded up to whole frames) of a slow random signal."""
-    settings = example_settings(wire_format)
+    settings = settings or example_settings(wire_format)
     encoder = wire_format.make_encoder(settings)
     before = encoder.boot() + b"".join(encoder.hear(say.data) for say in wire_format.start) + encoder.announce()
     count = -(-samples // encoder.per_frame)
