@@ -6,13 +6,17 @@ straight line through these is the relation of the two clocks. What is left in i
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 
+from ecgmoe_edge.firmware_bridge.items import ClockReading, Samples
+
 BUCKETS = 64  # stretches that are kept; when they are full, neighbours join, so that memory stays constant
 FIRST_BUCKET_S = 1.0
 SEEN_AT_LEAST_S = 30.0  # before a drift is told
+READ_EVERY_S = 60.0
 
 
 @dataclass
@@ -99,3 +103,36 @@ class ClockFit:
             else:
                 joined.append(bucket)
         self._buckets = joined
+
+
+class StreamClock:
+    """Follows the clock of a stream's device as its samples arrive, and reads it now and then."""
+
+    def __init__(self) -> None:
+        self._fit = ClockFit()
+        self._due_at = 0.0
+        self._unix_offset_s = time.time() - time.monotonic()  # once: the time of day may be set meanwhile
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """What the device's clock gains on this machine's, in millionths; None until enough was seen."""
+        return self._fit.drift_ppm
+
+    def arrived(self, samples: Samples, fs: float) -> ClockReading | None:
+        """Samples at `fs` Hz arrived just now. A reading for the first at the start, each minute, and after a break.
+
+        A device without a clock has its count of samples for one.
+        """
+        now = time.monotonic()
+        first_s = samples.first_index / fs if samples.device_time_s is None else samples.device_time_s
+        self._fit.add(first_s + (samples.values.shape[1] - 1) / fs, now)
+        if now < self._due_at:
+            return None
+        self._due_at = now + READ_EVERY_S
+        return ClockReading(self._fit.host_time(first_s) + self._unix_offset_s, self._fit.drift_ppm)
+
+    def broken_off(self, device_restarted: bool = False) -> None:
+        """The stream was interrupted; `device_restarted`: and nobody knows for how long, by the device's clock."""
+        self._due_at = 0.0
+        if device_restarted:
+            self._fit.restart()

@@ -15,12 +15,11 @@ from types import TracebackType
 from typing import Any
 
 from ecgmoe_edge.errors import DeviceError
-from ecgmoe_edge.firmware_bridge.clock import ClockFit
+from ecgmoe_edge.firmware_bridge.clock import StreamClock
 from ecgmoe_edge.firmware_bridge.conversation import converse
 from ecgmoe_edge.firmware_bridge.doubt import Doubt
 from ecgmoe_edge.firmware_bridge.item_queue import ItemQueue
 from ecgmoe_edge.firmware_bridge.items import (
-    ClockReading,
     DeviceRestart,
     EndOfStream,
     LinkItem,
@@ -42,7 +41,6 @@ GATHER_S = 0.004  # so that a thousand small frames a second are not a thousand 
 REOPEN_EVERY_S = 0.1
 SILENCE_S = 0.2  # from which on a decoder is told of it: a short counter may have gone round
 START_AGAIN_EVERY_S = 5.0  # to a silent device: it may have restarted behind a port that stayed
-CLOCK_EVERY_S = 60.0
 QUEUE_SAMPLES = 300_000  # per lead: 10 minutes at 500 Hz
 
 
@@ -99,9 +97,7 @@ class SerialLink:
         self._ended = False  # by the device
         self._failure: DeviceError | None = None
         self._stalled = False
-        self._clock = ClockFit()
-        self._clock_due_at = 0.0
-        self._unix_offset_s = time.time() - time.monotonic()  # once: the time of day may be set meanwhile
+        self._clock = StreamClock()
         if opened is None:
             deadline = time.monotonic() + wait_for_port_s
             while not os.path.exists(port) and time.monotonic() < deadline:
@@ -224,27 +220,16 @@ class SerialLink:
                     time.sleep(0.01)
                 self._quiet_since = time.monotonic()
                 self._stalled = False
-                self._read_clock(item)
+                reading = self._clock.arrived(item, self._info.fs) if self._info is not None else None
+                if reading is not None:
+                    self._queue.put(reading)
             elif isinstance(item, StreamInfo):
                 self._info = item
             elif isinstance(item, DeviceRestart) or _is_vague(item):
-                self._clock.restart()
-                self._clock_due_at = 0.0
+                self._clock.broken_off(device_restarted=True)
             elif isinstance(item, EndOfStream):
                 self._ended = True
             self._queue.put(item)
-
-    def _read_clock(self, item: Samples) -> None:
-        """Note when the item's last sample arrived, and say now and then when its first was measured."""
-        if self._info is None:
-            return
-        fs, now = self._info.fs, time.monotonic()
-        first_s = item.first_index / fs if item.device_time_s is None else item.device_time_s
-        self._clock.add(first_s + (item.values.shape[1] - 1) / fs, now)
-        if now >= self._clock_due_at:
-            self._clock_due_at = now + CLOCK_EVERY_S
-            host_time_s = self._clock.host_time(first_s) + self._unix_offset_s
-            self._queue.put(ClockReading(host_time_s, self._clock.drift_ppm))
 
     def _watch_silence(self) -> None:
         now = time.monotonic()
@@ -273,7 +258,7 @@ class SerialLink:
             if self._opened_again():
                 self._reconnects += 1
                 self._away_s += away_s
-                self._clock_due_at = 0.0
+                self._clock.broken_off()
                 self._queue.put(Reconnected(away_s, self._port))
                 self._begin()
                 return

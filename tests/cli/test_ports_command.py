@@ -1,0 +1,53 @@
+"""`ports`: what is plugged in, by names that people and programs can use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ecgmoe_edge.cli import ports as command
+from ecgmoe_edge.firmware_bridge import PortInfo
+from ecgmoe_edge.firmware_bridge import ports as listing
+
+BOARD = PortInfo(
+    "/dev/ttyUSB0",
+    "USB Serial",
+    serial_number="A9",
+    vendor_id=0x1A86,
+    product_id=0x7523,
+    location="1-1",
+    stable_path="/dev/serial/by-id/usb-1a86_USB_Serial_A9",
+)
+
+
+def test_a_port_is_listed_with_its_usb_identity_and_stable_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ecgmoe_edge.firmware_bridge.list_serial_ports", lambda: [BOARD])
+    command.ports()
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        "/dev/ttyUSB0  USB Serial  USB 1a86:7523, serial number A9",
+        "    /dev/serial/by-id/usb-1a86_USB_Serial_A9",
+    ]
+
+
+def test_listening_says_what_each_device_speaks_or_why_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ecgmoe_edge.firmware_bridge.list_serial_ports", lambda: [BOARD])
+    command.ports(listen=True, as_json=True)
+    (port,) = json.loads(capsys.readouterr().out)
+    assert port["usb_id"] == "1a86:7523"
+    assert port["protocol"] is None
+    assert "There is no port /dev/ttyUSB0" in port["heard"]
+
+
+def test_a_stable_path_is_found_for_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ttyUSB7").touch()
+    (tmp_path / "by-id").mkdir()
+    (tmp_path / "by-id" / "usb-board").symlink_to(tmp_path / "ttyUSB7")
+    monkeypatch.setattr(listing, "STABLE_PATHS", tmp_path / "by-id")
+    assert listing._stable_paths() == {str(tmp_path / "ttyUSB7"): str(tmp_path / "by-id" / "usb-board")}
