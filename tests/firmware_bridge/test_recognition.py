@@ -104,6 +104,44 @@ def test_each_protocol_is_recognised_by_listening_and_nothing_is_sent(name: str,
     assert bytes(got) == b""
 
 
+class Line:
+    """A port at which bytes are right at one baud rate only, as a pseudo terminal cannot show."""
+
+    def __init__(self, voice: Callable[[], bytes], rate: int) -> None:
+        self.baudrate = 0
+        self.tried: list[int] = []
+        self.in_waiting = 1
+        self._voice, self._rate = voice, rate
+        self._noise = np.random.default_rng(0)
+
+    def reset_input_buffer(self) -> None:
+        self.tried.append(self.baudrate)
+
+    def read(self, size: int) -> bytes:
+        time.sleep(0.02)
+        data = self._voice()
+        return data if self.baudrate == self._rate else self._noise.bytes(len(data) // 2)
+
+    def write(self, data: bytes) -> int:
+        raise AssertionError(f"sent {data!r}")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [(one.name, rate) for one in all_protocols() if one.name in UNMISTAKABLE for rate in one.bauds]
+)
+def test_each_baud_rate_of_a_protocol_is_listened_at(
+    name: str, rate: int, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line(voice_of(name), rate)
+    monkeypatch.setattr(recognition, "open_port", lambda *_: line)
+    found = recognise("/dev/ttyUSB0")
+    assert (found.protocol, found.baud) == (name, rate)
+    assert line.tried[-1] == rate
+
+
 def test_what_speaks_no_known_protocol_gets_not_one_byte_and_a_sentence(port: Path, impatient: None) -> None:
     rng = np.random.default_rng(5)
     with (
