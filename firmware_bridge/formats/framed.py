@@ -228,12 +228,12 @@ class FramedDecoder(ABC):
         counter = self.counter_of(frame)
         if self._held is not None:
             held, self._held = self._held, None
-            if counter == self.counter_of(held):
+            if counter == self.counter_of(held) and (self.counter_range or 0) <= LONG_RANGE:
                 self._stand_still(held, frame, items)
                 return
             jump = self.ahead(self.counter_of(held), self._last_counter())
             both = self.ahead(counter, self._last_counter())
-            if both < jump and self.ahead(counter, self.counter_of(held)) != 1:
+            if both <= jump and self.ahead(counter, self.counter_of(held)) != 1:
                 self.counts.bad_frames += 1  # the held counter was damaged: this one is nearer to the one before it
                 self._accept(held, both - 1, items)
                 self._accept(frame, 1, items)

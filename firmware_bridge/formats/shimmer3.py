@@ -33,6 +33,7 @@ RANGE = 2**24
 NEAR = 16  # samples after which a time stamp is a surprise
 CHECK_BITS = 8.0  # the first byte; CONFIRM of them in a row with time stamps that go on are needed
 CONFIRM = 4
+CONFIRM_SURPRISE = 12
 
 
 class ShimmerDecoder(FramedDecoder):
@@ -60,9 +61,9 @@ class ShimmerDecoder(FramedDecoder):
         if len(buffer) - at < self._size:
             return MORE
         stamp = int.from_bytes(buffer[at + 1 : at + HEAD], "little")
-        if self._latest is None or self._goes_on(stamp, self._latest):
+        if self._in_step and self._latest is not None and self._goes_on(stamp, self._latest, NEAR):
             return self._size
-        return self._confirmed(buffer, at, self._size)
+        return self._confirmed(buffer, at, self._size) if self._in_step else self._size
 
     def skipped(self, junk: bytes) -> None:
         """Looks for the answer to the inquiry."""
@@ -119,22 +120,26 @@ class ShimmerDecoder(FramedDecoder):
         return super().interrupted()
 
     def _confirmed(self, buffer: bytearray, at: int, size: int) -> int:
-        """The frames that follow must have time stamps that go on from this one's."""
-        before = None
-        for start in range(at, at + CONFIRM * size, size):
+        """The frames that follow must have time stamps that go on from this one's.
+
+        A few are enough where this one goes on from the last, for the bytes in between. Where it does not, more are
+        needed: the low bytes of a rising signal go up as time stamps do.
+        """
+        stamp = int.from_bytes(buffer[at + 1 : at + HEAD], "little")
+        expected = self._latest is not None and self._goes_on(stamp, self._latest, NEAR + self._junk // size)
+        for start in range(at + size, at + (CONFIRM if expected else CONFIRM_SURPRISE) * size, size):
             if len(buffer) < start + HEAD:
                 return MORE
-            stamp = int.from_bytes(buffer[start + 1 : start + HEAD], "little")
-            if buffer[start] != 0 or (before is not None and not self._goes_on(stamp, before)):
+            before, stamp = stamp, int.from_bytes(buffer[start + 1 : start + HEAD], "little")
+            if buffer[start] != 0 or not self._goes_on(stamp, before, NEAR):
                 return NONE
-            before = stamp
         return size
 
-    def _goes_on(self, stamp: int, before: int) -> bool:
-        """Whether it is one of the next few time stamps."""
+    def _goes_on(self, stamp: int, before: int, samples: int) -> bool:
+        """Whether it is one of the next time stamps."""
         step = (stamp - before) % RANGE
         off = (step + self._ticks // 2) % self._ticks - self._ticks // 2
-        return 0 < step <= NEAR * self._ticks and abs(off) <= self._ticks // 16
+        return 0 < step <= samples * self._ticks and abs(off) <= self._ticks // 16
 
 
 class ShimmerDevice(Device):
