@@ -50,7 +50,7 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/rpeaks.py --without xqrs
 
 clean:
-	rm -rf .venv .venv-device build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-device .venv-clients build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: pyproject.toml constraints.txt

@@ -12,7 +12,7 @@ from ecgmoe_edge.cli.output import result, result_json, say
 if TYPE_CHECKING:
     from ecgmoe_edge.firmware_bridge import PortInfo
 
-EXAMPLES = ("ecgmoe-edge ports", "ecgmoe-edge ports --listen", "ecgmoe-edge ports --json")
+EXAMPLES = ("ecgmoe-edge ports", "ecgmoe-edge ports --listen", "ecgmoe-edge ports --protocols")
 
 
 def ports(
@@ -20,6 +20,9 @@ def ports(
         bool, typer.Option("--listen", help="Find out what each device speaks, by listening alone; takes seconds.")
     ] = False,
     probe: ProbeOption = False,
+    protocols: Annotated[
+        bool, typer.Option("--protocols", help="List the protocols instead, and what each can tell of losses.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the serial ports that a device may be on, with its USB identity.
@@ -31,6 +34,9 @@ def ports(
     from ecgmoe_edge.firmware_bridge import list_serial_ports
     from ecgmoe_edge.firmware_bridge.recognition import describe_port
 
+    if protocols:
+        _list_protocols(as_json)
+        return
     found = list_serial_ports()
     said = [describe_port(port, probe=probe) if listen or probe else (None, None, "") for port in found]
     if as_json:
@@ -52,3 +58,31 @@ def _lines(port: PortInfo, sentence: str) -> list[str]:
     serial = f", serial number {port.serial_number}" if port.serial_number else ""
     lines = [f"{port.port}  {port.description}{usb}{serial}"]
     return lines + [f"    {more}" for more in (port.stable_path, sentence) if more]
+
+
+def _list_protocols(as_json: bool) -> None:
+    """Every protocol that a device may speak."""
+    from ecgmoe_edge.firmware_bridge.protocols import all_protocols, broken_protocols
+
+    for sentence in broken_protocols():
+        say(sentence)
+    facts = [
+        {
+            "protocol": one.name,
+            "description": one.description,
+            "bauds": list(one.bauds),
+            "rate": one.rate,
+            "leads": one.leads,
+            "uv_per_lsb": one.scale,
+            "must_be_given": list(one.needs),
+            "exact_below_samples": one.counter_range,
+            "limits": one.limits,
+        }
+        for one in all_protocols()
+    ]
+    if as_json:
+        result_json(facts)
+        return
+    for one in all_protocols():
+        needs = f" Give {' and '.join(one.needs)}." if one.needs else ""
+        result(f"{one.name}  {one.description}, {one.baud} baud.{needs}\n    {one.limits}")

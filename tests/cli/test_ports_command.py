@@ -51,3 +51,15 @@ def test_a_stable_path_is_found_for_its_port(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "by-id" / "usb-board").symlink_to(tmp_path / "ttyUSB7")
     monkeypatch.setattr(listing, "STABLE_PATHS", tmp_path / "by-id")
     assert listing._stable_paths() == {str(tmp_path / "ttyUSB7"): str(tmp_path / "by-id" / "usb-board")}
+
+
+def test_the_protocols_are_listed_with_what_they_cannot_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    command.ports(protocols=True)
+    out = capsys.readouterr().out
+    assert "openview-ads1292r  ADS1292R shield" in out
+    assert "Give --fs and --uv-per-lsb." in out
+    assert "no counter and no CRC" in out
+    command.ports(protocols=True, as_json=True)
+    facts = {one["protocol"]: one for one in json.loads(capsys.readouterr().out)}
+    assert facts["cyton"]["exact_below_samples"] == 256
+    assert facts["ad8232"]["exact_below_samples"] is None
