@@ -17,6 +17,7 @@ BUCKETS = 64  # stretches that are kept; when they are full, neighbours join, so
 FIRST_BUCKET_S = 1.0
 SEEN_AT_LEAST_S = 30.0  # before a drift is told
 READ_EVERY_S = 60.0
+NO_CLOCK_PPM = 100_000.0
 
 
 @dataclass
@@ -115,8 +116,12 @@ class StreamClock:
 
     @property
     def drift_ppm(self) -> float | None:
-        """What the device's clock gains on this machine's, in millionths; None until enough was seen."""
-        return self._fit.drift_ppm
+        """What the device's clock gains on this machine's, in millionths; None until enough was seen.
+
+        None too where it is no clock: a recording that is played faster than it was made.
+        """
+        ppm = self._fit.drift_ppm
+        return None if ppm is None or abs(ppm) > NO_CLOCK_PPM else ppm
 
     def arrived(self, samples: Samples, fs: float) -> ClockReading | None:
         """Samples at `fs` Hz arrived just now. A reading for the first at the start, each minute, and after a break.
@@ -129,7 +134,7 @@ class StreamClock:
         if now < self._due_at:
             return None
         self._due_at = now + READ_EVERY_S
-        return ClockReading(self._fit.host_time(first_s) + self._unix_offset_s, self._fit.drift_ppm)
+        return ClockReading(self._fit.host_time(first_s) + self._unix_offset_s, self.drift_ppm)
 
     def broken_off(self, device_restarted: bool = False) -> None:
         """The stream was interrupted; `device_restarted`: and nobody knows for how long, by the device's clock."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgmoe_edge.firmware_bridge.clock import BUCKETS, ClockFit
+from ecgmoe_edge.firmware_bridge import Samples
+from ecgmoe_edge.firmware_bridge.clock import BUCKETS, ClockFit, StreamClock
 
 
 def arrivals(
@@ -48,6 +51,26 @@ def test_a_sample_was_there_before_it_arrived_and_within_the_constant_delay() ->
         fit.add(device_s, arrived_s)
     true_s = 1000.0 + 290.0 / (1 + 50e-6)
     assert true_s <= fit.host_time(290.0) <= true_s + 0.006
+
+
+@pytest.mark.parametrize(("speed", "known"), [(1.0, True), (20.0, False)])
+def test_a_stream_is_read_each_minute_and_one_that_is_not_in_real_time_has_no_drift(
+    speed: float, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stream, readings = StreamClock(), []
+    for frame in range(1500):  # 0.1 s each
+        now = 50.0 + frame * 0.1 / speed
+        readings.append(stream.arrived(Samples(np.zeros((1, 25)), 25 * frame), 250.0))
+    given = [reading for reading in readings if reading is not None]
+    assert len(given) == (3 if known else 1)
+    assert readings[0] is not None
+    assert (stream.drift_ppm is not None) == known
+    stream.broken_off()
+    after = stream.arrived(Samples(np.zeros((1, 25)), 25 * 1500), 250.0)
+    assert after is not None
+    assert after.host_time_s > given[-1].host_time_s
 
 
 @settings(deadline=None)
