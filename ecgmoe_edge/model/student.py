@@ -266,6 +266,17 @@ class Student(nn.Module):
         """
         return run_student(self, beat, features, rr_sequence, route)
 
+    def start_alike(self) -> None:
+        """Give all experts of a bank the weights of its first, for the start of a fit.
+
+        Under the soft route such a bank trains as one dense net whose experts part by degrees, and little is lost when
+        the route turns hard; experts that start apart are each taught on a share of the beats, and how well that goes
+        is left to chance (`benchmarks/mixture_vs_dense.py`).
+        """
+        for bank in (self.morphology, self.rhythm):
+            for expert in bank[1:]:
+                expert.load_state_dict(bank[0].state_dict())
+
     def parameters_per_beat(self) -> int:
         """Parameters that one beat's hard route reads: everything but the experts that are not chosen."""
         total = sum(p.numel() for p in self.parameters())

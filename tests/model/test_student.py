@@ -36,9 +36,10 @@ def nano() -> Student:
 def test_each_width_yields_the_contracts_outputs_within_its_size(width: str, most: int, most_per_beat: int) -> None:
     student = Student(StudentConfig.named(width)).eval()
     outputs = student(*inputs(3))
-    assert {name: tuple(y.shape) for name, y in outputs.items()} == dict.fromkeys(
-        ("beat", "rhythm", "route_morphology", "route_rhythm"), (3, 4)
-    )
+    experts = student.config.morphology_experts, student.config.rhythm_experts
+    assert min(experts) >= 2
+    widths = dict(zip(("beat", "rhythm", "route_morphology", "route_rhythm"), (4, 4, *experts), strict=True))
+    assert {name: tuple(y.shape) for name, y in outputs.items()} == {name: (3, n) for name, n in widths.items()}
     assert sum(p.numel() for p in student.parameters()) < most
     assert student.parameters_per_beat() < most_per_beat
 
@@ -48,7 +49,7 @@ def test_the_hard_route_runs_the_preferred_expert_alone(nano: Student) -> None:
     z, _, logits, *_ = nano.trunk(*x)
     chosen = logits.argmax(-1)
     before = nano(*x)["beat"]
-    unused = (int(chosen[0]) + 1) % 4
+    unused = (int(chosen[0]) + 1) % len(nano.morphology)
     with torch.no_grad():
         nano.morphology[unused].get_parameter("out.bias").add_(5.0)
     after = nano(*x)["beat"]
@@ -58,7 +59,7 @@ def test_the_hard_route_runs_the_preferred_expert_alone(nano: Student) -> None:
 
 def test_hard_and_soft_agree_where_a_router_is_sure(nano: Student) -> None:
     with torch.no_grad():
-        nano.trunk.route_morphology.bias[2] += 50
+        nano.trunk.route_morphology.bias[1] += 50
         nano.trunk.route_rhythm.bias[1] += 50
     x = inputs(16)
     assert (nano(*x, route="hard")["beat"] - nano(*x, route="soft")["beat"]).abs().max() < 1e-5
@@ -72,6 +73,22 @@ def test_the_hard_route_trains_both_routers_and_every_chosen_expert(nano: Studen
         assert router.weight.grad is not None
         assert router.weight.grad.abs().sum() > 0
     assert load_balance(outputs["route_rhythm"]) >= 0.99
+
+
+def test_experts_that_start_alike_part_once_the_route_is_hard() -> None:
+    torch.manual_seed(2)
+    student = Student(StudentConfig.named("nano", dropout=0.0))
+    student.start_alike()
+    student.eval()
+    x = inputs(40)
+    assert torch.allclose(student(*x, route="hard")["beat"], student(*x, route="soft")["beat"], atol=1e-5)
+    student.train()
+    optimizer = torch.optim.SGD(student.parameters(), 0.1)
+    student(*x, route="hard")["beat"].square().sum().backward()
+    optimizer.step()
+    for bank in (student.morphology, student.rhythm):
+        first, *others = (torch.cat([p.detach().flatten() for p in expert.parameters()]) for expert in bank)
+        assert any(not torch.equal(first, other) for other in others)
 
 
 def test_training_and_eval_take_the_same_hard_route_without_dropout_and_batch_statistics() -> None:
