@@ -116,7 +116,8 @@ class Trunk(nn.Module):
         super().__init__()
         w, e = config.waveform, 2 * config.dim
         self.stem = ConvBlock(2, w, 7)
-        self.sequence = nn.Sequential(ConvBlock(2, w, 5), ConvBlock(w, w, 3), nn.AvgPool2d((1, 4)), nn.Flatten())
+        # 8 samples to 2. A mean of an odd number of integers never lies half-way between two, where runtimes differ.
+        self.sequence = nn.Sequential(ConvBlock(2, w, 5), ConvBlock(w, w, 3), nn.AvgPool2d((1, 5), (1, 3)), nn.Flatten())
         self.from_sequence = NormedLinear(2 * w, e)
         self.from_features = NormedLinear(N_FEATURES, e)
         self.route_morphology = nn.Linear(w + e, config.morphology_experts)
@@ -142,7 +143,7 @@ class MorphologyExpert(nn.Module):
         super().__init__()
         w = config.waveform
         self.first, self.second = ConvBlock(w, 2 * w, 5), ConvBlock(2 * w, 3 * w, 5)
-        self.pool = nn.AvgPool2d((1, 4), (1, 3))  # 13 samples to 4, each sample used
+        self.pool = nn.AvgPool2d((1, 3))  # 13 samples to 4; odd, as above
         self.dropout: nn.Module = nn.Dropout(config.dropout)
         self.out = nn.Linear(12 * w, config.dim)
 
