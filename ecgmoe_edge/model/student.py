@@ -117,7 +117,9 @@ class Trunk(nn.Module):
         w, e = config.waveform, 2 * config.dim
         self.stem = ConvBlock(2, w, 7)
         # 8 samples to 2. A mean of an odd number of integers never lies half-way between two, where runtimes differ.
-        self.sequence = nn.Sequential(ConvBlock(2, w, 5), ConvBlock(w, w, 3), nn.AvgPool2d((1, 5), (1, 3)), nn.Flatten())
+        self.sequence = nn.Sequential(
+            ConvBlock(2, w, 5), ConvBlock(w, w, 3), nn.AvgPool2d((1, 5), (1, 3)), nn.Flatten()
+        )
         self.from_sequence = NormedLinear(2 * w, e)
         self.from_features = NormedLinear(N_FEATURES, e)
         self.route_morphology = nn.Linear(w + e, config.morphology_experts)
