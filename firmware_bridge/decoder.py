@@ -9,9 +9,7 @@ Memory is bounded by one frame: a run of bytes that is longer than any frame is 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
@@ -27,13 +25,9 @@ from ecgmoe_edge.firmware_bridge.items import (
     EndOfStream,
     LeadOffChange,
     Lost,
-    Probe,
     Samples,
-    Say,
-    Settings,
     StreamInfo,
     WireCounts,
-    WireFormat,
     WireItem,
 )
 
@@ -228,73 +222,3 @@ class _Follower:
         self._overflow = header.overflow
         self._clock_us = place.clock_us + round(n * step_us)
         return place
-
-
-class EcgmoeDevice:
-    """The device's side: frames and their counters, and an info frame for whoever begins to listen."""
-
-    def __init__(self, encoder: frame.FrameEncoder, per_frame: int) -> None:
-        self.encoder = encoder
-        self.rate = encoder.info.rate
-        self.leads = encoder.info.leads
-        self.uv_per_lsb = encoder.info.picovolts_per_lsb[0] * 1e-6
-        self.per_frame = min(per_frame, encoder.max_samples)
-        self.streaming = True
-
-    def hear(self, data: bytes) -> bytes:
-        """`S` and `P`; the last of them counts."""
-        started, stopped = data.rfind(frame.COMMAND_START), data.rfind(frame.COMMAND_STOP)
-        if started != stopped:
-            self.streaming = started > stopped
-        return b""
-
-    def boot(self) -> bytes:
-        """Nothing."""
-        return b""
-
-    def announce(self) -> bytes:
-        """The info frame."""
-        return self.encoder.info_frame()
-
-    def encode(self, values: NDArray[np.float64]) -> bytes:
-        """A samples frame; NaN is sent as "no value"."""
-        return self.encoder.samples_frame(frame.to_codes(values, self.encoder.info.picovolts_per_lsb))
-
-    def end(self) -> bytes:
-        """Total and end."""
-        return self.encoder.info_frame() + self.encoder.end_frame()
-
-
-def make_device(settings: Settings) -> EcgmoeDevice:
-    """A device of 250 Hz, one lead and steps of 0.1 uV, unless the settings say otherwise."""
-    leads = settings.leads or ("II",)
-    rate = settings.rate or Fraction(250)
-    picovolts = round((settings.uv_per_lsb or 0.1) * 1e6)
-    info = StreamInfo(rate, leads, (picovolts,) * len(leads), "virtual-holter")
-    return EcgmoeDevice(frame.FrameEncoder(info, int.from_bytes(os.urandom(2), "little")), max(1, round(rate / 20)))
-
-
-def recognise(data: bytes) -> float:
-    """Sure with the first frame: its CRC-32 holds by chance once in four thousand million."""
-    decoder = EcgmoeDecoder()
-    decoder.feed(data)
-    return 1.0 if decoder.counts.frames or decoder.counts.newer_version else 0.0
-
-
-FORMAT = WireFormat(
-    name="ecgmoe",
-    description="framed 24-bit ECG with sequence, clock and CRC-32 (docs/serial-protocol.md)",
-    bauds=(115200,),
-    rate="by the device",
-    leads="by the device",
-    scale="by the device",
-    limits="counters of samples and of the device's own overflows, and CRC-32: losses are exact, damage is noticed",
-    start=(Say(frame.COMMAND_START),),
-    stop=(Say(frame.COMMAND_STOP),),
-    make_decoder=lambda settings: EcgmoeDecoder(),
-    make_encoder=make_device,
-    recognise=recognise,
-    probe=Probe(frame.COMMAND_START, lambda answer: recognise(answer) > 0, 1.0, frame.COMMAND_STOP),
-    counter_range=2**31,
-    check_bits=32.0,
-)

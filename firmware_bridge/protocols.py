@@ -11,8 +11,7 @@ from functools import cache
 from importlib import metadata
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.firmware_bridge import decoder
-from ecgmoe_edge.firmware_bridge.formats import ad8232, bitalino, chords, cyton, hp6, olimex, openview, shimmer3
+from ecgmoe_edge.firmware_bridge.formats import ad8232, bitalino, chords, cyton, ecgmoe, hp6, olimex, openview, shimmer3
 from ecgmoe_edge.firmware_bridge.items import WireFormat
 
 GROUP = "ecgmoe_edge.protocols"
@@ -20,7 +19,7 @@ GROUP = "ecgmoe_edge.protocols"
 _OURS: dict[str, WireFormat] = {
     wire_format.name: wire_format
     for wire_format in (
-        decoder.FORMAT,
+        *ecgmoe.FORMATS,
         *openview.FORMATS,
         *hp6.FORMATS,
         *cyton.FORMATS,

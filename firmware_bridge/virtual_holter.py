@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.firmware_bridge import frame
 from ecgmoe_edge.firmware_bridge.audience import Audience
-from ecgmoe_edge.firmware_bridge.decoder import EcgmoeDevice
+from ecgmoe_edge.firmware_bridge.formats.ecgmoe import EcgmoeDevice
 from ecgmoe_edge.firmware_bridge.items import Encoder, Settings, StreamInfo
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice

@@ -1,4 +1,4 @@
-"""What decoders of framed protocols share: finding frames in any bytes, following counters, batching samples.
+"""What decoders of framed protocols share: finding frames in any bytes, and following their counters.
 
 A protocol's module says what a frame looks like (`size_at`), what counts it (`counter_of`) and what is in it
 (`unpack`); everything that must be right about losses is here, once.
@@ -12,22 +12,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.firmware_bridge.formats.sample_batch import SampleBatch
 from ecgmoe_edge.firmware_bridge.items import (
     LOST_AT_RESTART,
     LOST_ON_LINK,
     LOST_WHILE_AWAY,
-    MILLIVOLTS_PER_PICOVOLT,
     DeviceRestart,
-    LeadOffChange,
-    Lost,
-    Samples,
     StreamInfo,
     WireCounts,
     WireItem,
@@ -54,23 +49,15 @@ class FramedDecoder(ABC):
 
     def __init__(self, info: StreamInfo | None, pick: tuple[str, ...] | None = None) -> None:
         self.counts = WireCounts()
-        self.info: StreamInfo | None = None
-        self._pick = pick
-        self._rows: list[int] = []
-        self._scales = np.empty((0, 1))
-        self._announced: StreamInfo | None = None
+        self._batch = SampleBatch(self.counts, pick, self.unpack, self.clock_of)
         self._buffer = bytearray()
         self._in_step = False
         self._junk = 0  # bytes since the last frame that belong to none
         self._last: int | None = None  # counter of the last frame
-        self._seen = False  # samples were given out
         self._held: bytes | None = None  # a frame whose counter jumped
         self._still = False  # the counter stands still
         self._unsure = False  # the counter may have wrapped since the last frame
         self._away = False  # the port was gone since the last frame
-        self._batch: list[bytes] = []
-        self._off = 0
-        self._position = 0
         if info is not None:
             self.begin(info)
 
@@ -113,11 +100,12 @@ class FramedDecoder(ABC):
 
     def begin(self, info: StreamInfo) -> None:
         """Rate, leads and scale are known."""
-        names = self._pick or info.leads
-        self._rows = [row for row, name in enumerate(names[: len(info.leads)]) if name != "-"]
-        leads = tuple(names[row] for row in self._rows)
-        self.info = replace(info, leads=leads, picovolts_per_lsb=tuple(info.picovolts_per_lsb[r] for r in self._rows))
-        self._scales = np.array(self.info.picovolts_per_lsb, dtype=np.float64)[:, None] * MILLIVOLTS_PER_PICOVOLT
+        self._batch.begin(info)
+
+    @property
+    def info(self) -> StreamInfo | None:
+        """What was given to `begin`, of the leads that are wanted."""
+        return self._batch.info
 
     def feed(self, data: bytes) -> list[WireItem]:
         """Take the bytes that came next; give the items they complete. Never raises."""
@@ -145,7 +133,7 @@ class FramedDecoder(ABC):
                 self._in_step = False
                 at = after
         del buffer[:at]
-        self._flush(items)
+        self._batch.flush(items)
         return items
 
     def interrupted(self) -> list[WireItem]:
@@ -154,13 +142,13 @@ class FramedDecoder(ABC):
         if self._held is not None:
             held, self._held = self._held, None
             self._lose(self.ahead(self.counter_of(held), self._last_counter()) - 1, items)
-            self._append(held)
-        self._flush(items)
+            self._batch.append(held)
+        self._batch.flush(items)
         self.counts.junk_bytes += len(self._buffer)
         self._buffer.clear()
         self._junk = 0
         self._in_step = False
-        self._away = self._seen
+        self._away = self._batch.seen
         if not self.lasting:
             self._last = None
         return items
@@ -205,12 +193,12 @@ class FramedDecoder(ABC):
             return
         if self._away and not self.lasting:
             self._away = False
-            self._flush(items)
-            self._lose_unknown(LOST_WHILE_AWAY, items)
+            junk = 0  # the rest of a frame whose beginning never came
+            self._batch.lose(None, LOST_WHILE_AWAY, items)
         if self.counter_range is None:
-            if junk and self._seen:
+            if junk and self._batch.seen:
                 self._lose_junk(junk, len(frame), items)
-            self._append(frame)
+            self._batch.append(frame)
         else:
             self._unsure |= junk >= self.counter_range * len(frame)
             self._count(frame, items)
@@ -218,11 +206,10 @@ class FramedDecoder(ABC):
     def _lose_junk(self, junk: int, size: int, items: list[WireItem]) -> None:
         """Without a counter, the bytes between two frames tell how many were damaged, as long as none went missing."""
         frames = round(junk / size)
-        self._flush(items)
         if frames:
-            self._lose_samples(frames * self.samples_per_frame, True, items)
+            self._batch.lose(frames * self.samples_per_frame, LOST_ON_LINK, items, at_least=True)
         else:
-            self._lose_unknown(LOST_ON_LINK, items)
+            self._batch.lose(None, LOST_ON_LINK, items)
 
     def _count(self, frame: bytes, items: list[WireItem]) -> None:
         counter = self.counter_of(frame)
@@ -249,8 +236,7 @@ class FramedDecoder(ABC):
     def _stand_still(self, held: bytes, frame: bytes, items: list[WireItem]) -> None:
         """A device that has just started may send many frames before its counter runs: they are no loss each."""
         self._still = True
-        self._flush(items)
-        self._lose_unknown(LOST_ON_LINK, items)
+        self._batch.lose(None, LOST_ON_LINK, items)
         self._accept(held, 1, items)
         self._accept(frame, 1, items)
 
@@ -260,71 +246,25 @@ class FramedDecoder(ABC):
             self._lose(step - 1, items)
         self._unsure = self._away = False
         self._last = self.counter_of(frame)
-        self._append(frame)
+        self._batch.append(frame)
 
     def _lose(self, frames: int, items: list[WireItem]) -> None:
         """So many frames are missing by the counter."""
         if frames <= 0:
             return
-        self._flush(items)
         if self.counter_range is not None and self.counter_range > LONG_RANGE and frames > self.counter_range // 2:
             self.counts.restarts += 1
+            self._batch.flush(items)
             items.append(DeviceRestart(0))
-            self._lose_unknown(LOST_AT_RESTART, items)
+            self._batch.lose(None, LOST_AT_RESTART, items)
             return
         self.counts.lost_frames += frames
-        self._lose_samples(frames * self.samples_per_frame, self._unsure, items)
-
-    def _lose_samples(self, samples: int, at_least: bool, items: list[WireItem]) -> None:
-        items.append(Lost(samples, LOST_WHILE_AWAY if self._away else LOST_ON_LINK, at_least))
-        self.counts.lost_samples += samples
-        self._position += samples
-
-    def _lose_unknown(self, reason: str, items: list[WireItem]) -> None:
-        items.append(Lost(None, reason))
-        self.counts.gaps_of_unknown_length += 1
+        reason = LOST_WHILE_AWAY if self._away else LOST_ON_LINK
+        self._batch.lose(frames * self.samples_per_frame, reason, items, at_least=self._unsure)
 
     def _last_counter(self) -> int:
         assert self._last is not None  # noqa: S101 - for mypy; a frame is held only after another
         return self._last
-
-    def _append(self, frame: bytes) -> None:
-        self._batch.append(frame)
-        self._seen = True
-
-    def _flush(self, items: list[WireItem]) -> None:
-        """The frames in a row so far as samples, cut where electrodes came off or on."""
-        if not self._batch or self.info is None:
-            return
-        frames, self._batch = self._batch, []
-        if self.info != self._announced:
-            self._announced = self.info
-            items.append(self.info)
-        times = [self.clock_of(frame) for frame in frames]
-        codes, off = self.unpack(frames)
-        values = codes[self._rows] * self._scales
-        n = values.shape[1]
-        for first, last, flags in _runs(off[self._rows] if off is not None else None, n):
-            if flags != self._off:
-                self._off = flags
-                mask = tuple(bool(flags >> row & 1) for row in range(len(self.info.leads)))
-                names = tuple(name for name, is_off in zip(self.info.leads, mask, strict=True) if is_off)
-                items.append(LeadOffChange(mask, names))
-            at_s = times[0]
-            if at_s is not None:
-                at_s += first / self.info.fs
-            items.append(Samples(values[:, first:last], self._position, at_s))
-            self._position += last - first
-        self.counts.samples += n
-
-
-def _runs(off: NDArray[np.bool_] | None, n: int) -> list[tuple[int, int, int]]:
-    """(first, last, flags) of each run of samples with the same electrodes off; bit i is lead i."""
-    if off is None or not off.size:
-        return [(0, n, 0)]
-    flags = (off * (1 << np.arange(len(off)))[:, None]).sum(axis=0)
-    edges = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), n]
-    return [(first, last, int(flags[first])) for first, last in pairwise(edges)]
 
 
 def stream_info(rate: Fraction | int, leads: Sequence[str], uv_per_lsb: float, device: str) -> StreamInfo:

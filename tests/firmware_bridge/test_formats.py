@@ -241,7 +241,7 @@ def test_a_port_that_was_away_is_a_gap(wire_format: WireFormat) -> None:
     decoder = decoder_of(wire_format)
     first = decoder.feed(sent.before + b"".join(sent.frames[:half]) + sent.frames[half][:3]) + decoder.interrupted()
     assert losses_of(first) == []
-    second = decoder.feed(b"".join(sent.frames[half + 2 :]))
+    second = decoder.feed(sent.frames[half + 1][2:] + b"".join(sent.frames[half + 2 :]))
     exact = 2 * sent.per_frame if wire_format.name == "hp6" else None
     assert losses_of(second) == [Lost(exact, "reconnect")]
     assert values_of(second).shape[1] == (len(sent.frames) - half - 2) * sent.per_frame
@@ -253,10 +253,10 @@ def test_memory_stays_within_a_few_frames(wire_format: WireFormat) -> None:
     sent = rehearse(wire_format, 64)
     rng = np.random.default_rng(0)
     for junk in (
-        b"\x00" * 200_000,
-        b"\xa0" * 100_000,
-        b"\x0a\xfa" * 50_000,
-        rng.bytes(200_000),
+        b"\x00" * 40_000,
+        b"\xa0" * 40_000,
+        b"\x0a\xfa" * 20_000,
+        rng.bytes(40_000),
         sent.frames[0][:-1] * 500,
     ):
         decoder.feed(junk)
