@@ -14,7 +14,7 @@ import serial
 
 from ecgmoe_edge.errors import DeviceError
 from ecgmoe_edge.firmware_bridge.items import WireFormat
-from ecgmoe_edge.firmware_bridge.open_port import explain, open_port
+from ecgmoe_edge.firmware_bridge.open_port import open_port
 from ecgmoe_edge.firmware_bridge.ports import PortInfo, list_serial_ports
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
 
@@ -60,7 +60,9 @@ def recognise(
             found = _ask(port, opened, baud, known)
     except OSError as error:
         opened.close()
-        raise explain(port, rates[0], error) from error
+        raise DeviceError(
+            f"{port} went away while it was listened to: plug it in again, or close the program that reads it too."
+        ) from error
     except DeviceError:
         opened.close()
         raise
@@ -128,24 +130,20 @@ def _listen(
     port: str, opened: serial.Serial, rates: Sequence[int], known: Sequence[WireFormat], *, any_rate: bool
 ) -> Recognised | None:
     """Recognise by listening alone; None if the device is silent. Raises DeviceError if that is not clear."""
-    doubtful: list[tuple[float, str]] = []
-    heard_at: dict[int, int] = {}
     sample = b""
     for rate in rates:
         opened.baudrate = rate
         speaking = [one for one in known if any_rate or rate in one.bauds]
-        data, scores = _hear(opened, speaking, SILENT_S if not heard_at else LISTEN_S)
+        data, scores = _hear(opened, speaking, LISTEN_S if sample else SILENT_S)
         winner = clear_winner(scores)
         if winner is not None:
             return Recognised(port, winner, rate, opened, data)
-        doubtful = doubtful or scores
-        if not data and not heard_at:
+        if scores:
+            likely = " or ".join(name for _, name in scores)
+            raise DeviceError(f"What {port} sends may be {likely}: say which with --protocol.")
+        if not data and not sample:
             return None  # a wrong rate gives wrong bytes, not none: no other rate will help
-        heard_at[rate] = len(data)
         sample = sample or data
-    if doubtful:
-        likely = " or ".join(name for _, name in doubtful)
-        raise DeviceError(f"What {port} sends may be {likely}: say which with --protocol.")
     what = describe_bytes(sample)
     raise DeviceError(
         f"{port} sends {what}, which is no protocol that is known here at {', '.join(map(str, rates))} baud: check "

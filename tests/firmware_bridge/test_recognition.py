@@ -190,6 +190,15 @@ def test_look_alikes_are_both_named(port: Path, impatient: None) -> None:
         recognise(str(port), baud=115200)
 
 
+def test_a_port_that_vanishes_while_it_is_listened_to_is_told_of(port: Path) -> None:
+    device = PtyDevice(port)
+    plug = threading.Timer(0.5, device.unplug)
+    plug.start()
+    with pytest.raises(DeviceError, match="went away while it was listened to"):
+        recognise(str(port))
+    plug.join()
+
+
 def test_what_was_heard_while_listening_is_not_lost(port: Path) -> None:
     signal = heart(60.0, 250.0, 2)
     with VirtualHolter([signal], 250, ("II", "V1"), link=port, speed=20.0):
