@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from math import exp, log, sqrt
 
 import numpy as np
@@ -58,16 +59,18 @@ class Rater:
 
     def accept(self, beat: Candidate) -> None:
         """Remember a candidate as a beat."""
-        if self.last is not None:
-            self._rr.append((beat.at - self.last.at) / self._fs)
-            if len(self._rr) > 1:
-                self.rr_s = _median(self._rr)
-                self._spread = min(_deviation([log(rr) for rr in self._rr]), 0.5)
+        self._remember_rr(beat.at)
         self.last = beat
         self._energies.append(log(beat.energy))
         self._level = _median(self._energies)
         self._waveforms[self._beats % _MEMORY] = beat.waveform
         self._beats += 1
+
+    def accept_elsewhere(self, at: int) -> None:
+        """Remember when a beat was that other leads showed and this one did not."""
+        self._remember_rr(at)
+        if self.last is not None:
+            self.last = replace(self.last, at=at)
 
     def pass_over(self, other: Candidate) -> None:
         """Remember a candidate as no beat."""
@@ -110,6 +113,14 @@ class Rater:
             0.0,
             *candidate.shape,
         ]
+
+    def _remember_rr(self, at: int) -> None:
+        if self.last is None:
+            return
+        self._rr.append((at - self.last.at) / self._fs)
+        if len(self._rr) > 1:
+            self.rr_s = _median(self._rr)
+            self._spread = min(_deviation([log(rr) for rr in self._rr]), 0.5)
 
     def _likeness(self, candidate: Candidate) -> tuple[float, float]:
         """Correlation with the most alike of the recent beats, and with the middle one."""

@@ -27,7 +27,7 @@ _LEAST_RR_S = 0.10  # between R peaks, once they are put in their place
 _SURE = 1.0  # log odds that are enough at once, if what follows is ...
 _SURE_FOLLOWING = 1.0  # times the candidate's energy
 _SEARCH_BACK_RR = 1.6  # times the recent median RR without a beat
-_SEARCH_BACK_LOG_ODDS = -2.0  # are enough then
+_SEARCH_BACK_LOG_ODDS = -1.0  # are enough then
 _LEARNING_S = 2.0
 _SILENCE_S = 4.0  # without a beat: the levels are learnt anew
 _SILENCE_LOG_ODDS, _MOST_SILENCES = 2.0, 2  # that much more likely is a beat after each silence, up to so many
@@ -206,7 +206,7 @@ class RPeakDetector:
 
     def _finish_learning(self, now: int, found: list[RPeak]) -> None:
         candidates, self._learning = self._learning or [], None
-        self._rater.learn(_beat_energy(candidates))
+        self._rater.learn(beat_energy(candidates))
         for candidate in candidates:
             self._examine(candidate, now, found)
 
@@ -217,12 +217,12 @@ class RPeakDetector:
         waiting, self._passed, self._searched = self._passed, [], 0
         if not waiting:
             return
-        self._rater.learn(_beat_energy(waiting))
+        self._rater.learn(beat_energy(waiting))
         for candidate in waiting:
             self._examine(candidate, now, found)
 
 
-def _beat_energy(candidates: list[Candidate]) -> float:
+def beat_energy(candidates: list[Candidate]) -> float:
     """A beat's energy, mV/s, among unsorted peaks: the second strongest, since the strongest may be an artefact.
 
     At a slow heart rate two seconds hold one beat; then the second is noise, far below, and the strongest counts.
