@@ -171,6 +171,7 @@ def soak(hours: float, speed: float) -> dict[str, float | int]:
         "samples_accounted": end.samples + end.lost,
         "samples_received": end.samples,
         "samples_lost": end.lost,
+        "lost_in_host": end.link["lost_in_host"],  # where this machine was too slow for the speed
         "injected_lost_at_least": played["samples_dropped"] + played["samples_corrupted"],
         "gaps": end.gaps,
         "reconnects": end.link["reconnects"],
