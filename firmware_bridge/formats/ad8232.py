@@ -14,7 +14,7 @@ from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, rows_of, to_c
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import framed_score
-from ecgmoe_edge.firmware_bridge.items import Settings, WireFormat
+from ecgmoe_edge.firmware_bridge.items import Settings, WireFormat, WireItem
 
 LONGEST = 8  # bytes of a line with its end
 OFF = b"!"
@@ -33,7 +33,7 @@ class Ad8232Decoder(FramedDecoder):
         if settings.rate is None:
             raise UsageError("An AD8232 sketch has no rate of its own: give --fs, the lines that come in a second.")
         super().__init__(stream_info(settings.rate, LEADS, uv_per_lsb, "AD8232"), settings.leads)
-        self._amid = False  # what comes next is the rest of a line
+        self._amid = True  # what comes next is the rest of a line: half a number would pass for a whole one
 
     def size_at(self, buffer: bytearray, at: int) -> int:
         """A line that is a number of up to five digits, or `!`."""
@@ -45,6 +45,12 @@ class Ad8232Decoder(FramedDecoder):
         line = bytes(buffer[at:end])
         line = line[:-1] if line.endswith(b"\r") else line
         return end + 1 - at if line == OFF or (len(line) <= 5 and line.isdigit()) else NONE
+
+    def interrupted(self) -> list[WireItem]:
+        """The first line after it may have lost its beginning."""
+        items = super().interrupted()
+        self._amid = True
+        return items
 
     def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
         """Codes (1, n), NaN where electrodes are off."""
@@ -64,6 +70,10 @@ class Ad8232Device(Device):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.rate or 150, (settings.leads or LEADS)[:1], settings.uv_per_lsb or 10.0)
+
+    def boot(self) -> bytes:
+        """The end of a line, as nobody begins to listen at the beginning of one."""
+        return b"\r\n"
 
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """One line."""

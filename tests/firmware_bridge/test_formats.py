@@ -368,7 +368,7 @@ def test_electrodes_that_come_off_are_said(name: str, expected: tuple[str, ...])
     values[1 if name == "hp6" else 0, 160:320] = np.nan
     n = encoder.per_frame
     frames = [encoder.encode(values[:, at : at + n]) for at in range(0, 480, n)]
-    items = wire_format.make_decoder(settings).feed(b"".join(frames))
+    items = wire_format.make_decoder(settings).feed(encoder.boot() + b"".join(frames))
     changes = [item for item in items if isinstance(item, LeadOffChange)]
     assert len(changes) == 2
     assert set(expected) <= set(changes[0].leads)
