@@ -19,7 +19,7 @@ import torch
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
 from ecgmoe_edge.compress.qat import piece_inputs
 from ecgmoe_edge.converters.experts import ModelSummary, inspect_onnx
 from ecgmoe_edge.converters.onnx_graph import Cutter, Join, strip, to_uint8
@@ -28,7 +28,6 @@ from ecgmoe_edge.errors import ConversionError
 OPSET = 18  # with 21, onnxruntime 1.32 refuses the graph once it optimizes it
 MAX_IR_VERSION = 10  # what the runtimes of Python 3.10 devices read
 INPUTS = ("beat", "features", "rr_sequence")
-ROUTES = ("route_morphology", "route_rhythm")
 
 
 def output_name(output: str) -> str:

@@ -18,13 +18,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor, nn
 
-from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent, piece_inputs
 from ecgmoe_edge.converters.experts import ModelSummary, inspect_tflite
 from ecgmoe_edge.converters.tflite_graph import Builder, Part, Source, read_model
 
 INPUTS = ("beat", "features", "rr_sequence")
-ROUTES = ("route_morphology", "route_rhythm")
 _SIGNATURE = "pieces"
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import run_student
 
+ROUTES = ("route_morphology", "route_rhythm")
+
 
 class Pieces(nn.Module):
     """Trunk, experts of both banks, and tail; each a module of its own, float or integer.
@@ -43,7 +45,7 @@ class Pieces(nn.Module):
     @property
     def trunk_outputs(self) -> tuple[str, ...]:
         """Names of what the trunk yields, in order."""
-        return ("z_morphology", "z_rhythm", "route_morphology", "route_rhythm", *self.gates)
+        return ("z_morphology", "z_rhythm", *ROUTES, *self.gates)
 
     @property
     def tail_inputs(self) -> tuple[str, ...]:

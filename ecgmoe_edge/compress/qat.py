@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_qat_pt2e
 
-from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
 from ecgmoe_edge.compress.merge import merge_student
-from ecgmoe_edge.compress.quantizer import EdgeQuantizer
+from ecgmoe_edge.compress.quantizer import WEIGHTED, EdgeQuantizer
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import (
@@ -120,9 +120,7 @@ class QatStudent(nn.Module):
             observer = fake_quantizer.get_submodule("activation_post_process")
             for bound, least in ((observer.get_buffer("min_val"), -limit), (observer.get_buffer("max_val"), limit)):
                 bound.copy_(min(bound, torch.tensor(least)) if least < 0 else max(bound, torch.tensor(least)))
-            scale, zero_point = observer.calculate_qparams()  # type: ignore[operator]
-            fake_quantizer.get_buffer("scale").copy_(scale)
-            fake_quantizer.get_buffer("zero_point").copy_(zero_point)
+            _refresh(fake_quantizer)
 
     def _set_averaging(self, constant: float) -> None:
         for module in self.pieces.modules():
@@ -167,6 +165,20 @@ class QatStudent(nn.Module):
             names[name] = first.setdefault(place, name)
         return names
 
+    def settle(self) -> None:
+        """Put every bias on the grid of the sums that it is added to, as each runtime does, and weight ranges on weights.
+
+        From then on PyTorch adds what the integer kernels add: without it, one output in some hundred rounds otherwise.
+        """
+        with torch.no_grad():
+            for module in self.pieces.modules():
+                if isinstance(module, pt2e.FakeQuantizeBase):
+                    _refresh(module)
+            for _, piece in self.pieces.named():
+                for node in piece.graph.nodes:  # type: ignore[union-attr]
+                    if node.target in WEIGHTED:
+                        _settle(piece, node)
+
     def float_pieces(self) -> Pieces:
         """The weights as they are now, in float pieces without any rounding."""
         pieces = merge_student(Student(replace(self.config, tasks=self.tasks)))
@@ -186,8 +198,10 @@ class QatStudent(nn.Module):
         for name, module in self.pieces.named_modules():
             if isinstance(module, pt2e.MovingAverageMinMaxObserver) and not bool(module.min_val.isfinite().all()):
                 raise ModelError(f"{name} has seen no data. Train the QAT student or calibrate it before converting.")
-        folded = _map(copy.deepcopy(self.pieces), convert_pt2e)
-        unfolded = _map(copy.deepcopy(self.pieces), lambda piece: convert_pt2e(piece, fold_quantize=False))
+        settled = copy.deepcopy(self)
+        settled.settle()
+        folded = _map(copy.deepcopy(settled.pieces), convert_pt2e)
+        unfolded = _map(settled.pieces, lambda piece: convert_pt2e(piece, fold_quantize=False))
         return IntegerStudent(folded, unfolded, self.config, self.settings)
 
 
@@ -250,7 +264,8 @@ def _prepare(merged: Pieces, quantizer: EdgeQuantizer) -> Pieces:
 
 def _share_seams(pieces: Pieces) -> None:
     """One fake quantizer for each vector that passes from piece to piece."""
-    trunk = dict(zip(pieces.trunk_outputs, _fake_quantizers(pieces.trunk, "output"), strict=True))
+    seams = [name for name in pieces.trunk_outputs if name not in ROUTES]  # the routers' logits stay float
+    trunk = dict(zip(seams, _fake_quantizers(pieces.trunk, "output"), strict=True))
     tail = dict(zip(pieces.tail_inputs, _fake_quantizers(pieces.tail, "placeholder"), strict=True))
     (y,) = _fake_quantizers(pieces.morphology[0], "output")  # the tail stacks both paths: one scale for both
     for path, experts in pieces.banks().items():
@@ -263,16 +278,42 @@ def _share_seams(pieces: Pieces) -> None:
 
 
 def _fake_quantizers(piece: nn.Module, end: str) -> list[nn.Module]:
-    """The fake quantizers at the inputs ("placeholder") or outputs ("output") of a prepared piece, in order."""
+    """The fake quantizers at the inputs ("placeholder") or integer outputs ("output") of a prepared piece, in order."""
     if not isinstance(piece, GraphModule):
         raise ModelError("Only pieces that PT2E has prepared have fake quantizers at their seams.")
     if end == "output":
         (output,) = (node for node in piece.graph.nodes if node.op == "output")
-        nodes = output.args[0] if isinstance(output.args[0], (tuple, list)) else [output.args[0]]
+        ends = output.args[0] if isinstance(output.args[0], (tuple, list)) else [output.args[0]]
+        nodes = [node for node in ends if node.op == "call_module"]
     else:
         placeholders = [node for node in piece.graph.nodes if node.op == "placeholder"]
         nodes = [next(user for user in node.users if user.op == "call_module") for node in placeholders]
     return [piece.get_submodule(str(node.target)) for node in nodes]
+
+
+def _refresh(fake_quantizer: nn.Module) -> None:
+    """Scale and zero point from the range that was seen, computed as for the converted graph."""
+    observer = fake_quantizer.get_submodule("activation_post_process")
+    if isinstance(observer, pt2e.MovingAverageMinMaxObserver) and observer.min_val.numel():
+        scale, zero_point = observer.calculate_qparams()
+        fake_quantizer.get_buffer("scale").copy_(scale)
+        fake_quantizer.get_buffer("zero_point").copy_(zero_point)
+
+
+def _settle(piece: nn.Module, node: Any) -> None:
+    """Weight range and bias of one layer; a layer that stays float has no fake quantizer before its weight."""
+    x, weight, bias = node.args[:3]
+    if weight.op != "call_module":
+        return
+    of_weight, of_input = piece.get_submodule(str(weight.target)), piece.get_submodule(str(x.target))
+    observing = of_weight.get_buffer("observer_enabled").clone()
+    of_weight.apply(pt2e.enable_observer)
+    of_weight(piece.get_parameter(str(weight.args[0].target)))
+    of_weight.get_buffer("observer_enabled").copy_(observing)
+    _refresh(of_weight)
+    step = of_weight.get_buffer("scale") * of_input.get_buffer("scale")
+    held = piece.get_parameter(str(bias.target))
+    held.copy_((held / step).round() * step)
 
 
 def _replace(piece: nn.Module, old: nn.Module, new: nn.Module) -> None:
@@ -284,7 +325,8 @@ def _replace(piece: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 
 def save_qat(path: Path | str, qat: QatStudent, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a QAT student (tensors, configuration and settings) as one safetensors file."""
+    """Settle a QAT student and write it (tensors, configuration and settings) as one safetensors file."""
+    qat.settle()
     own = {**(metadata or {}), "torch": torch.__version__}
     write_weights(path, qat.state_dict(), _FORMAT, {"config": qat.config, "settings": qat.settings}, own)
 

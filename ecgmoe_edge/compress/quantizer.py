@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import (
+    FakeQuantize,
     FusedMovingAvgObsFakeQuantize,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
@@ -40,10 +41,10 @@ class Rule(Enum):
     FIXED = "the output lies in 0..1, so its scale is known beforehand"
     SAME = "values are only moved or averaged: the output keeps the input's scale"
     JOINED = "all inputs and the output share one scale"
+    FLOAT = "reads the integers of its input and computes in float"
 
 
-# : Every operator that the pieces of a student are made of. Another one is refused, never left float in
-# silence.
+#: Every operator that the pieces of a student are made of. Another one is refused, never left float in silence.
 TABLE: dict[Any, Rule] = {
     aten.conv2d.default: Rule.WEIGHTED,
     aten.linear.default: Rule.WEIGHTED,
@@ -58,6 +59,11 @@ TABLE: dict[Any, Rule] = {
     aten.unsqueeze.default: Rule.SAME,
     aten.cat.default: Rule.JOINED,
 }
+WEIGHTED = frozenset(operator for operator, rule in TABLE.items() if rule is Rule.WEIGHTED)
+#: Layers, by the beginning of their module's name, whose rule is not their operator's. On an int8 grid two experts would
+#: be level to the last bit for every thirtieth beat, and each runtime would choose by how it rounds; these are a few
+#: hundred weights.
+LAYERS: dict[str, Rule] = {"route_": Rule.FLOAT}
 _RELU = (aten.relu.default, aten.relu_.default)
 _SHAPES = (aten.sym_size.int,)  # sizes of a batch that is not known beforehand: numbers, not tensors
 _EPS = 2.0**-12  # the smallest scale: keeps a constant tensor from dividing by nothing
@@ -69,9 +75,12 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]
     def __init__(self, symmetric: bool = False, averaging: float = 0.01) -> None:
         """`symmetric`: no zero points; `averaging`: weight of a new batch in an activation's running range."""
         super().__init__()
+        # Torch's fused fake quantizer divides a symmetric range by 127.5 or 128; the converted graph divides by 127, and
+        # a student would be trained for another grid than it gets.
+        fake_quantizer = FakeQuantize if symmetric else FusedMovingAvgObsFakeQuantize
         self.activation = QuantizationSpec(
             dtype=torch.int8,
-            observer_or_fake_quant_ctr=FusedMovingAvgObsFakeQuantize.with_args(
+            observer_or_fake_quant_ctr=fake_quantizer.with_args(
                 observer=MovingAverageMinMaxObserver, averaging_constant=averaging, eps=_EPS
             ),
             quant_min=-127 if symmetric else -128,
@@ -81,7 +90,7 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]
         self.weight = QuantizationSpec(
             dtype=torch.int8,
             # A weight is known exactly, so its range follows it at once.
-            observer_or_fake_quant_ctr=FusedMovingAvgObsFakeQuantize.with_args(
+            observer_or_fake_quant_ctr=FakeQuantize.with_args(
                 observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=_EPS
             ),
             quant_min=-127,
@@ -116,9 +125,11 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]
         return model
 
     def _annotate_operator(self, node: Node) -> None:
-        rule = TABLE.get(node.target)
+        rule = _rule(node)
         if rule is None:
             raise ConversionError(f"The quantizer has no rule for {node.target}. Add it to compress/quantizer.py.")
+        if rule is Rule.FLOAT:
+            return
         inputs = {source: SharedQuantizationSpec(source) for source in _tensor_inputs(node)}
         if rule is Rule.WEIGHTED:
             _write(node, {**inputs, node.args[1]: self.weight}, None)
@@ -133,6 +144,12 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]
 
     def validate(self, model: GraphModule) -> None:
         """Nothing to check: `annotate` refuses what it does not know."""
+
+
+def _rule(node: Node) -> Rule | None:
+    modules = [str(path) for path, _ in node.meta.get("nn_module_stack", {}).values()]
+    named = [rule for prefix, rule in LAYERS.items() if modules and modules[-1].startswith(prefix)]
+    return named[0] if named else TABLE.get(node.target)
 
 
 def _write(node: Node, inputs: dict[Any, Any] | None, output: Any) -> None:
