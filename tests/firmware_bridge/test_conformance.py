@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 READ = HERE / "clients" / "read_with_client.py"
-INSTALL_S = 420.0
+INSTALL_S = 420
 SAMPLES = 480
 # What a client makes of a code that we give around 0: the middle of the ADC's range, and the width of a step.
 MIDDLE = {"bitalino": 512, "chords": 512, "olimex": 512}
@@ -41,9 +41,8 @@ def clients() -> Callable[[str], None]:
     def ready(what: str) -> None:
         with (Path(tempfile.gettempdir()) / "ecgmoe-clients.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
-            made = subprocess.run(
-                [HERE / "clients" / "install.sh", what], capture_output=True, text=True, timeout=INSTALL_S, check=False
-            )
+            command = ["timeout", str(INSTALL_S), str(HERE / "clients" / "install.sh"), what]
+            made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             pytest.skip(f"the clients cannot be installed: {made.stderr.strip().splitlines()[-1:]}")
 
