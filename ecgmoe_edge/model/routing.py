@@ -24,8 +24,8 @@ def route_weights(
     only at the end loses a third of its F1; so models here train hard from early on, with the values of the hard route
     and one of two gradients. "chosen" weighs an expert by p / p as it was: the router learns from the experts that ran
     alone, as in the Switch Transformer. "straight_through" has the gradient of the soft route: the router learns from
-    the other experts too, whose answers to beats that they were never taught on are noise, and is less stable for it
-    (`benchmarks/mixture_vs_dense.py`).
+    the other experts too, whose answers to beats that they were never taught on are noise. Over a few seeds "chosen"
+    was level or better; the spread between seeds was as large as the difference.
 
     Args:
         logits: (b, n) router logits.

@@ -273,8 +273,8 @@ class Student(nn.Module):
         """Give all experts of a bank the weights of its first, for the start of a fit.
 
         Under the soft route such a bank trains as one dense net whose experts part by degrees, and little is lost when
-        the route turns hard; experts that start apart are each taught on a share of the beats, and how well that goes
-        is left to chance (`benchmarks/mixture_vs_dense.py`).
+        the route turns hard. `benchmarks/mixture_vs_dense.py` compares it with experts that start apart; the shipped
+        students start apart.
         """
         for bank in (self.morphology, self.rhythm):
             for expert in bank[1:]:
