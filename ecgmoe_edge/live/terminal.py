@@ -12,6 +12,7 @@ from ecgmoe_edge.streaming.events import (
     Event,
     FallingBehind,
     Gap,
+    LeadChange,
     LeadOff,
     Reconnect,
     Rhythm,
@@ -91,7 +92,7 @@ def _rhythm(rhythm: Rhythm) -> str:
     return f"{rhythm.label} ends after {rhythm.to_s - rhythm.from_s:.1f} s{limit}"
 
 
-def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | Saturation) -> str:
+def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Saturation) -> str:
     if isinstance(event, Gap):
         lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
         lost = f"at least {lost}" if event.at_least else lost
@@ -104,6 +105,9 @@ def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | Saturati
         return f"falling behind: {event.waiting_s:.0f} s of signal wait, and there is room for {event.room_s:.0f} s"
     if isinstance(event, LeadOff):
         return f"lead off: {', '.join(event.leads)}" if event.leads else "lead off: all leads are back on"
+    if isinstance(event, LeadChange):
+        others = ", ".join(f"{lead} ({reason})" for lead, reason in event.others.items())
+        return f"leads: {', '.join(event.leads) or 'none'}" + (f"; not {others}" if others else "")
     if event.duration_s < 1.0:
         return f"saturation: {event.samples} samples cut off within a second ({event.kind})"
     return f"saturation: the signal stood still for {event.duration_s:.1f} s ({event.kind})"

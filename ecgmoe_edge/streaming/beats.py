@@ -31,6 +31,7 @@ class BeatContext:
     complete: bool  # False: the signal broke off before the window's end; the window is zero there
     rr_s: float | None  # to the R peak before; None at the start and after a break
     quality: float  # 0..1
+    lead: str | None = None  # whose window it is; None where there is only one
     window: NDArray[np.float32] = field(default_factory=_nothing)  # (grid,)
     template: NDArray[np.float32] = field(default_factory=_nothing)  # (grid,) median of the wearer's last 16 windows
     amplitude: float = 0.0  # median R amplitude of the wearer's last 32 beats

@@ -26,6 +26,7 @@ class Beat:
     delay_ms: float  # R peak to this event
     compute_ms: float  # time that features and inference took; the only key that chunking may change
     search_back: bool = False  # found afterwards with a lowered threshold
+    lead: str | None = None  # whose waveform was looked at; None where there is only one
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,18 @@ class Saturation:
     duration_s: float  # samples / fs
     kind: str  # rail: no sample lies beyond; flat: a dead input
     samples: int  # that stood still; of clipped waves those of one second, counted from `sample`
+    lead: str | None = None  # None where there is only one
+
+
+@dataclass(frozen=True)
+class LeadChange:
+    """Of several leads others than before are of use, until the next such event or a gap."""
+
+    sample: int
+    time_s: float
+    leads: tuple[str, ...]  # in which beats are clear
+    others: Mapping[str, str]  # lead -> why not: off, nan, flat, rail, settling, noise
+    broken: bool  # no lead was left: no RR interval spans this sample
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,9 @@ class End:
     link: Mapping[str, Any] = field(default_factory=dict)  # what the serial link counted, where there is one
 
 
-Event: TypeAlias = Beat | Rhythm | Gap | Stall | Reconnect | FallingBehind | Clock | LeadOff | Saturation | End
+Event: TypeAlias = (
+    Beat | Rhythm | Gap | Stall | Reconnect | FallingBehind | Clock | LeadOff | LeadChange | Saturation | End
+)
 
 _NAMES = {
     Beat: "beat",
@@ -135,6 +150,7 @@ _NAMES = {
     FallingBehind: "falling_behind",
     Clock: "clock",
     LeadOff: "lead_off",
+    LeadChange: "lead_change",
     Saturation: "saturation",
     End: "end",
 }

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.decision import Decision
-from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadOff
+from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, LeadOff, Saturation
 from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, WAVEFORM_LIMIT, model_inputs
 from ecgmoe_edge.streaming.frontend import UNUSABLE, BeatContext, FrontEnd, Item
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
+from ecgmoe_edge.streaming.several_leads import SeveralLeads
 from ecgmoe_edge.streaming.totals import Percentiles
 from ecgmoe_edge.streaming.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
 
@@ -27,8 +28,8 @@ class Monitor:
     """Beat-by-beat monitoring of a stream.
 
     bundle: what `load_bundle` gives, or None to find R peaks only (labels are None then). fs: device rate in Hz,
-    100-1000. leads: names of the rows of what is pushed; the first is the one that is analysed. invert: its electrodes
-    are swapped. mains: 50 or 60 Hz for a notch.
+    100-1000. leads: names of the rows of what is pushed; R peaks are found in all of them together, and a beat's
+    waveform is that of the first which shows it well. invert: electrodes were swapped. mains: 50 or 60 Hz for a notch.
 
     Every method returns the events that it made certain, in order. Any chunking gives the same events, `compute_ms`
     aside. Raises SignalError for a rate or a shape that cannot be used.
@@ -50,7 +51,11 @@ class Monitor:
         # The full-precision model sees the last 10 s as well, to where its training examples end.
         self._context = getattr(bundle, "context_samples", 0)
         grid = WIDE_GRID if self._context else BEAT_GRID if bundle else None
-        self._front = FrontEnd(fs, mains=mains, invert=invert, grid=grid, context=self._context)
+        self._front: FrontEnd | SeveralLeads
+        if len(self._leads) == 1:
+            self._front = FrontEnd(fs, mains=mains, invert=invert, grid=grid, context=self._context)
+        else:
+            self._front = SeveralLeads(self._leads, fs, mains=mains, invert=invert, grid=grid, context=self._context)
         self._fs = self._front.fs
         self._classes = bundle.classes["beat"] if bundle else ()
         self._decision = Decision(bundle.decision, self._classes) if bundle else None
@@ -71,6 +76,8 @@ class Monitor:
                 "push an array of shape (leads, samples) in mV."
             )
         self._received += x.shape[1]
+        if isinstance(self._front, SeveralLeads):
+            return self._events(self._front.push(x))
         lead = np.full(x.shape[1], np.nan) if self._is_off else x[0]
         return self._events(self._front.push(lead))
 
@@ -84,6 +91,8 @@ class Monitor:
         if len(mask) != len(self._leads):
             raise SignalError(f"{len(mask)} lead-off flags do not fit {len(self._leads)} lead(s).")
         self._is_off = bool(mask[0])
+        if isinstance(self._front, SeveralLeads):
+            self._front.lead_off(mask)
         names = tuple(name for name, off in zip(self._leads, mask, strict=True) if off)
         at = self._front.position
         return [LeadOff(at, at / self._fs, names)]
@@ -107,7 +116,7 @@ class Monitor:
         )
         return events
 
-    def _events(self, items: list[Item]) -> list[Event]:
+    def _events(self, items: Sequence[Item | LeadChange]) -> list[Event]:
         events: list[Event] = []
         for item in items:
             if isinstance(item, BeatContext):
@@ -116,9 +125,16 @@ class Monitor:
                 if isinstance(item, Gap):
                     self._gaps += 1
                     self._unusable += item.lost or 0 if item.reason == UNUSABLE else 0
-                events += self._rhythm.interrupt()
+                if self._breaks_off(item):
+                    events += self._rhythm.interrupt()
                 events.append(item)
         return events
+
+    def _breaks_off(self, item: Gap | Saturation | LeadChange) -> bool:
+        """Whether nothing is known of the rhythm from there on."""
+        if isinstance(item, LeadChange):
+            return item.broken
+        return isinstance(item, Gap) or len(self._leads) == 1
 
     def _beat(self, context: BeatContext) -> list[Event]:
         started = time.perf_counter()
@@ -154,6 +170,7 @@ class Monitor:
             delay_ms=1000.0 * (context.ready_at - 1 - context.sample) / self._fs,
             compute_ms=compute_ms,
             search_back=context.search_back,
+            lead=context.lead,
         )
         self._count(event)
         return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
