@@ -30,7 +30,6 @@ _HALF_QRS_S = 0.075  # of the widest
 _WAVEFORM_STEP_S = 0.008
 _FIRST_SHARE = 0.65  # of the QRS's largest deflection makes an earlier one the R peak
 _TINY = 0.01  # of its energy: less is the same as nothing
-_HEIGHT_PER_S = 10.0  # brings a deflection in mV to the size of an energy in mV/s
 
 
 @dataclass(eq=False)
@@ -42,7 +41,7 @@ class Candidate:
     settled_at: int  # sample with which it is known what follows it
     sample: int  # of the R peak, if this is a beat
     energy: float  # mV/s
-    shape: tuple[float, ...]  # ln of slow, fast, shallower valley, deeper valley, background, height over the energy
+    shape: tuple[float, ...]  # ln of slow, fast, both valleys and background over the energy
     waveform: NDArray[np.float64]  # (WAVEFORM,) round the largest deflection, mean 0, norm 1
 
 
@@ -167,7 +166,6 @@ class CandidateFinder:
                 valleys[0] * self._width,
                 (_at(self._sums[0], tops + reach) - _at(self._sums[0], tops + reach - self._background))
                 * (self._width / self._background),
-                deflections.max(axis=1) * (_HEIGHT_PER_S * self._width),
             ),
             axis=1,
         ) / (near[:, reach, None] * self._width)
