@@ -57,6 +57,12 @@ class Source:
         self.outputs = _in_order(entry.outputs)
         self._producers = {int(t): operator for operator in self.graph.operators for t in operator.outputs}
 
+    def integer(self, tensor: int) -> int:
+        """The integers behind a tensor: what another piece should read where the converter put a DEQUANTIZE."""
+        producer = self._producers.get(tensor)
+        dequantized = producer is not None and operator_name(self.model, producer) == "DEQUANTIZE"
+        return int(producer.inputs[0]) if producer is not None and dequantized else tensor
+
     def between(self, outputs: Sequence[int], stops: Sequence[int]) -> list[Any]:
         """Operators that `outputs` need, in order, back to the tensors `stops`."""
         needed: set[int] = set()

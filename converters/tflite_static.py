@@ -77,7 +77,11 @@ class Converted:
         experts = [f"y_{name}" for name, _ in pieces.named() if name not in ("trunk", "tail")]
         outputs = (*pieces.trunk_outputs, *experts, *(f"{task}.out" for task in pieces.tasks))
         index = dict(zip((*INPUTS, *(f"{seam}.in" for seam in seams)), source.inputs, strict=True))
-        return Converted(pieces, source, {**index, **dict(zip(outputs, source.outputs, strict=True))})
+        made = [
+            tensor if name in ROUTES else source.integer(tensor)
+            for name, tensor in zip(outputs, source.outputs, strict=True)
+        ]
+        return Converted(pieces, source, {**index, **dict(zip(outputs, made, strict=True))})
 
     def __getitem__(self, name: str) -> int:
         return self.index[name]

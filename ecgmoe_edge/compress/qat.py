@@ -166,7 +166,7 @@ class QatStudent(nn.Module):
         return names
 
     def settle(self) -> None:
-        """Put every bias on the grid of the sums that it is added to, as each runtime does, and weight ranges on weights.
+        """Put every bias on the grid of the sums that it is added to, as each runtime does, and refresh all scales.
 
         From then on PyTorch adds what the integer kernels add: without it, one output in some hundred rounds otherwise.
         """

@@ -60,9 +60,9 @@ TABLE: dict[Any, Rule] = {
     aten.cat.default: Rule.JOINED,
 }
 WEIGHTED = frozenset(operator for operator, rule in TABLE.items() if rule is Rule.WEIGHTED)
-#: Layers, by the beginning of their module's name, whose rule is not their operator's. On an int8 grid two experts would
-#: be level to the last bit for every thirtieth beat, and each runtime would choose by how it rounds; these are a few
-#: hundred weights.
+#: Layers, by the beginning of their module's name, whose rule is not their operator's. On an int8 grid two experts
+#: would be level to the last bit for every thirtieth beat, and each runtime would choose by how it rounds; these are a
+#: few hundred weights.
 LAYERS: dict[str, Rule] = {"route_": Rule.FLOAT}
 _RELU = (aten.relu.default, aten.relu_.default)
 _SHAPES = (aten.sym_size.int,)  # sizes of a batch that is not known beforehand: numbers, not tensors
@@ -75,8 +75,8 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]
     def __init__(self, symmetric: bool = False, averaging: float = 0.01) -> None:
         """`symmetric`: no zero points; `averaging`: weight of a new batch in an activation's running range."""
         super().__init__()
-        # Torch's fused fake quantizer divides a symmetric range by 127.5 or 128; the converted graph divides by 127, and
-        # a student would be trained for another grid than it gets.
+        # Torch's fused fake quantizer divides a symmetric range by 127.5 or 128, the converted graph by 127: a student
+        # would be trained for another grid than it gets.
         fake_quantizer = FakeQuantize if symmetric else FusedMovingAvgObsFakeQuantize
         self.activation = QuantizationSpec(
             dtype=torch.int8,
