@@ -27,6 +27,7 @@ from ecgmoe_edge.errors import UsageError
 EXAMPLES = (
     "ecgmoe-edge evaluate --data ~/physionet --split ds1-val",
     "ecgmoe-edge evaluate --data ~/physionet/mitdb --records 100,103 --only rpeaks --json",
+    "ecgmoe-edge evaluate --data ~/physionet/mitdb --only rpeaks --leads all",
     "ecgmoe-edge evaluate --data ./my-records --bundle ./ecgmoe-jetson --annotations ./ours",
     "ecgmoe-edge evaluate --data ~/physionet --records 118,119 --noise em --snr 12,6,0 --csv ./tables",
     "ecgmoe-edge evaluate --data ~/physionet --split svdb-val --teacher --report ./report",
@@ -89,6 +90,10 @@ def evaluate(
         str | None,
         typer.Option("--lead", metavar="NAME", help="Lead by name, or by number from 0. Default: 0; II of PTB-XL."),
     ] = None,
+    leads: Annotated[
+        str | None,
+        typer.Option("--leads", metavar="all|A,B,...", help="Instead of --lead: R peaks fused over these leads."),
+    ] = None,
     mains: MainsOption = None,
     invert: InvertOption = False,
     as_json: JsonOption = False,
@@ -108,6 +113,8 @@ def evaluate(
         raise UsageError("Give --records or --split, not both.")
     if snr is not None and noise is None:
         raise UsageError("--snr says how much noise to add: give --noise em, ma or bw as well.")
+    if lead is not None and leads is not None:
+        raise UsageError("Give --lead for one lead or --leads for several, not both.")
     snrs_db = None if snr is None else _ratios(snr)
     if task == "potassium":
         raise UsageError(
@@ -117,7 +124,13 @@ def evaluate(
     model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks")
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
     if task != "beat":
-        given = {"--noise": noise, "--annotations": annotations, "--reference": reference, "--csv": csv}
+        given = {
+            "--noise": noise,
+            "--annotations": annotations,
+            "--reference": reference,
+            "--csv": csv,
+            "--leads": leads,
+        }
         _refuse_for_task(task, [name for name, value in given.items() if value is not None])
         evaluate_other_task(
             task,
@@ -146,6 +159,7 @@ def evaluate(
         bundle=model.path,
         load=model.load,
         lead=_lead(lead or "0"),
+        leads=_leads(leads),
         invert=invert,
         mains=mains,
         whole=whole,
@@ -175,6 +189,15 @@ def evaluate(
 
 def _lead(named: str) -> str | int:
     return int(named) if named.isdigit() else named
+
+
+def _leads(named: str | None) -> list[str | int] | Literal["all"] | None:
+    if named is None or named == "all":
+        return None if named is None else "all"
+    chosen = [_lead(name.strip()) for name in named.split(",") if name.strip()]
+    if not chosen:
+        raise UsageError(f"--leads {named!r} names no lead. Give names such as II,V1, positions such as 0,1, or all.")
+    return chosen
 
 
 def _refuse_for_task(task: str, options: list[str]) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
-from ecgmoe_edge.records.recording import Lead
+from ecgmoe_edge.records.recording import Lead, millivolts_per
 from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
 from ecgmoe_edge.scoring.beat_traces import trace_beats
 from ecgmoe_edge.scoring.ec57 import score_record
@@ -39,6 +40,7 @@ class EvaluationOptions:
     bundle: Path | None = None  # None: R peaks only
     load: LoadModel | None = None  # how to load it; None: as a bundle
     lead: Lead = 0  # name or position; the header's first signal unless said otherwise
+    leads: Sequence[Lead] | Literal["all"] | None = None  # instead: R peaks fused over these; all that are voltages
     invert: bool = False
     mains: int | None = None  # 50 or 60 Hz
     whole: bool = False  # score the first five minutes too
@@ -85,7 +87,7 @@ def evaluate(
         jobs=jobs,
         on_record=on_record,
     )
-    return Evaluation(tuple(outcomes.of.values()), outcomes.skipped, options.reference)
+    return Evaluation(tuple(outcomes.of.values()), outcomes.skipped, options.reference, fused=options.leads is not None)
 
 
 def evaluate_noise(
@@ -131,10 +133,11 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     """
     record = open_record(path)
     annotated = read_annotations(record, options.extension)
-    position = record.position(options.lead)
+    positions = _positions(record, options)
+    names = tuple(record.leads[position] for position in positions)
     live = run_live(
-        lambda of: Monitor(of, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains),
-        lambda: _blocks(record, position, annotated, options.noise),
+        lambda of: Monitor(of, record.fs, leads=names, invert=options.invert, mains=options.mains),
+        lambda: _blocks(record, positions, annotated, options.noise),
         model,
         keep_waves=options.traces,
     )
@@ -156,12 +159,12 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     reference = None
     if options.reference is not None:
         # an offline detector wants the whole lead at once
-        signal = np.concatenate([block[0] for block in _blocks(record, position, annotated, options.noise)])
+        signal = np.concatenate([block[0] for block in _blocks(record, positions[:1], annotated, options.noise)])
         peaks = detect_offline(signal, record.fs)
         reference = score_record(annotated, peaks, fs=record.fs, n_samples=record.n_samples, whole=options.whole)
     return RecordResult(
         name=record.name,
-        lead=record.leads[position],
+        lead=" + ".join(names),
         fs=record.fs,
         duration_s=record.n_samples / record.fs,
         paced=annotated.paced,
@@ -178,9 +181,28 @@ def _evaluate_record(path: Path, model: BeatModel | None, options: EvaluationOpt
     return evaluate_record(path, options, model)
 
 
+def _positions(record: WfdbRecord, options: EvaluationOptions) -> list[int]:
+    """Which of the record's leads are run."""
+    if options.leads is None:
+        return [record.position(options.lead)]
+    if options.leads != "all":
+        return list(dict.fromkeys(record.position(lead) for lead in options.leads))
+    voltages = [position for position, unit in enumerate(record.units) if _is_voltage(unit)]
+    return voltages or [record.position(options.lead)]
+
+
+def _is_voltage(unit: str) -> bool:
+    try:
+        return millivolts_per(unit) > 0.0
+    except RecordError:
+        return False
+
+
 def _blocks(
-    record: WfdbRecord, position: int, annotated: BeatAnnotations, noise: NoiseLevel | None
+    record: WfdbRecord, positions: Sequence[int], annotated: BeatAnnotations, noise: NoiseLevel | None
 ) -> Iterator[NDArray[np.float64]]:
+    """Blocks (leads, n) in mV; with noise each lead has its own gain and its own signal of the noise record."""
     if noise is None:
-        return record.blocks(BLOCK_S, leads=[position])
-    return noisy_blocks(record, position, annotated, noise, BLOCK_S)
+        return record.blocks(BLOCK_S, leads=positions)
+    of_leads = (noisy_blocks(record, position, annotated, noise, BLOCK_S) for position in positions)
+    return (np.concatenate(blocks) for blocks in zip(*of_leads, strict=True))

@@ -38,7 +38,7 @@ class RecordResult:
     """What one record gave."""
 
     name: str
-    lead: str
+    lead: str  # "A + B": fused over leads
     fs: float
     duration_s: float
     paced: bool
@@ -73,6 +73,7 @@ class Evaluation:
     results: tuple[RecordResult, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)  # record -> why
     reference: Reference | None = None
+    fused: bool = False  # R peaks of several leads together: such figures stand apart
 
     @property
     def rpeaks(self) -> Counts:
@@ -94,6 +95,7 @@ class Evaluation:
         confusion = self.confusion
         totals: dict[str, Any] = {
             "records": len(self.results),
+            "fused_leads": self.fused,
             "skipped_records": dict(self.skipped),
             "rpeaks": _peaks_json([result.score for result in self.results]),
             "beats": _beats_json(confusion),
