@@ -33,6 +33,7 @@ class AccuracyResult:
 
     gates: tuple[Gate, ...]
     metrics: Metrics
+    shown: tuple[str, ...] = ()  # the beats that the two label differently, in words
 
 
 #: Float student and exported model, to gates and figures.
@@ -54,7 +55,7 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
     """
 
     def check(full: Candidate, exported: Candidate) -> AccuracyResult:
-        before, after = _f1(records, full), _f1(records, exported)
+        (before, old_beats), (after, new_beats) = _f1(records, full), _f1(records, exported)
         gates = []
         for gate, of in zip(gate_names(), CLASSES, strict=True):
             old, new = before[f"{of} F1"], after[f"{of} F1"]
@@ -64,20 +65,33 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
             else:
                 lost = old - (new or 0.0)
                 gates.append(Gate.judge(gate, lost, limit_points, "at most", data=name, unit="points"))
-        return AccuracyResult(tuple(gates), Metrics(name, before, after))
+        other = [
+            f"{place}: {truth} was called {old_beats[place][1]}, now {label}"
+            for place, (truth, label) in new_beats.items()
+            if place in old_beats and old_beats[place][1] != label and {truth, label} & set(CLASSES)
+        ]
+        return AccuracyResult(tuple(gates), Metrics(name, before, after), tuple(other))
 
     return check
 
 
-def _f1(records: Sequence[Path], model: Candidate) -> dict[str, float | None]:
+def _f1(records: Sequence[Path], model: Candidate) -> tuple[dict[str, float | None], dict[str, tuple[str, str]]]:
+    """F1 of each class, and of each scored beat its place, what it is and what it was called."""
     from ecgmoe_edge.scoring.ec57 import total_confusion
     from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate_record
 
-    options = EvaluationOptions()
-    confusion = total_confusion(evaluate_record(path, options, model).score.confusion for path in records)
+    options = EvaluationOptions(traces=True)
+    results = [evaluate_record(path, options, model) for path in records]
+    beats = {
+        f"{path.name} at {time_s:.1f} s": (str(truth), str(label))
+        for path, result in zip(records, results, strict=True)
+        if result.trace is not None
+        for time_s, truth, label in zip(result.trace.time_s, result.trace.truth, result.trace.label, strict=True)
+    }
+    confusion = total_confusion(result.score.confusion for result in results)
     if confusion is None:
-        return dict.fromkeys((f"{name} F1" for name in CLASSES), None)
-    return {f"{name} F1": confusion.counts(name).f1 for name in CLASSES}
+        return dict.fromkeys((f"{name} F1" for name in CLASSES), None), beats
+    return {f"{name} F1": confusion.counts(name).f1 for name in CLASSES}, beats
 
 
 def not_run(why: str, limit_points: float) -> tuple[Gate, ...]:

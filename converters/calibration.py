@@ -25,6 +25,11 @@ class CalibrationBeats:
 
     inputs: Mapping[str, NDArray[np.float32]]  # "beat" (n, 2, 103), "features" (n, 27), "rr_sequence" (n, 2, 32)
     source: str
+    places: tuple[str, ...] = ()  # where to find each beat: "100 at 12.3 s"
+
+    def place(self, beat: int) -> str:
+        """Where to find a beat."""
+        return self.places[beat] if self.places else f"beat {beat}"
 
     def __len__(self) -> int:
         return len(self.inputs["beat"])
@@ -56,7 +61,8 @@ def shipped_beats() -> CalibrationBeats:
     from ecgmoe_edge.calibration_data import load_calibration
 
     recording = load_calibration()
-    return _join(beats_of([recording.signal[0]], recording.fs), recording.source)
+    beats = beats_of([recording.signal[0]], recording.fs)
+    return _join(beats, recording.source, [f"{beat.sample / recording.fs:.1f} s" for beat in beats])
 
 
 def folder_beats(folder: Path | str) -> CalibrationBeats:
@@ -71,14 +77,17 @@ def folder_beats(folder: Path | str) -> CalibrationBeats:
     if not headers:
         raise RecordError(f"{folder} holds no WFDB recording (*.hea). Name a folder of recordings with --calibration.")
     beats: list[BeatContext] = []
+    places: list[str] = []
     for header in headers:
         record = open_record(header.with_suffix(""))
-        beats += beats_of([block[0] for block in record.blocks(leads=[0])], record.fs)
+        found = beats_of([block[0] for block in record.blocks(leads=[0])], record.fs)
+        beats += found
+        places += [f"{header.stem} at {beat.sample / record.fs:.1f} s" for beat in found]
     step = max(1, -(-len(beats) // MAX_BEATS))
-    return _join(beats[::step], f"{len(headers)} recordings in {Path(folder).name}")
+    return _join(beats[::step], f"{len(headers)} recordings in {Path(folder).name}", places[::step])
 
 
-def _join(beats: Sequence[BeatContext], source: str) -> CalibrationBeats:
+def _join(beats: Sequence[BeatContext], source: str, places: Sequence[str]) -> CalibrationBeats:
     if not beats:
         raise RecordError(f"No beat was found in {source}. Calibrate on a recording with at least a minute of ECG.")
     beat, features = model_inputs(
@@ -88,4 +97,4 @@ def _join(beats: Sequence[BeatContext], source: str) -> CalibrationBeats:
         np.stack([one.rr_features for one in beats]),
     )
     sequence = np.stack([one.rr_sequence for one in beats])
-    return CalibrationBeats({"beat": beat, "features": features, "rr_sequence": sequence}, source)
+    return CalibrationBeats({"beat": beat, "features": features, "rr_sequence": sequence}, source, tuple(places))

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
+import msgspec
 from torch import nn
 
 from ecgmoe_edge.compress.dispatch import Pieces
@@ -18,9 +19,11 @@ from ecgmoe_edge.converters import accuracy as accuracies
 from ecgmoe_edge.converters.accuracy import AccuracyCheck
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.microcontroller import arena_gate
 from ecgmoe_edge.converters.model_card import model_card
 from ecgmoe_edge.converters.operators import check_operators
 from ecgmoe_edge.converters.parity import ParityLimits, ParityReport, compare, enforce, torch_model
+from ecgmoe_edge.converters.precision import choose, unmeasured_here
 from ecgmoe_edge.device_profiles import Profile
 from ecgmoe_edge.errors import BundleError, ConversionError
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
@@ -83,18 +86,53 @@ def export_model(request: ExportRequest, out: Path) -> ExportResult:
     check_operators(full, profile.runtime.engine)
     model, notes = _reference(request, config, full, quantized, beats, notes)
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / f"model.{profile.runtime.format}"
-        summary = _convert(model, profile, path)
-        engine = _engine(path, profile)
-        parity = compare(torch_model(model)(beats.inputs), engine.run(beats.inputs))
-        gates, metrics = _judge(request, config, full, summary, engine, parity, beats.source)
+        made, why = _decided(_made(model, profile, Path(scratch)), full, beats, Path(scratch) / "float32")
+        parity = compare(torch_model(made.model)(beats.inputs), made.engine.run(beats.inputs))
+        gates, metrics = _judge(request, config, full, made, parity, beats)
         enforce(gates)
-        if profile.precision.precision == "int8":
-            notes = (*notes, _why_int8(summary, profile))
-        manifest = _manifest(request, config, tasks, summary, engine, gates, metrics)
+        notes = (*notes, why) if why else notes
+        manifest = _manifest(request, config, tasks, made, gates, metrics, why)
+        path = made.summary.path
         files: dict[str, bytes | Path] = {path.name: path, "MODEL_CARD.md": model_card(manifest).encode()}
         folder = write_bundle(out, manifest, files, overwrite=request.overwrite)
-    return ExportResult(folder, manifest, replace(summary, path=folder / path.name), parity, notes)
+    return ExportResult(folder, manifest, replace(made.summary, path=folder / path.name), parity, notes)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A file, the PyTorch model that it must equal, and the profile with the precision that it has."""
+
+    profile: Profile
+    model: nn.Module
+    summary: ModelSummary
+    engine: Engine
+
+
+def _made(model: nn.Module, profile: Profile, folder: Path) -> _Made:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"model.{profile.runtime.format}"
+    summary = _convert(model, profile, path)
+    return _Made(profile, model, summary, _engine(path, profile))
+
+
+def _decided(integer: _Made, full: Pieces, beats: CalibrationBeats, folder: Path) -> tuple[_Made, str]:
+    """The int8 file, or its float32 twin where that is at least as fast and can be timed here; and why."""
+    profile = integer.profile
+    if profile.precision.precision != "int8":
+        return integer, ""
+    if not profile.precision.keep_float_if_not_better:
+        return integer, f"int8, as the profile says: {integer.summary.bytes:,} bytes."
+    unmeasured = unmeasured_here(profile)
+    if unmeasured:
+        return integer, f"int8, {integer.summary.bytes:,} bytes; whether it is faster is unmeasured: {unmeasured}."
+    twin = _made(full, _in_float(profile), folder)
+    choice = choose(integer.engine, twin.engine, beats.inputs, (integer.summary.bytes, twin.summary.bytes))
+    return (integer if choice.precision == "int8" else twin), choice.why
+
+
+def _in_float(profile: Profile) -> Profile:
+    precision = msgspec.structs.replace(profile.precision, precision="float32", activations="float32")
+    return msgspec.structs.replace(profile, precision=precision)
 
 
 def _refuse_target(out: Path, overwrite: bool) -> None:
@@ -182,33 +220,36 @@ def _judge(
     request: ExportRequest,
     config: StudentConfig,
     full: Pieces,
-    summary: ModelSummary,
-    engine: Engine,
+    made: _Made,
     parity: ParityReport,
-    source: str,
+    beats: CalibrationBeats,
 ) -> tuple[tuple[Gate, ...], tuple[Metrics, ...]]:
-    profile = request.profile
-    limits = profile.gates
+    profile, summary = made.profile, made.summary
+    limits, memory = profile.gates, profile.memory
     integer = profile.precision.precision == "int8"
     difference = limits.int8_logit_difference if integer else limits.float_logit_difference
     experts = config.morphology_experts + config.rhythm_experts
-    found = sum(summary.experts.values())
-    kib = summary.bytes / 1024
     file = summary.path.name
-    gates = (
-        Gate.judge("experts in the file", found, experts, "at least", data=file),
-        Gate.judge("size", kib, profile.memory.model_kib, "at most", data=file, unit="KiB"),
-        *parity.gates(ParityLimits(difference, limits.route_agreement, limits.label_agreement), source),
-    )
-    enforce(gates)  # before minutes of accuracy
+    gates = [
+        Gate.judge("experts in the file", sum(summary.experts.values()), experts, "at least", data=file),
+        Gate.judge("size", summary.bytes / 1024, memory.model_kib, "at most", data=file, unit="KiB"),
+    ]
+    if profile.runtime.engine == "tflite-micro":
+        gates.append(arena_gate(summary.path.read_bytes(), memory.peak_kib, file))
+    limited = ParityLimits(difference, limits.route_agreement, limits.label_agreement)
+    of_parity = parity.gates(limited, beats.source)
+    enforce(gates)
+    classes = _classes(full.tasks)
+    enforce(of_parity, [one.said(beats.place(one.beat), classes) for one in parity.differences])
+    gates += of_parity
     if request.accuracy is None or "beat" not in full.tasks:
         why = "no annotated recordings were given (--data or ECGMOE_DATA)"
         return (*gates, *accuracies.not_run(why, limits.accuracy_drop_points)), ()
-    classes = _classes(full.tasks)
     result = request.accuracy(
         accuracies.candidate(torch_model(full), classes, request.decision),
-        accuracies.candidate(engine.run, classes, request.decision),
+        accuracies.candidate(made.engine.run, classes, request.decision),
     )
+    enforce(result.gates, result.shown)
     return (*gates, *result.gates), (result.metrics,)
 
 
@@ -216,30 +257,16 @@ def _classes(tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {task: TASK_CLASSES[task] for task in tasks}
 
 
-def _why_int8(summary: ModelSummary, profile: Profile) -> str:
-    """Whether int8 pays, in bytes: its speed shows on the board alone."""
-    file, weights = summary.bytes, 4 * summary.parameters
-    if file < weights:
-        return (
-            f"int8 is kept: {file:,} bytes against at least {weights:,} in float32. "
-            f"Speed on {profile.board.name}: unmeasured."
-        )
-    return (
-        f"int8 takes {file:,} bytes and float32 weights {weights:,}: nothing is gained in size. "
-        "A profile with precision = 'float32' is worth a try."
-    )
-
-
 def _manifest(
     request: ExportRequest,
     config: StudentConfig,
     tasks: tuple[str, ...],
-    summary: ModelSummary,
-    engine: Engine,
+    made: _Made,
     gates: tuple[Gate, ...],
     metrics: tuple[Metrics, ...],
+    why: str,
 ) -> Manifest:
-    profile = request.profile
+    profile, summary, engine = made.profile, made.summary, made.engine
     entry = ModelEntry(
         format=profile.runtime.format,
         file=summary.path.name,
@@ -250,6 +277,7 @@ def _manifest(
         providers=profile.runtime.providers or ("CPUExecutionProvider",),
         threads=profile.runtime.threads,
         parameters=summary.parameters,
+        why_precision=why,
     )
     return Manifest(
         name=request.name or f"ecgmoe-{profile.name}",

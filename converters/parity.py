@@ -18,6 +18,8 @@ Tensors: TypeAlias = Mapping[str, NDArray[np.float32]]
 #: Named inputs to named outputs, (beats, ...) each; an engine's `run`, a bundle's `infer`, or `torch_model`.
 Infer: TypeAlias = Callable[[Tensors], Tensors]
 
+_SHOWN = 8  # beats in the message of a failed gate
+
 
 @dataclass(frozen=True)
 class ParityLimits:
@@ -29,6 +31,23 @@ class ParityLimits:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A beat for which two models differ."""
+
+    beat: int
+    chosen: Mapping[str, tuple[int, int]]  # by task or router: its largest logit in the first and the second model
+    logits: float  # largest difference of the tasks' logits; of other experts, where the route differs
+
+    def said(self, place: str, classes: Mapping[str, Sequence[str]]) -> str:
+        """In words; `place` says which beat it is."""
+        changes = [
+            f"{name} {' -> '.join(classes[name][one] if name in classes else str(one) for one in pair)}"
+            for name, pair in self.chosen.items()
+        ]
+        return f"{place}: {', '.join((*changes, f'logits differ by {self.logits:.2g}'))}"
+
+
+@dataclass(frozen=True)
 class ParityReport:
     """How two models that should be one differ, over the same beats."""
 
@@ -36,6 +55,7 @@ class ParityReport:
     route_agreement: float  # share of beats with the same expert in every path
     label_agreement: Mapping[str, float]  # share of beats with the same class, by task
     logit_difference: float  # largest over all tasks, on beats of the same route; NaN where no route is the same
+    differences: tuple[Difference, ...] = ()  # other routes first, then other labels, then the largest difference
 
     def gates(self, limits: ParityLimits, data: str) -> tuple[Gate, ...]:
         """The three gates of a manifest; `data` says what they ran on."""
@@ -77,6 +97,25 @@ def compare(reference: Tensors, exported: Tensors) -> ParityReport:
         route_agreement=float(same.mean()),
         label_agreement={task: float(_same_class(reference[task], exported[task]).mean()) for task in tasks},
         logit_difference=max(differences) if same.any() else float("nan"),
+        differences=_differences(reference, exported, routes, tasks),
+    )
+
+
+def _differences(
+    reference: Tensors, exported: Tensors, routes: Sequence[str], tasks: Sequence[str]
+) -> tuple[Difference, ...]:
+    apart = np.max([np.abs(reference[task] - exported[task]).max(-1) for task in tasks], 0)
+    chosen = {name: (reference[name].argmax(-1), exported[name].argmax(-1)) for name in (*routes, *tasks)}
+    other = {name: before != after for name, (before, after) in chosen.items()}
+    rank = 2 * np.any([other[name] for name in routes], 0) + np.any([other[name] for name in tasks], 0)
+    shown = np.union1d(np.flatnonzero(rank), apart.argmax())
+    return tuple(
+        Difference(
+            int(beat),
+            {name: (int(pair[0][beat]), int(pair[1][beat])) for name, pair in chosen.items() if other[name][beat]},
+            float(apart[beat]),
+        )
+        for beat in sorted(shown, key=lambda beat: (-rank[beat], -apart[beat]))
     )
 
 
@@ -84,18 +123,30 @@ def _same_class(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.bo
     return np.asarray(a.argmax(-1) == b.argmax(-1))
 
 
-def enforce(gates: Sequence[Gate]) -> None:
+def enforce(gates: Sequence[Gate], beats: Sequence[str] = ()) -> None:
     """Let passed and not-run gates through.
 
+    Args:
+        gates: the gates.
+        beats: the beats that a failure is due to, in words, worst first.
+
     Raises:
-        GateFailed: a gate failed; the message names each with its value and limit.
+        GateFailed: a gate failed; the message names each with its value and limit, and the first of the beats.
     """
     failed = [f"{gate.name} is {gate.value} and must be {gate.sense} {gate.limit}" for gate in gates if _failed(gate)]
     if failed:
         raise GateFailed(
             f"Outside the profile's limits: {'; '.join(failed)}. Nothing was written. Train with quantization in the "
             "loop (`ecgmoe-edge distill`), calibrate on recordings of your own, or choose a float32 profile."
+            + _listed(beats)
         )
+
+
+def _listed(beats: Sequence[str]) -> str:
+    if not beats:
+        return ""
+    more = f"; and {len(beats) - _SHOWN} more" if len(beats) > _SHOWN else ""
+    return f" Beats: {'; '.join(beats[:_SHOWN])}{more}."
 
 
 def _failed(gate: Gate) -> bool:

@@ -93,23 +93,22 @@ class Builder:
         self.model.version, self.model.description = 3, b"ecgmoe-edge"
         self.model.operatorCodes = copy.deepcopy(source.model.operatorCodes)
         self.model.buffers, self.model.subgraphs, self.model.signatureDefs = [schema.BufferT()], [], []
-        self._buffers: dict[int, int] = {}
+        self._buffers: dict[bytes, int] = {}
 
     def buffer(self, array: np.ndarray[Any, Any]) -> int:
-        """A new constant."""
-        item = schema.BufferT()
-        item.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-        self.model.buffers.append(item)
-        return len(self.model.buffers) - 1
+        """A constant; kept once, however many tensors hold it."""
+        data = np.ascontiguousarray(array).tobytes()
+        if data not in self._buffers:
+            item = schema.BufferT()
+            item.data = np.frombuffer(data, np.uint8)
+            self.model.buffers.append(item)
+            self._buffers[data] = len(self.model.buffers) - 1
+        return self._buffers[data]
 
     def copied_buffer(self, index: int) -> int:
-        """A constant of the source; copied once, however often it is used. Tensors without data share buffer 0."""
+        """A constant of the source. Tensors without data share buffer 0."""
         data = self.source.model.buffers[index].data
-        if data is None or len(data) == 0:
-            return 0
-        if index not in self._buffers:
-            self._buffers[index] = self.buffer(np.asarray(data, np.uint8))
-        return self._buffers[index]
+        return 0 if data is None or len(data) == 0 else self.buffer(np.asarray(data, np.uint8))
 
     def opcode(self, name: str, version: int = 1) -> int:
         """Index of an operator code; made if need be."""
@@ -141,9 +140,31 @@ class Builder:
         for graph in self.model.subgraphs:
             for operator in graph.operators:
                 operator.opcodeIndex = used.index(operator.opcodeIndex)
-        builder = flatbuffers.Builder(1 << 20)
+        builder = _SharingBuilder(1 << 20)
         builder.Finish(self.model.Pack(builder), _IDENTIFIER)
         Path(path).write_bytes(bytes(builder.Output()))
+
+
+class _SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Writes equal vectors and names once: shapes, scales and zero points are most of a small model's file."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: np.ndarray[Any, Any]) -> int:  # noqa: N802, the name is flatbuffers'
+        """The offset of a vector; the schema aligns a constant's bytes, so those are not shared with other vectors."""
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            self._written[key] = int(super().CreateNumpyVector(x))
+        return self._written[key]
+
+    def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:  # noqa: N802
+        """The offset of a string."""
+        key = ("string", s if isinstance(s, bytes) else s.encode(encoding, errors))
+        if key not in self._written:
+            self._written[key] = int(super().CreateString(s, encoding, errors))
+        return self._written[key]
 
 
 def _tensor_map(name: str, index: int) -> Any:
@@ -167,6 +188,9 @@ class Part:
         """A new tensor with the shape, type and scale of the source's `tensor`. Only named ones keep a name."""
         new = copy.deepcopy(self.builder.source.graph.tensors[tensor])
         new.name, new.buffer = name.encode(), self.builder.copied_buffer(new.buffer)
+        new.shapeSignature = None
+        if new.quantization is not None:
+            new.quantization.min = new.quantization.max = None
         self.graph.tensors.append(new)
         return len(self.graph.tensors) - 1
 

@@ -79,7 +79,10 @@ class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """The model file and how it is run. `experts` counts the experts of each path; one of each runs a beat."""
+    """The model file and how it is run. `experts` counts the experts of each path; one of each runs a beat.
+
+    `why_precision` says how the precision was decided.
+    """
 
     format: ModelFormat
     file: str
@@ -90,6 +93,7 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     threads: Positive = 1
     parameters: int | None = None
+    why_precision: str = ""
 
 
 class Gate(Struct, frozen=True, forbid_unknown_fields=True):

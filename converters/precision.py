@@ -1,0 +1,70 @@
+"""int8 or float32: decided by running both files beat by beat, and said why."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.device_profiles import Profile
+from ecgmoe_edge.runtime.engine import Engine
+
+_TURNS = 15
+_BEATS = 40
+_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which precision a bundle gets, and why."""
+
+    precision: str  # "int8" or "float32"
+    why: str
+
+
+def time_ratio(first: Engine, second: Engine, inputs: Mapping[str, NDArray[np.float32]]) -> float:
+    """Time of the first engine over that of the second, one beat at a time: medians of turns that alternate."""
+    beats = [{name: x[i : i + 1] for name, x in inputs.items()} for i in range(min(_BEATS, len(inputs["beat"])))]
+    taken: tuple[list[float], list[float]] = ([], [])
+    for turn in range(_TURNS + 1):
+        for engine, times in zip((first, second), taken, strict=True):
+            start = time.perf_counter()
+            for beat in beats:
+                engine.run(beat)
+            if turn:  # the first one warms up
+                times.append(time.perf_counter() - start)
+    return statistics.median(taken[0]) / statistics.median(taken[1])
+
+
+def unmeasured_here(profile: Profile) -> str:
+    """Why this machine cannot tell which precision is faster on the profile's board; empty where it can."""
+    board, runtime = profile.board, profile.runtime
+    here = _ARCHITECTURES.get(platform.machine().lower(), platform.machine())
+    if runtime.engine == "tflite-micro":
+        return "a microcontroller takes int8 alone"
+    if runtime.format == "tflite":
+        return "TFLite files are written in int8 alone"
+    if board.architecture not in ("any", here):
+        return f"{board.name} is {board.architecture} and this machine {here}"
+    if runtime.providers[0] != "CPUExecutionProvider":
+        return f"{runtime.providers[0]} is not here"
+    return ""
+
+
+def choose(integer: Engine, full: Engine, inputs: Mapping[str, NDArray[np.float32]], sizes: tuple[int, int]) -> Choice:
+    """int8 where it is faster than float32 on this machine.
+
+    Args:
+        integer: the int8 file.
+        full: the float32 file, dispatched in the same way.
+        inputs: beats to time them with.
+        sizes: bytes of the two files.
+    """
+    ratio = time_ratio(integer, full, inputs)
+    said = f"int8 takes {ratio:.2f} of the time of float32 here, {sizes[0]:,} bytes against {sizes[1]:,}"
+    return Choice("int8", f"{said}: kept.") if ratio < 1 else Choice("float32", f"{said}: float32 is kept.")
