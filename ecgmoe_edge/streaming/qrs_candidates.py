@@ -29,6 +29,8 @@ _KEPT_S = 8.0
 _HALF_QRS_S = 0.075  # of the widest
 _WAVEFORM_STEP_S = 0.008
 _FIRST_SHARE = 0.65  # of the QRS's largest deflection makes an earlier one the R peak
+_LONGEST_QRS_S = 0.21  # from its first deflection to the middle of its last
+_LONG_SHARE = 0.5  # of the energy's peak was there all the time before it: one long complex
 _TINY = 0.01  # of its energy: less is the same as nothing
 
 
@@ -41,7 +43,7 @@ class Candidate:
     settled_at: int  # sample with which it is known what follows it
     sample: int  # of the R peak, if this is a beat
     energy: float  # mV/s
-    shape: tuple[float, ...]  # ln of slow, fast, both valleys and background over the energy
+    shape: tuple[float, ...]  # ln of slow, fast, valley before, valley after, background over the energy
     waveform: NDArray[np.float64]  # (WAVEFORM,) round the largest deflection, mean 0, norm 1
 
 
@@ -60,6 +62,7 @@ class CandidateFinder:
         half = round(_HALF_QRS_S * fs)
         self._around_qrs = np.arange(-2 * half, 2 * half + 1)
         self._qrs_part = slice(half, 3 * half + 1)  # of what is around it
+        self._before_qrs = np.arange(-round(_LONGEST_QRS_S * fs), -half + 1)
         steps = np.arange(WAVEFORM) - WAVEFORM // 2
         self._waveform = np.round(steps * _WAVEFORM_STEP_S * fs).astype(np.int64)
         keep = round(_KEPT_S * fs)
@@ -158,17 +161,19 @@ class CandidateFinder:
         waveforms = _at(self._signal, (first + largest)[:, None] + self._waveform)
         waveforms -= waveforms.mean(axis=1, keepdims=True)
         waveforms /= np.sqrt((waveforms * waveforms).sum(axis=1, keepdims=True)) + 1e-12
-        valleys = np.sort((near[:, : reach + 1].min(axis=1), near[:, reach:].min(axis=1)), axis=0)
         ratios = np.stack(
             (
                 *(_at(sums, tops) - _at(sums, tops - self._width) for sums in self._sums[1:]),
-                valleys[1] * self._width,
-                valleys[0] * self._width,
+                near[:, : reach + 1].min(axis=1) * self._width,
+                near[:, reach:].min(axis=1) * self._width,
                 (_at(self._sums[0], tops + reach) - _at(self._sums[0], tops + reach - self._background))
                 * (self._width / self._background),
             ),
             axis=1,
         ) / (near[:, reach, None] * self._width)
+        samples = first + _first_large(heights)
+        for row in np.flatnonzero(near[:, : reach + 1].min(axis=1) >= _LONG_SHARE * near[:, reach]).tolist():
+            samples[row] = self._start_of_long(samples[row], middles[row], levels[row, 0], heights[row].max())
         return [
             Candidate(
                 at=at,
@@ -181,13 +186,24 @@ class CandidateFinder:
             )
             for at, sample, energy, shape, waveform in zip(
                 tops.tolist(),
-                np.maximum(first + _first_large(heights), self._signal.start).tolist(),
+                np.maximum(samples, self._signal.start).tolist(),
                 near[:, reach].tolist(),
                 ratios.tolist(),
                 waveforms,
                 strict=True,
             )
         ]
+
+    def _start_of_long(self, sample: int, middle: int, level: float, highest: float) -> int:
+        """R of a complex wider than what was looked at: its first large deflection, where it may have begun earlier.
+
+        Wide V have two deflections of the same size up to 0.2 s apart, and the energy's peak may belong to the second.
+        """
+        before = middle + self._before_qrs
+        heights = np.abs(_at(self._signal, before) - level)
+        inner = heights[1:-1]
+        tops = np.flatnonzero((inner > heights[:-2]) & (inner >= heights[2:]) & (inner >= _FIRST_SHARE * highest))
+        return int(before[tops[0] + 1]) if tops.size else int(sample)
 
 
 def _at(history: History, samples: NDArray[np.int64]) -> NDArray[np.float64]:
