@@ -135,6 +135,11 @@ def _in_float(profile: Profile) -> Profile:
     return msgspec.structs.replace(profile, precision=precision)
 
 
+def float_pieces(request: ExportRequest) -> Pieces:
+    """The float student of a request, merged, for its tasks; see `export_model` for what may go wrong."""
+    return _load(request)[1]
+
+
 def _refuse_target(out: Path, overwrite: bool) -> None:
     """Say before minutes of work what `write_bundle` would say after them."""
     if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):

@@ -89,7 +89,7 @@ def _export(pieces: Pieces) -> ModelProto:
     arguments = (examples["trunk"], *examples["morphology_0"], *examples["rhythm_0"], examples["tail"])
     seams = ("z_morphology", "z_rhythm", *pieces.tail_inputs)
     ys = [f"y_{name}" for name, _ in pieces.named() if name not in ("trunk", "tail")]
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             torch.export.export(_Unconnected(pieces), arguments),
             dynamo=True,
@@ -106,7 +106,7 @@ def _export(pieces: Pieces) -> ModelProto:
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep the exporter from warning about packages that no student needs."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

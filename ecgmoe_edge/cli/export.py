@@ -11,16 +11,19 @@ from ecgmoe_edge.cli.options import DataOption, JsonOption
 from ecgmoe_edge.cli.output import result, result_json, say
 from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
-from ecgmoe_edge.errors import ModelError, RecordError
+from ecgmoe_edge.errors import ModelError, RecordError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ecgmoe_edge.converters.accuracy import AccuracyCheck
-    from ecgmoe_edge.converters.export import ExportResult
+    from ecgmoe_edge.converters.export import ExportRequest, ExportResult
     from ecgmoe_edge.device_profiles import Profile
     from ecgmoe_edge.runtime.manifest import DataSource
 
 EXAMPLES = (
     "ecgmoe-edge export --profile jetson",
+    "ecgmoe-edge export --all -o ./bundles",
     "ecgmoe-edge export --profile raspberry-pi --calibration ./my-records -o ./my-pi",
     "ecgmoe-edge export --profile ./my-board.toml --student ./runs/student/student-small-qat.safetensors",
 )
@@ -29,10 +32,14 @@ _GATE_SPLIT = "ds1-val"  # never the test half
 
 def export(
     profile: Annotated[
-        str, typer.Option("--profile", metavar="P", help="A profile by name, or a TOML file of your own.")
-    ],
+        str | None, typer.Option("--profile", metavar="P", help="A profile by name, or a TOML file of your own.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every profile that ships, and a table of what each costs.")
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder to write. Default: ./ecgmoe-P.")
+        Path | None,
+        typer.Option("-o", "--out", metavar="DIR", help="Folder to write. Default: ./ecgmoe-P; with --all ./bundles."),
     ] = None,
     student: Annotated[
         Path | None,
@@ -53,13 +60,21 @@ def export(
 
     The file is compared with the PyTorch model that it was made of: experts counted, routes, labels, scores, size.
     With annotated recordings (--data or ECGMOE_DATA), V and S may not lose more F1 than the profile allows; without
-    them, those gates are written as not run.
+    them, those gates are written as not run. With --all, a profile whose gate fails is left out and the command ends
+    with 1.
     """
-    from ecgmoe_edge.device_profiles import load_profile
+    from ecgmoe_edge.device_profiles import list_profiles, load_profile
 
-    board = load_profile(profile)
+    if every == (profile is not None):
+        raise UsageError("Say for which board: --profile P, or --all for every profile that ships.")
+    if every and student is not None:
+        raise UsageError(
+            "--all takes the shipped students, since profiles differ in width. Use --student with --profile."
+        )
+    boards = [load_profile(name) for name in (list_profiles() if profile is None else (profile,))]
     require("export", "torch", "torchao", "safetensors")
-    require("export", *(("onnx", "onnxscript") if board.runtime.format == "onnx" else ("litert_torch",)))
+    for board in boards:
+        require("export", *(("onnx", "onnxscript") if board.runtime.format == "onnx" else ("litert_torch",)))
 
     quiet_libraries()
     import torch
@@ -68,27 +83,60 @@ def export(
     from ecgmoe_edge.converters.export import ExportRequest, export_model
 
     torch.set_num_threads(1)
-    weights = student or _shipped_student(board)
-    request = ExportRequest(
-        weights=weights,
-        profile=board,
-        tasks=None if tasks is None else tuple(task.strip() for task in tasks.split(",") if task.strip()),
-        calibration=None if calibration is None else folder_beats(calibration),
-        accuracy=_accuracy(data, board),
-        training_data=_training_data(weights),
-        command=f"ecgmoe-edge export --profile {board.name}" + (f" --student {weights.name}" if student else ""),
-        overwrite=overwrite,
-    )
-    say(f"{weights.name} for {board.title}. This takes a minute or two.")
-    exported = export_model(request, out or Path(f"ecgmoe-{board.name}"))
+    beats = None if calibration is None else folder_beats(calibration)
+
+    def request(board: Profile) -> ExportRequest:
+        weights = student or _shipped_student(board)
+        say(f"{weights.name} for {board.title}. This takes a minute or two.")
+        return ExportRequest(
+            weights=weights,
+            profile=board,
+            tasks=None if tasks is None else tuple(task.strip() for task in tasks.split(",") if task.strip()),
+            calibration=beats,
+            accuracy=_accuracy(data, board),
+            training_data=_training_data(weights),
+            command=f"ecgmoe-edge export --profile {board.name}" + (f" --student {weights.name}" if student else ""),
+            overwrite=overwrite,
+        )
+
+    if every:
+        _export_every((request(board) for board in boards), out or Path("bundles"), as_json)
+        return
+    exported = export_model(request(boards[0]), out or Path(f"ecgmoe-{boards[0].name}"))
     if as_json:
         result_json(_json(exported))
         return
+    _say_gates(exported)
+    result(str(exported.folder))
+
+
+def _export_every(requests: Iterator[ExportRequest], out: Path, as_json: bool) -> None:
+    """Write all bundles, then the table; exit code 1 where one is missing."""
+    from dataclasses import asdict
+
+    from ecgmoe_edge.converters.every_profile import export_every, table
+
+    rows = []
+    for row, exported in export_every(requests, out):
+        rows.append(row)
+        if exported is None:
+            say(f"{row.profile}: {row.why}")
+        else:
+            _say_gates(exported)
+    if as_json:
+        result_json([asdict(row) | {"passed": row.passed} for row in rows])
+    else:
+        result(table(rows))
+        say("time: of a beat on this computer, over the same student in float32 with all experts running.")
+    if not all(row.passed for row in rows):
+        raise typer.Exit(1)
+
+
+def _say_gates(exported: ExportResult) -> None:
     for note in exported.notes:
         say(note)
     for gate in exported.manifest.gates:
         say(f"{gate.name}: {gate.status}" + (f", {gate.why}" if gate.status == "not run" else f", {gate.value:.4g}"))
-    result(str(exported.folder))
 
 
 def _shipped_student(board: Profile) -> Path:

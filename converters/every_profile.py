@@ -1,0 +1,107 @@
+"""One bundle a profile, and a table of what each costs: `ecgmoe-edge export --all`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
+from ecgmoe_edge.converters.export import ExportRequest, ExportResult, export_model, float_pieces
+from ecgmoe_edge.converters.precision import time_ratio
+from ecgmoe_edge.errors import GateFailed
+from ecgmoe_edge.runtime.bundle import load_bundle
+from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
+
+
+@dataclass(frozen=True)
+class Row:
+    """One profile of the table."""
+
+    profile: str
+    runtime: str
+    width: str
+    precision: str = ""
+    bytes: int | None = None
+    time_ratio: float | None = None  # to the same student with all experts in float32, here; None: unmeasured
+    lost: dict[str, float] | None = None  # points of F1 against the float student, by class; None: no recordings
+    why: str = ""  # of the precision; or what failed
+    folder: str = ""  # empty: a gate failed and there is no bundle
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is a bundle."""
+        return bool(self.folder)
+
+
+def export_every(requests: Iterable[ExportRequest], out: Path) -> Iterator[tuple[Row, ExportResult | None]]:
+    """Export each request into `out`/<profile>; a failed gate ends that profile and not the others.
+
+    Raises:
+        EcgmoeError: anything but a failed gate.
+    """
+    for request in requests:
+        profile = request.profile
+        try:
+            exported = export_model(request, out / profile.name)
+        except GateFailed as error:
+            yield Row(profile.name, profile.runtime.engine, profile.model.width, why=str(error)), None
+            continue
+        model = exported.manifest.model
+        yield (
+            Row(
+                profile=profile.name,
+                runtime=profile.runtime.engine,
+                width=exported.manifest.width,
+                precision=model.precision,
+                bytes=exported.model.bytes,
+                time_ratio=_time_ratio(request, exported),
+                lost=_lost(exported),
+                why=model.why_precision,
+                folder=str(exported.folder),
+            ),
+            exported,
+        )
+
+
+def _time_ratio(request: ExportRequest, exported: ExportResult) -> float | None:
+    """Against the dense float student in onnxruntime; a microcontroller's kernels say nothing of its speed here."""
+    if request.profile.runtime.engine == "tflite-micro":
+        return None
+    try:
+        from ecgmoe_edge.converters.onnx_dense import export_dense
+    except ImportError:  # a TFLite-only installation
+        return None
+    beats: CalibrationBeats = request.calibration or shipped_beats()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "dense.onnx"
+        export_dense(float_pieces(request), path)
+        return time_ratio(load_bundle(exported.folder).engine, OnnxEngine(path), beats.inputs)
+
+
+def _lost(exported: ExportResult) -> dict[str, float] | None:
+    lost = {}
+    for metrics in exported.manifest.metrics:
+        for name, full in metrics.full_precision.items():
+            if full is not None:
+                lost[name] = full - (metrics.exported.get(name) or 0.0)
+    return lost or None
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as text, a line each."""
+    lines = [("profile", "runtime", "width", "precision", "bytes", "time", "F1 lost, points", "")]
+    for row in rows:
+        lost = "unmeasured" if row.lost is None else ", ".join(f"{n.split()[0]} {v:.2f}" for n, v in row.lost.items())
+        ratio = "unmeasured" if row.time_ratio is None else f"{row.time_ratio:.2f}"
+        size = f"{row.bytes:,}" if row.bytes is not None else ""
+        if not row.passed:
+            ratio = lost = ""
+        lines.append(
+            (row.profile, row.runtime, row.width, row.precision, size, ratio, lost, "" if row.passed else "FAILED")
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

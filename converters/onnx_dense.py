@@ -1,0 +1,51 @@
+"""ONNX file of a float student whose experts all run: what static dispatch is compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
+from ecgmoe_edge.compress.qat import example_inputs
+from ecgmoe_edge.converters.onnx_graph import strip
+from ecgmoe_edge.converters.onnx_static import INPUTS, MAX_IR_VERSION, OPSET, output_name, quiet_exporter
+from ecgmoe_edge.errors import ConversionError
+
+
+class AllExperts(nn.Module):
+    """A student whose experts all run and are mixed by the routers' probabilities: `Student.forward`, soft route."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor) -> tuple[Tensor, ...]:
+        """Logits of the tasks, then of the routers."""
+        return tuple(self.pieces(beat, features, rr_sequence, "soft").values())
+
+
+def export_dense(pieces: Pieces, path: Path | str) -> None:
+    """Write a float student that runs all its experts, batch 1, with inputs and outputs as in `export_onnx`.
+
+    Raises:
+        ConversionError: torch gave no ONNX program.
+    """
+    with quiet_exporter():
+        program = torch.onnx.export(
+            torch.export.export(AllExperts(pieces), example_inputs(1)),
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+            input_names=list(INPUTS),
+            output_names=[*(output_name(task) for task in pieces.tasks), *ROUTES],
+        )
+    if program is None:
+        raise ConversionError("torch gave no ONNX program; install the versions that constraints.txt names.")
+    model = program.model_proto
+    strip(model.graph)
+    model.ir_version = min(model.ir_version, MAX_IR_VERSION)
+    onnx.save(model, str(path))
