@@ -1,0 +1,182 @@
+"""The files that `benchmarks/compression.py` compares: each profile's own, a float twin, and all experts in float."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.chain import Step, on_batches
+from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.compress.merge import merge_student
+from ecgmoe_edge.compress.qat import example_inputs, load_qat
+from ecgmoe_edge.converters.onnx_graph import strip
+from ecgmoe_edge.converters.onnx_static import INPUTS, MAX_IR_VERSION, OPSET, ROUTES, export_onnx, output_name
+from ecgmoe_edge.converters.parity import Tensors
+from ecgmoe_edge.converters.tflite_static import export_tflite
+from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
+from ecgmoe_edge.model.student import load_student
+from ecgmoe_edge.runtime.engine import Engine
+from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+from ecgmoe_edge.runtime.manifest import TensorSpec
+from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
+
+#: What the reference kernels do not show: a microcontroller's speed.
+_HOST = {"onnxruntime": "onnxruntime", "litert": "LiteRT", "tflite-micro": "LiteRT, reference kernels"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A written file, and how it is run here."""
+
+    name: str
+    profile: str
+    width: str
+    precision: str
+    runtime: str
+    path: Path
+    engine: Engine
+
+    def infer(self, inputs: Tensors) -> Tensors:
+        """What the file answers, by the package's names."""
+        return self.engine.run(inputs)
+
+    def step(self) -> Step:
+        """The file as a step of the chain."""
+        return Step(f"{self.precision} {self.runtime}", self.path.read_bytes(), lambda: on_batches(self.infer))
+
+    def timed(self, feeds: Sequence[Mapping[str, NDArray[np.float32]]]) -> Callable[[int], object]:
+        """One beat by its number: an ONNX file in a bare session, so that anybody times the same; else the engine."""
+        if self.path.suffix != ".onnx":
+            return lambda beat: self.engine.run(feeds[beat])
+        session = _session(self.path)
+        return lambda beat: session.run(None, feeds[beat])
+
+
+def write_files(weights: Path, qat_path: Callable[[str, bool], Path], out: Path) -> list[Exported]:
+    """Write the file of every profile, the small student's float twin, and all its experts in float, into `out`.
+
+    Args:
+        weights: folder of students.
+        qat_path: the quantization-aware student of a width, asymmetric or symmetric.
+        out: made if absent; files of an earlier run are replaced.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    files = [_of_profile(load_profile(name), qat_path, out) for name in list_profiles()]
+    small = merge_student(load_student(weights / "student-small.safetensors"))
+    path = out / "small_float.onnx"
+    export_onnx(small, path)
+    files.append(_onnx("small_float", "", "small", "float32 static", path, "float32"))
+    path = out / "small_dense.onnx"
+    export_dense(small, path)
+    files.append(_onnx("small_dense", "", "small", "float32, all experts", path, "float32"))
+    return sorted(files, key=lambda file: (file.width != "small", file.width))
+
+
+def _of_profile(profile: Profile, qat_path: Callable[[str, bool], Path], out: Path) -> Exported:
+    """The int8 file of a profile, from weights that were trained for its grid."""
+    precision, width = profile.precision, profile.model.width
+    student = load_qat(qat_path(width, precision.symmetric_activations)).convert()
+    if profile.runtime.format == "onnx":
+        name = f"{width}_static"
+        path = out / f"{name}.onnx"
+        export_onnx(student.folded, path, activations=precision.activations)
+        said = f"{precision.activations}{', symmetric' if precision.symmetric_activations else ''}"
+        return _onnx(name, profile.name, width, said, path, precision.activations)
+    name = f"{width}_tflite"
+    path = out / f"{name}.tflite"
+    export_tflite(student, path, dispatch=profile.model.dispatch)
+    kernels: Any = "reference" if profile.runtime.engine == "tflite-micro" else "xnnpack"
+    engine = LiteRtEngine(path, kernels=kernels)
+    return Exported(name, profile.name, width, "int8", _HOST[profile.runtime.engine], path, engine)
+
+
+def _onnx(name: str, profile: str, width: str, precision: str, path: Path, activations: Any) -> Exported:
+    specs = OnnxEngine(path).outputs
+    own = [TensorSpec(spec.name.removesuffix("_logits"), spec.shape, in_file=spec.name) for spec in specs]
+    engine = OnnxEngine(path, outputs=own, activations=activations)
+    return Exported(name, profile, width, precision, "onnxruntime", path, engine)
+
+
+def _session(path: Path) -> Any:
+    """An onnxruntime session with one thread and otherwise what it comes with."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class AllExperts(nn.Module):
+    """A student whose experts all run and are mixed by the routers' probabilities: `Student.forward`, soft route."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor) -> tuple[Tensor, ...]:
+        """Logits of the tasks, then of the routers."""
+        return tuple(self.pieces(beat, features, rr_sequence, "soft").values())
+
+
+def export_dense(pieces: Pieces, path: Path) -> None:
+    """Write a float student whose experts all run as ONNX, batch 1, by torch's own exporter."""
+    program = torch.onnx.export(
+        torch.export.export(AllExperts(pieces), example_inputs(1)),
+        dynamo=True,
+        opset_version=OPSET,
+        external_data=False,
+        verbose=False,
+        input_names=list(INPUTS),
+        output_names=[*(output_name(task) for task in pieces.tasks), *ROUTES],
+    )
+    if program is None:
+        raise RuntimeError("torch gave no ONNX program")
+    model = program.model_proto
+    strip(model.graph)
+    model.ir_version = min(model.ir_version, MAX_IR_VERSION)
+    onnx.save(model, str(path))
+
+
+def arena_bytes(model: bytes) -> int | None:
+    """The smallest tensor arena in which TFLite Micro runs a file, to 16 bytes; None where it is not installed."""
+    try:
+        from tflite_micro.python.tflite_micro import runtime
+    except ImportError:
+        return None
+
+    def runs(size: int) -> bool:
+        try:
+            runtime.Interpreter.from_bytes(model, arena_size=size).invoke()
+        except RuntimeError:
+            return False
+        return True
+
+    too_small, enough = 0, 1 << 20
+    with _quiet_stderr():  # it writes a line a tensor that does not fit
+        while enough - too_small > 16:
+            middle = (too_small + enough) // 32 * 16
+            too_small, enough = (too_small, middle) if runs(middle) else (middle, enough)
+    return enough
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
