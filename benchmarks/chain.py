@@ -1,7 +1,7 @@
 """The steps of the compression chain as models to be judged: teacher, float student, merged, fake-quantized, files.
 
-What a model answers on the validation records is kept on disk under a digest of model and examples, so that a second run
-costs seconds.
+What a model answers on the validation records is kept on disk under a digest of model and examples, so that a second
+run costs seconds.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Judge:
             run = run or step.start()
             found[split] = predict(run, clean_batches(examples))
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, **found[split])
+            np.savez(path, allow_pickle=False, **found[split])
         return found
 
     def validations(self, step: Step) -> dict[str, Validation]:
