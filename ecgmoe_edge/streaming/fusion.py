@@ -30,6 +30,7 @@ _SEARCH_BACK_SCORE = -0.5  # is enough then
 _SURE = 1.0  # a score beyond it does not wait for what follows the beat
 _SILENCE_SCORE, _MOST_SILENCES = 2.0, 2  # that much less is enough after each silence, up to so many
 _SILENT = -4.0  # log odds of a beat that a lead does not show at all: 0.6 % of beats and 37 % of other peaks
+_AS_CLEAR = 0.5  # of the clearest lead's weight
 _TRIAL_BEATS = 3  # that a lead hears before it is heard again
 _NEVER = 1 << 62
 
@@ -251,8 +252,10 @@ class FusedDetector:
         self._tell_standing(now, told)
 
     def _locate(self, possible: _Possible) -> int:
-        """R in the first clear lead that shows the beat, moved to where the first lead of all would have it."""
-        first = min(possible.heard, key=lambda k: (not self._leads[k].voting, self._leads[k].noisy, k))
+        """R in the first lead that shows the beat and is about as clear as any, put where the first lead has it."""
+        weights = {k: self._leads[k].weight if heard.counts else 0.0 for k, heard in possible.heard.items()}
+        clear_enough = _AS_CLEAR * max(weights.values())
+        first = min(k for k, weight in weights.items() if weight >= clear_enough)
         return possible.heard[first].candidate.sample + (self._leads[first].common_shift if first else 0)
 
     def _tell_standing(self, now: int, told: list[Told], *, broken: bool = False) -> None:

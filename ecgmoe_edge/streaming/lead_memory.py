@@ -13,12 +13,13 @@ from ecgmoe_edge.streaming.rpeaks import beat_energy
 from ecgmoe_edge.streaming.running_median import RunningMedian
 
 LARGEST_LOG_ODDS = 6.0  # that count
-_FULL_CONTRAST = 2.0  # ln of beats' energy over other peaks', from which a lead has its full weight
+_FULL_CONTRAST = 3.0  # ln of beats' energy over other peaks', from which a lead has its full weight
+_STEEP = 1.5  # a lead of half that contrast weighs a third
 _LEAST_WEIGHT = 0.03
 _USUAL_CONTRAST = 2.5  # where a lead shows nothing between beats
 _MEMORY = 8  # beats, and other peaks
 _FORGOTTEN = 0.3  # ln energy of other peaks, with each beat before which there was none
-_NOISY_BELOW, _CLEAR_ABOVE, _STEADY = 0.2, 0.4, 0.1  # weight, averaged with so much of each beat's
+_NOISY_BELOW, _CLEAR_ABOVE, _STEADY = 0.05, 0.14, 0.1  # weight, averaged with so much of each beat's
 _SHIFTS, _FEWEST_SHIFTS = 9, 3  # R peaks that tell how far a lead's lie from the common ones
 _UNKNOWN_FOLLOWING = 1.0  # times a candidate's energy is taken to follow it as long as nobody knows
 
@@ -119,7 +120,7 @@ class LeadMemory:
     def weight(self) -> float:
         """Of what it says, 0 to 1."""
         contrast = self._beats.value() - self._others.value() if len(self._others) else _USUAL_CONTRAST
-        return max(_LEAST_WEIGHT, min(1.0, contrast / _FULL_CONTRAST))
+        return float(max(_LEAST_WEIGHT, min(1.0, contrast / _FULL_CONTRAST)) ** _STEEP)
 
     @property
     def common_shift(self) -> int:

@@ -17,7 +17,8 @@ from ecgmoe_edge.streaming.qrs_candidates import DOMINANCE_S, CandidateFinder
 from ecgmoe_edge.streaming.quality import SignalQuality
 from ecgmoe_edge.streaming.standstill import Standstill
 
-KEPT_S = 6.0  # a beat may be found by search-back some seconds late
+PIECE_S = 10.0  # samples come in pieces of so much at most
+_KEPT_S = PIECE_S + 6.0  # a beat may be found by search-back some seconds late
 _STILL_S = (-0.050, 0.070)  # round a peak of energy
 
 Shown: TypeAlias = Said | Saturation
@@ -41,8 +42,8 @@ class LeadSignal:
         self._band = monitoring_band(fs, mains)
         self._finder = CandidateFinder(fs)
         self._still = Standstill(fs)
-        self._raw = History(before + round(KEPT_S * fs))
-        self._signal = History(before + round(KEPT_S * fs))
+        self._raw = History(before + round(_KEPT_S * fs))
+        self._signal = History(before + round(_KEPT_S * fs))
         self.restart(0)
 
     @property

@@ -17,11 +17,10 @@ from ecgmoe_edge.streaming.filters import check_rate
 from ecgmoe_edge.streaming.frontend import UNUSABLE
 from ecgmoe_edge.streaming.fusion import FusedDetector, Told
 from ecgmoe_edge.streaming.lead_memory import Heard, LeadBack, LeadLost, Said, Standing
-from ecgmoe_edge.streaming.lead_signal import LeadSignal
+from ecgmoe_edge.streaming.lead_signal import PIECE_S, LeadSignal
 from ecgmoe_edge.streaming.rpeaks import RPeak
 from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 
-_PIECE_S = 10.0  # longer pushes are worked off in pieces, so that memory stays bounded
 _UNUSABLE_REPORT_S = 1.0
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 _GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
@@ -95,7 +94,7 @@ class SeveralLeads:
         items: list[Item] = []
         finite = np.isfinite(samples) & ~self._off[:, None]
         edges = np.flatnonzero((finite[:, 1:] != finite[:, :-1]).any(axis=0)) + 1
-        piece = round(_PIECE_S * self.fs)
+        piece = round(PIECE_S * self.fs)  # longer pushes are worked off bit by bit, so that memory stays bounded
         for start, stop in zip((0, *edges), (*edges, samples.shape[1]), strict=True):
             for at in range(start, stop, piece):
                 self._take(samples[:, at : min(at + piece, stop)], finite[:, at], items)
