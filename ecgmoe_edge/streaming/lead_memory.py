@@ -18,8 +18,8 @@ _STEEP = 1.5  # a lead of half that contrast weighs a third
 _LEAST_WEIGHT = 0.03
 _USUAL_CONTRAST = 2.5  # where a lead shows nothing between beats
 _MEMORY = 8  # beats, and other peaks
-_FORGOTTEN = 0.3  # ln energy of other peaks, with each beat before which there was none
-_NOISY_BELOW, _CLEAR_ABOVE, _STEADY = 0.05, 0.14, 0.1  # weight, averaged with so much of each beat's
+_FORGOTTEN = 0.5  # ln energy of other peaks, with each beat before which there was none
+_NOISY_BELOW, _CLEAR_ABOVE, _STEADY = 0.08, 0.20, 0.2  # weight, averaged with so much of each beat's
 _SHIFTS, _FEWEST_SHIFTS = 9, 3  # R peaks that tell how far a lead's lie from the common ones
 _UNKNOWN_FOLLOWING = 1.0  # times a candidate's energy is taken to follow it as long as nobody knows
 

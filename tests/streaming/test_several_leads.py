@@ -1,0 +1,265 @@
+"""Detection over several leads: each helps, none is needed, and what goes wrong with one is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ecgmoe_edge.streaming import Monitor, to_json
+from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, LeadOff, Saturation
+
+FS = 250.0
+SECONDS = 60
+LEADS = ("II", "V1")
+Ecg = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+class FixedModel:
+    """Fixed random weights over all that a model is given of a beat, so that any change in it shows."""
+
+    classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F")}
+    decision = DecisionRule()
+
+    def __init__(self) -> None:
+        self._weights = np.random.default_rng(3).normal(0, 0.3, (2 * 103 + 27 + 64, 4)).astype(np.float32)
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        x = np.concatenate([inputs[name].reshape(1, -1) for name in ("beat", "features", "rr_sequence")], axis=1)
+        return {"beat": x @ self._weights}
+
+
+@pytest.fixture(scope="module")
+def two_leads(simulated_ecg: Callable[..., Any]) -> Ecg:
+    """A tall lead and a small inverted one of the same heart, (2, n) in mV, and the R peaks."""
+    ecg = simulated_ecg(SECONDS, fs=FS, seed=1)
+    rng = np.random.default_rng(2)
+    second = -0.4 * np.roll(ecg.signal, 3)
+    return np.stack((ecg.signal, second)) + rng.normal(0, 0.01, (2, ecg.signal.size)), ecg.r_peaks
+
+
+def played(
+    signal: NDArray[np.float64], cuts: Iterable[int] = (), *, leads: tuple[str, ...] = LEADS, model: bool = False
+) -> list[Event]:
+    monitor = Monitor(FixedModel() if model else None, FS, leads=leads)
+    events: list[Event] = []
+    for chunk in np.split(signal, sorted({c for c in cuts if 0 < c < signal.shape[1]}), axis=1):
+        events += monitor.push(chunk)
+    return untimed(events + monitor.flush())
+
+
+def untimed(events: Iterable[Event]) -> list[Event]:
+    timed = {Beat: {"compute_ms": 0.0}, End: {"compute_ms": {}}}
+    return [replace(event, **timed.get(type(event), {})) for event in events]  # type: ignore[arg-type]
+
+
+def beats(events: Iterable[Event]) -> list[Beat]:
+    return [event for event in events if isinstance(event, Beat)]
+
+
+def changes(events: Iterable[Event]) -> list[LeadChange]:
+    return [event for event in events if isinstance(event, LeadChange)]
+
+
+def missed_and_false(events: Iterable[Event], r_peaks: NDArray[np.int64], within: int = 10) -> tuple[int, int]:
+    found = np.array([beat.sample for beat in beats(events)])
+    apart = np.abs(found[:, None] - r_peaks[None])
+    return int((apart.min(axis=0) > within).sum()), int((apart.min(axis=1) > within).sum())
+
+
+def spoiled(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN and stillness on either lead and on both, some of it together, and a burst of noise on the first."""
+    out = signal.copy()
+    out[0, 2000:2400] = np.nan
+    out[1, 4000:4900] = out[1, 4000]
+    out[:, 7000:7300] = np.nan
+    out[0, 9000:9700] = 0.3
+    out[1, 9500:9900] = np.nan
+    out[0, 11500:13000] += np.random.default_rng(5).normal(0, 1.5, 1500)
+    return out
+
+
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.lists(st.integers(1, SECONDS * 250 - 1), max_size=60), spoil=st.booleans(), model=st.booleans())
+def test_any_chunking_gives_the_same_events(two_leads: Ecg, cuts: list[int], spoil: bool, model: bool) -> None:
+    signal = spoiled(two_leads[0]) if spoil else two_leads[0]
+    whole = played(signal, model=model)
+    assert len(beats(whole)) > 50
+    assert played(signal, cuts, model=model) == whole
+
+
+def test_a_long_push_with_a_break_in_it_forgets_no_beat_that_waits(two_leads: Ecg) -> None:
+    signal = spoiled(two_leads[0])
+    assert played(signal, [4483]) == played(signal)
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_with_one_sample_a_push_each_beat_comes_out_exactly_its_delay_after_r(two_leads: Ecg, model: bool) -> None:
+    signal = spoiled(two_leads[0])[:, : 30 * 250]
+    monitor = Monitor(FixedModel() if model else None, FS, leads=LEADS)
+    events: list[Event] = []
+    for at in range(signal.shape[1]):
+        came = untimed(monitor.push(signal[:, at : at + 1]))
+        assert all(beat.sample + round(beat.delay_ms * FS / 1000) == at for beat in beats(came))
+        events += came
+    assert len(beats(events)) > 25
+    assert untimed(events + monitor.flush()) == played(signal, model=model)
+
+
+def test_every_beat_is_found_and_its_waveform_is_the_first_lead_s(two_leads: Ecg) -> None:
+    signal, r_peaks = two_leads
+    events = played(signal)
+    assert missed_and_false(events, r_peaks, within=2) == (0, 0)
+    assert {beat.lead for beat in beats(events)} == {"II"}
+    assert not changes(events)
+
+
+def test_the_order_of_the_leads_moves_no_beat_by_more_than_their_distance(two_leads: Ecg) -> None:
+    signal, r_peaks = two_leads
+    assert missed_and_false(played(signal[::-1]), r_peaks, within=5) == (0, 0)
+
+
+def test_one_lead_is_heard_as_ever(two_leads: Ecg) -> None:
+    """No fusion, no event of leads, and the first of two equal leads says no more than alone."""
+    alone = played(two_leads[0][:1], leads=("II",), model=True)
+    assert not changes(alone)
+    assert {beat.lead for beat in beats(alone)} == {None}
+    twice = played(np.repeat(two_leads[0][:1], 2, axis=0), model=True)
+    assert [(b.sample, b.rr_ms, b.label) for b in beats(twice)] == [(b.sample, b.rr_ms, b.label) for b in beats(alone)]
+
+
+@pytest.mark.parametrize("reason", ["nan", "flat", "off"])
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lead_that_fails_costs_no_beat_and_comes_back(two_leads: Ecg, reason: str, lost: int) -> None:
+    signal, r_peaks = two_leads
+    signal = signal.copy()
+    middle = slice(5000, 10000)
+    if reason != "off":
+        signal[lost, middle] = np.nan if reason == "nan" else signal[lost, 5000]
+    monitor = Monitor(FixedModel(), FS, leads=LEADS)
+    events = monitor.push(signal[:, :5000])
+    events += monitor.lead_off([reason == "off" and k == lost for k in range(2)])
+    events += monitor.push(signal[:, middle])
+    events += monitor.lead_off([False, False])
+    events += [*monitor.push(signal[:, 10000:]), *monitor.flush()]
+    assert missed_and_false(events, r_peaks) == (0, 0)
+    assert [beat.rr_ms is None for beat in beats(events)].count(True) == 1  # the first of all
+    other = LEADS[1 - lost]
+    told = [(change.leads, dict(change.others)) for change in changes(events)]
+    assert told == [((other,), {LEADS[lost]: reason}), ((other,), {LEADS[lost]: "settling"}), (LEADS, {})]
+    assert all(beat.label != "?" for beat in beats(events) if beat.time_s > 1.0)
+    assert {b.lead for b in beats(events) if 5300 < b.sample < 9800} == {LEADS[1] if lost == 0 else LEADS[0]}
+    assert changes(events)[-1].time_s < 10000 / FS + 6.0  # back within six seconds
+    assert not [event for event in events if isinstance(event, Gap)]
+    assert isinstance(events[-1], End)
+    assert events[-1].unusable == 0
+
+
+def test_stillness_names_its_lead(two_leads: Ecg) -> None:
+    signal = two_leads[0].copy()
+    signal[1, 5000:6000] = 0.1
+    still = [event for event in played(signal) if isinstance(event, Saturation)]
+    assert {event.lead for event in still} == {"V1"}
+
+
+def test_nothing_is_made_across_a_loss_of_all_leads(two_leads: Ecg) -> None:
+    signal, r_peaks = two_leads
+    signal = signal.copy()
+    signal[0, 5000:6000] = np.nan
+    signal[1, 5400:7000] = signal[1, 5400]  # still counts as signal for a second
+    events = played(signal)
+    gone = [change for change in changes(events) if change.broken]
+    assert [change.leads for change in gone] == [()]
+    after = next(beat for beat in beats(events) if beat.sample > 6000)
+    assert after.rr_ms is None
+    assert missed_and_false(events, r_peaks[(r_peaks < 5300) | (r_peaks > 6100)])[0] == 0
+
+
+def test_a_gap_on_the_link_is_a_gap_on_all_leads(two_leads: Ecg) -> None:
+    signal, _ = two_leads
+    monitor = Monitor(None, FS, leads=LEADS)
+    events = [*monitor.push(signal[:, :5000]), *monitor.gap(500, "link"), *monitor.push(signal[:, 5500:])]
+    events += monitor.flush()
+    assert [(e.sample, e.lost) for e in events if isinstance(e, Gap)] == [(5000, 500)]
+    after = next(beat for beat in beats(events) if beat.sample >= 5500)
+    assert after.rr_ms is None
+    assert isinstance(events[-1], End)
+    assert (events[-1].samples, events[-1].lost) == (signal.shape[1] - 500, 500)
+
+
+def test_noise_on_one_lead_costs_next_to_nothing(two_leads: Ecg) -> None:
+    """Noise of the frequencies of a QRS complex and twice its size, on the first lead, for twenty seconds."""
+    signal, r_peaks = two_leads
+    signal = signal.copy()
+    rng = np.random.default_rng(8)
+    noise = np.convolve(rng.normal(0, 1, 5000 + 7), np.ones(8) / 8, "valid")
+    signal[0, 2500:7500] += 2.0 * noise / noise.std()
+    alone = missed_and_false(played(signal[:1], leads=("II",)), r_peaks)
+    assert sum(alone) > 20
+    events = played(signal)
+    assert sum(missed_and_false(events, r_peaks, within=37)) <= 2  # where R lies is noise's to say at first
+    assert [(change.leads, dict(change.others)) for change in changes(events)][:1] == [(("V1",), {"II": "noise"})]
+    within = [beat.lead for beat in beats(events) if 4500 < beat.sample < 7000]
+    assert within.count("V1") > 0.8 * len(within)
+    assert beats(events)[-1].lead == "II"
+
+
+def test_twelve_leads_of_which_most_are_dead_or_noise(two_leads: Ecg) -> None:
+    signal, r_peaks = two_leads
+    rng = np.random.default_rng(4)
+    twelve = np.concatenate((rng.normal(0, 0.5, (8, signal.shape[1])), np.zeros((2, signal.shape[1])), signal))
+    events = played(twelve, leads=tuple(f"L{k}" for k in range(12)))
+    assert sum(missed_and_false(events, r_peaks[r_peaks > 10 * FS])) <= sum(beat.time_s <= 10 for beat in beats(events))
+    assert {beat.lead for beat in beats(events) if beat.time_s > 20} == {"L10"}
+
+
+def test_a_change_of_leads_is_a_json_line(two_leads: Ecg) -> None:
+    signal = two_leads[0].copy()
+    signal[0, 5000:] = np.nan
+    (change,) = changes(played(signal))
+    assert to_json(change) == {
+        "event": "lead_change", "sample": 5001, "time_s": 5001 / FS, "leads": ("V1",), "others": {"II": "nan"},
+        "broken": False,
+    }  # fmt: skip
+
+
+def test_lead_off_is_told_as_ever(two_leads: Ecg) -> None:
+    monitor = Monitor(None, FS, leads=LEADS)
+    monitor.push(two_leads[0][:, :1000])
+    assert monitor.lead_off([True, False]) == [LeadOff(1000, 4.0, ("II",))]
+
+
+@pytest.mark.parametrize("name", ["118", "119"])
+def test_electrode_motion_at_0_db_on_the_first_lead_leaves_the_second_s_figures(
+    data_dir: Path, mitdb: Path, name: str
+) -> None:
+    pytest.importorskip("wfdb", reason="records need the records extra")
+    from ecgmoe_edge.records.annotations import read_annotations
+    from ecgmoe_edge.records.splits import noise_record
+    from ecgmoe_edge.records.wfdb_record import open_record
+    from ecgmoe_edge.scoring.ec57 import score_record
+    from ecgmoe_edge.scoring.noise_stress import NoiseLevel, noisy_blocks
+
+    record = open_record(mitdb / name)
+    annotated = read_annotations(record)
+    noisy = noisy_blocks(record, 0, annotated, NoiseLevel(noise_record(data_dir, "em"), 0.0), 60.0)
+    first = np.concatenate(list(noisy), axis=1)[:, : round(600 * record.fs)]
+    second = record.read(0, first.shape[1], leads=[1])
+    f1 = {}
+    for tried, signal in (("first", first), ("second", second), ("fused", np.concatenate((first, second)))):
+        monitor = Monitor(None, record.fs, leads=[f"L{k}" for k in range(len(signal))])
+        found = [beat.sample for beat in beats([*monitor.push(signal), *monitor.flush()])]
+        inside = annotated.samples < first.shape[1]
+        cut = replace(annotated, **{key: getattr(annotated, key)[inside] for key in ("samples", "symbols", "classes")})
+        f1[tried] = score_record(cut, found, fs=record.fs, n_samples=first.shape[1]).rpeaks.f1 or 0.0
+    assert f1["first"] < 92.0
+    assert f1["second"] > 99.8
+    assert f1["fused"] > f1["second"] - 1.0
