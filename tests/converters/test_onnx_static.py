@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
@@ -45,9 +49,9 @@ def test_the_int8_file_equals_the_integer_student(
     integer: IntegerStudent, int8_onnx: ModelSummary, beats: CalibrationBeats
 ) -> None:
     report = compare(torch_model(integer)(beats.inputs), run(int8_onnx.path, beats, "int8"))
-    assert report.route_agreement > 0.98
-    assert min(report.label_agreement.values()) > 0.98
-    assert report.logit_difference < 0.4
+    assert report.route_agreement >= 0.995
+    assert min(report.label_agreement.values()) >= 0.995  # one beat of 200
+    assert report.logit_difference < 0.2
 
 
 def test_uint8_holds_the_same_numbers_and_fuses_them_rightly(
@@ -58,8 +62,8 @@ def test_uint8_holds_the_same_numbers_and_fuses_them_rightly(
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, tmp_path / "uint8.onnx")
     report = compare(torch_model(integer)(beats.inputs), run(tmp_path / "uint8.onnx", beats, "uint8"))
-    assert report.route_agreement > 0.98
-    assert report.logit_difference < 0.4
+    assert report.route_agreement >= 0.995
+    assert report.logit_difference < 0.2
     kinds = {tensor.data_type for graph in walk(model.graph) for tensor in graph.initializer}
     assert TensorProto.INT8 not in kinds
     assert TensorProto.UINT8 in kinds
@@ -72,7 +76,10 @@ def test_no_expert_and_no_weight_is_lost(kind: str, pieces: Pieces, request: pyt
     assert summary.dispatch == "if"
     # The exporter writes equal constants once: here the biases of the fusion block, which LoRA leaves alone.
     different = {tensor.detach().numpy().tobytes(): tensor.numel() for tensor in pieces.parameters()}
-    assert summary.parameters == sum(different.values())
+    # In int8 they are rounded to the grid of each task's sums, and differ.
+    rounded = () if kind == "float_onnx" else ("merged.rhythm.up.bias", "merged.rhythm.down.bias")
+    copies = sum(p.numel() for name, p in pieces.tail.named_parameters() if name in rounded)
+    assert summary.parameters == sum(different.values()) + copies
     assert summary.operators["If"] == 6
 
 
@@ -98,6 +105,34 @@ def test_only_the_chosen_experts_run(float_onnx: ModelSummary, beats: Calibratio
     onnx.save(model, tmp_path / "poisoned.onnx")
     after = run(tmp_path / "poisoned.onnx", one)
     assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])
+def test_the_runtime_s_own_profile_shows_no_expert_but_the_chosen(
+    kind: str, beats: CalibrationBeats, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    summary: ModelSummary = request.getfixturevalue(kind)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # nodes keep their names
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
+    session = onnxruntime.InferenceSession(str(summary.path), options, providers=["CPUExecutionProvider"])
+    names = ["route_morphology", "route_rhythm"]
+    wanted: Counter[str] = Counter()
+    for beat in range(len(beats)):
+        feed = {name: array[beat : beat + 1] for name, array in beats.inputs.items()}
+        for name, logits in zip(names, session.run(names, feed), strict=True):
+            wanted[f"{name.removeprefix('route_')}_{logits.argmax()}"] += 1
+    events = json.loads(Path(session.end_profiling()).read_text())
+    ran = Counter(
+        found[1]
+        for event in events
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time")
+        if (found := re.search(r"\.((?:morphology|rhythm)_\d)_kernel_time$", event["name"]))
+    )
+    graphs = {graph.name: len(graph.node) for graph in walk(onnx.load(summary.path).graph)}
+    assert ran == {expert: count * graphs[expert] for expert, count in wanted.items()}
+    assert len(wanted) == 8  # each of them ran for some beat
 
 
 @pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])

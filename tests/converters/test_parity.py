@@ -71,3 +71,20 @@ def test_models_with_different_outputs_or_no_beats_are_refused() -> None:
         compare(outputs(), fewer)
     with pytest.raises(SignalError, match="no beat"):
         compare(outputs(0), outputs(0))
+
+
+def test_the_beats_that_differ_are_named_with_other_routes_first() -> None:
+    other = outputs()
+    other["route_rhythm"][3] = -other["route_rhythm"][3]
+    other["beat"][5] = -other["beat"][5]
+    report = compare(outputs(), other)
+    assert [one.beat for one in report.differences] == [3, 5]
+    first, second = report.differences
+    assert set(first.chosen) == {"route_rhythm"}
+    said = second.said("100 at 4.2 s", {"beat": ("N", "S", "V", "F")})
+    before, after = (outputs()["beat"][5].argmax(), other["beat"][5].argmax())
+    assert said.startswith(f"100 at 4.2 s: beat {'NSVF'[before]} -> {'NSVF'[after]}, logits differ by ")
+    with pytest.raises(GateFailed, match=r"Beats: a; b\.$"):
+        enforce([Gate.judge("x", 0.0, 1.0, "at least", data="y")], ["a", "b"])
+    with pytest.raises(GateFailed, match="and 12 more"):
+        enforce([Gate.judge("x", 0.0, 1.0, "at least", data="y")], [str(i) for i in range(20)])

@@ -1,0 +1,38 @@
+"""The real TFLite Micro interpreter, as the package tflite-micro brings it for this machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tflite_micro", reason="tflite-micro has no wheel for this machine")
+
+from ecgmoe_edge.converters.calibration import CalibrationBeats
+from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.microcontroller import MicroEngine, arena_gate, smallest_arena
+from ecgmoe_edge.converters.parity import compare
+from ecgmoe_edge.errors import ConversionError
+from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+
+
+def test_the_file_with_if_runs_on_tflite_micro_unchanged(if_tflite: ModelSummary, beats: CalibrationBeats) -> None:
+    content = if_tflite.path.read_bytes()
+    reference = LiteRtEngine(content, kernels="reference")
+    micro = MicroEngine(content, reference.inputs, reference.outputs)
+    report = compare(reference.run(beats.inputs), micro.run(beats.inputs))
+    assert report.route_agreement == 1.0
+    assert min(report.label_agreement.values()) == 1.0
+    assert report.logit_difference < 0.1
+    routes = micro.run(beats.inputs)["route_morphology"].argmax(-1)
+    assert len(np.unique(routes)) == 4
+
+
+def test_the_arena_is_the_smallest_that_holds_the_model(if_tflite: ModelSummary) -> None:
+    content = if_tflite.path.read_bytes()
+    arena = smallest_arena(content)
+    MicroEngine(content, (), (), arena)
+    with pytest.raises(ConversionError, match="cannot hold"):
+        MicroEngine(content, (), (), arena - 512)
+    assert arena < 48 * 1024
+    assert arena_gate(content, arena / 1024, "x").status == "passed"
+    assert arena_gate(content, arena / 1024 - 1, "x").status == "failed"

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecgmoe_edge.converters import precision
+from ecgmoe_edge.converters.precision import choose, unmeasured_here
+from ecgmoe_edge.device_profiles import Profile, load_profile
+
+
+class Takes:
+    """An engine that takes its time."""
+
+    inputs = outputs = ()
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def run(self, _: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        time.sleep(self.seconds)
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+INPUTS = {"beat": np.zeros((3, 2, 103), np.float32)}
+
+
+def test_int8_is_kept_where_it_is_faster_and_float32_where_it_is_not() -> None:
+    fast, slow = Takes(0.001), Takes(0.003)
+    kept = choose(fast, slow, INPUTS, (1000, 4000))
+    assert kept.precision == "int8"
+    assert "1,000 bytes against 4,000" in kept.why
+    dropped = choose(slow, fast, INPUTS, (1000, 4000))
+    assert dropped.precision == "float32"
+    assert "float32 is kept" in dropped.why
+
+
+def on(machine: str, profile: Profile, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(precision.platform, "machine", lambda: machine)
+    return unmeasured_here(profile)
+
+
+def test_only_a_machine_of_the_board_s_kind_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on("x86_64", load_profile("generic-cpu"), monkeypatch) == ""
+    assert on("aarch64", load_profile("generic-cpu"), monkeypatch) == ""
+    assert "aarch64 and this machine x86_64" in on("x86_64", load_profile("jetson"), monkeypatch)
+    assert "Tensorrt" in on("aarch64", load_profile("jetson"), monkeypatch)
+    assert "microcontroller" in on("x86_64", load_profile("cortex-m4"), monkeypatch)
+    cpu = load_profile("jetson")
+    runtime = msgspec.structs.replace(cpu.runtime, providers=("CPUExecutionProvider",))
+    assert on("arm64", msgspec.structs.replace(cpu, runtime=runtime), monkeypatch) == ""
