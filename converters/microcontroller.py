@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import util
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +97,3 @@ def _quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def micro_engine(model: bytes, described_by: Any) -> MicroEngine:
-    """TFLite Micro for a file whose tensors an engine has described already."""
-    return MicroEngine(model, described_by.inputs, described_by.outputs)
