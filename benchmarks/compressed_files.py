@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from benchmarks.chain import Step, on_batches
-from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.merge import merge_student
-from ecgmoe_edge.compress.qat import example_inputs, load_qat
-from ecgmoe_edge.converters.onnx_graph import strip
-from ecgmoe_edge.converters.onnx_static import INPUTS, MAX_IR_VERSION, OPSET, ROUTES, export_onnx, output_name
+from ecgmoe_edge.compress.qat import load_qat
+from ecgmoe_edge.converters.microcontroller import available, smallest_arena
+from ecgmoe_edge.converters.onnx_dense import export_dense
+from ecgmoe_edge.converters.onnx_static import export_onnx
 from ecgmoe_edge.converters.parity import Tensors
 from ecgmoe_edge.converters.tflite_static import export_tflite
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
@@ -117,66 +112,6 @@ def _session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-class AllExperts(nn.Module):
-    """A student whose experts all run and are mixed by the routers' probabilities: `Student.forward`, soft route."""
-
-    def __init__(self, pieces: Pieces) -> None:
-        super().__init__()
-        self.pieces = pieces
-
-    def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor) -> tuple[Tensor, ...]:
-        """Logits of the tasks, then of the routers."""
-        return tuple(self.pieces(beat, features, rr_sequence, "soft").values())
-
-
-def export_dense(pieces: Pieces, path: Path) -> None:
-    """Write a float student whose experts all run as ONNX, batch 1, by torch's own exporter."""
-    program = torch.onnx.export(
-        torch.export.export(AllExperts(pieces), example_inputs(1)),
-        dynamo=True,
-        opset_version=OPSET,
-        external_data=False,
-        verbose=False,
-        input_names=list(INPUTS),
-        output_names=[*(output_name(task) for task in pieces.tasks), *ROUTES],
-    )
-    if program is None:
-        raise RuntimeError("torch gave no ONNX program")
-    model = program.model_proto
-    strip(model.graph)
-    model.ir_version = min(model.ir_version, MAX_IR_VERSION)
-    onnx.save(model, str(path))
-
-
 def arena_bytes(model: bytes) -> int | None:
-    """The smallest tensor arena in which TFLite Micro runs a file, to 16 bytes; None where it is not installed."""
-    try:
-        from tflite_micro.python.tflite_micro import runtime
-    except ImportError:
-        return None
-
-    def runs(size: int) -> bool:
-        try:
-            runtime.Interpreter.from_bytes(model, arena_size=size).invoke()
-        except RuntimeError:
-            return False
-        return True
-
-    too_small, enough = 0, 1 << 20
-    with _quiet_stderr():  # it writes a line a tensor that does not fit
-        while enough - too_small > 16:
-            middle = (too_small + enough) // 32 * 16
-            too_small, enough = (too_small, middle) if runs(middle) else (middle, enough)
-    return enough
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+    """The smallest tensor arena in which TFLite Micro runs a file; None where it is not installed."""
+    return smallest_arena(model) if available() else None
