@@ -274,31 +274,38 @@ class FusedDetector:
 
     def _run_clock(self, until: int, told: list[Told]) -> None:
         """Do what falls due up to the moment when `until` samples have arrived."""
-        while True:
-            possible = min(self._open, key=lambda p: (p.due, p.at), default=None)
-            trial = min((lead for lead in self._leads if self._on_trial(lead)), key=_learns_until, default=None)
-            due = (
-                self._learning_due,
-                _NEVER if trial is None else trial.learns_until,
-                _NEVER if possible is None else possible.due,
-                self._search_back_due(),
-                self._silence_due(),
-            )
-            now = min(due)
-            if now > until:
-                return
-            if now == due[0]:
+        while (now := self.due) <= until:
+            possible, trial = self._next_possible(), self._next_trial()
+            if now == self._learning_due:
                 self._finish_learning(now, told)
-            elif trial is not None and now == due[1]:
+            elif trial is not None and now == trial.learns_until:
                 self._end_trial(trial, now)
-            elif possible is not None and now == due[2]:
+            elif possible is not None and now == possible.due:
                 for earlier in [p for p in self._open if p.at < possible.at]:
                     self._judge(earlier, now, told)
                 self._decide(possible, now, told)
-            elif now == due[3]:
+            elif now == self._search_back_due():
                 self._search_back(now, told)
             else:
                 self._learn_anew(now, told)
+
+    @property
+    def due(self) -> int:
+        """Samples that must have arrived before anything new is certain, if nothing more is said until then."""
+        possible, trial = self._next_possible(), self._next_trial()
+        return min(
+            self._learning_due,
+            _NEVER if trial is None else trial.learns_until,
+            _NEVER if possible is None else possible.due,
+            self._search_back_due(),
+            self._silence_due(),
+        )
+
+    def _next_possible(self) -> _Possible | None:
+        return min(self._open, key=_due_and_place, default=None)
+
+    def _next_trial(self) -> LeadMemory | None:
+        return min((lead for lead in self._leads if self._on_trial(lead)), key=_learns_until, default=None)
 
     def _on_trial(self, lead: LeadMemory) -> bool:
         return lead.there and not lead.voting and lead.first is not None
@@ -335,3 +342,7 @@ class FusedDetector:
 
 def _learns_until(lead: LeadMemory) -> int:
     return lead.learns_until
+
+
+def _due_and_place(possible: _Possible) -> tuple[int, int]:
+    return possible.due, possible.at

@@ -87,6 +87,12 @@ class LeadSignal:
             self._shown.append((still.arrived, still.event))
         self._hear(x[taken:])
 
+    @property
+    def due(self) -> int:
+        """Samples that must have arrived before this lead can show anything new, as long as they are of use."""
+        due = self._still.due(self._signal.stop)
+        return due if self._why is not None else min(due, self._finder.due + 1)
+
     def shown(self) -> list[tuple[int, Shown]]:
         """What the samples since the last call made known, each with the number of samples that had arrived then."""
         shown, self._shown = self._shown, []

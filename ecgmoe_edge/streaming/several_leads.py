@@ -21,6 +21,7 @@ from ecgmoe_edge.streaming.lead_signal import PIECE_S, LeadSignal
 from ecgmoe_edge.streaming.rpeaks import RPeak
 from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 
+_WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 _UNUSABLE_REPORT_S = 1.0
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 _GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
@@ -73,7 +74,10 @@ class SeveralLeads:
         )
         self._rr_memory = RRMemory()
         self._off = np.zeros(len(self._names), bool)
-        self._position = 0
+        self._position = 0  # of the samples worked off
+        self._waiting = np.empty((len(self._leads), round(_WAIT_S * self.fs)))
+        self._held = 0  # of them
+        self._patience = 0  # so many may wait before something could become certain
         self._unusable = 0  # samples of the present run that no lead has, not yet reported
         self._pending: deque[tuple[RPeak, float | None]] = deque()  # and the RR interval to it, s
         self._last_r: int | None = None
@@ -83,22 +87,42 @@ class SeveralLeads:
     @property
     def position(self) -> int:
         """Number of the next sample, lost ones counted."""
-        return self._position
+        return self._position + self._held
 
     def lead_off(self, mask: Sequence[bool]) -> None:
         """From the next sample on these leads are off."""
+        self._work_off(self._waiting[:, :0])
         self._off = np.array(mask, bool)
 
     def push(self, samples: NDArray[np.float64]) -> list[Item]:
         """Take samples (leads, n) in mV; NaN marks unusable ones. Gives what became certain, in the order it did."""
+        held = self._held + samples.shape[1]
+        if held < self._patience and np.isfinite(samples).all():
+            self._waiting[:, self._held : held] = samples
+            self._held = held
+            return []
+        return self._work_off(samples)
+
+    def _work_off(self, samples: NDArray[np.float64]) -> list[Item]:
+        """Samples that wait, as nothing can become certain by them, and these."""
         items: list[Item] = []
+        samples = np.concatenate((self._waiting[:, : self._held], samples), axis=1)
+        self._held = 0
+        if not samples.shape[1]:
+            return items
         finite = np.isfinite(samples) & ~self._off[:, None]
         edges = np.flatnonzero((finite[:, 1:] != finite[:, :-1]).any(axis=0)) + 1
         piece = round(PIECE_S * self.fs)  # longer pushes are worked off bit by bit, so that memory stays bounded
         for start, stop in zip((0, *edges), (*edges, samples.shape[1]), strict=True):
             for at in range(start, stop, piece):
                 self._take(samples[:, at : min(at + piece, stop)], finite[:, at], items)
+        self._patience = min(self._due() - self._position, self._waiting.shape[1]) if finite[:, -1].all() else 0
         return items
+
+    def _due(self) -> int:
+        """Samples that must have arrived before anything new can become certain."""
+        due = min(self._detector.due, *(lead.due for lead in self._leads))
+        return min(due, self._ready(self._pending[0][0])) if self._pending else due
 
     def gap(self, lost: int | None, reason: str) -> list[Item]:
         """Samples that never came on any lead: `lost` of them, None where nobody knows."""
@@ -110,7 +134,7 @@ class SeveralLeads:
 
     def flush(self) -> list[Item]:
         """What is left when the signal has ended; beats without their full window come out as not complete."""
-        said: list[tuple[int, Item]] = []
+        said: list[tuple[int, Item]] = [(0, item) for item in self._work_off(self._waiting[:, :0])]
         self._report_unusable(self._position, said)
         self._follow(self._detector.flush(self._position), said)
         while self._pending:
@@ -164,6 +188,7 @@ class SeveralLeads:
 
     def _restart(self, at: int) -> None:
         self._position = at
+        self._patience = 0
         self._detector.restart()
         for lead in self._leads:
             lead.restart(at)
