@@ -123,7 +123,8 @@ def _stored(node: Node, block: Block) -> int:
 
 
 def _cost(name: str, nodes: Sequence[Node], block: Block) -> Cost:
-    weights = {tensor: block.weights[tensor] for n in _weighted(nodes) for tensor in n.inputs if tensor in block.weights}
+    read = {tensor for node in _weighted(nodes) for tensor in node.inputs}
+    weights = {tensor: weight for tensor, weight in block.weights.items() if tensor in read}
     macs = 0
     for node in _weighted(nodes):
         kernel = block.weights.get(node.inputs[1])

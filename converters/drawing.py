@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 
 from ecgmoe_edge.converters.anatomy import Anatomy, Cost
 
@@ -48,12 +49,12 @@ def svg(
         f"<style>{_STYLE}</style>",
         f'<text class="name" x="{_MARGIN}" y="{_MARGIN}">{escape(title)}</text>',
     ]
-    for left, right in zip(centre, centre[1:], strict=False):
+    for left, right in pairwise(centre):
         out += [_edge(a, b) for a in left for b in right]
     for number, column in enumerate(columns):
-        for (x, y), name in zip(centre[number], column, strict=True):
+        for (left_edge, y), name in zip(centre[number], column, strict=True):
             kind = ("end", "box", "expert", "box", "end")[number]
-            out.append(_box(x, y, kind, name, _lines(by_name.get(name), _share(shares, name))))
+            out.append(_box(left_edge, y, kind, name, _lines(by_name.get(name), _share(shares, name))))
     return "\n".join((*out, "</svg>")) + "\n"
 
 

@@ -103,8 +103,9 @@ def _read_tflite(path: Path) -> Block:
 
 def _tflite_block(model: Any, index: int, names: dict[int, str]) -> Block:
     import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
 
-    from ecgmoe_edge.converters.tflite_graph import operator_name, schema
+    from ecgmoe_edge.converters.tflite_graph import operator_name
 
     graph = model.subgraphs[index]
 

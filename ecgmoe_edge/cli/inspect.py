@@ -1,25 +1,31 @@
-"""`inspect`: what a bundle is, in words: every file checked, nothing run."""
+"""`inspect`: what a bundle is, in words: every file checked, the model taken apart, its experts counted."""
 
 from __future__ import annotations
 
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecgmoe_edge.cli.options import JsonOption
-from ecgmoe_edge.cli.output import result, result_json
+from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from ecgmoe_edge.converters.anatomy import Anatomy
+    from ecgmoe_edge.runtime import BundleFiles
     from ecgmoe_edge.runtime.manifest import Gate, Manifest
 
 EXAMPLES = (
     "ecgmoe-edge inspect",
-    "ecgmoe-edge inspect ./ecgmoe-jetson",
+    "ecgmoe-edge inspect ./ecgmoe-jetson --graph jetson.svg",
     "ecgmoe-edge inspect model.zip --json",
 )
+_READERS = {"onnx": ("onnx",), "tflite": ("ai_edge_litert", "flatbuffers")}
 
 
 def inspect(
@@ -27,21 +33,106 @@ def inspect(
         Path | None,
         typer.Argument(metavar="[BUNDLE]", help="Folder or zip. Default: the shipped one."),
     ] = None,
+    graph: Annotated[
+        Path | None, typer.Option("--graph", metavar="FILE.svg", help="Draw the model's parts into this file.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain a bundle: model, gates, figures, data, files.
+    """Explain a bundle: model, costs, experts, gates, figures, data, files.
 
-    Every file is checked against its sha256; the model itself is not run.
+    Every file is checked against its sha256. Parameters, bytes, multiplications and memory are counted in the model's
+    file; how often each expert runs, on the recording that ships with the package.
     """
     import msgspec
 
     from ecgmoe_edge.runtime import open_bundle, shipped_bundle
 
-    manifest = open_bundle(bundle or shipped_bundle()).manifest
+    if graph is not None and graph.suffix != ".svg":
+        raise UsageError(f"The picture is an SVG: name a file that ends in .svg, not {graph.name}.")
+    files = open_bundle(bundle or shipped_bundle())
+    manifest = files.manifest
+    costs = _anatomy(files)
+    shares = _shares(files.path)
+    if graph is not None:
+        _draw(graph, manifest, costs, shares)
     if as_json:
-        result_json(msgspec.to_builtins(manifest))
+        told = msgspec.to_builtins(manifest)
+        told["anatomy"] = None if costs is None else msgspec.to_builtins(costs)
+        told["expert_shares"] = shares
+        result_json(told)
     else:
-        result("\n".join(_lines(manifest)))
+        result("\n".join((*_lines(manifest), *_cost_lines(costs, shares))))
+
+
+def _anatomy(files: BundleFiles) -> Anatomy | None:
+    """The model's parts; None where the packages that read its file are not installed."""
+    model = files.manifest.model
+    if model.format not in _READERS or not all(find_spec(module) for module in _READERS[model.format]):
+        return None
+    from ecgmoe_edge.converters.anatomy import anatomy
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / model.file
+        path.write_bytes(files.read(model.file))
+        return anatomy(path)
+
+
+def _shares(path: Path) -> dict[str, list[float]]:
+    """How often each expert ran on the recording that ships, by path; empty where no engine for the file is there."""
+    from ecgmoe_edge.calibration_data import load_calibration
+    from ecgmoe_edge.errors import BundleError
+    from ecgmoe_edge.runtime import load_bundle
+    from ecgmoe_edge.streaming import Monitor
+    from ecgmoe_edge.streaming.events import Beat
+
+    try:
+        loaded = load_bundle(path)
+    except (MissingExtra, BundleError) as error:
+        say(f"The experts were not counted: {error}")
+        return {}
+    recording = load_calibration()
+    monitor = Monitor(loaded, recording.fs, leads=recording.leads)
+    beats = [event for event in (*monitor.push(recording.signal), *monitor.flush()) if isinstance(event, Beat)]
+    shares = {}
+    for bank, count in loaded.manifest.model.experts.items():
+        ran = [beat.experts[bank] for beat in beats if bank in beat.experts]
+        shares[bank] = [ran.count(expert) / max(1, len(ran)) for expert in range(count)]
+    return shares
+
+
+def _draw(graph: Path, manifest: Manifest, costs: Anatomy | None, shares: Mapping[str, list[float]]) -> None:
+    if costs is None:
+        raise MissingExtra(f"A reader of {manifest.model.format} files, which the picture is made from,", "export")
+    from ecgmoe_edge.converters.drawing import svg
+
+    inputs, tasks = [spec.name for spec in manifest.inputs], list(manifest.classes)
+    picture = svg(inputs, tasks, costs, shares, f"{manifest.name}, {manifest.model.precision}")
+    try:
+        graph.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{graph} cannot be written: {error.strerror or error}.") from error
+
+
+def _cost_lines(costs: Anatomy | None, shares: Mapping[str, list[float]]) -> Iterator[str]:
+    if costs is None:
+        yield "parts: not counted; install ecgmoe-edge[export], which reads the file"
+    else:
+        yield f"parts: {'':14}{'parameters':>11}{'bytes':>9}{'MAC':>10}{'memory':>9}{'ran for':>9}  operators"
+        for part in costs.parts:
+            bank, _, number = part.name.rpartition("_")
+            share = f"{100 * shares[bank][int(number)]:.0f} %" if number.isdigit() and bank in shares else "all"
+            kinds = ", ".join(f"{count} {kind}" for kind, count in part.operators.items())
+            counted = f"{part.parameters:>11,}{part.bytes:>9,}{part.macs:>10,}{part.peak_bytes:>9,}"
+            yield f"  {part.name:<19}{counted}{share:>9}  {kinds}"
+        yield f"  a beat: {costs.macs_per_beat:,} multiplications, {costs.peak_bytes:,} bytes of activations at most"
+        if costs.lora_copies > 1:
+            copies = f"{costs.lora_copies} copies of the fusion block, one a task"
+            yield f"  LoRA is merged: {copies}; those beyond the first cost {costs.lora_bytes:,} bytes"
+        else:
+            yield "  LoRA is merged: one task, one fusion block, no copy"
+    for bank, ran in shares.items():
+        said = ", ".join(f"{expert}: {100 * share:.1f} %" for expert, share in enumerate(ran))
+        yield f"experts of {bank} on the shipped recording: {said}"
 
 
 def _lines(manifest: Manifest) -> Iterator[str]:
@@ -59,6 +150,8 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield f"  experts: {experts}; one of each runs a beat (dispatch: {model.dispatch})"
     if model.parameters is not None:
         yield f"  {model.parameters:,} parameters"
+    if model.why_precision:
+        yield f"  precision: {model.why_precision}"
     pre = manifest.preprocessing
     first_ms, last_ms = (1000 * edge / pre.model_rate_hz for edge in (pre.grid_first, pre.grid_last))
     yield (

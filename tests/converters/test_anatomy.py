@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from ecgmoe_edge.compress.dispatch import Pieces
+from ecgmoe_edge.converters.anatomy import anatomy
+from ecgmoe_edge.converters.drawing import svg
+from ecgmoe_edge.converters.experts import ModelSummary
+
+EXPERTS = [f"{path}_{index}" for path in ("morphology", "rhythm") for index in range(4)]
+KINDS = pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx", "if_tflite"])
+
+
+@KINDS
+def test_every_parameter_is_in_some_part(kind: str, pieces: Pieces, request: pytest.FixtureRequest) -> None:
+    summary: ModelSummary = request.getfixturevalue(kind)
+    found = anatomy(summary.path)
+    assert [part.name for part in found.parts] == ["trunk", *EXPERTS, "tail", "tail of beat", "tail of rhythm"]
+    parts = {part.name: part for part in found.parts}
+    named = dict(pieces.named())
+    for name in ("trunk", *EXPERTS):
+        assert parts[name].parameters == sum(p.numel() for p in named[name].parameters()), name
+    assert parts["trunk"].bytes >= parts["trunk"].parameters
+    assert sum(part.bytes for part in found.parts) < summary.bytes
+
+
+@KINDS
+def test_multiplications_are_those_of_the_layers(kind: str, request: pytest.FixtureRequest) -> None:
+    found = anatomy(request.getfixturevalue(kind).path)
+    parts = {part.name: part for part in found.parts}
+    # 8 -> 16 channels over 26 samples and 16 -> 24 over 13, both with 5 taps; 96 -> 16.
+    assert parts["morphology_2"].macs == 26 * 16 * 8 * 5 + 13 * 24 * 16 * 5 + 96 * 16
+    assert parts["rhythm_0"].macs == 32 * 16 + 16 * 16
+    always = parts["trunk"].macs + sum(part.macs for name, part in parts.items() if name.startswith("tail"))
+    assert found.macs_per_beat == always + parts["morphology_2"].macs + parts["rhythm_0"].macs
+
+
+@KINDS
+def test_memory_holds_what_is_needed_at_one_time(kind: str, request: pytest.FixtureRequest) -> None:
+    found = anatomy(request.getfixturevalue(kind).path)
+    each = 4 if kind == "float_onnx" else 1
+    expert = next(part for part in found.parts if part.name == "morphology_0")
+    assert expert.peak_bytes >= each * (8 * 52 + 16 * 26)  # what a convolution reads and what it writes
+    assert expert.peak_bytes <= found.peak_bytes < each * 4000
+
+
+def test_lora_costs_one_fusion_block_a_task_beyond_the_first(float_onnx: ModelSummary) -> None:
+    found = anatomy(float_onnx.path)
+    assert found.lora_copies == 2
+    assert found.lora_bytes == 4 * (16 * 32 + 32 + 32 * 16 + 16)
+
+
+def test_the_picture_names_every_part_and_its_share(if_tflite: ModelSummary) -> None:
+    shares = {"morphology": [0.5, 0.25, 0.25, 0.0], "rhythm": [1.0, 0.0, 0.0, 0.0]}
+    picture = svg(["beat <raw>", "features"], ["beat", "rhythm"], anatomy(if_tflite.path), shares, "a & b")
+    texts = [item.text for item in ElementTree.fromstring(picture).iter() if item.tag.endswith("text")]  # noqa: S314, our own
+    for name in ("a & b", "beat <raw>", "trunk", *EXPERTS, "tail of beat", "rhythm logits"):
+        assert name in texts
+    assert any("ran for 50 %" in str(text) for text in texts)
