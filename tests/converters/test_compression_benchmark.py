@@ -12,10 +12,18 @@ import pytest
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "compression.py"
-KEYS = (
-    "static_vs_dense static_vs_teacher label_agreement route_agreement v_f1_lost_small v_f1_lost_nano "
-    "nano_tflite_bytes nano_arena_bytes load_ms files"
-).split()
+KEYS = [
+    "static_vs_dense",
+    "static_vs_teacher",
+    "label_agreement",
+    "route_agreement",
+    "v_f1_lost_small",
+    "v_f1_lost_nano",
+    "nano_tflite_bytes",
+    "nano_arena_bytes",
+    "load_ms",
+    "files",
+]
 
 
 def test_figures_and_the_files_they_are_of(tmp_path: Path) -> None:
