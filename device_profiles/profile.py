@@ -61,7 +61,7 @@ class Precision(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `activations` is the sign of the integers: uint8 is what x86 has fast kernels for, int8 what ARM has.
     `symmetric_activations` fixes every zero point at 0, as TensorRT demands. With `keep_float_if_not_better`
-    an int8 model that is neither faster nor smaller than its float twin gives way to it.
+    an int8 model that is not faster than its float twin gives way to it, where that can be timed.
     """
 
     precision: Literal["float32", "int8"]
