@@ -44,7 +44,7 @@ def test_int8_is_kept_where_it_is_faster_and_float32_where_it_is_not() -> None:
 
 
 def on(machine: str, profile: Profile, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(precision.platform, "machine", lambda: machine)
+    monkeypatch.setattr("platform.machine", lambda: machine)
     return unmeasured_here(profile)
 
 
