@@ -43,6 +43,29 @@ def test_a_gate_outside_its_limit_leaves_no_bundle(cli: Cli) -> None:
     assert not (cli.folder / "out").exists()
 
 
+def test_which_board_must_be_said(cli: Cli) -> None:
+    for arguments in ((), ("--all", "--profile", "jetson")):
+        done = cli("export", *arguments, env=NO_DATA)
+        assert done.code == 2
+        assert "--all" in done.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_every_profile_passes_and_has_its_line_in_the_table(cli: Cli) -> None:
+    done = cli("export", "--all", "-o", "bundles", "--json", env=NO_DATA, timeout_s=1200)
+    assert done.code == 0, done.err
+    rows = {row["profile"]: row for row in json.loads(done.out)}
+    assert set(rows) == {"cortex-m4", "generic-cpu", "jetson", "raspberry-pi"}
+    for name, row in rows.items():
+        gates = {gate["name"]: gate for gate in json.loads(cli("inspect", f"bundles/{name}", "--json").out)["gates"]}
+        assert gates["route agreement"]["value"] >= 0.995
+        assert gates["label agreement"]["value"] >= 0.998
+        assert row["why"]
+    assert rows["cortex-m4"]["bytes"] <= 40 * 1024
+    assert rows["cortex-m4"]["time_ratio"] is None
+    assert rows["generic-cpu"]["time_ratio"] < 1
+
+
 def _toml(profile: dict[str, object]) -> str:
     """The profile as TOML; JSON's strings, numbers, booleans and lists are TOML's too."""
     top, tables = [], []

@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,34 +154,63 @@ def _works(name: str) -> str | None:
     return found if subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0 else None
 
 
+def in_tflite_runtime(python: Path, content: bytes, inputs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What the engine says there: how it describes itself, and its outputs."""
+    (folder / "model.tflite").write_bytes(content)
+    np.savez(folder / "inputs.npz", **inputs)
+    command = [python, "-c", RUN_IN_TFLITE_RUNTIME, folder / "inputs.npz", folder / "model.tflite"]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert told["engine"]["runtime"] == "tflite-runtime"
+    assert told["engine"]["version"] == "2.14.0"
+    return told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dispatch", ["if", "host"])
 def test_tflite_runtime_takes_over_where_litert_is_not_installed(
     dispatch: str, tflite_runtime_python: Path, tmp_path: Path
 ) -> None:
     content = if_model() if dispatch == "if" else host_model()
-    (tmp_path / "model.tflite").write_bytes(content)
     inputs = random_inputs(20)
-    np.savez(
-        tmp_path / "inputs.npz",
-        beat=inputs["beat"],
-        features=inputs["features"],
-        rr_sequence=inputs["rr_sequence"],
-    )
-    command = [
-        str(tflite_runtime_python),
-        "-c",
-        RUN_IN_TFLITE_RUNTIME,
-        str(tmp_path / "inputs.npz"),
-        str(tmp_path / "model.tflite"),
-    ]
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["engine"]["runtime"] == "tflite-runtime"
-    assert told["engine"]["version"] == "2.14.0"
+    told = in_tflite_runtime(tflite_runtime_python, content, inputs, tmp_path)
     here = LiteRtEngine(content).run(inputs)
     for name, value in here.items():
         step = SCALE["route"] if name.startswith("route_") else SCALE["logit"]
         assert np.abs(np.array(told["outputs"][name]) - value).max() <= 1.01 * step, name
+
+
+@pytest.mark.slow
+def test_one_file_of_the_shipped_nano_student_runs_unchanged_on_all_three_runtimes(
+    tflite_runtime_python: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("litert_torch", reason="the converter is not installed")
+    pytest.importorskip("tflite_micro", reason="tflite-micro has no wheel for this machine")
+    from importlib import resources
+
+    from ecgmoe_edge.compress.qat import load_qat
+    from ecgmoe_edge.converters.calibration import shipped_beats
+    from ecgmoe_edge.converters.microcontroller import MicroEngine
+    from ecgmoe_edge.converters.parity import compare, torch_model
+    from ecgmoe_edge.converters.tflite_static import export_tflite
+
+    weights = Path(str(resources.files("ecgmoe_edge"))) / "pretrained" / "student-nano-qat.safetensors"
+    student = load_qat(weights).convert()
+    path = tmp_path / "nano.tflite"
+    assert export_tflite(student, path).operators["IF"] >= 2
+    content, inputs = path.read_bytes(), shipped_beats().inputs
+    expected = torch_model(student)(inputs)
+    engine = LiteRtEngine(content)
+    old = in_tflite_runtime(tflite_runtime_python, content, inputs, tmp_path)["outputs"]
+    answers = {
+        "ai-edge-litert": engine.run(inputs),
+        "tflite-runtime": {name: np.array(value, np.float32) for name, value in old.items()},
+        "tflite-micro": MicroEngine(content, engine.inputs, engine.outputs).run(inputs),
+    }
+    for name, outputs in answers.items():
+        report = compare(expected, outputs)
+        assert report.route_agreement >= 0.995, name
+        assert min(report.label_agreement.values()) >= 0.998, name
+        assert report.logit_difference < 0.3, name
