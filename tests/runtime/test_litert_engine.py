@@ -158,7 +158,7 @@ def in_tflite_runtime(python: Path, content: bytes, inputs: Mapping[str, Any], f
     """What the engine says there: how it describes itself, and its outputs."""
     (folder / "model.tflite").write_bytes(content)
     np.savez(folder / "inputs.npz", **inputs)
-    command = [python, "-c", RUN_IN_TFLITE_RUNTIME, folder / "inputs.npz", folder / "model.tflite"]
+    command = [str(python), "-c", RUN_IN_TFLITE_RUNTIME, str(folder / "inputs.npz"), str(folder / "model.tflite")]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
