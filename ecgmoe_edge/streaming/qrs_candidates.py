@@ -13,6 +13,7 @@ from math import log
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from ecgmoe_edge.streaming.filters import CausalFilter, qrs_band
 from ecgmoe_edge.streaming.history import History
@@ -144,9 +145,8 @@ class CandidateFinder:
         tops = np.flatnonzero(is_top) + low
         if not tops.size:
             return []
-        near = energy[np.maximum(tops[:, None] + self._near, 0)]
-        dominant = near[:, reach] >= near.max(axis=1)
-        return self._describe(tops[dominant] + first, near[dominant])
+        tops = tops[energy[tops] >= maximum_filter1d(energy, 2 * reach + 1, mode="nearest")[tops]]
+        return self._describe(tops + first, energy[np.maximum(tops[:, None] + self._near, 0)]) if tops.size else []
 
     def _describe(self, tops: NDArray[np.int64], near: NDArray[np.float64]) -> list[Candidate]:
         """Candidates at `tops` (n,), with the energy round each, `near` (n, 2 reach + 1)."""

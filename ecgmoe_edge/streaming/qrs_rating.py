@@ -127,7 +127,7 @@ class Rater:
         beats = min(self._beats, _MEMORY)
         if not beats:
             return _USUAL_LIKENESS, _USUAL_LIKENESS
-        ranked = sorted((self._waveforms * candidate.waveform).sum(axis=1).tolist()[:beats], reverse=True)
+        ranked = sorted(np.dot(self._waveforms, candidate.waveform).tolist()[:beats], reverse=True)
         return ranked[0], ranked[beats // 2]
 
 
