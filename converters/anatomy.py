@@ -168,6 +168,7 @@ def _peak(nodes: Sequence[Node], block: Block) -> int:
     for index, node in enumerate(nodes):
         live |= {home(tensor) for tensor in (*node.inputs, *node.outputs)} & size.keys()
         inner = max((_peak(branch.nodes, branch) for branch in node.branches), default=0)
-        peak = max(peak, inner + sum(size[tensor] for tensor in live))
+        handed = {home(tensor) for tensor in node.inputs} if node.branches else set()  # counted inside
+        peak = max(peak, inner + sum(size[tensor] for tensor in live - handed))
         live = {tensor for tensor in live if last[tensor] > index}
     return peak

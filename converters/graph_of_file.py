@@ -61,15 +61,16 @@ def _read_onnx(path: Path) -> Block:
     except (OSError, DecodeError) as error:
         raise ConversionError(f"{path} cannot be read as ONNX ({error}).") from error
     integer = any(node.op_type == "QuantizeLinear" for graph in walk(model.graph) for node in graph.node)
-    return _onnx_block(model.graph, 1 if integer else 4)
+    return _onnx_block(model.graph, 1 if integer else 4, {})
 
 
-def _onnx_block(graph: Any, bytes_each: int) -> Block:
+def _onnx_block(graph: Any, bytes_each: int, around: dict[str, tuple[int, ...]]) -> Block:
+    """`around`: shapes of the graph outside, whose tensors a branch reads by name."""
     from onnx import numpy_helper
 
     from ecgmoe_edge.converters.onnx_graph import subgraphs
 
-    shapes = {
+    shapes = around | {
         value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.output, *graph.value_info)
     }
@@ -80,17 +81,14 @@ def _onnx_block(graph: Any, bytes_each: int) -> Block:
     for node in graph.node:  # what a layer reads is the integer weight behind a DequantizeLinear
         if node.op_type == "DequantizeLinear" and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
-    nodes = tuple(
-        Node(
-            node.op_type,
-            tuple(node.input),
-            tuple(node.output),
-            tuple(_onnx_block(branch, bytes_each) for branch in subgraphs(node)),
-        )
-        for node in graph.node
-        if node.op_type != "Constant" and not (node.op_type == "DequantizeLinear" and node.output[0] in weights)
-    )
-    return Block(graph.name, nodes, tuple(value.name for value in graph.output), bytes_each, shapes, weights)
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Constant" or (node.op_type == "DequantizeLinear" and node.output[0] in weights):
+            continue
+        inner = tuple(_onnx_block(branch, bytes_each, shapes) for branch in subgraphs(node))
+        read = {name: None for branch in inner for one in branch.nodes for name in one.inputs if name in shapes}
+        nodes.append(Node(node.op_type, (*node.input, *read), tuple(node.output), inner))
+    return Block(graph.name, tuple(nodes), tuple(value.name for value in graph.output), bytes_each, shapes, weights)
 
 
 def _read_tflite(path: Path) -> Block:
