@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.converters import precision
 from ecgmoe_edge.converters.precision import choose, unmeasured_here
 from ecgmoe_edge.device_profiles import Profile, load_profile
 
