@@ -21,7 +21,7 @@ from ecgmoe_edge.streaming.several_leads import SeveralLeads
 from ecgmoe_edge.streaming.totals import Percentiles
 from ecgmoe_edge.streaming.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
 
-POOR_QUALITY = 0.005  # below it a beat is `?`; of ds1-fit: 0.3 % of N, 0.4 % of V, 82 % of what is no beat
+POOR_QUALITY = 0.005  # below it a beat is `?`: chosen on ds1-fit; `benchmarks/signal_quality.py` says what it costs
 
 
 class Monitor:
