@@ -26,7 +26,8 @@ def plot_curves(path: Path, title: str, rows: Rows, best_epoch: int | None) -> N
     for name in names:
         if name.startswith("train."):
             _line(losses, rows, name, name.removeprefix("train."), linewidth=2.0 if name == "train.loss" else 1.0)
-    losses.set(title=f"{title}: training loss", xlabel="epoch", ylabel="loss", yscale="log")
+    scale = "log" if all(row.get("train.loss", 1.0) > 0.0 for row in rows) else "linear"
+    losses.set(title=f"{title}: training loss", xlabel="epoch", ylabel="loss", yscale=scale)
     _line(scores, rows, "score", "score", color="black", linewidth=2.0)
     for name in names:
         if name.endswith((".S.f1", ".V.f1", ".rhythm.AF.f1")):
