@@ -221,7 +221,10 @@ def test_a_link_left_behind_never_leads_to_the_next_owner_of_its_terminal(holter
     others: list[PtyDevice] = []
     while not others or (others[-1].port != terminal and len(others) < 20):
         others.append(PtyDevice())
-    assert others[-1].port == terminal, "the kernel did not hand out the number again"
+    if others[-1].port != terminal:
+        for other in others:
+            other.unplug()
+        pytest.skip("the kernel gave the terminal's number to another process")
     time.sleep(0.5)
     assert others[-1].reader() == (False, b"")
     with holter(500):
