@@ -76,12 +76,14 @@ class PortIdentity:
     A USB device is known by its serial number, or by its socket: it may come back under another name (ttyACM1 for
     ttyACM0), and another device may come in its place, to which not a byte must go.
 
-    The number of a pseudo terminal is given to the next program that asks, which may be somebody's shell. A symlink
-    that was left behind must not make us open that one: it counts as back only once it has been made anew.
+    The number of a pseudo terminal is given to the next program that asks, which may be somebody's shell. Neither its
+    path nor a symlink that was left behind must make us open that one: it counts as back only if it is still the one
+    that it was (an error that passed), or once its symlink has been made anew.
     """
 
     port: str
-    link: tuple[int, int] | None = None  # inode and change time (ns) of a symlink to a pseudo terminal
+    terminal: int | None = None  # when the pseudo terminal was made, ns
+    link: tuple[int, int] | None = None  # inode and change time (ns) of a symlink to it
     usb: PortInfo | None = None
 
     @classmethod
@@ -89,7 +91,7 @@ class PortIdentity:
         """Of the path as it is now."""
         real = os.path.realpath(port)
         if real.startswith(PSEUDO_TERMINALS):
-            return cls(port, link=_link_of(port), usb=_usb_device_at(real))
+            return cls(port, terminal=_made_at(real), link=_link_of(port), usb=_usb_device_at(real))
         return cls(port, usb=_usb_device_at(real))
 
     def where_now(self) -> str | None:
@@ -103,9 +105,18 @@ class PortIdentity:
                 if info.is_same_device(self.usb):
                     elsewhere = info.port
             return elsewhere
-        if self.link is not None and _link_of(self.port) == self.link:
-            return None
-        return self.port
+        if self.terminal is None or self.terminal == _made_at(os.path.realpath(self.port)):
+            return self.port
+        link = _link_of(self.port)
+        return self.port if link is not None and link != self.link else None
+
+
+def _made_at(terminal: str) -> int | None:
+    """When a pseudo terminal was made: reading, writing and opening it leave this time alone."""
+    try:
+        return os.stat(terminal).st_ctime_ns
+    except OSError:
+        return None
 
 
 def _link_of(port: str) -> tuple[int, int] | None:

@@ -210,6 +210,18 @@ def test_a_boot_message_and_a_long_silence_before_the_first_frame_are_no_error(p
     device.unplug()
 
 
+def next_owners_of(terminal: str) -> list[PtyDevice]:
+    """New devices; the last has the number of `terminal`, which has gone."""
+    others: list[PtyDevice] = []
+    while not others or (others[-1].port != terminal and len(others) < 20):
+        others.append(PtyDevice())
+    if others[-1].port != terminal:
+        for other in others:
+            other.unplug()
+        pytest.skip("the kernel gave the terminal's number to another process")
+    return others
+
+
 def test_a_link_left_behind_never_leads_to_the_next_owner_of_its_terminal(holter: MakeHolter, port: Path) -> None:
     killed = PtyDevice(port)
     terminal = os.path.realpath(port)
@@ -218,13 +230,7 @@ def test_a_link_left_behind_never_leads_to_the_next_owner_of_its_terminal(holter
     assert killed._claim is not None
     killed._claim.close()
     time.sleep(0.05)
-    others: list[PtyDevice] = []
-    while not others or (others[-1].port != terminal and len(others) < 20):
-        others.append(PtyDevice())
-    if others[-1].port != terminal:
-        for other in others:
-            other.unplug()
-        pytest.skip("the kernel gave the terminal's number to another process")
+    others = next_owners_of(terminal)
     time.sleep(0.5)
     assert others[-1].reader() == (False, b"")
     with holter(500):
@@ -234,6 +240,32 @@ def test_a_link_left_behind_never_leads_to_the_next_owner_of_its_terminal(holter
     assert items[-1] == EndOfStream(500)
     for other in others:
         other.unplug()
+
+
+def test_a_terminal_s_number_never_leads_to_its_next_owner() -> None:
+    device = PtyDevice()
+    with SerialLink(device.port) as link:
+        device.unplug()
+        assert isinstance(next(iter(link)), Stalled)
+        others = next_owners_of(device.port)
+        time.sleep(0.5)
+        assert others[-1].reader() == (False, b"")
+    for other in others:
+        other.unplug()
+
+
+def test_an_error_that_passes_costs_no_more_than_what_it_lost(holter: MakeHolter) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    with holter(5000, speed=5.0) as device, SerialLink(device.port) as link:
+        items = []
+        for item in link:
+            items.append(item)
+            if len(items) == 5:
+                os.dup2(null, link._serial.fileno())  # the next read is an error, and the device is still there
+    os.close(null)
+    assert [type(item) for item in items if isinstance(item, Stalled | Reconnected)] == [Stalled, Reconnected]
+    assert received(items).shape[1] + sum(lost.samples or 0 for lost in losses(items)) == 5000
+    assert received(items).shape[1] > 4000
 
 
 def test_stopping_ends_the_iteration_and_keeps_what_was_read(holter: MakeHolter) -> None:
