@@ -77,7 +77,7 @@ def clean_batch(examples: Examples, index: NDArray[np.int64]) -> Batch:
 
 
 class Augmenter:
-    """Makes augmented batches: noise, gain, R jitter, stretch, polarity, RR noise; see `config.Augment`."""
+    """Makes augmented batches: noise, gain, R jitter, stretch, polarity, RR noise, memory; see `config.Augment`."""
 
     def __init__(self, settings: Augment, noise: NDArray[np.float32] | None = None) -> None:
         """`noise`: (kinds, samples) from `read_noise`, or None for none."""
@@ -100,10 +100,21 @@ class Augmenter:
         rows.rr_features[:, :_RATIOS] += s.feature_noise * rng.standard_normal((n, _RATIOS), np.float32)
         known = rows.rr_sequence[:, 1]
         rows.rr_sequence[:, 0] += s.feature_noise * rng.standard_normal(known.shape, np.float32) * known
+        self._hide_memory(rows, rng)
         # The R peak of this beat jitters; the template is a median over beats and does not.
         window = _resample(rows.window, shift, stretch)
         template = _resample(rows.template, np.zeros(n), stretch)
         return _batch(examples, index, rows, window, template)
+
+    def _hide_memory(self, rows: _Rows, rng: np.random.Generator) -> None:
+        """Draw anew how long the wearers have been known.
+
+        Half a minute of CinC 2017 and half an hour of a Holter have other labels and other rhythms. A model that can
+        tell them apart by this number knows atrial fibrillation in the one and not in the other.
+        """
+        n = len(rows.rr_features)
+        drawn = rng.random(n) < self.settings.memory_share
+        rows.rr_features[:, -1] = np.where(drawn, rng.random(n), rows.rr_features[:, -1])
 
     def _add_noise(self, rows: _Rows, rng: np.random.Generator) -> None:
         assert self._noise is not None  # noqa: S101 - the caller has looked

@@ -89,6 +89,7 @@ class Augment(Strict, frozen=True):
     noise_least: float = 0.02  # its standard deviation, in R amplitudes
     noise_most: float = 0.20
     flip_share: float = 0.05  # of the beats are turned upside down
+    memory_share: float = 1.0  # of the beats get a "length of memory" drawn anew: it tells short records from long
 
 
 class Fit(Strict, frozen=True):

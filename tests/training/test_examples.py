@@ -12,7 +12,7 @@ import pytest
 import wfdb
 
 from ecgmoe_edge.errors import RecordError, UsageError
-from ecgmoe_edge.streaming.features import model_inputs
+from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES, model_inputs
 from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
 from ecgmoe_edge.streaming.windows import WIDE_GRID
 from ecgmoe_edge.training import cache as cache_module
@@ -212,6 +212,17 @@ def test_a_flip_turns_beat_template_and_context_over_together(examples: Examples
     np.testing.assert_allclose(flipped.beat, -clean.beat, atol=1e-5)
     np.testing.assert_allclose(flipped.context, -clean.context, atol=1e-5)
     np.testing.assert_allclose(flipped.features, clean.features, atol=1e-4)
+
+
+def test_the_length_of_memory_is_drawn_anew_and_nothing_else(examples: Examples) -> None:
+    index = np.arange(len(examples), dtype=np.int64)
+    clean = clean_batch(examples, index)
+    made = _augmenter(memory_share=1.0).batch(examples, index, np.random.default_rng(0))
+    length = RR_FEATURE_NAMES.index("length of memory")
+    assert abs(np.corrcoef(made.features[:, length], clean.features[:, length])[0, 1]) < 0.1
+    others = [name for name in range(clean.features.shape[1]) if name != length]
+    np.testing.assert_allclose(made.features[:, others], clean.features[:, others], atol=1e-5)
+    np.testing.assert_array_equal(made.rr_sequence, clean.rr_sequence)
 
 
 def test_noise_has_the_strength_asked_for_and_its_share_of_beats(
