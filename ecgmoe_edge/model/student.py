@@ -77,8 +77,8 @@ class StudentConfig:
 _FIELDS = tuple(field.name for field in fields(StudentConfig))
 _WIDTHS = {
     "nano": StudentConfig("nano", waveform=8, dim=16, morphology_experts=2, rhythm_experts=2, rank=4),
-    "small": StudentConfig("small", waveform=16, dim=32),
-    "base": StudentConfig("base", waveform=32, dim=64),
+    "small": StudentConfig("small", waveform=64, dim=64),
+    "base": StudentConfig("base", waveform=80, dim=96),
 }
 
 

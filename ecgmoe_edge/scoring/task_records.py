@@ -25,6 +25,7 @@ from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.monitor import Monitor
+from ecgmoe_edge.streaming.rhythm import RhythmEvidence
 from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
 
 TaskName: TypeAlias = Literal["rhythm", "rr", "age", "sex"]
@@ -94,7 +95,12 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
         answer = _mean_answer(live, "age")
     elif model is not None:
         classes = model.classes[options.task]
-        probabilities = _record_probabilities(live, options.task, classes)
+        logits = live.outputs[options.task].astype(np.float64)
+        if options.task == "rhythm":
+            evidence = RhythmEvidence(model.decision, classes)
+            pairs = zip(live.beats, live.outputs["rhythm"], strict=True)
+            logits = np.array([evidence.weigh(beat.label, row) for beat, row in pairs]).reshape(-1, len(classes))
+        probabilities = _record_probabilities(live, logits, classes)
         unanswered = "noisy" if options.task == "rhythm" else None  # no beat at all is what noise looks like
         answer = max(probabilities, key=probabilities.__getitem__) if probabilities else unanswered
     return TaskRecord(
@@ -155,11 +161,11 @@ def _mean_answer(live: LiveRun, task: str) -> float | None:
     return float(live.outputs[task][chosen].mean()) if chosen.size else None
 
 
-def _record_probabilities(live: LiveRun, task: str, classes: tuple[str, ...]) -> dict[str, float]:
+def _record_probabilities(live: LiveRun, logits: NDArray[np.float64], classes: tuple[str, ...]) -> dict[str, float]:
     chosen = _settled(live)
     if not chosen.size:
         return {}
-    mean = live.outputs[task][chosen].astype(np.float64).mean(0)
+    mean = logits[chosen].mean(0)
     shares = np.exp(mean - mean.max())
     return {name: float(share) for name, share in zip(classes, shares / shares.sum(), strict=True)}
 

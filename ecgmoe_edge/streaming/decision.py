@@ -2,7 +2,8 @@
 
 Three rules from patient-grouped validation on DS1 and svdb: beats of one shape are mostly of one class, so a beat's V
 margin is drawn to that of its shape; a class whose margin is always high in this wearer says little, so part of its
-running mean is taken off; and in an irregular rhythm (atrial fibrillation) an early beat is no proof of S.
+running mean is taken off; and in atrial fibrillation an early beat is no proof of S. Frequent S make a rhythm irregular
+too, so where the model tells rhythms apart its word counts, and the irregularity alone only where it does not.
 """
 
 from __future__ import annotations
@@ -25,16 +26,26 @@ class DecisionRule:
     usual_margin: float = -6.0  # logit of S or V less that of N in a wearer who has none
     memory_beats: int = 300
     irregular_share: float = 0.4  # of the last 32 RR intervals, above which the guard acts
-    irregular_penalty: float = 1.0  # taken off the logit of S then
+    irregular_penalty: float = 1.0  # taken off the logit of S then, by a model without rhythms
+    fibrillation_penalty: float = 1.5  # the same by one with rhythms, times the mean probability of AF
+    fibrillation_beats: int = 32  # over which that mean is taken (exponentially)
     shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
     shape_correlation: float = 0.9  # of a QRS with the mean of its shape
+    other_bonus: float = 0.4  # added to the logit of the rhythm "other"
+    ectopic_bonus: float = 0.2  # and for each S or V among the last beats
+    ectopic_most: int = 4  # of which so many count
+    ectopic_beats: int = 64
 
 
 class Decision:
     """The rule applied to one wearer's beats, in their order."""
 
-    def __init__(self, rule: DecisionRule, classes: Sequence[str]) -> None:
+    def __init__(self, rule: DecisionRule, classes: Sequence[str], rhythms: Sequence[str] = ()) -> None:
+        """`classes`: of the beat's logits. `rhythms`: of the rhythm's, where the model has them."""
         self._rule = rule
+        self._af = rhythms.index("AF") if "AF" in rhythms else None
+        self._fibrillation = 0.0  # mean probability of AF
+        self._rhythms_heard = 0
         self._normal = classes.index("N")
         self._s, self._v = classes.index("S"), classes.index("V")
         self._shapes = ShapeMemory(rule.shape_correlation)
@@ -43,12 +54,16 @@ class Decision:
         self._beats = 0
 
     def apply(
-        self, logits: NDArray[np.float32], irregular_share: float, beat: NDArray[np.float32] | None
+        self,
+        logits: NDArray[np.float32],
+        irregular_share: float,
+        beat: NDArray[np.float32] | None,
+        rhythm: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float64]:
         """Adjusted logits (classes,) of the next beat.
 
         irregular_share: that of its RR features (0..1). beat: its window (103,) on BEAT_GRID in R amplitudes, or None
-        for one too poor to learn a shape from.
+        for one too poor to learn a shape from. rhythm: its rhythm logits (rhythms,), where the model has them.
         """
         rule = self._rule
         own = np.array(logits, np.float64)
@@ -62,7 +77,16 @@ class Decision:
             adjusted[index] -= share * max(0.0, running - rule.usual_margin)
             margin = min(max(float(own[index]) - float(own[self._normal]), -8.0), 8.0)
             self._margin[index] = running + weight * (margin - running)
+        penalty = rule.irregular_penalty if rhythm is None else self._fibrillation_penalty(rhythm)
         if irregular_share > rule.irregular_share:
-            adjusted[self._s] -= rule.irregular_penalty
+            adjusted[self._s] -= penalty
         self._beats += 1
         return adjusted
+
+    def _fibrillation_penalty(self, rhythm: NDArray[np.float32]) -> float:
+        if self._af is not None:
+            logits = np.asarray(rhythm, np.float64)
+            probability = float(np.exp(logits[self._af] - np.logaddexp.reduce(logits)))
+            self._rhythms_heard = min(self._rhythms_heard + 1, self._rule.fibrillation_beats)
+            self._fibrillation += (probability - self._fibrillation) / self._rhythms_heard
+        return self._rule.fibrillation_penalty * self._fibrillation

@@ -58,8 +58,9 @@ class Monitor:
             self._front = SeveralLeads(self._leads, fs, mains=mains, invert=invert, grid=grid, context=self._context)
         self._fs = self._front.fs
         self._classes = bundle.classes["beat"] if bundle else ()
-        self._decision = Decision(bundle.decision, self._classes) if bundle else None
-        self._rhythm = RhythmTracker(bundle.classes.get("rhythm", ()) if bundle else ())
+        rhythms = bundle.classes.get("rhythm", ()) if bundle else ()
+        self._decision = Decision(bundle.decision, self._classes, rhythms) if bundle else None
+        self._rhythm = RhythmTracker(rhythms, bundle.decision if bundle else None)
         self._is_off = False
         self._received = self._lost = self._unusable = self._gaps = 0
         self._counts: Counter[str] = Counter(dict.fromkeys((*self._classes, "?"), 0) if bundle else {})
@@ -147,7 +148,9 @@ class Monitor:
             outputs = self._bundle.infer(inputs)
             poor = not context.complete or context.quality < POOR_QUALITY
             shape = None if poor else inputs["beat"][0, 0]
-            logits = self._decision.apply(outputs["beat"][0], float(context.rr_features[IRREGULAR_SHARE]), shape)
+            rhythm_logits = outputs["rhythm"][0] if "rhythm" in outputs else None
+            irregular = float(context.rr_features[IRREGULAR_SHARE])
+            logits = self._decision.apply(outputs["beat"][0], irregular, shape, rhythm_logits)
             scores = _probabilities(logits, self._classes)
             label = "?" if poor else self._classes[int(np.argmax(logits))]
             experts = {
@@ -155,7 +158,6 @@ class Monitor:
                 for name, value in outputs.items()
                 if name.startswith("route_")
             }
-            rhythm_logits = outputs["rhythm"][0] if "rhythm" in outputs else None
         compute_ms = 1000.0 * (time.perf_counter() - started)
         rr_ms = None if context.rr_s is None else 1000.0 * context.rr_s
         event = Beat(

@@ -110,7 +110,7 @@ def validate(
     if labelled.any():
         truth = examples.beat[labelled]
         beats = beat_scores(truth, outputs["beat"][labelled].argmax(1))
-        labels = decide(outputs["beat"], examples, rule or DecisionRule())
+        labels = decide(outputs, examples, rule or DecisionRule())
         decided = beat_scores(truth, labels[labelled])
     settled = examples.rhythm != UNKNOWN
     if settled.any() and "rhythm" in outputs:  # a nano student answers for beats alone
@@ -123,16 +123,22 @@ def validate(
     return Validation(beats, decided, rhythm, expert_shares(outputs))
 
 
-def decide(logits: NDArray[np.float32], examples: Examples, rule: DecisionRule) -> NDArray[np.int64]:
-    """Labels (n,) after the decision rule, applied to each record's beats in their order of time."""
-    labels = np.empty(len(logits), np.int64)
-    previous, decision = -1, Decision(rule, BEAT_CLASSES)
+def decide(outputs: Mapping[str, NDArray[np.float32]], examples: Examples, rule: DecisionRule) -> NDArray[np.int64]:
+    """Labels (n,) after the decision rule, applied to each record's beats in their order of time.
+
+    outputs: logits by name, (n, classes): "beat", and "rhythm" where the model has it.
+    """
+    labels = np.empty(len(examples), np.int64)
+    rhythm = outputs.get("rhythm")
     scale = np.maximum(examples.amplitude, 1e-3)[:, None]
     beats = np.clip(examples.window[:, BEAT_CORE] / scale, -WAVEFORM_LIMIT, WAVEFORM_LIMIT)
-    for i, (row, record) in enumerate(zip(logits, examples.record.tolist(), strict=True)):
+    previous, decision = -1, Decision(rule, BEAT_CLASSES, RHYTHM_CLASSES)
+    for i, record in enumerate(examples.record.tolist()):
         if record != previous:
-            previous, decision = record, Decision(rule, BEAT_CLASSES)
-        labels[i] = decision.apply(row, float(examples.rr_features[i, IRREGULAR_SHARE]), beats[i]).argmax()
+            previous, decision = record, Decision(rule, BEAT_CLASSES, RHYTHM_CLASSES)
+        irregular = float(examples.rr_features[i, IRREGULAR_SHARE])
+        adjusted = decision.apply(outputs["beat"][i], irregular, beats[i], None if rhythm is None else rhythm[i])
+        labels[i] = adjusted.argmax()
     return labels
 
 

@@ -42,6 +42,13 @@ def test_int8_is_kept_where_it_is_faster_and_float32_where_it_is_not() -> None:
     assert "float32 is kept" in dropped.why
 
 
+def test_a_smaller_file_may_be_a_little_slower_and_a_larger_one_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecgmoe_edge.converters.precision.time_ratio", lambda *_: 1.05)
+    one, other = Takes(0.0), Takes(0.0)
+    assert "smaller and nearly as fast" in choose(one, other, INPUTS, (1000, 4000)).why
+    assert choose(one, other, INPUTS, (4000, 4000)).precision == "float32"
+
+
 def on(machine: str, profile: Profile, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("platform.machine", lambda: machine)
     return unmeasured_here(profile)

@@ -31,7 +31,7 @@ def nano() -> Student:
 
 @pytest.mark.parametrize(
     ("width", "most", "most_per_beat"),
-    [("nano", 30_000, 12_000), ("small", 100_000, 40_000), ("base", 420_000, 150_000)],
+    [("nano", 30_000, 12_000), ("small", 1_000_000, 300_000), ("base", 1_700_000, 500_000)],
 )
 def test_each_width_yields_the_contracts_outputs_within_its_size(width: str, most: int, most_per_beat: int) -> None:
     student = Student(StudentConfig.named(width)).eval()

@@ -16,10 +16,11 @@ from ecgmoe_edge.streaming.features import (
     model_inputs,
 )
 from ecgmoe_edge.streaming.morphology import ShapeMemory
-from ecgmoe_edge.streaming.rhythm import RhythmTracker
+from ecgmoe_edge.streaming.rhythm import RhythmEvidence, RhythmTracker
 from ecgmoe_edge.streaming.windows import BEAT_GRID, WIDE_GRID, WindowSampler
 
 CLASSES = ("N", "S", "V", "F")
+RHYTHM_CLASSES = ("N", "AF", "other", "noisy")
 
 
 def test_names_and_numbers_of_features_agree() -> None:
@@ -120,6 +121,43 @@ def test_an_irregular_rhythm_makes_s_harder_and_nothing_else() -> None:
     guarded = Decision(DecisionRule(), CLASSES).apply(logits, 0.9, None)
     assert int(np.argmax(guarded)) == 0
     np.testing.assert_allclose(guarded[[0, 2, 3]], logits[[0, 2, 3]])
+
+
+NORMAL = np.array([4.0, -3.0, -4.0, -5.0], np.float32)
+EARLY = np.array([1.0, 1.5, -3.0, -4.0], np.float32)
+AF, OTHER = np.array([-3.0, 4.0, -1.0, -3.0], np.float32), np.array([-1.0, -3.0, 4.0, -3.0], np.float32)
+
+
+def _after_forty(rhythm: NDArray[np.float32]) -> Decision:
+    decision = Decision(DecisionRule(), CLASSES, RHYTHM_CLASSES)
+    for _ in range(40):
+        decision.apply(NORMAL, 0.9, None, rhythm)
+    return decision
+
+
+def test_frequent_s_are_no_fibrillation_to_a_model_that_knows_rhythms() -> None:
+    fibrillating = _after_forty(AF).apply(EARLY, 0.9, None, AF)
+    assert int(np.argmax(fibrillating)) == 0
+    np.testing.assert_allclose(fibrillating[[0, 2, 3]], EARLY[[0, 2, 3]])
+    assert int(np.argmax(_after_forty(OTHER).apply(EARLY, 0.9, None, OTHER))) == 1
+    assert int(np.argmax(_after_forty(AF).apply(EARLY, 0.1, None, AF))) == 1  # it is regular at present
+
+
+def test_one_beat_that_looks_like_fibrillation_among_many_that_do_not_takes_no_s_away() -> None:
+    assert int(np.argmax(_after_forty(OTHER).apply(EARLY, 0.9, None, AF))) == 1
+
+
+def test_ectopic_beats_speak_for_another_rhythm_and_are_forgotten_again() -> None:
+    rule = DecisionRule()
+    evidence = RhythmEvidence(rule, RHYTHM_CLASSES)
+    plain = np.array([1.0, -2.0, 0.0, -3.0], np.float32)
+    other = RHYTHM_CLASSES.index("other")
+    added = [evidence.weigh(label, plain)[other] for label in "N" * 10 + "SV" * 4 + "N" * rule.ectopic_beats]
+    assert added[9] == pytest.approx(rule.other_bonus)
+    assert added[10] == pytest.approx(rule.other_bonus + rule.ectopic_bonus)
+    assert max(added) == pytest.approx(rule.other_bonus + rule.ectopic_bonus * rule.ectopic_most)
+    assert added[-1] == pytest.approx(rule.other_bonus)
+    np.testing.assert_allclose(np.delete(evidence.weigh("V", plain), other), np.delete(plain, other))
 
 
 def test_a_wearer_whose_beats_always_look_a_little_like_v_is_learnt() -> None:

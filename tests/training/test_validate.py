@@ -40,7 +40,7 @@ def test_se_ppv_and_f1_are_those_of_the_counts_and_f_as_v_is_ignored() -> None:
 
 def test_the_decision_rule_starts_anew_with_every_record(examples: Examples) -> None:
     half_v = np.tile(np.array([0.0, -9.0, 0.4, -9.0], np.float32), (len(examples), 1))
-    labels = decide(half_v, examples, DecisionRule())
+    labels = decide({"beat": half_v}, examples, DecisionRule())
     firsts = [int(np.flatnonzero(examples.record == record)[0]) for record in np.unique(examples.record)]
     assert (labels[firsts] == 2).all()  # nothing is known of the wearer yet
     assert labels[firsts[1] - 1] == 0  # a wearer whose every beat looks half like V
