@@ -94,13 +94,7 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
     elif options.task == "age":
         answer = _mean_answer(live, "age")
     elif model is not None:
-        classes = model.classes[options.task]
-        logits = live.outputs[options.task].astype(np.float64)
-        if options.task == "rhythm":
-            evidence = RhythmEvidence(model.decision, classes)
-            pairs = zip(live.beats, live.outputs["rhythm"], strict=True)
-            logits = np.array([evidence.weigh(beat.label, row) for beat, row in pairs]).reshape(-1, len(classes))
-        probabilities = _record_probabilities(live, logits, classes)
+        probabilities = _record_probabilities(live, options.task, model)
         unanswered = "noisy" if options.task == "rhythm" else None  # no beat at all is what noise looks like
         answer = max(probabilities, key=probabilities.__getitem__) if probabilities else unanswered
     return TaskRecord(
@@ -161,10 +155,14 @@ def _mean_answer(live: LiveRun, task: str) -> float | None:
     return float(live.outputs[task][chosen].mean()) if chosen.size else None
 
 
-def _record_probabilities(live: LiveRun, logits: NDArray[np.float64], classes: tuple[str, ...]) -> dict[str, float]:
+def _record_probabilities(live: LiveRun, task: str, model: BeatModel) -> dict[str, float]:
     chosen = _settled(live)
     if not chosen.size:
         return {}
+    classes, logits = model.classes[task], live.outputs[task].astype(np.float64)
+    if task == "rhythm":
+        evidence = RhythmEvidence(model.decision, classes)
+        logits = np.array([evidence.weigh(beat.label, row) for beat, row in zip(live.beats, logits, strict=True)])
     mean = logits[chosen].mean(0)
     shares = np.exp(mean - mean.max())
     return {name: float(share) for name, share in zip(classes, shares / shares.sum(), strict=True)}

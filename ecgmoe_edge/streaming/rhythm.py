@@ -31,7 +31,7 @@ class RhythmEvidence:
         self._other = classes.index("other") if "other" in classes else None
         self._ectopic: deque[bool] = deque(maxlen=rule.ectopic_beats)
 
-    def weigh(self, label: str | None, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    def weigh(self, label: str | None, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Adjusted logits (classes,) at the next beat, which is labelled `label`."""
         self._ectopic.append(label in ("S", "V"))
         adjusted = np.array(logits, np.float64)
