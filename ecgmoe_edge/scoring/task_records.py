@@ -25,7 +25,6 @@ from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.monitor import Monitor
-from ecgmoe_edge.streaming.rhythm import RhythmEvidence
 from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
 
 TaskName: TypeAlias = Literal["rhythm", "rr", "age", "sex"]
@@ -159,13 +158,9 @@ def _record_probabilities(live: LiveRun, task: str, model: BeatModel) -> dict[st
     chosen = _settled(live)
     if not chosen.size:
         return {}
-    classes, logits = model.classes[task], live.outputs[task].astype(np.float64)
-    if task == "rhythm":
-        evidence = RhythmEvidence(model.decision, classes)
-        logits = np.array([evidence.weigh(beat.label, row) for beat, row in zip(live.beats, logits, strict=True)])
-    mean = logits[chosen].mean(0)
+    mean = live.outputs[task][chosen].astype(np.float64).mean(0)
     shares = np.exp(mean - mean.max())
-    return {name: float(share) for name, share in zip(classes, shares / shares.sum(), strict=True)}
+    return {name: float(share) for name, share in zip(model.classes[task], shares / shares.sum(), strict=True)}
 
 
 def _rr_errors(

@@ -31,10 +31,6 @@ class DecisionRule:
     fibrillation_beats: int = 32  # over which that mean is taken (exponentially)
     shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
     shape_correlation: float = 0.9  # of a QRS with the mean of its shape
-    other_bonus: float = 0.4  # added to the logit of the rhythm "other"
-    ectopic_bonus: float = 0.2  # and for each S or V among the last beats
-    ectopic_most: int = 4  # of which so many count
-    ectopic_beats: int = 64
 
 
 class Decision:

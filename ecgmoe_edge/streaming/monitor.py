@@ -60,7 +60,7 @@ class Monitor:
         self._classes = bundle.classes["beat"] if bundle else ()
         rhythms = bundle.classes.get("rhythm", ()) if bundle else ()
         self._decision = Decision(bundle.decision, self._classes, rhythms) if bundle else None
-        self._rhythm = RhythmTracker(rhythms, bundle.decision if bundle else None)
+        self._rhythm = RhythmTracker(rhythms)
         self._is_off = False
         self._received = self._lost = self._unusable = self._gaps = 0
         self._counts: Counter[str] = Counter(dict.fromkeys((*self._classes, "?"), 0) if bundle else {})

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.streaming.events import Rhythm
 
 PAUSE_MS = 2000.0
@@ -20,33 +19,11 @@ _SCORE_MEMORY = 16  # beats over which rhythm scores are averaged (exponentially
 _HOLD_BEATS = 8  # a new rhythm must lead for so many beats before it is said
 
 
-class RhythmEvidence:
-    """Rhythm logits, and what the labels of the beats add to them: ectopic beats are what many an "other" consists of.
-
-    Constants from the validation fifth of CinC 2017; see `DecisionRule`.
-    """
-
-    def __init__(self, rule: DecisionRule, classes: Sequence[str]) -> None:
-        self._rule = rule
-        self._other = classes.index("other") if "other" in classes else None
-        self._ectopic: deque[bool] = deque(maxlen=rule.ectopic_beats)
-
-    def weigh(self, label: str | None, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Adjusted logits (classes,) at the next beat, which is labelled `label`."""
-        self._ectopic.append(label in ("S", "V"))
-        adjusted = np.array(logits, np.float64)
-        if self._other is not None:
-            beats = min(sum(self._ectopic), self._rule.ectopic_most)
-            adjusted[self._other] += self._rule.other_bonus + self._rule.ectopic_bonus * beats
-        return adjusted
-
-
 class RhythmTracker:
     """Turns beats, in order, into rhythm events: one with `to_s` None when a rhythm begins, one when it has ended."""
 
-    def __init__(self, classes: Sequence[str], rule: DecisionRule | None = None) -> None:
+    def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
-        self._evidence = RhythmEvidence(rule or DecisionRule(), self._classes)
         self._scores = np.zeros(len(self._classes))
         self._seen = 0
         self._leading: tuple[str, float, int] | None = None  # label, since when, beats in a row
@@ -63,7 +40,7 @@ class RhythmTracker:
         self._pause_and_rate(time_s, rr_ms, out)
         self._v_run(time_s, label, out)
         if logits is not None and label != "?":
-            self._model_rhythm(time_s, self._evidence.weigh(label, logits), out)
+            self._model_rhythm(time_s, logits, out)
         self._last_s = time_s
         return out
 
@@ -108,8 +85,8 @@ class RhythmTracker:
         if "V run" in self._open:
             self._close("V run", self._last_s, out)
 
-    def _model_rhythm(self, time_s: float, logits: NDArray[np.float64], out: list[Rhythm]) -> None:
-        odds = np.exp(logits - logits.max())
+    def _model_rhythm(self, time_s: float, logits: NDArray[np.float32], out: list[Rhythm]) -> None:
+        odds = np.exp(np.asarray(logits, np.float64) - float(logits.max()))
         probability = odds / odds.sum()
         self._seen += 1
         weight = max(1.0 / self._seen, 1.0 / _SCORE_MEMORY)

@@ -16,7 +16,7 @@ from ecgmoe_edge.streaming.features import (
     model_inputs,
 )
 from ecgmoe_edge.streaming.morphology import ShapeMemory
-from ecgmoe_edge.streaming.rhythm import RhythmEvidence, RhythmTracker
+from ecgmoe_edge.streaming.rhythm import RhythmTracker
 from ecgmoe_edge.streaming.windows import BEAT_GRID, WIDE_GRID, WindowSampler
 
 CLASSES = ("N", "S", "V", "F")
@@ -145,19 +145,6 @@ def test_frequent_s_are_no_fibrillation_to_a_model_that_knows_rhythms() -> None:
 
 def test_one_beat_that_looks_like_fibrillation_among_many_that_do_not_takes_no_s_away() -> None:
     assert int(np.argmax(_after_forty(OTHER).apply(EARLY, 0.9, None, AF))) == 1
-
-
-def test_ectopic_beats_speak_for_another_rhythm_and_are_forgotten_again() -> None:
-    rule = DecisionRule()
-    evidence = RhythmEvidence(rule, RHYTHM_CLASSES)
-    plain = np.array([1.0, -2.0, 0.0, -3.0], np.float32)
-    other = RHYTHM_CLASSES.index("other")
-    added = [evidence.weigh(label, plain)[other] for label in "N" * 10 + "SV" * 4 + "N" * rule.ectopic_beats]
-    assert added[9] == pytest.approx(rule.other_bonus)
-    assert added[10] == pytest.approx(rule.other_bonus + rule.ectopic_bonus)
-    assert max(added) == pytest.approx(rule.other_bonus + rule.ectopic_bonus * rule.ectopic_most)
-    assert added[-1] == pytest.approx(rule.other_bonus)
-    np.testing.assert_allclose(np.delete(evidence.weigh("V", plain), other), np.delete(plain, other))
 
 
 def test_a_wearer_whose_beats_always_look_a_little_like_v_is_learnt() -> None:
