@@ -210,3 +210,20 @@ def test_a_wrong_number_of_leads_is_refused() -> None:
         Monitor(None, 250.0).push(np.zeros((2, 10)))
     with pytest.raises(SignalError, match="Mains"):
         Monitor(None, 250.0, mains=55)
+
+
+@pytest.mark.parametrize(("rhythm", "is_s"), [("AF", False), ("other", True)])
+def test_an_early_beat_is_no_s_in_what_the_model_takes_for_fibrillation(
+    recording: tuple[NDArray[np.float64], float], rhythm: str, is_s: bool
+) -> None:
+    class Says(FixedModel):
+        decision = DecisionRule(irregular_share=-1.0)  # every rhythm is irregular enough
+
+        def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+            sure = 6.0 * (np.array(self.classes["rhythm"]) == rhythm)
+            return {"beat": np.array([[1.0, 2.2, -4.0, -4.0]], np.float32), "rhythm": sure[None].astype(np.float32)}
+
+    signal, fs = recording
+    monitor = Monitor(Says(), fs)
+    labels = {beat.label for beat in beats([*monitor.push(signal), *monitor.flush()])}
+    assert labels == ({"S"} if is_s else {"N"})
