@@ -53,8 +53,8 @@ class Exported:
         """One beat by its number: an ONNX file in a bare session, so that anybody times the same; else the engine."""
         if self.path.suffix != ".onnx":
             return lambda beat: self.engine.run(feeds[beat])
-        session = _session(self.path)
-        return lambda beat: session.run(None, feeds[beat])
+        run = session(self.path).run
+        return lambda beat: run(None, feeds[beat])
 
 
 def write_files(weights: Path, qat_path: Callable[[str, bool], Path], out: Path) -> list[Exported]:
@@ -102,7 +102,7 @@ def _onnx(name: str, profile: str, width: str, precision: str, path: Path, activ
     return Exported(name, profile, width, precision, "onnxruntime", path, engine)
 
 
-def _session(path: Path) -> Any:
+def session(path: Path) -> Any:
     """An onnxruntime session with one thread and otherwise what it comes with."""
     import onnxruntime
 
