@@ -61,3 +61,16 @@ def test_sharing_prints_one_pass_beside_a_model_a_task() -> None:
     rows = json.loads(done.stdout)["sharing"]
     assert [row["batch"] for row in rows] == [1, 32]
     assert all(row["shared_ms"] < row["single_task_models_ms"] for row in rows)
+
+
+@pytest.mark.slow
+def test_a_width_is_written_three_times_and_each_file_answers(tmp_path: Path) -> None:
+    from ecgmoe_edge.converters.calibration import shipped_beats
+
+    widths, beats = _benchmark("widths"), shipped_beats()
+    files = widths.write("8/16", beats, tmp_path)
+    feeds = [{name: x[:1] for name, x in beats.inputs.items()}]
+    dense, static, integer = (widths.timed(files[kind], feeds)(0) for kind in widths.KINDS)
+    assert len(dense) == len(static) == len(integer) == 4
+    np.testing.assert_allclose(dense[2], static[2], atol=1e-4)  # the routers come before the experts
+    assert files["uint8 static"].stat().st_size < files["float32 static"].stat().st_size
