@@ -27,8 +27,8 @@ class DecisionRule:
     memory_beats: int = 300
     irregular_share: float = 0.4  # of the last 32 RR intervals, above which the guard acts
     irregular_penalty: float = 1.0  # taken off the logit of S then, by a model without rhythms
-    fibrillation_penalty: float = 1.5  # the same by one with rhythms, times the mean probability of AF
-    fibrillation_beats: int = 32  # over which that mean is taken (exponentially)
+    fibrillation_penalty: float = 3.0  # the same by one with rhythms, times the square of the mean probability of AF
+    fibrillation_beats: int = 64  # over which that mean is taken (exponentially)
     shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
     shape_correlation: float = 0.9  # of a QRS with the mean of its shape
 
@@ -85,4 +85,4 @@ class Decision:
             probability = float(np.exp(logits[self._af] - np.logaddexp.reduce(logits)))
             self._rhythms_heard = min(self._rhythms_heard + 1, self._rule.fibrillation_beats)
             self._fibrillation += (probability - self._fibrillation) / self._rhythms_heard
-        return self._rule.fibrillation_penalty * self._fibrillation
+        return self._rule.fibrillation_penalty * self._fibrillation**2  # a doubtful one counts little
