@@ -26,7 +26,7 @@ class DecisionRule:
     usual_margin: float = -6.0  # logit of S or V less that of N in a wearer who has none
     memory_beats: int = 300
     irregular_share: float = 0.4  # of the last 32 RR intervals, above which the guard acts
-    irregular_penalty: float = 1.0  # taken off the logit of S then, by a model without rhythms
+    irregular_penalty: float = 0.5  # taken off the logit of S then, by a model without rhythms
     fibrillation_penalty: float = 3.0  # the same by one with rhythms, times the square of the mean probability of AF
     fibrillation_beats: int = 64  # over which that mean is taken (exponentially)
     shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
