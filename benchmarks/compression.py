@@ -39,7 +39,7 @@ from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import load_qat
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.parity import compare, torch_model
-from ecgmoe_edge.errors import EcgmoeError, RecordError
+from ecgmoe_edge.errors import EcgmoeError, RecordError, UsageError
 from ecgmoe_edge.model.student import load_student
 from ecgmoe_edge.model.teacher import load_teacher
 from ecgmoe_edge.runtime import load_bundle, shipped_bundle
@@ -270,7 +270,7 @@ def main() -> None:
     try:
         try:
             judge = chain.Judge.of(arguments.data, arguments.cache, arguments.cache.parent / "answers")
-        except RecordError as error:
+        except (RecordError, UsageError) as error:
             print(f"Accuracies are left out: {error}", file=sys.stderr)
             if arguments.steps:
                 sys.exit(error.exit_code)

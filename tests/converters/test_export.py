@@ -8,19 +8,22 @@ import msgspec
 import numpy as np
 import pytest
 
+import ecgmoe_edge
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat
 from ecgmoe_edge.converters import export as module
 from ecgmoe_edge.converters.accuracy import AccuracyResult, Candidate
-from ecgmoe_edge.converters.calibration import CalibrationBeats
+from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.experts import ModelSummary
 from ecgmoe_edge.converters.export import ExportRequest, export_model
 from ecgmoe_edge.converters.parity import compare, torch_model
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
 from ecgmoe_edge.errors import BundleError, ConversionError, GateFailed, ModelError
-from ecgmoe_edge.model.student import Student, StudentConfig, save_student
+from ecgmoe_edge.model.student import Student, save_student
 from ecgmoe_edge.runtime.bundle import load_bundle
 from ecgmoe_edge.runtime.manifest import Gate, Metrics
+
+PRETRAINED = Path(ecgmoe_edge.__file__).parent / "pretrained"
 
 
 @pytest.fixture
@@ -143,10 +146,10 @@ def test_int8_comes_from_training_with_rounding_where_that_fits(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list_profiles())
-def test_every_profile_exports_a_bundle_that_runs(name: str, beats: CalibrationBeats, tmp_path: Path) -> None:
-    profile = load_profile(name)
-    weights = tmp_path / "student.safetensors"
-    save_student(weights, Student(StudentConfig.named(profile.model.width)))
+def test_every_profile_exports_a_bundle_that_runs(name: str, tmp_path: Path) -> None:
+    profile, beats = load_profile(name), shipped_beats()
+    grid = "-symmetric" if profile.precision.symmetric_activations else ""
+    weights = PRETRAINED / f"student-{profile.model.width}-qat{grid}.safetensors"
     exported = export_model(ExportRequest(weights, profile, calibration=beats), tmp_path / "bundle")
     outputs = load_bundle(exported.folder).infer(beats.inputs)
     assert set(outputs) == {*profile.model.tasks, "route_morphology", "route_rhythm"}
