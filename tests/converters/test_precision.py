@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.converters.precision import choose, unmeasured_here
-from ecgmoe_edge.device_profiles import Profile, load_profile
+from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
+from ecgmoe_edge.model.student import Student, StudentConfig
 
 
 class Takes:
@@ -63,3 +64,11 @@ def test_only_a_machine_of_the_board_s_kind_can_tell(monkeypatch: pytest.MonkeyP
     cpu = load_profile("jetson")
     runtime = msgspec.structs.replace(cpu.runtime, providers=("CPUExecutionProvider",))
     assert on("arm64", msgspec.structs.replace(cpu, runtime=runtime), monkeypatch) == ""
+
+
+def test_a_float32_file_too_fits_where_it_may_be_kept() -> None:
+    for name in list_profiles():
+        profile = load_profile(name)
+        if profile.precision.keep_float_if_not_better and profile.runtime.format == "onnx":
+            student = Student(StudentConfig.named(profile.model.width))
+            assert 4 * sum(p.numel() for p in student.parameters()) < 1024 * profile.memory.model_kib, name
