@@ -43,7 +43,8 @@ What each part of the teacher is worth: the same short fit without it, on a fixe
 compare the rows with each other and are no figures of the shipped model. `mitdb` is `ds1-val`, `svdb` is `svdb-val`
 (S and V F1 of detected beats with an annotated partner, plain logits); rhythm is the mean F1 of N, AF and other on CinC
 2017, sex and age are PTB-XL, both on records that a stable hash takes out of their fitting parts. Five patients of
-`mitdb` and twelve of `svdb` are few: differences of two or three points of F1 are noise.
+`mitdb` and twelve of `svdb` are few, and a fit is short: one patient whose beats change class moves a figure by ten
+points, so a difference says little unless several columns agree on it.
 
 {table}
 
