@@ -41,7 +41,6 @@ class Decision:
         self._rule = rule
         self._af = rhythms.index("AF") if "AF" in rhythms else None
         self._fibrillation = 0.0  # mean probability of AF
-        self._rhythms_heard = 0
         self._normal = classes.index("N")
         self._s, self._v = classes.index("S"), classes.index("V")
         self._shapes = ShapeMemory(rule.shape_correlation)
@@ -73,16 +72,15 @@ class Decision:
             adjusted[index] -= share * max(0.0, running - rule.usual_margin)
             margin = min(max(float(own[index]) - float(own[self._normal]), -8.0), 8.0)
             self._margin[index] = running + weight * (margin - running)
-        penalty = rule.irregular_penalty if rhythm is None else self._fibrillation_penalty(rhythm)
+        penalty = rule.irregular_penalty
+        if rhythm is not None and self._af is not None:
+            penalty = self._fibrillation_penalty(np.asarray(rhythm, np.float64), self._af)
         if irregular_share > rule.irregular_share:
             adjusted[self._s] -= penalty
         self._beats += 1
         return adjusted
 
-    def _fibrillation_penalty(self, rhythm: NDArray[np.float32]) -> float:
-        if self._af is not None:
-            logits = np.asarray(rhythm, np.float64)
-            probability = float(np.exp(logits[self._af] - np.logaddexp.reduce(logits)))
-            self._rhythms_heard = min(self._rhythms_heard + 1, self._rule.fibrillation_beats)
-            self._fibrillation += (probability - self._fibrillation) / self._rhythms_heard
+    def _fibrillation_penalty(self, rhythm: NDArray[np.float64], af: int) -> float:
+        probability = float(np.exp(rhythm[af] - np.logaddexp.reduce(rhythm)))
+        self._fibrillation += (probability - self._fibrillation) / min(self._beats + 1, self._rule.fibrillation_beats)
         return self._rule.fibrillation_penalty * self._fibrillation**2  # a doubtful one counts little

@@ -28,7 +28,7 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
     best_epoch: int | None = None  # counted from 1
     misses: int = 0  # validations since the best one
     finished: bool = False
-    rows: list[dict[str, float]] = msgspec.field(default_factory=list)  # metrics, one row an epoch
+    rows: list[dict[str, int | float]] = msgspec.field(default_factory=list)  # metrics, one row an epoch
 
 
 @dataclass

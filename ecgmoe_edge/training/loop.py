@@ -201,5 +201,5 @@ def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
     with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows([{**row, "epoch": int(row["epoch"])} for row in rows])  # a checkpoint gives it back as 1.0
+        writer.writerows(rows)
     partial.replace(path)
