@@ -1,7 +1,8 @@
 """A fixed subset of the recordings and a short fit on it, for experiments that compare models with each other.
 
 Patients that choose nothing else are left alone: figures are those of `ds1-val`, `svdb-val`, and of records that a
-stable hash takes out of the fitting parts of CinC 2017 and PTB-XL.
+stable hash takes out of the fitting parts of CinC 2017 and PTB-XL; or, where patients are to be many, those of a
+cross-validation over all of DS1, svdb and the fitting part of CinC 2017.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ RECORDS = (
     DataSet("ptbxl", "ptbxl", "ptbxl", fit=("split:ptbxl-fit",), leads=(1,), beats_per_record=4, first_s=5.0),
 )
 NOISE = Noise("nstdb", ("bw", "em", "ma"))
+CROSS_VALIDATED = (
+    DataSet("mitdb", "mitdb", fit=("split:ds1",), leave_out=("201",), rhythm=True, beats_per_record=800),
+    DataSet("svdb", "svdb", fit=("split:svdb-fit", "split:svdb-val"), beats_per_record=800),
+    RECORDS[0],
+)
 
 #: Loss of one batch in one epoch, counted from 0.
 Loss = Callable[[Batch, int], Tensor]
@@ -70,6 +76,19 @@ def load_subset(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: in
             judges[name] = sets.fit.take(np.flatnonzero(of_example & ours))
     fit = sets.fit.take(np.flatnonzero(~of_example))
     return Subset(fit, judges, Augmenter(Augment(), read_noise(NOISE, data_dir)))
+
+
+def load_folds(data_dir: Path, cache: Path, data: tuple[DataSet, ...], folds: int, jobs: int) -> list[Subset]:
+    """The fitting records of `data` divided by a stable hash of their names: each fold judges what the rest fits."""
+    examples = build_examples(TrainingConfig(data), data_dir, cache, jobs=jobs).fit
+    fold = np.array([int(folds * lot(f"fold {name}")) for name in examples.records])[examples.record]
+    set_of = np.array([name.split("/")[0] for name in examples.records])[examples.record]
+    augmenter = Augmenter(Augment(), read_noise(NOISE, data_dir))
+    subsets = []
+    for k in range(folds):
+        judges = {one.name: examples.take(np.flatnonzero((fold == k) & (set_of == one.name))) for one in data}
+        subsets.append(Subset(examples.take(np.flatnonzero(fold != k)), judges, augmenter))
+    return subsets
 
 
 def short_fit(

@@ -77,9 +77,14 @@ def load_streaming_teacher(path: Path) -> StreamingTeacher:
         ModelError: the file is absent, is no teacher, or has no trained beat head.
     """
     model = load_teacher(path)
+    return StreamingTeacher(model, taught_tasks(path, model))
+
+
+def taught_tasks(path: Path, model: EcgMoe) -> tuple[str, ...]:
+    """The heads of the teacher in the file `path` that its training had labels for, in the order of its tasks."""
     stated = read_metadata(path).get(_TRAINED)
     trained = stated.split(",") if stated else [task.name for task in model.tasks if task.trained]
-    return StreamingTeacher(model, tuple(task.name for task in model.tasks if task.name in trained))
+    return tuple(task.name for task in model.tasks if task.name in trained)
 
 
 def load_streaming_student(path: Path) -> StreamingStudent:

@@ -42,6 +42,15 @@ class ExampleSets:
     fit: Examples
     validation: dict[str, Examples]
 
+    def digest(self) -> str:
+        """Short digest of every number and name in them: a fit on corrected labels, say, is another run."""
+        digest = hashlib.sha256()
+        for name, examples in (("", self.fit), *sorted(self.validation.items())):
+            digest.update(f"{name} {' '.join(examples.records)}".encode())
+            for array in ARRAYS:
+                digest.update(np.ascontiguousarray(getattr(examples, array)).data)
+        return digest.hexdigest()[:16]
+
 
 def build_examples(
     config: TrainingConfig,

@@ -39,6 +39,7 @@ def distil(
     settings: Fit,
     name: str = "student",
     tasks: tuple[str, ...] = ("beat", "rhythm"),
+    begun_from: str = "",
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     device: torch.device = _CPU,
     clock: Clock | None = None,
@@ -60,6 +61,7 @@ def distil(
         settings: epochs and rates of this stage (`config.distil.float_stage` or `.qat_stage`).
         name: of the stage's files.
         tasks: outputs to distil; "beat" alone for the nano student.
+        begun_from: digest of the weights that the student begins with, where they are not drawn from the seed.
         on_epoch: called before each epoch (from 0), for switches such as freezing observers; must depend on the
             epoch alone, since a resumed fit calls it for the epochs that are left.
         device: where student and teacher run.
@@ -97,7 +99,9 @@ def distil(
             batches_of=drawn_batches(sets.fit, augmenter, config.draw, settings.batch, device),
             validate=judge_of(run, sets.validation, device),
             out_dir=out_dir,
-            digest=f"{name} {config.digest()} {len(sets.fit)} {tensors_digest(teacher)} {','.join(tasks)}",
+            digest=" ".join(
+                [name, config.digest(), sets.digest(), tensors_digest(teacher), ",".join(tasks), begun_from]
+            ),
             seed=config.seed,
             on_epoch=on_epoch,
             device=device,

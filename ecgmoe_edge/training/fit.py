@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
 from ecgmoe_edge.model.routing import Route, load_balance
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASK_NAMES, Task
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.training.augment import Augmenter, Batch
 from ecgmoe_edge.training.batches import drawn_batches
 from ecgmoe_edge.training.cache import ExampleSets
+from ecgmoe_edge.training.checkpoint import tensors_digest
 from ecgmoe_edge.training.config import Losses, TrainingConfig
 from ecgmoe_edge.training.examples import UNKNOWN, Examples
 from ecgmoe_edge.training.limits import Clock
@@ -23,8 +25,6 @@ from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
 from ecgmoe_edge.training.validate import judge_of
 
 _CPU = torch.device("cpu")
-#: Tasks whose validation chooses the epoch.
-JUDGED = ("beat", "rhythm")
 _POSSIBLE = {"N": ("N",), "AF": ("N", "V", "F")}
 #: Which beat classes are possible: a row a rhythm, a row a beat class, and a last row (-1) where nothing is known.
 _MAY_BE = torch.tensor(
@@ -63,7 +63,6 @@ def fit_teacher(
     if not trained:
         raise UsageError("No example to fit on has a label of the teacher's tasks. Check [[data]] and [teacher] tasks.")
     wanted = [task.name for task in trained]
-    judged = [name for name in JUDGED if name in model.config.tasks]
     weights = loss_weights(config.losses) | {"balance": config.fit.balance}
 
     def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -76,7 +75,7 @@ def fit_teacher(
         return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
 
     def run(batch: Batch) -> Mapping[str, Tensor]:
-        outputs: dict[str, Tensor] = model(*batch.teacher_inputs(), tasks=judged)
+        outputs: dict[str, Tensor] = model(*batch.teacher_inputs(), tasks=wanted)
         return outputs
 
     return run_stage(
@@ -88,13 +87,18 @@ def fit_teacher(
             batches_of=drawn_batches(sets.fit, augmenter, config.draw, config.fit.batch, device),
             validate=judge_of(run, sets.validation, device),
             out_dir=out_dir,
-            digest=f"teacher {config.digest()} {len(sets.fit)}",
+            digest=" ".join(["teacher", config.digest(), sets.digest(), *map(tensors_digest, _frozen_networks(model))]),
             seed=config.seed,
             device=device,
             clock=clock or Clock(),
             progress=progress,
         )
     )
+
+
+def _frozen_networks(model: EcgMoe) -> list[nn.Module]:
+    """Pretrained networks, which are no part of the model's own tensors: a fit on top of others is another run."""
+    return [module.network for module in model.modules() if isinstance(module, PretrainedBackbone)]
 
 
 def trained_tasks(examples: Examples) -> tuple[str, ...]:

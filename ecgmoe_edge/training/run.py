@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.model.streaming_models import taught_tasks
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
+from ecgmoe_edge.model.tasks import STUDENT_TASKS
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
 from ecgmoe_edge.training.augment import Augmenter, Batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets, build_examples, front_end_digest
+from ecgmoe_edge.training.checkpoint import tensors_digest
 from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.distil import distil
-from ecgmoe_edge.training.fit import JUDGED, fit_teacher, trained_tasks
+from ecgmoe_edge.training.fit import fit_teacher, trained_tasks
 from ecgmoe_edge.training.limits import Clock, DeviceName, choose_device
 from ecgmoe_edge.training.loop import FitResult
 from ecgmoe_edge.training.sampling import epoch_indices
@@ -74,10 +77,9 @@ def train(
     augmenter = _augmenter(config, data_dir)
     result = fit_teacher(model, sets, config, augmenter, out_dir, device=processor, clock=clock, progress=progress)
     path = out_dir / "teacher.safetensors"
-    trained = trained_tasks(sets.fit)
+    trained = tuple(name for name in trained_tasks(sets.fit) if name in config.teacher.tasks)
     save_teacher(path, model, _header(config) | {"trained_tasks": ",".join(trained)})
-    judged = [name for name in JUDGED if name in config.teacher.tasks]
-    _describe(path, config, sets, result, lambda batch: model(*batch.teacher_inputs(), tasks=judged), tasks=trained)
+    _describe(path, config, sets, result, lambda batch: model(*batch.teacher_inputs(), tasks=trained), tasks=trained)
     return path
 
 
@@ -99,7 +101,8 @@ def distill(
     """Distil a student of a width from the teacher, in float; or go on with a run that was killed.
 
     Files in `out_dir`: student-<width>.safetensors, .metrics.csv, .json and the checkpoint. See `train` for the other
-    arguments. `tasks` None takes beat for the nano student and beat and rhythm for the others.
+    arguments. `tasks` None takes beat for the nano student and beat and rhythm for the others, where the teacher was
+    trained for them.
 
     Raises:
         EcgmoeError: data, configuration, teacher or checkpoint do not fit; the message says what to do.
@@ -108,10 +111,14 @@ def distill(
     torch.set_num_threads(threads)
     processor = choose_device(device)
     taught_by = load_teacher(teacher)
-    asked = {} if tasks is None else {"tasks": tasks}
-    if tasks is None and width == "nano":
-        asked = {"tasks": ("beat",)}
-    student_config = StudentConfig.named(width, **asked)
+    taught = taught_tasks(teacher, taught_by)
+    wanted = _tasks_of_a_student(width, taught) if tasks is None else tasks
+    if untaught := set(wanted) - set(taught):
+        raise UsageError(
+            f"{teacher} was not trained for {', '.join(sorted(untaught))}, so no student can learn it from there. "
+            "Train one on recordings with such labels; see docs/training.md."
+        )
+    student_config = StudentConfig.named(width, tasks=wanted)
     sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress)
     torch.manual_seed(config.seed)
     student = Student(student_config)
@@ -141,6 +148,11 @@ def distill(
         tasks=student_config.tasks,
     )
     return path
+
+
+def _tasks_of_a_student(width: str, taught: tuple[str, ...]) -> tuple[str, ...]:
+    usual = ("beat",) if width == "nano" else STUDENT_TASKS
+    return tuple(task for task in usual if task in taught) or ("beat",)
 
 
 def quantize(
@@ -199,6 +211,7 @@ def quantize(
         settings=stage,
         name=name,
         tasks=settings.tasks,
+        begun_from=tensors_digest(start),
         on_epoch=freeze_late,
         clock=clock,
         progress=progress,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES
+from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS, task_named
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, WAVEFORM_LIMIT
 from ecgmoe_edge.streaming.windows import BEAT_CORE
@@ -25,7 +25,7 @@ from ecgmoe_edge.training.examples import UNKNOWN, Examples
 #: What a fit calls to be judged: a score (higher is better) and numbers for its log.
 Judge = Callable[[], tuple[float, Mapping[str, float]]]
 _CPU = torch.device("cpu")
-#: A model in evaluation mode: a batch to its named outputs, at least "beat" and "rhythm" logits.
+#: A model in evaluation mode: a batch to its named outputs, one a task that it answers, and its routers' logits.
 Run = Callable[[Batch], Mapping[str, Tensor]]
 
 
@@ -46,6 +46,8 @@ class Validation:
     beats: dict[str, Score] = field(default_factory=dict)  # class -> score of the plain logits
     decided: dict[str, Score] = field(default_factory=dict)  # the same after the decision rule
     rhythm: dict[str, Score] = field(default_factory=dict)
+    others: dict[str, float] = field(default_factory=dict)  # task -> mean F1 in per cent, or mean absolute error
+    skills: dict[str, float] = field(default_factory=dict)  # task -> the same as per cent, more is better
     experts: dict[str, tuple[float, ...]] = field(default_factory=dict)  # bank -> share of beats an expert
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +61,10 @@ class Validation:
     def rhythm_score(self) -> float | None:
         """Mean F1 of N, AF and other, as the CinC 2017 challenge scored."""
         return _mean([self.rhythm[name].f1 for name in ("N", "AF", "other") if name in self.rhythm])
+
+    def other_score(self) -> float | None:
+        """Mean skill of the other tasks: mean F1, or how far an error is below that of always saying the median."""
+        return _mean(list(self.skills.values()))
 
 
 def predict(run: Run, batches: Iterable[Batch]) -> dict[str, NDArray[np.float32]]:
@@ -107,7 +113,7 @@ def validate(
     outputs = predict(run, clean_batches(examples) if batches is None else batches)
     beats = decided = rhythm = {}
     labelled = examples.beat != UNKNOWN
-    if labelled.any():
+    if labelled.any() and "beat" in outputs:  # a teacher may be trained for other tasks alone
         truth = examples.beat[labelled]
         beats = beat_scores(truth, outputs["beat"][labelled].argmax(1))
         labels = decide(outputs, examples, rule or DecisionRule())
@@ -120,7 +126,33 @@ def validate(
             for label, name in enumerate(RHYTHM_CLASSES)
             if (truth == label).any()
         }
-    return Validation(beats, decided, rhythm, expert_shares(outputs))
+    others, skills = _other_figures(outputs, examples)
+    return Validation(beats, decided, rhythm, others, skills, expert_shares(outputs))
+
+
+def _other_figures(
+    outputs: Mapping[str, NDArray[np.float32]], examples: Examples
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Figure and skill of every task but beat and rhythm that the model answers and that has labels here."""
+    figures: dict[str, float] = {}
+    skills: dict[str, float] = {}
+    for task in TASKS:
+        if task.name in ("beat", "rhythm") or task.name not in outputs:
+            continue
+        truth, answer = getattr(examples, task.name), outputs[task.name]
+        if task.kind == "classification":
+            known = truth != UNKNOWN
+            guess = answer.argmax(1)
+            each = [_score(truth[known] == c, guess[known] == c).f1 for c in range(len(task.classes))]
+            if (mean := _mean(each)) is not None:
+                figures[task.name] = skills[task.name] = mean
+            continue
+        known = np.isfinite(truth)
+        if known.any():
+            error = float(np.abs(answer[known, 0] * task.scale + task.offset - truth[known]).mean())
+            usual = float(np.abs(truth[known] - np.median(truth[known])).mean())
+            figures[task.name], skills[task.name] = error, 100.0 * (1.0 - error / max(usual, 1e-9))
+    return figures, skills
 
 
 def decide(outputs: Mapping[str, NDArray[np.float32]], examples: Examples, rule: DecisionRule) -> NDArray[np.int64]:
@@ -166,13 +198,15 @@ def expert_shares(outputs: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple
 def selection_score(validations: Mapping[str, Validation]) -> float:
     """The one number that chooses an epoch, per cent: 0.8 of the beats' and 0.2 of the rhythms', sets counting alike.
 
-    Beats weigh more because they are what live use is about; a run that teaches one of the two is judged by it.
+    Beats weigh more because they are what live use is about; a run that teaches one of the two is judged by it, and one
+    that teaches neither by the mean skill of what it does teach.
     """
     beats = _mean([one.beat_score() for one in validations.values()])
     rhythm = _mean([one.rhythm_score() for one in validations.values()])
-    if beats is None or rhythm is None:
-        return (beats or 0.0) + (rhythm or 0.0)
-    return 0.8 * beats + 0.2 * rhythm
+    if beats is not None and rhythm is not None:
+        return 0.8 * beats + 0.2 * rhythm
+    others = _mean([one.other_score() for one in validations.values()])
+    return next((score for score in (beats, rhythm, others) if score is not None), 0.0)
 
 
 def flat_metrics(validations: Mapping[str, Validation]) -> dict[str, float]:
@@ -186,6 +220,8 @@ def flat_metrics(validations: Mapping[str, Validation]) -> dict[str, float]:
                     value = getattr(score, key)
                     if value is not None:
                         row[f"{prefix}.{name}.{key}{suffix}"] = round(value, 3)
+        for task, value in one.others.items():
+            row[f"{data}.{task}.{'error' if task_named(task).kind == 'regression' else 'f1'}"] = round(value, 4)
         for bank, shares in one.experts.items():
             row |= {f"{data}.{bank}.expert{i}": share for i, share in enumerate(shares)}
     return row

@@ -22,7 +22,7 @@ from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.model.weights_file import read_metadata
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets
-from ecgmoe_edge.training.config import Fit, TrainingConfig
+from ecgmoe_edge.training.config import DataSet, Fit, TrainingConfig
 from ecgmoe_edge.training.distil import distil, distillation_losses
 from ecgmoe_edge.training.examples import Examples
 from ecgmoe_edge.training.fit import beat_loss, fit_teacher, task_loss, trained_tasks
@@ -212,6 +212,51 @@ def test_a_checkpoint_of_another_configuration_is_refused(
     other = msgspec.structs.replace(tiny_config, seed=2)
     with pytest.raises(ModelError, match="another configuration"):
         fit_teacher(EcgMoe(other.teacher), sets, other, Augmenter(other.augment), run_folder)
+
+
+def test_a_checkpoint_of_other_labels_is_refused(
+    run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig
+) -> None:
+    beat = sets.fit.beat.copy()
+    beat[np.flatnonzero(beat == 0)[0]] = 2  # one N that was a V
+    corrected = ExampleSets(replace(sets.fit, beat=beat), sets.validation)
+    with pytest.raises(ModelError, match="another configuration, data set or model"):
+        fit_teacher(_teacher(tiny_config), corrected, tiny_config, Augmenter(tiny_config.augment), run_folder)
+
+
+def test_a_student_that_began_with_other_weights_is_another_run(
+    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    settings = msgspec.structs.replace(tiny_config.distil.float_stage, epochs=1)
+    call = (_teacher(tiny_config), sets, tiny_config, Augmenter(tiny_config.augment), tmp_path)
+    distil(Student(StudentConfig.named("nano")), *call, settings=settings, begun_from="one")
+    with pytest.raises(ModelError, match="another configuration, data set or model"):
+        distil(Student(StudentConfig.named("nano")), *call, settings=settings, begun_from="another")
+
+
+def test_a_student_learns_no_task_that_its_teacher_was_not_trained_for(
+    patients: Path, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    without_rhythm = msgspec.structs.replace(tiny_config, data=(DataSet("ward", "ward", validation=("p3",)),))
+    teacher = train(without_rhythm, patients, tmp_path)
+    student = distill(without_rhythm, patients, tmp_path, teacher=teacher, width="small")
+    assert load_student(student).tasks == ("beat",)
+    with pytest.raises(UsageError, match="was not trained for rhythm"):
+        distill(without_rhythm, patients, tmp_path, teacher=teacher, width="small", tasks=("beat", "rhythm"))
+
+
+def test_a_run_without_beats_and_rhythms_is_judged_by_what_it_teaches(
+    patients: Path, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    data = DataSet("ward", "ward", validation=("p3",), without_beat_labels=("p0", "p1", "p2", "p3"))
+    teacher = msgspec.structs.replace(tiny_config.teacher, tasks=("rr", "age", "sex"))
+    train(msgspec.structs.replace(tiny_config, data=(data,), teacher=teacher), patients, tmp_path)
+    about = json.loads((tmp_path / "teacher.json").read_text())
+    assert about["trained_tasks"] == ["rr", "age", "sex"]
+    assert about["validation"]["ward"]["others"].keys() == {"rr", "age", "sex"}
+    scores = [float(row["score"]) for row in csv.DictReader((tmp_path / "teacher.metrics.csv").open())]
+    assert len(set(scores)) == len(scores)
+    assert about["fit"]["best_epoch"] == 1 + int(np.argmax(scores))
 
 
 def test_a_damaged_checkpoint_is_said_and_not_used(

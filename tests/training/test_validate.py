@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from ecgmoe_edge.model.tasks import task_named
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.examples import Examples
@@ -36,6 +39,35 @@ def test_se_ppv_and_f1_are_those_of_the_counts_and_f_as_v_is_ignored() -> None:
     assert (scores["S"].se, scores["S"].ppv, scores["S"].f1) == (50.0, 50.0, 50.0)
     assert scores["F"].se == 0.0
     assert scores["F"].ppv is None
+
+
+def test_other_tasks_are_judged_by_f1_and_by_their_error_against_the_median(examples: Examples) -> None:
+    male = examples.sex == 1
+    age = np.where(male, 60.0, 40.0).astype(np.float32)  # the median errs by at most 10 years a beat
+    known = replace(examples, age=age, potassium=np.where(male, 1, 0).astype(np.int8))
+    task = task_named("age")
+
+    def run(batch: Batch) -> dict[str, torch.Tensor]:
+        n = len(batch.beat)
+        ages = (batch.labels["age"] + 2.0 - task.offset) / task.scale
+        return {"age": ages[:, None], "potassium": torch.tensor([[0.0, 1.0]]).repeat(n, 1)}
+
+    report = validate(run, known)
+    share = float(male.mean())
+    assert report.others["age"] == pytest.approx(2.0, abs=1e-3)
+    usual = float(np.abs(age - np.median(age)).mean())
+    assert report.skills["age"] == pytest.approx(100.0 * (1.0 - 2.0 / usual), abs=0.1)
+    assert report.others["potassium"] == pytest.approx(0.5 * 100.0 * 2.0 * share / (1.0 + share))  # all abnormal
+    assert report.beat_score() is None
+    assert selection_score({"ward": report}) == pytest.approx((report.skills["age"] + report.skills["potassium"]) / 2.0)
+    row = flat_metrics({"ward": report})
+    assert row["ward.age.error"] == pytest.approx(2.0, abs=1e-3)
+    assert "ward.potassium.f1" in row
+
+
+def test_beats_and_rhythms_choose_the_epoch_where_they_are_taught(examples: Examples) -> None:
+    report = validate(_oracle, examples)
+    assert selection_score({"ward": replace(report, skills={"age": -50.0})}) == selection_score({"ward": report})
 
 
 def test_the_decision_rule_starts_anew_with_every_record(examples: Examples) -> None:

@@ -1,0 +1,73 @@
+"""The cross-validation that compares the mixture with a dense net: each patient judged once, by a net without him."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES
+from ecgmoe_edge.training.config import DataSet, Noise
+
+pytest.importorskip("wfdb", reason="the folds are read from recordings")
+ROOT = Path(__file__).parents[2]
+FOLDS = 3
+
+
+@pytest.fixture
+def short_fit(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    module = importlib.import_module("benchmarks.short_fit")
+    monkeypatch.setattr(module, "NOISE", Noise("noise", ("hum",)))
+    return module
+
+
+def test_a_fold_judges_patients_that_it_was_not_fitted_on(
+    short_fit: ModuleType, patients: Path, tmp_path: Path
+) -> None:
+    subsets = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)
+    assert len(subsets) == FOLDS
+    judged = []
+    for subset in subsets:
+        fitted = {subset.fit.records[i] for i in subset.fit.record}
+        own = {subset.judges["ward"].records[i] for i in subset.judges["ward"].record}
+        assert not own & fitted
+        assert own | fitted == {f"ward/p{k}" for k in range(4)}
+        judged += sorted(own)
+    assert sorted(judged) == [f"ward/p{k}" for k in range(4)]
+
+
+def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: Path, tmp_path: Path) -> None:
+    comparison = importlib.import_module("benchmarks.mixture_vs_dense")
+    subsets = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)
+    truth = [subset.judges["ward"].beat for subset in subsets]
+    rhythm = np.zeros((1, len(RHYTHM_CLASSES)), np.float32)
+
+    def answers(labels: list[np.ndarray[tuple[int, ...], np.dtype[np.int8]]]) -> list[dict[str, object]]:
+        one_hot = 10.0 * np.eye(len(BEAT_CLASSES), dtype=np.float32)
+        return [{"ward": {"beat": one_hot[np.maximum(of, 0)], "rhythm": rhythm.repeat(len(of), 0)}} for of in labels]
+
+    assert comparison.pooled(answers(truth), subsets)["ward V F1"] == 100.0
+    # Every V of one fold called N: what is missed there is missed of all.
+    worst = int(np.argmax([(of == 2).sum() for of in truth]))
+    spoilt = [np.where(of == 2, 0, of).astype(np.int8) if k == worst else of for k, of in enumerate(truth)]
+    total, missed = sum(int((of == 2).sum()) for of in truth), int((truth[worst] == 2).sum())
+    found = comparison.pooled(answers(spoilt), subsets)["ward V F1"]
+    assert 0 < missed < total
+    assert found == pytest.approx(200.0 * (total - missed) / (2 * total - missed))
+
+
+@pytest.mark.parametrize("name", ["dense, 1 + 1", "4 + 4, from alike", "4 + 4, hard"])
+def test_each_net_is_fitted_and_answers_for_its_fold(
+    short_fit: ModuleType, patients: Path, tmp_path: Path, name: str
+) -> None:
+    comparison = importlib.import_module("benchmarks.mixture_vs_dense")
+    subset = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)[0]
+    answers = comparison.answers_of_fold(name, "tiny", subset, 2, 1)
+    n = len(subset.judges["ward"])
+    assert answers["ward"]["beat"].shape == (n, len(BEAT_CLASSES))
+    assert answers["ward"]["rhythm"].shape == (n, len(RHYTHM_CLASSES))
+    assert answers["ward"]["route_rhythm"].shape == (n, comparison.EXPERTS[name])
