@@ -1,7 +1,7 @@
 """What each part of the teacher is worth: the same short fit without it, on a fixed subset, validation figures only.
 
-Each variant takes about five minutes on two processor cores and less on a GPU, which is used where there is one. What
-is done is kept in the work folder; a run that was stopped goes on. The table is written into docs/ablation.md.
+Each variant takes three to eleven minutes on one processor core and less on a GPU, which is used where there is one.
+What is done is kept in the work folder; a run that was stopped goes on. The table is written into docs/ablation.md.
 
     python -m benchmarks.ablation [--data DIR] [--epochs N] [--seeds N] [--only NAME ...] [--json]
 """
@@ -9,6 +9,7 @@ is done is kept in the work folder; a run that was stopped goes on. The table is
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -21,10 +22,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.short_fit import BEATS, RECORDS, Subset, figures, load_subset, losses_of, predict, short_fit
+from benchmarks.short_fit import __file__ as short_fit_source
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.training.augment import Batch
+from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.config import Draw
 from ecgmoe_edge.training.limits import choose_device
 
@@ -50,8 +53,12 @@ points, so a difference says little unless several columns agree on it.
 
 Without the rhythm path the waveform alone tells S from N, for want of anything else. Without LoRA all tasks share the
 fusion block as it is. Without the gate every backbone counts alike. Without the measured RR interval its head learns
-from embeddings that know ratios only, and the waveform.
+from embeddings that know ratios only, and the waveform. Losses are those of the tasks' own labels, with the teacher's
+weights; what the full training takes from rhythms about beats that nobody labelled is left out.
+
+{findings}
 """
+FINDINGS = "What the table shows:"  # begins the paragraphs that are written by hand and outlive a new table
 
 
 def variants() -> dict[str, TeacherConfig]:
@@ -117,6 +124,20 @@ def spread(results: dict[str, list[dict[str, float]]]) -> str:
     return "; seeds of the whole teacher lie apart by " + ", ".join(f"{w:.1f} ({c})" for c, w in widest.items())
 
 
+def findings_in(page: Path) -> str:
+    """What a person wrote under the table of the page, kept; or a line that asks for it."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    return FINDINGS + (text.partition(FINDINGS)[2].rstrip("\n") or " nobody has said yet.")
+
+
+def what_was_fitted(subset: Subset, epochs: int, device: torch.device) -> str:
+    """Short digest of all that a finished variant depends on; figures of other examples or steps are never reused."""
+    sets = ExampleSets(subset.fit, dict(subset.judges))
+    own = "".join(Path(module).read_text(encoding="utf-8") for module in (__file__, str(short_fit_source)))
+    text = f"{sets.digest()} {epochs} {device.type} {torch.__version__} {own}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def main() -> None:
     """Fit the variants, write the table, print it or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,9 +157,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    done_file = arguments.work / f"results-{arguments.epochs}-epochs-{device.type}.json"
+    subset = load_subset(data, arguments.work / "examples", BEATS + RECORDS, os.cpu_count() or 1)
+    done_file = arguments.work / f"results-{what_was_fitted(subset, arguments.epochs, device)}.json"
     done: dict[str, dict[str, float]] = json.loads(done_file.read_text()) if done_file.is_file() else {}
-    subset: Subset | None = None
     results: dict[str, list[dict[str, float]]] = {}
     for name, config in variants().items():
         if arguments.only and name not in arguments.only:
@@ -146,7 +167,6 @@ def main() -> None:
         for seed in range(1, arguments.seeds + 1):
             key = f"{name}, seed {seed}"
             if key not in done:
-                subset = subset or load_subset(data, arguments.work / "examples", BEATS + RECORDS, os.cpu_count() or 1)
                 done[key] = run_one(config, subset, arguments.epochs, seed, device)
                 done_file.write_text(json.dumps(done, indent=1))
             results.setdefault(name, []).append(done[key])
@@ -155,7 +175,7 @@ def main() -> None:
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{arguments.threads} processor core(s)"
     text = TEXT.format(
         command=" ".join(["python -m benchmarks.ablation", *options]), device=where, epochs=arguments.epochs,
-        seeds=arguments.seeds, spread=spread(results), table=table(results),
+        seeds=arguments.seeds, spread=spread(results), table=table(results), findings=findings_in(arguments.out),
     )  # fmt: skip
     if not arguments.only:
         arguments.out.write_text(text, encoding="utf-8")

@@ -122,7 +122,10 @@ def short_fit(
 
 
 def losses_of(outputs: Mapping[str, Tensor], batch: Batch, tasks: tuple[str, ...], *, balance: float = 0.02) -> Tensor:
-    """The teacher's loss: masked losses of the tasks by their weights, and the routers' load."""
+    """Masked losses of the tasks' own labels by the teacher's weights, and the routers' load.
+
+    What `training.fit` takes from a rhythm about beats that nobody labelled is left out: one label teaches one task.
+    """
     weights = loss_weights(Losses())
     parts = [weights[t.name] * task_loss(t, outputs[t.name], batch.labels[t.name]) for t in tasks_named(tasks)]
     parts += [balance * load_balance(value) for name, value in outputs.items() if name.startswith("route_")]

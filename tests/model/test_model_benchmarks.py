@@ -38,6 +38,16 @@ def test_every_ablation_differs_from_the_whole_and_can_be_built() -> None:
     assert all(size < sizes["all parts"] for name, size in sizes.items() if name != "all parts")
 
 
+def test_what_a_person_wrote_under_the_table_outlives_a_new_one(tmp_path: Path) -> None:
+    ablation = _benchmark("ablation")
+    page = tmp_path / "ablation.md"
+    assert ablation.findings_in(page).endswith("nobody has said yet.")
+    page.write_text(f"# Ablation\n\n| a | b |\n\n{ablation.FINDINGS} little.\nAnd more.\n", encoding="utf-8")
+    assert ablation.findings_in(page) == f"{ablation.FINDINGS} little.\nAnd more."
+    assert "little" in ablation.findings_in(page)
+    assert ablation.FINDINGS in (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
+
+
 def test_the_dense_net_works_as_much_a_beat_as_the_mixture() -> None:
     benchmark = _benchmark("mixture_vs_dense")
     mixture, dense = (benchmark.macs_of_a_beat(benchmark.student("nano", n)) for n in (4, 1))

@@ -62,3 +62,13 @@ def test_figures_are_read_from_what_evaluate_wrote_and_from_nothing_else(tmp_pat
     (tmp_path / "c.json").write_text('{"records": 3}')
     with pytest.raises(UsageError, match=r"c\.json is not what"):
         read_evaluations(tmp_path)
+
+
+def test_a_fit_on_the_test_half_is_said() -> None:
+    clean = teacher_card(RUN, DATA, [AGE, BEATS])
+    assert "in no fit and in no choice of an epoch" in clean
+    assert "seen while the decision rule" in clean
+    for names in ("101 106 200", "101 201"):  # 201 is the person of 202
+        spoilt = teacher_card({**RUN, "fitted_on": {"mitdb": names}}, DATA, [AGE, BEATS])
+        assert f"Fitted on {names.split()[-1]} of the test half" in spoilt
+        assert "in no fit" not in spoilt
