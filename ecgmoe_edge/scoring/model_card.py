@@ -147,8 +147,8 @@ def _of_ds2(fitted: Set[str]) -> str:
         return f"- **Fitted on {', '.join(of_test)} of the test half DS2 of MIT-BIH: its figures on DS2 are void**"
     return (
         "- DS2 of MIT-BIH, and record 201 (the same person as 202 of DS2): in no fit and in no choice of an epoch. "
-        "Figures of DS2 were seen while the decision rule of the live pipeline was worked on; its constants are from DS1 "
-        "and svdb"
+        "Figures of DS2 were seen while the decision rule of the live pipeline was worked on; its constants are from "
+        "DS1 and svdb"
     )
 
 
