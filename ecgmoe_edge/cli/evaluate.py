@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -22,7 +25,7 @@ from ecgmoe_edge.cli.options import (
 )
 from ecgmoe_edge.cli.output import result, result_json, say
 from ecgmoe_edge.cli.requirements import require
-from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.errors import RecordError, UsageError
 
 EXAMPLES = (
     "ecgmoe-edge evaluate --data ~/physionet --split ds1-val",
@@ -65,6 +68,9 @@ def evaluate(
     ] = None,
     jobs: JobsOption = None,
     whole: Annotated[bool, typer.Option("--whole", help="Score the first five minutes too.")] = False,
+    annotator: Annotated[
+        str, typer.Option("--annotator", metavar="EXT", help="Extension of the annotations that are the truth.")
+    ] = "atr",
     annotations: Annotated[
         Path | None,
         typer.Option("--annotations", metavar="DIR", help="Write our beats there as WFDB annotations (.ecgmoe)."),
@@ -100,11 +106,13 @@ def evaluate(
 ) -> None:
     """Score the whole live pipeline on annotated recordings.
 
-    Any WFDB folder, rate, leads and record names, as long as beat annotations (.atr) lie beside the records; for
-    rhythm, age and sex also the CinC 2017 challenge and PTB-XL, known by their tables. Beats are scored as EC57 and
-    `bxb` do: pairs within 150 ms, the first five minutes left out of records of six minutes and more.
+    Any WFDB folder, rate, leads and record names, as long as annotations (.atr) lie beside the records, of beats or,
+    for rhythm, of rhythms alone; for rhythm, age and sex also the CinC 2017 challenge and PTB-XL, known by their
+    tables. Beats are scored as EC57 and `bxb` do: pairs within 150 ms, the first five minutes left out of records of
+    six minutes and more.
     """
     require("records", "wfdb")
+    _make_ready({"--annotations": annotations, "--csv": csv, "--report": report})
     if reference is not None:
         require("records", "neurokit2")
     if report is not None:
@@ -142,6 +150,7 @@ def evaluate(
             invert=invert,
             mains=mains,
             whole=whole,
+            annotator=annotator.removeprefix("."),
             jobs=jobs or cores(),
             report=report,
             as_json=as_json,
@@ -163,6 +172,7 @@ def evaluate(
         invert=invert,
         mains=mains,
         whole=whole,
+        extension=annotator.removeprefix("."),
         annotations_dir=annotations,
         reference=reference,
         traces=report is not None,
@@ -185,6 +195,21 @@ def evaluate(
         say(f"wrote {file}")
     if report is not None:
         write_beat_report(report, scored, evaluation)
+
+
+def _make_ready(folders: Mapping[str, Path | None]) -> None:
+    """Make the folders for results, by their options, before the results take their time."""
+    for option, folder in folders.items():
+        if folder is not None and (why := _why_unwritable(folder)):
+            raise RecordError(f"Nothing can be written to {option} {folder} ({why}). Give a folder that can be written.")
+
+
+def _why_unwritable(folder: Path) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 def _lead(named: str) -> str | int:

@@ -26,6 +26,7 @@ def evaluate_other_task(
     invert: bool,
     mains: int | None,
     whole: bool,
+    annotator: str,
     jobs: int,
     report: Path | None,
     as_json: bool,
@@ -37,7 +38,7 @@ def evaluate_other_task(
     from ecgmoe_edge.scoring.task_table import render_task
 
     found = known_records(data, DEFAULT_DATABASE[task], split=split, records=records)
-    options = TaskOptions(task, lead=lead, invert=invert, mains=mains, whole=whole)
+    options = TaskOptions(task, lead=lead, invert=invert, mains=mains, whole=whole, extension=annotator)
     scored = evaluate_task(found, options, model, jobs=jobs, on_record=tell)
     evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
     if as_json:

@@ -72,7 +72,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"Backbone weights {path} cannot be read ({error}). Give a safetensors file.") from error
+        raise ModelError(
+            f"Backbone weights {path.absolute()} cannot be read ({error}). Give a safetensors file under `weights`; "
+            "that of a pretrained backbone may also lie beside the teacher's file."
+        ) from error
     return tensors
 
 
@@ -106,33 +109,45 @@ def _check(spec: BackboneSpec, place: tuple[int, ...], network_leads: int, leads
 
 
 def _made(factory: str) -> nn.Module:
-    network = _function(factory)()
+    make = _function(factory)
+    try:
+        network = make()
+    except Exception as error:
+        raise ModelError(
+            f"The factory {factory!r} failed ({_told(error)}). It is called without arguments and returns the "
+            "network: correct it, or give it what it needs."
+        ) from error
     if not isinstance(network, nn.Module):
-        raise ModelError(f"The factory {factory!r} gave a {type(network).__name__} and no torch module.")
+        raise ModelError(
+            f"The factory {factory!r} gave a {type(network).__name__} and no torch module. Let it return the network."
+        )
     return network
 
 
 def _function(name: str) -> Callable[[], Any]:
     module, colon, function = name.partition(":")
-    if colon:
-        try:
-            found = getattr(import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ModelError(
-                f"The factory {name!r} cannot be imported ({error}). Its module must be installed or on PYTHONPATH."
-            ) from error
-    else:
-        offered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-        if name not in offered:
-            raise ModelError(
-                f"No installed package offers a backbone {name!r} (entry points {ENTRY_POINTS!r}: "
-                f'{", ".join(sorted(offered)) or "none"}). Install it, or write factory = "module:function".'
-            )
-        found = offered[name].load()
+    offered = {} if colon else {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if not colon and name not in offered:
+        raise ModelError(
+            f"No installed package offers a backbone {name!r} (entry points {ENTRY_POINTS!r}: "
+            f'{", ".join(sorted(offered)) or "none"}). Install it, or write factory = "module:function".'
+        )
+    try:
+        found = getattr(import_module(module), function) if colon else offered[name].load()
+    except Exception as error:
+        raise ModelError(
+            f"The factory {name!r} cannot be imported ({_told(error)}). Its module must be installed or on "
+            "PYTHONPATH, and import without an error."
+        ) from error
     if not callable(found):
-        raise ModelError(f"The factory {name!r} is no function.")
+        raise ModelError(f"The factory {name!r} is no function. Name one that returns the network.")
     made: Callable[[], Any] = found
     return made
+
+
+def _told(error: Exception) -> str:
+    """Type and message of an error of somebody else's code, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _load(network: nn.Module, path: Path, sha256: str | None) -> None:
@@ -147,9 +162,10 @@ def _width(network: nn.Module, leads: int, spec: BackboneSpec) -> int:
     try:
         with torch.no_grad():
             features = network(torch.zeros(2, leads, spec.length))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:
         raise ModelError(
-            f"The network of {spec.factory!r} does not take (batch, {leads}, {spec.length}) samples: {error}"
+            f"The network of {spec.factory!r} does not take (batch, {leads}, {spec.length}) samples ({_told(error)}). "
+            "Set length and leads of this backbone to what it takes."
         ) from error
     if not isinstance(features, Tensor) or features.dim() not in (2, 3) or len(features) != 2:
         raise ModelError(f"The network of {spec.factory!r} must give (batch, width) or (batch, tokens, width).")

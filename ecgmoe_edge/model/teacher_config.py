@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from ecgmoe_edge.model.tasks import TASK_NAMES
+
+Size = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
 
 
 class BackboneSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,13 +20,13 @@ class BackboneSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kind: str
-    length: int  # samples of the context after adaptive downsampling
-    width: int = 16  # channels (conv_residual, timesnet), model width (patch_transformer); unused by dlinear
+    length: Size  # samples of the context after adaptive downsampling
+    width: Size = 16  # channels (conv_residual, timesnet), model width (patch_transformer); unused by dlinear
     weights: str | None = None  # a safetensors file with this backbone's state; None: random start
     factory: str | None = None  # "module:function" or the name of an entry point; makes the network
-    rate_hz: float | None = None  # of the network's input; None: the 10 s are squeezed into `length`
+    rate_hz: Positive | None = None  # of the network's input; None: the 10 s are squeezed into `length`
     place: tuple[int, ...] = ()  # where the teacher's leads go among the network's; () takes them as they are
-    leads: int | None = None  # of the network; those that nothing is placed in are zero. None: as the teacher has
+    leads: Size | None = None  # of the network; those that nothing is placed in are zero. None: as the teacher has
     sha256: str | None = None  # of the weights file; another file is refused
 
 
@@ -36,19 +40,19 @@ class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         BackboneSpec("timesnet", length=256, width=8),
     )
     tasks: tuple[str, ...] = TASK_NAMES
-    leads: int = 1  # of the context, 1 to 12; the beat and its features are those of the first
-    d: int = 48  # tokens and period embeddings
-    heads: int = 4  # of the attention
-    stem: int = 16  # channels of the morphology stem
-    rhythm_width: int = 64  # of the rhythm stem
+    leads: Annotated[int, Meta(ge=1, le=12)] = 1  # of the context; the beat and its features are those of the first
+    d: Size = 48  # tokens and period embeddings
+    heads: Size = 4  # of the attention
+    stem: Size = 16  # channels of the morphology stem
+    rhythm_width: Annotated[int, Meta(ge=2)] = 64  # of the rhythm stem
     morphology_kernels: tuple[int, ...] = (3, 5, 7, 9)  # one expert each
-    rhythm_experts: int = 4
-    top_k: int = 1
+    rhythm_experts: Size = 4
+    top_k: Size = 1
     routing: Literal["chosen", "straight_through", "annealed"] = "chosen"  # how routers learn, see `model.routing`
-    anneal_steps: int = 600  # of "annealed": batches until the mixture is nearly hard
-    lora_rank: int = 8  # 0: no adapters, all tasks share the fusion block as it is
-    lora_alpha: float = 32.0
-    dropout: float = 0.2
+    anneal_steps: Size = 600  # of "annealed": batches until the mixture is nearly hard
+    lora_rank: Annotated[int, Meta(ge=0)] = 8  # 0: no adapters, all tasks share the fusion block as it is
+    lora_alpha: Positive = 32.0
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
     gate: bool = True  # False: every backbone counts alike
     morphology_path: bool = True
     rhythm_path: bool = True  # False: the waveform decides S against N, for want of anything else

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
 import numpy as np
@@ -26,6 +27,7 @@ AAMI = MappingProxyType(
     }
 )
 
+_END_MARK = b"\x00\x00"
 _UNREADABLE = (OSError, ValueError, IndexError, TypeError, KeyError)
 
 
@@ -54,20 +56,26 @@ class BeatAnnotations:
         return bool(np.any(self.symbols == "/"))
 
 
-def read_annotations(record: WfdbRecord, extension: str = "atr") -> BeatAnnotations:
+def read_annotations(record: WfdbRecord, extension: str = "atr", *, beats_needed: bool = True) -> BeatAnnotations:
     """Read the annotation file `<record>.<extension>` beside the record.
 
+    With `beats_needed=False` a file of rhythm changes alone will do, as in the MIT-BIH Atrial Fibrillation Database.
+
     Raises:
-        RecordError: no such file, not an annotation file, or no beat in it.
+        RecordError: no such file, not an annotation file or the beginning of one, or no beat in it where beats are
+            needed.
         MissingExtra: wfdb is not installed.
     """
-    file = record.path.with_name(f"{record.name}.{extension}")
+    file = record.path.parent / f"{record.name}.{extension}"
     if not file.is_file():
-        raise RecordError(f"{record.name} has no beat annotations: there is no {file.name} beside it.")
+        raise RecordError(f"{record.name} has no annotations: there is no {file.name} beside it.")
     try:
+        is_whole = file.read_bytes().endswith(_END_MARK)
         raw = load_wfdb().rdann(str(record.path), extension)
     except _UNREADABLE as reason:
         raise RecordError(f"{file} is not a WFDB annotation file ({reason}). Copy it anew.") from reason
+    if not is_whole:  # what is missing would count as beats that nobody annotated
+        raise RecordError(f"{file} is cut short: it lacks the mark that ends an annotation file. Copy it anew.")
     # An annotation file may count time in ticks of its own, which it then states.
     ticks = float(raw.fs) if raw.fs else record.fs
     order = np.argsort(raw.sample, kind="stable")
@@ -76,8 +84,8 @@ def read_annotations(record: WfdbRecord, extension: str = "atr") -> BeatAnnotati
     notes = [raw.aux_note[position].strip("\x00 ") for position in order]
 
     is_beat = np.array([symbol in AAMI for symbol in symbols], dtype=bool)
-    if not is_beat.any():
-        raise RecordError(f"{file.name} holds no beat annotation. Name another file with its extension.")
+    if beats_needed and not is_beat.any():
+        raise RecordError(f"{file.name} holds no beat annotation. Name another by its extension, such as qrs.")
     beats = symbols[is_beat]
     return BeatAnnotations(
         samples=samples[is_beat],
@@ -96,22 +104,31 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
 
     Raises:
         MissingExtra: wfdb is not installed.
+        RecordError: the file cannot be written, on a full disk say; one that was there before is still whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.{extension}"
     ordered = sorted(beats, key=lambda beat: beat.sample)
-    if not ordered:
-        file.write_bytes(b"\x00\x00")  # the format's end mark: wfdb does not write a file without annotations
-        return file
     codes = {None: "N", "?": "Q"}
-    load_wfdb().wrann(
-        name,
-        extension,
-        sample=np.array([beat.sample for beat in ordered], dtype=np.int64),
-        symbol=[codes.get(beat.label, beat.label) for beat in ordered],
-        fs=fs,
-        write_dir=str(folder),
-    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=f".{name}-") as scratch:
+            written = Path(scratch) / file.name
+            if ordered:
+                load_wfdb().wrann(
+                    name,
+                    extension,
+                    sample=np.array([beat.sample for beat in ordered], dtype=np.int64),
+                    symbol=[codes.get(beat.label, beat.label) for beat in ordered],
+                    fs=fs,
+                    write_dir=scratch,
+                )
+            else:
+                written.write_bytes(_END_MARK)  # wfdb does not write a file without annotations
+            written.replace(file)
+    except OSError as error:
+        raise RecordError(
+            f"Annotations cannot be written to {folder} ({error.strerror or error}). Make room, or give another folder."
+        ) from error
     return file
 
 

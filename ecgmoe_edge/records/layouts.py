@@ -6,25 +6,19 @@ folder of WFDB headers says of each record what its header and its annotations s
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.recording import Sex
-from ecgmoe_edge.records.splits import SAME_PERSON, data_folder, database_folder, locate, ptbxl_rows
+from ecgmoe_edge.records.splits import SAME_PERSON, data_folder, database_folder, has_header, locate
+from ecgmoe_edge.records.tables import CINC_TABLE, PTBXL_TABLE, cinc_rhythms, ptbxl_rows
 
 Layout: TypeAlias = Literal["wfdb", "cinc2017", "ptbxl"]
 
-CINC_TABLE = "REFERENCE.csv"
-PTBXL_TABLE = "ptbxl_database.csv"
-#: Labels of REFERENCE.csv: normal, atrial fibrillation, other, too noisy.
-CINC_RHYTHMS = MappingProxyType({"N": "N", "A": "AF", "O": "other", "~": "noisy"})
-_PTBXL_SEX: Mapping[str, Sex] = MappingProxyType({"0": "M", "1": "F"})
-_PTBXL_OLDEST = 120.0  # years; the table writes 300 for all above 89
+_PTBXL_TEST_FOLDS = (9, 10)
 
 
 @dataclass(frozen=True)
@@ -58,6 +52,9 @@ def known_records(
 ) -> list[KnownRecord]:
     """The records of a split, those named, or all of a folder, with what is known of them.
 
+    Records that a split or the caller names are listed even where their header is missing, so that whoever reads them
+    can say so.
+
     Args:
         data: a data base's folder or one of several data bases; None takes what ECGMOE_DATA names.
         default: the data base meant in a folder of several, where neither split nor records say.
@@ -74,12 +71,16 @@ def known_records(
     if layout_of(folder) is None and (records is None or default == "ptbxl"):
         folder = database_folder(data, default)
     if layout_of(folder) == "ptbxl":
-        listed = _ptbxl(folder)
-        chosen = [one for one in listed.values() if records is None or one.name in records]
-        if not chosen:
-            raise RecordError(f"{folder} holds none of the records asked for. Name them as their headers are named.")
-        return chosen
+        return _of_ptbxl(folder, records)
     return _with_labels(locate(folder, records=records))
+
+
+def _of_ptbxl(folder: Path, records: Sequence[str] | None) -> list[KnownRecord]:
+    listed = {one.name: one for one in _ptbxl(folder).values()}
+    names = [name.removesuffix(".hea") for name in records] if records is not None else list(listed)
+    if not any(name in listed for name in names):
+        raise RecordError(f"{folder} holds none of the records asked for. Name them as their headers are named.")
+    return [listed.get(name) or KnownRecord(folder / name, "ptbxl", name) for name in names]
 
 
 def _with_labels(paths: Sequence[Path]) -> list[KnownRecord]:
@@ -102,34 +103,18 @@ def _is_labelled(folder: Path) -> bool:
 
 
 def _cinc(folder: Path) -> dict[Path, KnownRecord]:
-    table = folder / CINC_TABLE
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if len(row) >= 2]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecordError(f"The table {table} cannot be read ({error}). Copy it from the challenge.") from error
-    unknown = sorted({row[1] for row in rows} - set(CINC_RHYTHMS))
-    if unknown:
-        raise RecordError(f"{table} has labels that are none of N A O ~: {', '.join(unknown[:5])}. Copy it anew.")
     return {
-        folder / name: KnownRecord(folder / name, "cinc2017", name, rhythm=CINC_RHYTHMS[label])
-        for name, label, *_ in rows
+        folder / name: KnownRecord(folder / name, "cinc2017", name, rhythm=rhythm)
+        for name, rhythm in cinc_rhythms(folder).items()
     }
 
 
 def _ptbxl(folder: Path) -> dict[Path, KnownRecord]:
-    records = {}
-    for row in ptbxl_rows(folder):
-        path = folder / row["filename_lr"]
-        if path.with_name(path.name + ".hea").is_file():
-            patient = row["patient_id"].removesuffix(".0")
-            records[path] = KnownRecord(path, "ptbxl", patient, age=_age(row), sex=_PTBXL_SEX.get(row["sex"]))
-    return records
-
-
-def _age(row: Mapping[str, str]) -> float | None:
-    age = float(row["age"]) if row["age"] else None
-    return age if age is not None and age < _PTBXL_OLDEST else None
+    known = (
+        KnownRecord(folder / row.record, "ptbxl", row.patient.removesuffix(".0"), age=row.age, sex=row.sex)
+        for row in ptbxl_rows(folder)
+    )
+    return {one.path: one for one in known if has_header(one.path)}
 
 
 def others_of(evaluated: Sequence[KnownRecord]) -> list[KnownRecord]:
@@ -139,14 +124,10 @@ def others_of(evaluated: Sequence[KnownRecord]) -> list[KnownRecord]:
     """
     homes = {home for one in evaluated for home in one.path.parents[:3] if layout_of(home) == "ptbxl"}
     patients = {one.patient for one in evaluated}
-    held_back = {home / row["filename_lr"] for home in homes for row in ptbxl_rows(home) if _is_test_fold(row)}
+    held_back = {home / row.record for home in homes for row in ptbxl_rows(home) if row.fold in _PTBXL_TEST_FOLDS}
     return [
         one
         for home in sorted(homes)
         for path, one in _ptbxl(home).items()
         if one.patient not in patients and path not in held_back
     ]
-
-
-def _is_test_fold(row: Mapping[str, str]) -> bool:
-    return float(row["strat_fold"]) > 8

@@ -9,7 +9,6 @@ as its table has it (`strat_fold`), and `ptbxl-fit` the folds before it; 9 and 1
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.tables import ptbxl_rows
 
 ENVIRONMENT = "ECGMOE_DATA"
 DEFAULT_DATABASE = "mitdb"
@@ -58,8 +58,8 @@ def _cinc(folder: Path, *, held_out: bool) -> list[Path]:
 
 
 def _ptbxl(folder: Path, *, folds: range) -> list[Path]:
-    paths = [folder / row["filename_lr"] for row in ptbxl_rows(folder) if int(float(row["strat_fold"])) in folds]
-    return [path for path in paths if _has_header(path)]
+    paths = [folder / row.record for row in ptbxl_rows(folder) if row.fold in folds]
+    return [path for path in paths if has_header(path)]
 
 
 def _named_records(folder: Path, *, names: tuple[str, ...]) -> list[Path]:
@@ -144,23 +144,6 @@ def locate(data: Path | None = None, *, split: str | None = None, records: Seque
     return found
 
 
-def ptbxl_rows(folder: Path) -> list[dict[str, str]]:
-    """The rows of PTB-XL's table in `folder`, ptbxl_database.csv, a dictionary each.
-
-    Raises:
-        RecordError: it is not there, cannot be read, or lacks a column that is needed here.
-    """
-    table = folder / "ptbxl_database.csv"
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecordError(f"The table {table} cannot be read ({error}). Copy it from PTB-XL.") from error
-    if not rows or not {"patient_id", "age", "sex", "strat_fold", "filename_lr"} <= set(rows[0]):
-        raise RecordError(f"{table} lacks its columns. Copy the table of PTB-XL anew.")
-    return rows
-
-
 def noise_record(data: Path | None, kind: str) -> Path:
     """Path, without extension, of a record of the MIT-BIH Noise Stress Test Database: bw, em or ma.
 
@@ -172,12 +155,17 @@ def noise_record(data: Path | None, kind: str) -> Path:
     """
     folder = data_folder(data).absolute()
     for place in (folder / NOISE_DATABASE, folder, folder.parent / NOISE_DATABASE):
-        if _has_header(place / kind):
+        if has_header(place / kind):
             return place / kind
     raise RecordError(
         f"There is no noise record {kind} in {folder / NOISE_DATABASE}. Copy PhysioNet's {NOISE_DATABASE} (the records "
         "bw, em and ma) there, or into a folder of that name beside the recordings."
     )
+
+
+def has_header(path: Path) -> bool:
+    """Whether the record of that path, without extension, is there."""
+    return path.with_name(path.name + ".hea").is_file()
 
 
 def _of_split(data: Path | None, split: str) -> list[Path]:
@@ -186,7 +174,7 @@ def _of_split(data: Path | None, split: str) -> list[Path]:
     database, select = _SPLITS[split]
     folder = database_folder(data, database)
     paths = select(folder)
-    if not any(_has_header(path) for path in paths):
+    if not any(has_header(path) for path in paths):
         raise RecordError(
             f"{folder} holds no record of the split {split}, whose records are those of {database}. "
             f"Give the folder of {database}, or one that holds {database}/."
@@ -202,8 +190,8 @@ def _named(folder: Path, records: Sequence[str]) -> list[Path]:
     paths = []
     for name in records:
         name = name.removesuffix(".hea")
-        paths.append(next((place / name for place in folders if _has_header(place / name)), home / name))
-    if not any(_has_header(path) for path in paths):
+        paths.append(next((place / name for place in folders if has_header(place / name)), home / name))
+    if not any(has_header(path) for path in paths):
         raise RecordError(
             f"{folder} holds none of the records {', '.join(records)}: no header {paths[0].name}.hea was "
             "found there or in the folders inside. Name records as their headers are named."
@@ -213,10 +201,6 @@ def _named(folder: Path, records: Sequence[str]) -> list[Path]:
 
 def _records_in(folder: Path) -> list[Path]:
     return [header.with_suffix("") for header in sorted(folder.glob("*.hea"))]
-
-
-def _has_header(path: Path) -> bool:
-    return path.with_name(path.name + ".hea").is_file()
 
 
 def _holds_records(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.errors import RecordError
 
 _FIGURES = ("se", "ppv", "f1", "tp", "fn", "fp")
 _ALL = "all"  # in place of a record's name: the sum over all of them
@@ -21,7 +21,7 @@ def write_csv(folder: Path, evaluation: Mapping[str, Any]) -> list[Path]:
     noise was added. Figures are in per cent, counts of beats, or ms; an empty cell is a figure that is not defined.
 
     Raises:
-        UsageError: the folder cannot be written.
+        RecordError: the folder cannot be written.
     """
     tables = {"records": list(_records(evaluation)), "classes": list(_classes(evaluation))}
     if evaluation["confusion"] is not None:
@@ -39,8 +39,8 @@ def write_csv(folder: Path, evaluation: Mapping[str, Any]) -> list[Path]:
                 writer.writerows(rows)
             written.append(file)
     except OSError as reason:
-        raise UsageError(
-            f"Tables cannot be written to {folder} ({reason}). Give --csv a folder that can be."
+        raise RecordError(
+            f"Tables cannot be written to {folder} ({reason}). Make room, or give --csv another folder."
         ) from reason
     return written
 

@@ -25,7 +25,8 @@ LIMITS = (
     "recorders. Figures on other patients, recorders, leads and electrodes may be much lower.",
     "S is judged by what is unlike the wearer's own past. Where S is the wearer's usual beat, as in record 232, it is "
     "missed by design; atrial fibrillation and flutter give false S.",
-    "F is rare and hardly found. Q (paced, unclassifiable) is never said, and paced records are in no beat figure.",
+    "F is rare, and whether it is found differs from patient to patient. Q (paced, unclassifiable) is never said, and "
+    "paced records are in no beat figure.",
     "Rhythm is N, AF, other or noisy of the last beats; atrial flutter is `other`.",
     "One lead, with its polarity as the user says it. Not tested on children or with implanted devices.",
     "A beat that the R-peak detector misses is never classified.",

@@ -137,9 +137,9 @@ def _truth(known: KnownRecord, record: WfdbRecord, task: TaskName) -> str | floa
 def _annotations(known: KnownRecord, record: WfdbRecord, options: TaskOptions) -> BeatAnnotations | None:
     if options.task in ("age", "sex") or (options.task == "rhythm" and known.rhythm is not None):
         return None
-    annotated = read_annotations(record, options.extension)
+    annotated = read_annotations(record, options.extension, beats_needed=options.task != "rhythm")
     if options.task == "rhythm" and not annotated.rhythms:
-        raise RecordError(f"{known.name} has no rhythm annotations: its .{options.extension} file holds beats alone.")
+        raise RecordError(f"{known.name} has no rhythm annotations: its .{options.extension} file notes no rhythm.")
     return annotated
 
 

@@ -120,7 +120,8 @@ def _write(examples: Examples, path: Path) -> None:
             np.savez(written, **{name: getattr(examples, name) for name in ARRAYS})
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where there is no folder, nothing was left half written
+            partial.unlink()
         raise RecordError(
             f"The examples cannot be kept in {path.parent} ({error.strerror or error}). They take about 10 MB for half "
             "an hour of one lead: make room, or name another folder with --cache, and give the same command again."

@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.model.teacher_config import TeacherConfig
+from ecgmoe_edge.model.tasks import TASK_NAMES
+from ecgmoe_edge.model.teacher_config import Positive, TeacherConfig
 from ecgmoe_edge.streaming.filters import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 
 #: Configurations inside the package, used by name: the shipped model's, and DS1 alone for comparison with others.
 SHIPPED = ("default", "ds1-only")
+
+Count = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Strength = Annotated[float, Meta(ge=0)]
+Seed = Annotated[int, Meta(ge=0, lt=2**32)]  # every epoch's own, made from it, still fits what torch takes
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,9 +56,9 @@ class DataSet(Strict, frozen=True):
     invert_share: float = 0.0  # of the runs come once more, turned upside down
     rates: tuple[float, ...] = ()  # Hz
     rate_share: float = 0.25  # of the runs come once more, at one of `rates`
-    beats_per_record: int = 0  # 0 keeps all; else this many, evenly spread
-    first_s: float = 0.0  # beats before are left out (short records: until the rhythm is known)
-    most_records: int = 0  # 0 keeps all; else so many to fit on, drawn by their names
+    beats_per_record: Count = 0  # 0 keeps all; else this many, evenly spread
+    first_s: Annotated[float, Meta(ge=0)] = 0.0  # beats before are left out (short records: until the rhythm is known)
+    most_records: Count = 0  # 0 keeps all; else so many to fit on, drawn by their names
     clinical_folder: str = ""  # mimic-iv-ecg: where labevents and patients lie; empty: `folder`
     potassium_window_h: float = 1.0  # mimic-iv-ecg: the nearest draw counts up to so many hours from the ECG
 
@@ -60,7 +67,7 @@ class Noise(Strict, frozen=True):
     """Recordings of noise alone that are added while training; only their first half is used."""
 
     folder: str
-    records: tuple[str, ...]
+    records: Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class Draw(Strict, frozen=True):
@@ -69,77 +76,87 @@ class Draw(Strict, frozen=True):
     The shares set how readily a model says S or V: with as many S as N in an epoch, four in five S calls are false.
     """
 
-    normal: int = 9000
-    s: int = 1500
-    v: int = 4500
-    f: int = 400
-    repeat: float = 2.0  # S, V and F come at most so many times as often as there are of them
-    rhythm: int = 2000  # of each rhythm class, on top
-    other: int = 500  # of records that teach neither beats nor rhythm (age, sex)
+    normal: Count = 9000
+    s: Count = 1500
+    v: Count = 4500
+    f: Count = 400
+    repeat: Strength = 2.0  # S, V and F come at most so many times as often as there are of them
+    rhythm: Count = 2000  # of each rhythm class, on top
+    other: Count = 500  # of records that teach neither beats nor rhythm (age, sex)
 
 
 class Augment(Strict, frozen=True):
     """Strengths of the augmentation. Sources: 95 runs of patient-grouped cross-validation inside DS1."""
 
-    jitter_ms: float = 20.0  # R peak error, uniform within +-
-    stretch: float = 0.1  # of time, uniform within 1 +-
-    gain: float = 0.2  # standard deviation of the log error of the running R amplitude
-    feature_noise: float = 0.03  # standard deviation, added to the RR features
-    noise_share: float = 0.5  # of the beats get recorded noise
-    noise_least: float = 0.02  # its standard deviation, in R amplitudes
-    noise_most: float = 0.20
-    flip_share: float = 0.05  # of the beats are turned upside down
-    memory_share: float = 1.0  # of the beats get a "length of memory" drawn anew: it tells short records from long
+    jitter_ms: Strength = 20.0  # R peak error, uniform within +-
+    stretch: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # of time, uniform within 1 +-
+    gain: Strength = 0.2  # standard deviation of the log error of the running R amplitude
+    feature_noise: Strength = 0.03  # standard deviation, added to the RR features
+    noise_share: Share = 0.5  # of the beats get recorded noise
+    noise_least: Strength = 0.02  # its standard deviation, in R amplitudes
+    noise_most: Strength = 0.20
+    flip_share: Share = 0.05  # of the beats are turned upside down
+    memory_share: Share = 1.0  # of the beats get a "length of memory" drawn anew: it tells short records from long
 
 
 class Fit(Strict, frozen=True):
     """Optimiser and epochs of one stage: teacher, student (float) or student (quantization-aware)."""
 
-    epochs: int
-    batch: int = 192
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    warm_up: float = 0.15  # share of the steps in which the rate rises
-    clip: float = 2.0  # norm of the gradient
-    soft_epochs: int = 1  # before the routers are hard
-    balance: float = 0.02  # weight of the load-balancing loss
-    validate_from: float = 0.4  # share of the epochs before the first validation
-    validate_every: int = 2
-    patience: int = 0  # validations without a better one before it stops; 0 never stops early
+    epochs: Annotated[int, Meta(ge=1)] = 16
+    batch: Annotated[int, Meta(ge=2)] = 192
+    learning_rate: Positive = 2e-3
+    weight_decay: Strength = 1e-3
+    warm_up: Share = 0.15  # of the steps in which the rate rises
+    clip: Positive = 2.0  # norm of the gradient
+    soft_epochs: Count = 1  # before the routers are hard
+    balance: Strength = 0.02  # weight of the load-balancing loss
+    validate_from: Share = 0.4  # of the epochs before the first validation
+    validate_every: Annotated[int, Meta(ge=1)] = 2
+    patience: Count = 0  # validations without a better one before it stops; 0 never stops early
+
+
+class QatFit(Fit, frozen=True):
+    """The quantization-aware stage: short, at a rate that does not undo the float stage, its routers hard at once."""
+
+    epochs: Annotated[int, Meta(ge=1)] = 4
+    learning_rate: Positive = 3e-5
+    soft_epochs: Count = 0
+    validate_from: Share = 0.0
+    validate_every: Annotated[int, Meta(ge=1)] = 1
 
 
 class Losses(Strict, frozen=True):
     """Weights of the tasks in the teacher's loss; fixed, see `training.fit`."""
 
-    beat: float = 1.0
-    rhythm: float = 0.5
-    rr: float = 0.2
-    age: float = 0.05
-    sex: float = 0.05
-    potassium: float = 0.05
+    beat: Strength = 1.0
+    rhythm: Strength = 0.5
+    rr: Strength = 0.2
+    age: Strength = 0.05
+    sex: Strength = 0.05
+    potassium: Strength = 0.05
 
 
 class Distillation(Strict, frozen=True):
     """How the student follows the teacher, and its two stages."""
 
-    kl: float = 0.7  # weight of the teacher's probabilities
-    cross_entropy: float = 0.3  # weight of the labels
-    temperature: float = 1.0
-    float_stage: Fit = Fit(epochs=16)
-    qat_stage: Fit = Fit(epochs=4, learning_rate=3e-5, soft_epochs=0, validate_from=0.0, validate_every=1)
+    kl: Strength = 0.7  # weight of the teacher's probabilities
+    cross_entropy: Strength = 0.3  # weight of the labels
+    temperature: Positive = 1.0
+    float_stage: Fit = Fit()
+    qat_stage: QatFit = QatFit()
 
 
 class TrainingConfig(Strict, frozen=True):
     """A whole run. `data` lists at least one data set."""
 
     data: tuple[DataSet, ...]
-    seed: int = 1
+    seed: Seed = 1
     noise: Noise | None = None
     draw: Draw = Draw()
     augment: Augment = Augment()
     losses: Losses = Losses()
     teacher: TeacherConfig = TeacherConfig()
-    fit: Fit = Fit(epochs=16)
+    fit: Fit = Fit()
     distil: Distillation = Distillation()
 
     def digest(self) -> str:
@@ -155,8 +172,10 @@ class TrainingConfig(Strict, frozen=True):
 def load_config(path: Path | str | None = None) -> TrainingConfig:
     """The configuration of a TOML file, a shipped one by its name (SHIPPED), or the one that made the shipped weights.
 
+    A relative `weights` of a backbone starts at the folder of the file.
+
     Raises:
-        UsageError: the file cannot be read, is no TOML, or holds an unknown key or a value of the wrong type.
+        UsageError: the file cannot be read, is no TOML, or holds an unknown key or a value of the wrong type or range.
     """
     name = SHIPPED[0] if path is None else str(path)
     try:
@@ -177,7 +196,18 @@ def load_config(path: Path | str | None = None) -> TrainingConfig:
             "An example with the shipped values is ecgmoe_edge/training/default.toml."
         ) from error
     _check(config)
-    return config
+    return config if name in SHIPPED else _anchored(config, Path(name).parent.resolve())
+
+
+def _anchored(config: TrainingConfig, folder: Path) -> TrainingConfig:
+    """With the relative weights paths of backbones made absolute, so that the teacher finds them from any folder."""
+    backbones = tuple(
+        spec
+        if spec.weights is None or spec.weights.startswith("~")
+        else msgspec.structs.replace(spec, weights=str(folder / spec.weights))
+        for spec in config.teacher.backbones
+    )
+    return msgspec.structs.replace(config, teacher=msgspec.structs.replace(config.teacher, backbones=backbones))
 
 
 def _check(config: TrainingConfig) -> None:
@@ -188,9 +218,22 @@ def _check(config: TrainingConfig) -> None:
         raise UsageError("Two data sets of the training configuration share a name; give each its own.")
     for data in config.data:
         _check_data(data)
-    for stage in (config.fit, config.distil.float_stage, config.distil.qat_stage):
-        if stage.epochs < 1 or stage.batch < 2 or stage.validate_every < 1:
-            raise UsageError("Each stage needs at least 1 epoch, batches of 2, and validate_every of 1.")
+    draw, augment, distil = config.draw, config.augment, config.distil
+    if not any((draw.normal, draw.s, draw.v, draw.f, draw.rhythm, draw.other)):
+        raise UsageError("[draw] asks for no example at all; set one of its numbers above 0.")
+    if augment.noise_least > augment.noise_most:
+        raise UsageError("[augment] noise_least is more than noise_most; swap them.")
+    if not distil.kl and not distil.cross_entropy:
+        raise UsageError("[distil] kl and cross_entropy are both 0; set at least one above 0.")
+    _check_tasks(config.teacher.tasks)
+
+
+def _check_tasks(tasks: tuple[str, ...]) -> None:
+    if not tasks or len(set(tasks)) < len(tasks):
+        raise UsageError("[teacher] tasks names at least one task, and none twice.")
+    unknown = [task for task in tasks if task not in TASK_NAMES]
+    if unknown:
+        raise UsageError(f"[teacher] tasks has no {', '.join(unknown)}; known are {', '.join(TASK_NAMES)}.")
 
 
 def _check_data(data: DataSet) -> None:
@@ -203,6 +246,8 @@ def _check_data(data: DataSet) -> None:
         raise UsageError(f"{where} invert_share and rate_share lie between 0 and 1.")
     if not data.leads or len(set(data.leads)) < len(data.leads):
         raise UsageError(f"{where} leads names at least one lead, and none twice.")
+    if any(isinstance(lead, int) and lead < 0 for lead in data.leads):
+        raise UsageError(f"{where} leads are names, or numbers counted from 0.")
     low, high = LOWEST_RATE_HZ, HIGHEST_RATE_HZ
     if any(not low <= rate <= high for rate in data.rates):
         raise UsageError(f"{where} rates lie between {low:g} and {high:g} Hz.")

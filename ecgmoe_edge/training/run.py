@@ -233,6 +233,9 @@ def _sets(
     clock: Clock | None,
     progress: bool,
 ) -> ExampleSets:
+    _check_folder(out_dir, "-o")
+    if cache is not None:
+        _check_folder(cache, "--cache")
     cache = cache or out_dir / "examples"
     sets = build_examples(config, data_dir, cache, jobs=jobs, clock=clock, progress=progress)
     if not sets.validation:
@@ -241,6 +244,13 @@ def _sets(
             "Name some under `validation`, or give a `validation_share`."
         )
     return sets
+
+
+def _check_folder(folder: Path, option: str) -> None:
+    """Refuse what cannot become a folder, before the examples take their time."""
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file where a folder is needed; name another folder with {option}.")
 
 
 def _of_student(student: torch.nn.Module, batch: Batch) -> Mapping[str, Tensor]:

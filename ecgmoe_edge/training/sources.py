@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.model.tasks import RHYTHM_CLASSES
-from ecgmoe_edge.records.splits import locate, lot, ptbxl_rows
+from ecgmoe_edge.records.splits import SAME_PERSON, has_header, locate, lot
+from ecgmoe_edge.records.tables import cinc_rhythms, ptbxl_rows
 from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.mimic import mimic_records
 
 _SPLIT = "split:"
-# REFERENCE.csv of the CinC 2017 challenge: normal, atrial fibrillation, other, too noisy.
-_CINC_RHYTHM = {"N": "N", "A": "AF", "O": "other", "~": "noisy"}
-_PTBXL_SEX = {"0": "M", "1": "F"}
-_PTBXL_OLDEST = 120.0  # years; the data base writes 300 for all above 89
 
 
 @dataclass(frozen=True)
@@ -133,30 +129,22 @@ def _all_sources(data: DataSet, data_dir: Path) -> dict[str, Source]:
         raise RecordError(f"Data set {data.name!r}: {folder} holds no WFDB header (.hea).")
     first = data.leads[0]
     if data.labels == "beats":
-        return {name: Source(data, path, name, first) for name, path in paths.items()}
-    rhythm = {row[0]: row[1] for row in _rows(folder / "REFERENCE.csv") if len(row) >= 2}
-    unknown = {label for label in rhythm.values() if label not in _CINC_RHYTHM}
-    if unknown:
-        raise RecordError(f"{folder / 'REFERENCE.csv'} has labels that are none of N A O ~: {sorted(unknown)[:5]}.")
+        return {name: Source(data, path, SAME_PERSON.get(name, name), first) for name, path in paths.items()}
+    rhythms = cinc_rhythms(folder)
     return {
-        name: Source(data, path, name, first, rhythm=_CINC_RHYTHM[rhythm[name]])
-        for name, path in paths.items()
-        if name in rhythm
+        name: Source(data, path, name, first, rhythm=rhythms[name]) for name, path in paths.items() if name in rhythms
     }
 
 
 def _ptbxl(data: DataSet, folder: Path) -> list[Source]:
-    sources = []
-    for row in ptbxl_rows(folder):
-        path = folder / row["filename_lr"]
-        if path.with_name(path.name + ".hea").is_file():
-            age = float(row["age"]) if row["age"] else None
-            age = age if age is not None and age < _PTBXL_OLDEST else None
-            sex = _PTBXL_SEX.get(row["sex"])
-            sources.append(Source(data, path, row["patient_id"], data.leads[0], age=age, sex=sex))
-    if not sources:
+    sources = [
+        Source(data, folder / row.record, row.patient, data.leads[0], age=row.age, sex=row.sex)
+        for row in ptbxl_rows(folder)
+    ]
+    there = [source for source in sources if has_header(source.path)]
+    if not there:
         raise RecordError(f"{folder} holds none of the records that its ptbxl_database.csv lists.")
-    return sources
+    return there
 
 
 def _mimic(data: DataSet, folder: Path, data_dir: Path) -> list[Source]:
@@ -167,14 +155,6 @@ def _mimic(data: DataSet, folder: Path, data_dir: Path) -> list[Source]:
         )
         for one in mimic_records(folder, clinical, data.potassium_window_h)
     ]
-
-
-def _rows(table: Path) -> list[list[str]]:
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            return list(csv.reader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"The table {table} cannot be read ({error}).") from error
 
 
 def rhythm_index(label: str) -> int:

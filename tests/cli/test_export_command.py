@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from installed_command import Cli
 
 from ecgmoe_edge.device_profiles import load_profile
+from ecgmoe_edge.errors import RecordError
 
 pytest.importorskip("torchao")
 pytest.importorskip("onnxscript")
@@ -41,6 +43,34 @@ def test_a_gate_outside_its_limit_leaves_no_bundle(cli: Cli) -> None:
     assert done.err.splitlines()[-1].startswith("error: ")
     assert "size" in done.err
     assert not (cli.folder / "out").exists()
+
+
+def test_no_gate_is_decided_on_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wfdb")
+    from ecgmoe_edge.cli import export
+    from ecgmoe_edge.converters import accuracy
+
+    asked: list[str] = []
+    monkeypatch.setattr(accuracy, "accuracy_on", lambda records, *_: asked.extend(path.name for path in records))
+    board = load_profile("generic-cpu")
+    for folder, names in (("mitdb", ("100", "106")), ("ward", ("100", "bed1"))):  # no record of ds1-val in either
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{name}.hea").touch()
+        export._accuracy(tmp_path / folder, board)
+    assert asked == ["106", "100", "bed1"]
+    (tmp_path / "mitdb" / "106.hea").unlink()
+    with pytest.raises(RecordError):  # nothing but the test half is left
+        export._accuracy(tmp_path / "mitdb", board)
+
+
+def test_the_manifest_says_what_was_asked_for() -> None:
+    from ecgmoe_edge.cli import export
+
+    board = load_profile("jetson")
+    assert export._command(board, None, None, None) == "ecgmoe-edge export --profile jetson"
+    given = export._command(board, Path("/home/me/mine.safetensors"), "beat", Path("beds"))
+    assert given == "ecgmoe-edge export --profile jetson --student mine.safetensors --tasks beat --calibration beds"
 
 
 def test_which_board_must_be_said(cli: Cli) -> None:

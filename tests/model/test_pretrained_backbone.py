@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import Backbone, resample
-from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
+from ecgmoe_edge.model.pretrained_backbone import ENTRY_POINTS, PretrainedBackbone
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 
@@ -36,6 +37,32 @@ def foundation() -> nn.Module:
 
 def no_module() -> str:
     return "weights"
+
+
+def needs_depth(depth: int) -> nn.Module:
+    raise NotImplementedError(depth)
+
+
+def looks_up() -> nn.Module:
+    raise KeyError("encoder")
+
+
+def reads_a_file() -> nn.Module:
+    raise FileNotFoundError(2, "No such file or directory", "their.yaml")
+
+
+class OfOneLength(Foundation):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-1] == 5000, "10 s only"
+        return super().forward(x)
+
+
+def of_one_length() -> nn.Module:
+    return OfOneLength()
+
+
+def without_a_word() -> nn.Module:
+    raise RuntimeError
 
 
 @pytest.fixture
@@ -134,11 +161,52 @@ def test_a_pretrained_backbone_moves_with_the_model(spec: BackboneSpec) -> None:
         ({"place": (1, 2)}, "place"),
         ({"leads": 3}, "does not take"),
         ({"length": 20}, "does not take"),
+        ({"factory": f"{__name__}:needs_depth"}, r"needs_depth' failed \(TypeError: .*depth.*without arguments"),
+        ({"factory": f"{__name__}:looks_up"}, r"looks_up' failed \(KeyError: 'encoder'\)"),
+        ({"factory": f"{__name__}:reads_a_file"}, r"failed \(FileNotFoundError: .*their\.yaml"),
+        ({"factory": f"{__name__}:without_a_word"}, r"failed \(RuntimeError\)"),
+        ({"factory": f"{__name__}:of_one_length"}, r"not take \(batch, 12, 2500\).*AssertionError: 10 s only.*Set"),
+        ({"factory": ".relative:make"}, "cannot be imported"),
     ],
 )
 def test_what_is_wrong_is_said(spec: BackboneSpec, change: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         Backbone(msgspec.structs.replace(spec, **change), 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def make(:", "SyntaxError: .*line 1"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("import no_such_thing", "no_such_thing"),
+    ],
+)
+def test_a_module_that_fails_when_imported_is_named_with_its_error(
+    text: str, said: str, spec: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"broken_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelError, match=rf"{module}:make' cannot be imported .*{said}"):
+        Backbone(msgspec.structs.replace(spec, factory=f"{module}:make"), 16, 1)
+
+
+def test_an_entry_point_that_fails_when_loaded_is_named_with_its_error(
+    spec: BackboneSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = EntryPoint("theirs", "no_such_module_at_all:make", ENTRY_POINTS)
+    monkeypatch.setattr("ecgmoe_edge.model.pretrained_backbone.entry_points", lambda group: [offered])
+    with pytest.raises(ModelError, match=r"'theirs' cannot be imported .*no_such_module_at_all"):
+        Backbone(msgspec.structs.replace(spec, factory="theirs"), 16, 1)
+
+
+def test_weights_that_are_not_there_are_said_with_the_whole_path_that_was_tried(
+    spec: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=rf"{tmp_path}/absent\.safetensors cannot be read.*beside the teacher"):
+        Backbone(msgspec.structs.replace(spec, weights="absent.safetensors"), 16, 1)
 
 
 @pytest.mark.parametrize("damage", ["missing", "unknown", "shape", "bytes"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.annotations import AAMI, read_annotations, write_annotations
+from ecgmoe_edge.records.annotations import AAMI, RhythmSegment, read_annotations, write_annotations
 from ecgmoe_edge.records.splits import PACED
 from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
 from ecgmoe_edge.streaming.events import Beat
@@ -64,12 +64,13 @@ def test_annotations_at_a_rate_of_their_own_are_brought_to_the_signal(record: Wf
     assert read_annotations(record).samples.tolist() == [250, 750]
 
 
-def test_a_record_without_beats_is_refused(record: WfdbRecord) -> None:
+def test_a_record_without_beats_is_refused_where_they_are_needed(record: WfdbRecord) -> None:
     with pytest.raises(RecordError, match=r"no a\.atr beside it"):
         read_annotations(record)
     _annotate(record, [(10, "+", "(N")])
     with pytest.raises(RecordError, match="no beat annotation"):
         read_annotations(record)
+    assert read_annotations(record, beats_needed=False).rhythms == (RhythmSegment("N", 10, 5000),)
     record.path.with_suffix(".atr").write_bytes(b"")
     with pytest.raises(RecordError, match=r"a\.atr"):
         read_annotations(record)
@@ -92,6 +93,29 @@ def test_no_beats_write_an_annotation_file_without_annotations(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("cut", [2, 3, 40])
+def test_the_beginning_of_an_annotation_file_is_not_taken_for_the_whole(record: WfdbRecord, cut: int) -> None:
+    _annotate(record, [(100 * k, "N", "") for k in range(1, 40)])
+    file = record.path.with_name("a.atr")
+    file.write_bytes(file.read_bytes()[:-cut])
+    with pytest.raises(RecordError, match=r"a\.atr is (cut short|not a WFDB annotation file)"):
+        read_annotations(record)
+
+
+def test_annotations_that_cannot_be_written_leave_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_annotations(tmp_path, "a", [_beat(100, "N")], 250.0)
+    before = file.read_bytes()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(RecordError, match=r"No space left on device.*Make room"):
+        write_annotations(tmp_path, "a", [_beat(100, "N"), _beat(300, "V")], 250.0)
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ecgmoe"]
+
+
 def test_mitdb_has_the_beats_that_its_makers_counted(mitdb: Path) -> None:
     classes: Counter[str] = Counter()
     paced = []

@@ -58,6 +58,13 @@ def test_records_can_be_named(data: Path) -> None:
         known_records(data, "ptbxl", records=["nobody"])
 
 
+def test_a_record_that_is_named_and_absent_stays_in_the_list(data: Path) -> None:
+    named = known_records(data / "ptbxl", "ptbxl", records=["00003_lr.hea", "nope_lr", "00006_lr"])
+    assert [(one.name, one.layout) for one in named] == [(n, "ptbxl") for n in ("00003_lr", "nope_lr", "00006_lr")]
+    named = known_records(data / "cinc2017", "cinc2017", records=["A1", "nope"])
+    assert [(one.name, one.layout) for one in named] == [("A1", "cinc2017"), ("nope", "cinc2017")]
+
+
 def test_201_and_202_are_one_patient(data: Path) -> None:
     assert len({one.patient for one in known_records(data, "mitdb")}) == 1
 
@@ -65,6 +72,16 @@ def test_201_and_202_are_one_patient(data: Path) -> None:
 def test_the_others_are_other_patients_and_not_of_the_test_folds(data: Path) -> None:
     evaluated = [one for one in known_records(data, "ptbxl") if one.name == "00001_lr"]
     assert sorted(one.name for one in others_of(evaluated)) == ["00003_lr", "00004_lr"]
+
+
+def test_a_spoilt_row_is_told_whoever_reads_the_table(data: Path) -> None:
+    evaluated = known_records(data, "ptbxl")
+    with (data / "ptbxl" / "ptbxl_database.csv").open("a") as table:
+        table.write("7,16.0,unknown")
+    with pytest.raises(RecordError, match=r"Line 8 of .*ptbxl_database\.csv"):
+        known_records(data, "ptbxl")
+    with pytest.raises(RecordError, match=r"Line 8 of .*ptbxl_database\.csv"):
+        others_of(evaluated)
 
 
 def test_an_unknown_label_is_told(data: Path) -> None:

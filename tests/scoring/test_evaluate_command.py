@@ -62,6 +62,17 @@ def test_a_task_prints_its_figures_and_its_report(write_noisy_set: Callable[...,
     assert "--task rr" in page
 
 
+@pytest.mark.parametrize("words", [(), ("--task", "rr")])
+def test_another_annotation_file_can_be_the_truth(words: tuple[str, ...], write_noisy_set: Callable[..., Path]) -> None:
+    data = write_noisy_set("1") / "mitdb"
+    (data / "1.atr").rename(data / "1.qrs")
+    words = ("--data", str(data), "--only", "rpeaks", "--jobs", "1", "--json", *words)
+    assert _evaluate(*words, "--annotator", "qrs").returncode == 0
+    refused = _evaluate(*words)
+    assert refused.returncode == 3
+    assert "there is no 1.atr" in refused.stderr
+
+
 @pytest.mark.slow
 def test_beats_come_with_intervals_whole_records_and_a_report(
     write_noisy_set: Callable[..., Path], tmp_path: Path
@@ -104,3 +115,16 @@ def test_a_task_that_the_shipped_bundle_lacks_is_refused_with_what_to_do(write_n
     assert done.returncode == 2
     assert "no trained head for the task age" in done.stderr
     assert "--teacher" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--annotations", "--csv", "--report"])
+def test_a_folder_that_cannot_be_is_said_before_anything_is_scored(
+    option: str, write_noisy_set: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "afile").touch()
+    words = ("--data", write_noisy_set("1") / "mitdb", "--only", "rpeaks", "--jobs", "1")
+    done = _evaluate(*words, option, tmp_path / "afile")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert f"{option} " in done.stderr
+    assert "1/1" not in done.stderr

@@ -101,7 +101,7 @@ def test_bad_records_are_skipped_with_their_reason_and_the_rest_goes_on(write_ec
     evaluation = evaluate([*broken.values(), good], on_record=lambda *what: told.append(what))
     reasons = evaluation.to_json()["skipped_records"]
     says = {
-        "nodat": "not in", "noatr": "no beat annotations", "short": "truncated", "norate": "rate of 0",
+        "nodat": "not in", "noatr": "no annotations", "short": "truncated", "norate": "rate of 0",
         "slow": "50", "absent": "no header",
     }  # fmt: skip
     assert set(reasons) == set(says)

@@ -10,7 +10,7 @@ import wfdb
 
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 from ecgmoe_edge.training.cache import ExampleSets, build_examples
-from ecgmoe_edge.training.config import DataSet, Distillation, Draw, Fit, Noise, TrainingConfig
+from ecgmoe_edge.training.config import DataSet, Distillation, Draw, Fit, Noise, QatFit, TrainingConfig
 from ecgmoe_edge.training.examples import Examples, join
 
 FS = 250.0
@@ -72,7 +72,7 @@ def tiny_config() -> TrainingConfig:
         fit=Fit(epochs=3, batch=32, soft_epochs=1, validate_from=0.0, validate_every=1),
         distil=Distillation(
             float_stage=Fit(epochs=2, batch=32, soft_epochs=1),
-            qat_stage=Fit(epochs=2, batch=32, soft_epochs=0, learning_rate=3e-4),
+            qat_stage=QatFit(epochs=2, batch=32, learning_rate=3e-4),
         ),
     )  # fmt: skip
 

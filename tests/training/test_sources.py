@@ -1,0 +1,70 @@
+"""What a training run takes from the tables of data bases, and whom it takes for one person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.training.config import DataSet
+from ecgmoe_edge.training.sources import Source, divide
+
+_PTBXL_HEADER = "patient_id,age,sex,strat_fold,filename_lr"
+
+
+def _headers(folder: Path, *names: str) -> Path:
+    """Headers without signals: nothing here reads a record."""
+    for name in names:
+        (folder / f"{name}.hea").parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.hea").write_text("x 1 100\n")
+    return folder
+
+
+def _fit(data: DataSet, data_dir: Path) -> dict[str, Source]:
+    return {source.path.name: source for source in divide(data, data_dir).fit}
+
+
+def test_each_label_of_the_challenge_becomes_its_rhythm(tmp_path: Path) -> None:
+    folder = _headers(tmp_path / "cinc2017", "A1", "A2", "A3", "A4", "A5")
+    (folder / "REFERENCE.csv").write_text("A1,N\nA2,A\nA3,O\nA4,~\n")
+    fit = _fit(DataSet("cinc2017", "cinc2017", labels="cinc2017"), tmp_path)
+    assert {name: source.rhythm for name, source in fit.items()} == {
+        "A1": "N", "A2": "AF", "A3": "other", "A4": "noisy",
+    }  # fmt: skip
+    (folder / "REFERENCE.csv").write_text("A1,N\nA2")
+    with pytest.raises(RecordError, match=r"Line 2 of .*REFERENCE\.csv"):
+        divide(DataSet("cinc2017", "cinc2017", labels="cinc2017"), tmp_path)
+
+
+def test_ptbxl_gives_age_sex_and_patient(tmp_path: Path) -> None:
+    folder = _headers(tmp_path / "ptbxl", "lr/1", "lr/2", "lr/3")
+    rows = ["11.0,40.0,0,1,lr/1", "12.0,300.0,1,2,lr/2", "13.0,,,3,lr/3", "14.0,50.0,1,4,lr/absent"]
+    (folder / "ptbxl_database.csv").write_text("\n".join([_PTBXL_HEADER, *rows]))
+    fit = _fit(DataSet("ptbxl", "ptbxl", labels="ptbxl"), tmp_path)
+    assert {name: (source.age, source.sex, source.patient) for name, source in fit.items()} == {
+        "1": (40.0, "M", "11.0"),
+        "2": (None, "F", "12.0"),  # 300 stands for all above 89
+        "3": (None, None, "13.0"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "says"), [("12.0,50", "cells"), ("12.0,unknown,1,2,lr/1", "age"), ("12.0,50,1,,lr/1", "strat_fold")]
+)
+def test_a_spoilt_row_of_ptbxl_is_told(row: str, says: str, tmp_path: Path) -> None:
+    folder = _headers(tmp_path / "ptbxl", "lr/1")
+    (folder / "ptbxl_database.csv").write_text("\n".join([_PTBXL_HEADER, "11.0,40.0,0,1,lr/1", row]))
+    for data in (DataSet("ptbxl", "ptbxl", labels="ptbxl", validation=chosen) for chosen in ((), ("split:ptbxl-fit",))):
+        with pytest.raises(RecordError, match=rf"Line 3 of .*ptbxl_database\.csv .*{says}"):
+            divide(data, tmp_path)
+
+
+def test_nothing_of_a_held_out_person_is_fitted_on_whatever_the_record_is_called(tmp_path: Path) -> None:
+    _headers(tmp_path / "mitdb", "100", "101", "201", "202")
+    for held in ("201", "202"):
+        division = divide(DataSet("mitdb", "mitdb", validation=(held,)), tmp_path)
+        assert [source.path.name for source in division.validation] == [held]
+        assert [source.path.name for source in division.fit] == ["100", "101"]
+    drawn = divide(DataSet("mitdb", "mitdb", validation_share=0.5), tmp_path)
+    assert {"201", "202"} <= {source.path.name for source in drawn.validation}  # 201 by itself would not be drawn
