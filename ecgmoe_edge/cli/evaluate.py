@@ -201,7 +201,7 @@ def _make_ready(folders: Mapping[str, Path | None]) -> None:
     """Make the folders for results, by their options, before the results take their time."""
     for option, folder in folders.items():
         if folder is not None and (why := _why_unwritable(folder)):
-            raise RecordError(f"Nothing can be written to {option} {folder} ({why}). Give a folder that can be written.")
+            raise RecordError(f"Nothing can be written to {option} {folder} ({why}). Give another folder.")
 
 
 def _why_unwritable(folder: Path) -> str:
