@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ecgmoe_edge.errors import ModelError, UsageError
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, task_named
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
-from ecgmoe_edge.model.teacher_config import TeacherConfig
+from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 from ecgmoe_edge.model.weights_file import read_metadata
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets
@@ -222,6 +222,38 @@ def test_a_checkpoint_of_other_labels_is_refused(
     corrected = ExampleSets(replace(sets.fit, beat=beat), sets.validation)
     with pytest.raises(ModelError, match="another configuration, data set or model"):
         fit_teacher(_teacher(tiny_config), corrected, tiny_config, Augmenter(tiny_config.augment), run_folder)
+
+
+class _Theirs(torch.nn.Module):
+    """A pretrained network of somebody else's: one lead to four numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Conv1d(1, 4, 40, 40)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(b, 1, n) to (b, 4)."""
+        y: torch.Tensor = self.net(x).mean(2)
+        return y
+
+
+def _theirs() -> torch.nn.Module:
+    return _Theirs()
+
+
+def test_a_fit_on_top_of_another_pretrained_network_is_another_run(
+    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    weights = tmp_path / "theirs.safetensors"
+    spec = BackboneSpec("pretrained", 160, factory=f"{__name__}:_theirs", weights=str(weights))
+    teacher = msgspec.structs.replace(tiny_config.teacher, backbones=(spec,))
+    fit = msgspec.structs.replace(tiny_config.fit, epochs=1)
+    config = msgspec.structs.replace(tiny_config, teacher=teacher, fit=fit)
+    save_file(_Theirs().state_dict(), weights)
+    fit_teacher(_teacher(config), sets, config, Augmenter(config.augment), tmp_path)
+    save_file(_Theirs().state_dict(), weights)  # drawn anew
+    with pytest.raises(ModelError, match="another configuration, data set or model"):
+        fit_teacher(_teacher(config), sets, config, Augmenter(config.augment), tmp_path)
 
 
 def test_a_student_that_began_with_other_weights_is_another_run(
