@@ -52,7 +52,7 @@ def inspect(
     files = open_bundle(bundle or shipped_bundle())
     manifest = files.manifest
     costs = _anatomy(files)
-    shares = _shares(files.path)
+    shares = _shares(files)
     if graph is not None:
         _draw(graph, manifest, costs, shares)
     if as_json:
@@ -61,7 +61,7 @@ def inspect(
         told["expert_shares"] = shares
         result_json(told)
     else:
-        result("\n".join((*_lines(manifest), *_cost_lines(costs, shares))))
+        result("\n".join((*_lines(manifest), *_cost_lines(costs, manifest.model.experts, shares))))
 
 
 def _anatomy(files: BundleFiles) -> Anatomy | None:
@@ -72,22 +72,28 @@ def _anatomy(files: BundleFiles) -> Anatomy | None:
     from ecgmoe_edge.converters.anatomy import anatomy
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / model.file
+        path = Path(scratch) / Path(model.file).name
         path.write_bytes(files.read(model.file))
         return anatomy(path)
 
 
-def _shares(path: Path) -> dict[str, list[float]]:
-    """How often each expert ran on the recording that ships, by path; empty where no engine for the file is there."""
+def _shares(files: BundleFiles) -> dict[str, list[float]]:
+    """How often each expert ran on the recording that ships, by path; empty where no engine for the file is there.
+
+    A bundle that an engine refuses is refused here too (BundleError): what `inspect` explains can be run.
+    """
     from ecgmoe_edge.calibration_data import load_calibration
-    from ecgmoe_edge.errors import BundleError
     from ecgmoe_edge.runtime import load_bundle
+    from ecgmoe_edge.runtime.bundle import RUNTIMES
     from ecgmoe_edge.streaming import Monitor
     from ecgmoe_edge.streaming.events import Beat
 
+    if not RUNTIMES[files.manifest.model.format]:
+        say("The experts were not counted: C source for a microcontroller does not run here.")
+        return {}
     try:
-        loaded = load_bundle(path)
-    except (MissingExtra, BundleError) as error:
+        loaded = load_bundle(files.path)
+    except MissingExtra as error:
         say(f"The experts were not counted: {error}")
         return {}
     recording = load_calibration()
@@ -110,17 +116,16 @@ def _draw(graph: Path, manifest: Manifest, costs: Anatomy | None, shares: Mappin
     try:
         graph.write_text(picture, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{graph} cannot be written: {error.strerror or error}.") from error
+        raise OSError(error.errno, error.strerror, str(graph)) from error  # a full disk does not name the file
 
 
-def _cost_lines(costs: Anatomy | None, shares: Mapping[str, list[float]]) -> Iterator[str]:
+def _cost_lines(costs: Anatomy | None, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> Iterator[str]:
     if costs is None:
         yield "parts: not counted; install ecgmoe-edge[export], which reads the file"
     else:
         yield f"parts: {'':14}{'parameters':>11}{'bytes':>9}{'MAC':>10}{'memory':>9}{'ran for':>9}  operators"
         for part in costs.parts:
-            bank, _, number = part.name.rpartition("_")
-            share = f"{100 * shares[bank][int(number)]:.0f} %" if number.isdigit() and bank in shares else "all"
+            share = _ran_for(part.name, experts, shares)
             kinds = ", ".join(f"{count} {kind}" for kind, count in part.operators.items())
             counted = f"{part.parameters:>11,}{part.bytes:>9,}{part.macs:>10,}{part.peak_bytes:>9,}"
             yield f"  {part.name:<19}{counted}{share:>9}  {kinds}"
@@ -133,6 +138,14 @@ def _cost_lines(costs: Anatomy | None, shares: Mapping[str, list[float]]) -> Ite
     for bank, ran in shares.items():
         said = ", ".join(f"{expert}: {100 * share:.1f} %" for expert, share in enumerate(ran))
         yield f"experts of {bank} on the shipped recording: {said}"
+
+
+def _ran_for(part: str, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> str:
+    """The share of beats that a part ran for; "-" for an expert that was not counted."""
+    bank, _, number = part.rpartition("_")
+    if bank not in experts or not number.isdigit():
+        return "all"
+    return f"{100 * shares[bank][int(number)]:.0f} %" if bank in shares else "-"
 
 
 def _lines(manifest: Manifest) -> Iterator[str]:

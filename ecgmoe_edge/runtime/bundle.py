@@ -4,6 +4,7 @@ wrong.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,7 @@ from ecgmoe_edge.runtime.manifest import MANIFEST_NAME, Manifest
 from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
 from ecgmoe_edge.runtime.preprocessing import check_preprocessing, decision_from_manifest
 from ecgmoe_edge.runtime.storage import BundleFiles, open_bundle, pack, write_bundle
+from ecgmoe_edge.runtime.task_classes import check_classes
 from ecgmoe_edge.streaming.decision import DecisionRule
 
 __all__ = ["Bundle", "BundleFiles", "load_bundle", "open_bundle", "pack", "shipped_bundle", "write_bundle"]
@@ -84,13 +86,14 @@ def load_bundle(
 
     `runtime` overrides what runs the file: "onnxruntime" for ONNX; "litert", "litert-reference" (slow, TFLite
     Micro's results to the bit) or "tflite-runtime" for TFLite. `threads` and `providers` override the
-    manifest's. Raises BundleError, UsageError for a runtime that does not fit, MissingExtra where the runtime
-    is not installed.
+    manifest's; there are never more threads than processors. Raises BundleError, UsageError for a runtime that
+    does not fit, MissingExtra where the runtime is not installed.
     """
     files = open_bundle(path)
     manifest = files.manifest
     check_preprocessing(manifest.preprocessing, str(path))
     decision = decision_from_manifest(manifest.decision, str(path))
+    check_classes(manifest.classes, str(path))
     if "beat" not in manifest.classes:
         raise BundleError(
             f"{path} has no task `beat`, so there is nothing to monitor with. Export it with --tasks beat."
@@ -112,7 +115,7 @@ def _start_engine(
     if runtime is not None and runtime not in fitting:
         raise UsageError(f"{runtime} does not run {model.format} bundles; {' or '.join(fitting)} does.")
     content = files.read(model.file)
-    threads = threads or model.threads
+    threads = min(threads or model.threads, os.cpu_count() or 1)
     if model.format == "onnx":
         return OnnxEngine(
             content,

@@ -36,7 +36,7 @@ class LiteRtEngine:
     A file with one signature runs as it is (dense, or with `IF` inside); one with several is dispatched here,
     expert by expert (`host_dispatch`). `kernels`: "xnnpack" is the fast default; "builtin" without it;
     "reference" gives the results of TFLite Micro to the bit, slowly. Raises MissingExtra where neither
-    runtime is installed, BundleError where the file is not what the specs say.
+    runtime is installed or only one that numpy is too new for, BundleError where the file is not what the specs say.
     """
 
     def __init__(
@@ -148,9 +148,8 @@ def _find_runtime(wanted: RuntimeName | None) -> _Installed:
             continue
         if name == "tflite-runtime" and _installed(distribution) and int(np.__version__.split(".")[0]) >= 2:
             # Its extension was compiled against numpy 1 and fails only once it is used.
-            raise BundleError(
-                f"tflite-runtime does not work with numpy {np.__version__}. "
-                "Install ai-edge-litert instead, or numpy below 2: pip install 'numpy<2'"
+            raise MissingExtra(
+                f"LiteRT (tflite-runtime is, but it needs numpy below 2 and finds {np.__version__})", "tflite"
             )
         try:
             module = importlib.import_module(module_name)

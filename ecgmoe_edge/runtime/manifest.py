@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from ecgmoe_edge.errors import BundleError
 
 SCHEMA_VERSION = 1
+MOST_THREADS = 256
 MANIFEST_NAME = "manifest.json"
 INTENDED_USE = "Research software. Not a medical device: not for diagnosis, treatment or patient monitoring."
 
@@ -26,6 +27,7 @@ Sense = Literal["at most", "at least", ""]
 Positive = Annotated[int, Meta(gt=0)]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # no JSON, no UTF-8, nested without end
 
 
 class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +93,7 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
     experts: dict[str, Positive]
     activations: ActivationFormat = "float32"
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    threads: Positive = 1
+    threads: Annotated[int, Meta(gt=0, le=MOST_THREADS)] = 1
     parameters: int | None = None
     why_precision: str = ""
 
@@ -237,7 +239,7 @@ def decode_manifest(raw: bytes, where: str) -> Manifest:
     """`manifest.json` as read; `where` names the bundle in the message of a BundleError."""
     try:
         schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except _UNREADABLE as error:
         raise BundleError(f"{where}: {MANIFEST_NAME} is not a bundle's manifest ({error}).") from error
     if schema != SCHEMA_VERSION:
         raise BundleError(
@@ -246,7 +248,7 @@ def decode_manifest(raw: bytes, where: str) -> Manifest:
         )
     try:
         return msgspec.json.decode(raw, type=Manifest)
-    except msgspec.ValidationError as error:
+    except _UNREADABLE as error:
         raise BundleError(
             f"{where}: {MANIFEST_NAME} does not hold what a bundle must ({error}). "
             "It was edited or made by another version: export the bundle anew."

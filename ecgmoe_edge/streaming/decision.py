@@ -8,6 +8,7 @@ too, so where the model tells rhythms apart its word counts, and the irregularit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.morphology import ShapeMemory
+
+_LIMITS = {  # the least and the most that a constant may be
+    "margin_share_s": (0, 1),
+    "margin_share_v": (0, 1),
+    "memory_beats": (1, math.inf),
+    "irregular_share": (0, 1),
+    "irregular_penalty": (0, math.inf),
+    "fibrillation_penalty": (0, math.inf),
+    "fibrillation_beats": (1, math.inf),
+    "shape_share": (0, 1),
+    "shape_correlation": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,18 @@ class DecisionRule:
     fibrillation_beats: int = 64  # over which that mean is taken (exponentially)
     shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
     shape_correlation: float = 0.9  # of a QRS with the mean of its shape
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which names the constant, where one cannot be."""
+        for name, value in vars(self).items():
+            least, most = _LIMITS.get(name, (-math.inf, math.inf))
+            if not -math.inf < value < math.inf:
+                raise ValueError(f"{name} must be a finite number, and is {value}")
+            if not least <= value <= most:
+                limits = f"at least {least}" if math.isinf(most) else f"from {least} to {most}"
+                raise ValueError(f"{name} must be {limits}, and is {value}")
+        if self.shape_correlation == 0:
+            raise ValueError("shape_correlation must be above 0: every beat would have the same shape")
 
 
 class Decision:

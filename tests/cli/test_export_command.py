@@ -69,7 +69,7 @@ def test_the_manifest_says_what_was_asked_for() -> None:
 
     board = load_profile("jetson")
     assert export._command(board, None, None, None) == "ecgmoe-edge export --profile jetson"
-    given = export._command(board, Path("/home/me/mine.safetensors"), "beat", Path("beds"))
+    given = export._command(board, Path("somewhere/mine.safetensors"), "beat", Path("beds"))
     assert given == "ecgmoe-edge export --profile jetson --student mine.safetensors --tasks beat --calibration beds"
 
 

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from installed_command import Cli
 
+from ecgmoe_edge.runtime import shipped_bundle
+
 pytest.importorskip("onnx")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shipped_bundle(), tmp_path / "bundle"))
+
+
+def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest as somebody with an editor would."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_the_shipped_bundle_is_taken_apart_and_its_experts_counted(cli: Cli) -> None:
@@ -30,3 +51,66 @@ def test_a_picture_of_another_kind_is_refused(cli: Cli) -> None:
     assert done.code == 2
     assert ".svg" in done.err.splitlines()[-1]
     assert not (cli.folder / "model.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m["decision"].update(margin_share_s="x"), "margin_share_s"),
+        (lambda m: m["preprocessing"].update(band_hz=[0.5, 41.0]), "band_hz"),
+        (lambda m: m["classes"].update(beat=["S", "N", "V", "F"]), "S, N, V, F"),
+        (lambda m: m["inputs"][0].update(in_file="nope"), "nope"),
+        (lambda m: m["model"].update(format="tflite"), "cannot load the model"),
+    ],
+)
+def test_a_bundle_that_does_not_run_is_refused(
+    cli: Cli, bundle: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    edit(bundle, change)
+    done = cli("inspect", bundle)
+    assert done.code == 3
+    assert done.err.splitlines()[-1].startswith("error: ")
+    assert said in done.err
+    assert done.out == ""
+
+
+def test_an_empty_model_is_refused(cli: Cli, bundle: Path) -> None:
+    (bundle / "model.onnx").write_bytes(b"")
+    empty = {"sha256": hashlib.sha256(b"").hexdigest(), "bytes": 0}
+    edit(bundle, lambda m: m["files"].update({"model.onnx": empty}))
+    done = cli("inspect", bundle)
+    assert done.code == 3
+    assert "cannot load the model" in done.err
+
+
+def test_without_the_runtime_a_bundle_is_explained_and_its_experts_are_not_counted(cli: Cli) -> None:
+    code = """
+import sys
+sys.modules["onnxruntime"] = None  # as where it is not installed
+sys.argv = ["ecgmoe-edge", "inspect"]
+from ecgmoe_edge.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cli.folder, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "The experts were not counted: onnxruntime" in done.stderr
+    table = done.stdout[done.stdout.index("parts:") : done.stdout.index("  a beat:")].splitlines()[1:]
+    ran_for = {line.split()[0]: line.split()[5] for line in table}
+    assert ran_for["trunk"] == "all"
+    assert {share for name, share in ran_for.items() if name[-1].isdigit()} == {"-"}
+
+
+def test_c_source_is_explained(cli: Cli, bundle: Path) -> None:
+    edit(bundle, lambda m: m["model"].update(format="c"))
+    done = cli("inspect", bundle)
+    assert done.code == 0, done.err
+    assert "does not run here" in done.err
+
+
+@pytest.mark.parametrize(("picture", "said"), [("nowhere/x.svg", "No such file"), ("full.svg", "No space left")])
+def test_a_picture_that_cannot_be_written_is_no_wrong_usage(cli: Cli, picture: str, said: str) -> None:
+    (cli.folder / "full.svg").symlink_to("/dev/full")
+    done = cli("inspect", "--graph", picture)
+    assert done.code == 3
+    assert done.err.splitlines()[-1].startswith(f"error: {picture}: {said}")

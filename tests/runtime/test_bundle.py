@@ -17,8 +17,10 @@ import pytest
 from tiny_onnx import expected, random_inputs
 
 from ecgmoe_edge.errors import BundleError, GateFailed, UsageError
+from ecgmoe_edge.model import tasks as model_tasks
 from ecgmoe_edge.runtime.bundle import load_bundle, open_bundle, pack, shipped_bundle, write_bundle
 from ecgmoe_edge.runtime.manifest import Gate, Manifest
+from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
 
 Files = dict[str, bytes | Path]
@@ -143,6 +145,11 @@ def test_a_link_in_a_bundle_is_refused(bundle_folder: Path, tmp_path: Path) -> N
         (lambda m: m["decision"].update(luck=1.0), "unknown constants of the decision rule: luck"),
         (lambda m: m["decision"].pop("memory_beats"), "missing constants of the decision rule: memory_beats"),
         (lambda m: m["decision"].update(memory_beats="many"), "decision rule does not hold"),
+        (lambda m: m["decision"].update(memory_beats=0), "memory_beats must be at least 1, and is 0"),
+        (lambda m: m["decision"].update(shape_share=-1), "shape_share must be from 0 to 1, and is -1.0"),
+        (lambda m: m["classes"].update(beat=["S", "N", "V", "F"]), "has the classes S, N, V, F for the task beat"),
+        (lambda m: m["classes"].update(rhythm=["N", "AF", "noisy", "other"]), "for the task rhythm"),
+        (lambda m: m["model"].update(threads=100_000_000), "threads"),
         (lambda m: m.update(schema=2), "has manifest schema 2; this version of ecgmoe-edge reads 1"),
         (lambda m: m.pop("schema"), "is not a bundle's manifest"),
         (lambda m: m["preprocessing"].update(model_rate_hz=250.0), "model_rate_hz: 250.0 in the bundle, 128.0 here"),
@@ -166,6 +173,33 @@ def test_a_manifest_that_does_not_hold_is_refused_and_says_why(
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle_folder)
     assert said in str(caught.value)
+
+
+def test_the_classes_of_a_bundle_are_those_that_the_models_are_trained_on() -> None:
+    assert model_tasks.TASK_CLASSES == TASK_CLASSES
+
+
+def test_a_task_that_nobody_knows_is_refused(bundle_folder: Path) -> None:
+    def rename_rhythm(manifest: dict[str, Any]) -> None:
+        manifest["classes"]["pulse"] = manifest["classes"].pop("rhythm")
+        manifest["outputs"][1]["name"] = "pulse"
+
+    edit(bundle_folder, rename_rhythm)
+    with pytest.raises(BundleError, match="has the task pulse, which this version does not know"):
+        load_bundle(bundle_folder)
+
+
+def test_no_more_threads_are_started_than_there_are_processors(bundle_folder: Path) -> None:
+    edit(bundle_folder, lambda m: m["model"].update(threads=256))
+    assert load_bundle(bundle_folder).describe()["engine"]["threads"] == os.cpu_count()
+
+
+@pytest.mark.parametrize("name", [b'"\xff\xfe"', b"[" * 200_000])
+def test_a_manifest_with_a_name_that_no_text_can_be_is_refused(bundle_folder: Path, name: bytes) -> None:
+    path = bundle_folder / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"tiny"', name))
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        open_bundle(bundle_folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff\xfe", b'{"schema": 1'])

@@ -17,7 +17,7 @@ pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
 from tiny_onnx import random_inputs
 from tiny_tflite import SCALE, expected, host_model, if_model
 
-from ecgmoe_edge.errors import BundleError, SignalError
+from ecgmoe_edge.errors import BundleError, MissingExtra, SignalError
 from ecgmoe_edge.runtime.litert_engine import Kernels, LiteRtEngine
 from ecgmoe_edge.runtime.manifest import TensorSpec
 from ecgmoe_edge.runtime.quantized_tensors import Reader, Writer
@@ -118,6 +118,18 @@ def test_where_no_runtime_is_installed_the_extra_is_named(tmp_path: Path) -> Non
     first, second = done.stdout.splitlines()
     assert "ecgmoe-edge[tflite]" in first
     assert "ecgmoe-edge[onnx]" in second
+
+
+@pytest.mark.skipif(np.__version__.startswith("1."), reason="tflite-runtime works with this numpy")
+def test_a_tflite_runtime_that_numpy_is_too_new_for_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tflite_runtime-2.14.0.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.0\n"
+    (tmp_path / "tflite_runtime-2.14.0.dist-info" / "METADATA").write_text(metadata)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtra, match=r"numpy below 2 and finds .*\[tflite\]"):
+        LiteRtEngine(if_model(), runtime="tflite-runtime")
 
 
 RUN_IN_TFLITE_RUNTIME = """

@@ -1,0 +1,31 @@
+"""The classes of each task as the decision rule and every table here read them: a bundle must have just these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ecgmoe_edge.errors import BundleError
+
+#: Task -> its classes in the order of the logits; `model.tasks.TASK_CLASSES`, for a device that has no `model`.
+TASK_CLASSES = {
+    "beat": ("N", "S", "V", "F"),
+    "rhythm": ("N", "AF", "other", "noisy"),
+    "sex": ("female", "male"),
+    "potassium": ("normal", "abnormal"),
+}
+
+
+def check_classes(classes: Mapping[str, tuple[str, ...]], where: str) -> None:
+    """Raise BundleError, naming the task, unless each task is known and has its classes in their order."""
+    for task, names in classes.items():
+        if task not in TASK_CLASSES:
+            raise BundleError(
+                f"{where} has the task {task}, which this version does not know: it knows {', '.join(TASK_CLASSES)}. "
+                "Install the version of ecgmoe-edge that made it, or export the bundle anew."
+            )
+        if names != TASK_CLASSES[task]:
+            raise BundleError(
+                f"{where} has the classes {', '.join(names)} for the task {task} where this version has "
+                f"{', '.join(TASK_CLASSES[task])}, so its labels would be wrong. "
+                "Install the version of ecgmoe-edge that made it, or export the bundle anew."
+            )
