@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 _MAINS_HZ = (50, 60)
 
@@ -21,6 +23,21 @@ def _checked_positive(value: float | None) -> float | None:
     if value is not None and not value > 0:
         raise typer.BadParameter("it must be more than 0.")
     return value
+
+
+class FiniteNumbers(TyperCommand):
+    """A command that takes no infinite number and no `nan` for any of its options: no range keeps `nan` out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As any command's, then the check."""
+        rest = super().parse_args(ctx, args)
+        for option in self.params:
+            value = ctx.params.get(option.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(
+                    f"it must be a finite number, not {value:g}.", ctx=ctx, param_hint=f"'{option.opts[0]}'"
+                )
+        return rest
 
 
 def cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,10 @@ EXAMPLES = (
     "ecgmoe-edge replay calibration --protocol cyton --pty ./holter",
 )
 _SECONDS_HELP = "Do so at these seconds of the recording."
+_LONGEST_S = 86_400.0  # of a fault
+_LATEST_MS = 60_000.0  # of a frame
+_FASTEST = 1_000_000.0  # times real time
+_SLOWEST = 0.001
 
 
 def _checked_share(value: float) -> float:
@@ -35,11 +40,20 @@ def _checked_share(value: float) -> float:
     return value
 
 
+def _checked_speed(value: float) -> float:
+    if value and not _SLOWEST <= value <= _FASTEST:
+        raise typer.BadParameter(f"it is 0, or from {_SLOWEST:g} to {_FASTEST:,.0f} times real time.")
+    return value
+
+
 def _seconds(text: str | None, option: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in (text or "").split(",") if part.strip())
+        seconds = tuple(float(part) for part in (text or "").split(",") if part.strip())
     except ValueError:
-        raise UsageError(f"{option} takes seconds such as 10,20.5; it got {text!r}.") from None
+        seconds = (math.nan,)
+    if not all(0 <= second < math.inf for second in seconds):
+        raise UsageError(f"{option} takes seconds of the recording such as 10,20.5; it got {text!r}.")
+    return seconds
 
 
 def replay(
@@ -64,10 +78,14 @@ def replay(
     ] = None,
     speed: Annotated[
         float,
-        typer.Option("--speed", min=0.0, metavar="X", help="Times real time; 0: as fast as it is read."),
+        typer.Option(
+            "--speed", metavar="X", callback=_checked_speed, help="Times real time; 0: as fast as it is read."
+        ),
     ] = 1.0,
     fs: Annotated[float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of a CSV.")] = None,
-    unit: Annotated[str, typer.Option("--unit", metavar="UNIT", help="Unit of a CSV: uV, mV or V.")] = "mV",
+    unit: Annotated[
+        str | None, typer.Option("--unit", metavar="UNIT", help="Unit of a CSV: uV, mV or V. Default: mV.")
+    ] = None,
     drop: Annotated[
         float,
         typer.Option("--drop", metavar="SHARE", callback=_checked_share, help="Share of frames to lose."),
@@ -77,13 +95,20 @@ def replay(
         typer.Option("--corrupt", metavar="SHARE", callback=_checked_share, help="Share of frames to damage."),
     ] = 0.0,
     stall: Annotated[str | None, typer.Option("--stall", metavar="S,...", help=f"Fall silent. {_SECONDS_HELP}")] = None,
-    stall_for: Annotated[float, typer.Option("--stall-for", min=0.0, metavar="S", help="How long.")] = 3.0,
+    stall_for: Annotated[
+        float, typer.Option("--stall-for", min=0.0, max=_LONGEST_S, metavar="S", help="How long.")
+    ] = 3.0,
     unplug: Annotated[
         str | None, typer.Option("--unplug", metavar="S,...", help=f"Pull the plug. {_SECONDS_HELP}")
     ] = None,
-    unplug_for: Annotated[float, typer.Option("--unplug-for", min=0.0, metavar="S", help="How long.")] = 2.0,
+    unplug_for: Annotated[
+        float, typer.Option("--unplug-for", min=0.0, max=_LONGEST_S, metavar="S", help="How long.")
+    ] = 2.0,
     jitter: Annotated[
-        float, typer.Option("--jitter", min=0.0, metavar="MS", help="Send each frame late, by at most so much.")
+        float,
+        typer.Option(
+            "--jitter", min=0.0, max=_LATEST_MS, metavar="MS", help="Send each frame late, by at most so much."
+        ),
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which frames are lost or damaged.")] = 0,
     as_json: JsonOption = False,
@@ -120,19 +145,24 @@ def replay(
         say(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals.items()))
 
 
-def _open(record: str, fs: float | None, unit: str) -> tuple[Iterable[NDArray[np.float64]], float, Sequence[str]]:
+def _open(
+    record: str, fs: float | None, unit: str | None
+) -> tuple[Iterable[NDArray[np.float64]], float, Sequence[str]]:
     """Blocks (leads, n) in mV, rate in Hz and lead names of what the user named."""
+    is_csv = Path(record).suffix.lower() in (".csv", ".tsv", ".txt")
+    if not is_csv and (fs is not None or unit is not None):
+        raise UsageError(f"--fs and --unit are for a CSV, and {record} tells its own rate and unit: leave them out.")
     if record == "calibration":
         from ecgmoe_edge.calibration_data import load_calibration
 
         shipped = load_calibration()
         return [shipped.signal], shipped.fs, shipped.leads
-    if Path(record).suffix.lower() in (".csv", ".tsv", ".txt"):
+    if is_csv:
         if fs is None:
             raise UsageError("A CSV does not say its sampling rate: give --fs, in Hz.")
         from ecgmoe_edge.records.csv_record import open_csv
 
-        table = open_csv(Path(record), fs, unit=unit)
+        table = open_csv(Path(record), fs, unit=unit or "mV")
         return table.blocks(), table.fs, table.leads
     require("records", "wfdb")
     from ecgmoe_edge.records.wfdb_record import open_record

@@ -61,7 +61,7 @@ def stream(
     Until the device ends or Ctrl-C. A loss is never silent: gaps, stalls, reconnects and fallen electrodes are
     events of their own, and the last event, `end`, has the totals.
     """
-    from ecgmoe_edge.cli.live_run import run_live, stop_after
+    from ecgmoe_edge.cli.live_run import run_live
     from ecgmoe_edge.firmware_bridge import SerialLink
     from ecgmoe_edge.live import JsonLinesSink, TerminalSink, render_summary
 
@@ -71,8 +71,8 @@ def stream(
     link = SerialLink(
         port, protocol=protocol or "ecgmoe", baud=baud, settings=settings, opened=opened, give_up_after_s=give_up
     )
-    with link, stop_after(link, seconds):
-        end, rate = run_live(link, bundle, sink, invert=invert, mains=mains)
+    with link:
+        end, rate = run_live(link, bundle, sink, invert=invert, mains=mains, seconds=seconds)
     if not as_json:
         say(render_summary(end, rate))
 

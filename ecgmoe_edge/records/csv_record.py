@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,18 @@ _DELIMITERS = (",", ";", "\t")
 
 @dataclass(frozen=True)
 class CsvRecord:
-    """A table of samples, opened with `open_csv`. An empty cell or `nan` is an invalid sample."""
+    """A table of samples, opened with `open_csv`. An empty cell or `nan` is an invalid sample.
+
+    So is an empty line where there is one column, for there it is an empty cell. Where there are more, empty lines may
+    only stand at the end.
+    """
 
     path: Path
     fs: float  # Hz
     unit: str
     leads: tuple[str, ...]  # the chosen columns, in the order they were chosen
     columns: tuple[int, ...]  # where they stand in the file, counted from 0
+    width: int  # columns of the file
     delimiter: str | None  # None: white space
     header_rows: int
     n_samples: int | None = None  # only reading the file would tell
@@ -41,29 +47,46 @@ class CsvRecord:
         """Successive blocks of `seconds`, `(leads, n)` in mV, invalid samples as NaN; the last is shorter.
 
         Raises:
-            RecordError: a cell that is no number, named by line and column, or a row that is too short.
+            RecordError: a cell that is no finite number, named by line and column; a row that is too short, an empty
+                line amid several columns; no samples at all.
         """
         columns = [self.columns[position] for position in choose_leads(self.leads, leads, self.name)]
         scale = millivolts_per(self.unit)
         size = max(1, round(seconds * self.fs))
+        empty = True
         with _open_text(self.path) as file:
-            first_line = 1 + sum(1 for _ in itertools.islice(file, self.header_rows))
-            while lines := _next_lines(self.path, file, size):
-                block = self._parse(lines, first_line, columns)
-                first_line += len(lines)
-                if block.size:
-                    yield block * scale
+            lines = self._lines_with_samples(file)
+            while block := [self._row(line, number, columns) for number, line in itertools.islice(lines, size)]:
+                empty = False
+                yield np.array(block, dtype=np.float64).T * scale
+        if empty:
+            raise RecordError(f"{self.path.name} holds no samples. Give a table with one row a sample.")
 
-    def _parse(self, lines: list[str], first_line: int, columns: Sequence[int]) -> NDArray[np.float64]:
-        rows = [self._row(line, number, columns) for number, line in enumerate(lines, first_line) if line.strip()]
-        return np.array(rows, dtype=np.float64).reshape(-1, len(columns)).T
+    def _lines_with_samples(self, file: TextIO) -> Iterator[tuple[int, str]]:
+        """Each line that is a sample, after its number in the file, counted from 1."""
+        empty_line = None
+        for number, line in enumerate(_lines(self.path, file), 1):
+            if number <= self.header_rows:
+                continue
+            if self.width > 1 and not line.strip(" \n"):  # a tab may part two empty cells
+                empty_line = empty_line or number
+            elif empty_line is not None:
+                raise RecordError(
+                    f"Line {empty_line} of {self.path.name} is empty, and there are samples after it. Remove it, or "
+                    "write a row of empty cells where a sample is missing."
+                )
+            else:
+                yield number, line
 
     def _row(self, line: str, number: int, columns: Sequence[int]) -> list[float]:
-        cells = line.rstrip("\r\n").split(self.delimiter)
+        cells = line.rstrip("\r\n").split(self.delimiter) or [""]
         try:
-            return [float(cells[column]) for column in columns]
+            values = [float(cells[column]) for column in columns]
         except (ValueError, IndexError):
             return [self._cell(cells, column, number) for column in columns]
+        if any(math.isinf(value) for value in values):
+            return [self._cell(cells, column, number) for column in columns]
+        return values
 
     def _cell(self, cells: Sequence[str], column: int, number: int) -> float:
         lead = self.leads[self.columns.index(column)]
@@ -75,13 +98,13 @@ class CsvRecord:
         cell = cells[column].strip().strip("\"'")
         if not cell:
             return float("nan")
-        try:
-            return float(cell)
-        except ValueError:
+        if not _is_number(cell) or math.isinf(float(cell)):
             raise RecordError(
-                f"Line {number}, column {column + 1} ({lead}) of {self.path.name} holds {cell!r}, which is "
-                "not a number. Correct it, or leave the cell empty where a sample is missing."
-            ) from None
+                f"Line {number}, column {column + 1} ({lead}) of {self.path.name} holds {cell!r}, which is not a "
+                f"{'finite ' if _is_number(cell) else ''}number. Correct it, or leave the cell empty where a sample "
+                "is missing."
+            )
+        return float(cell)
 
 
 def open_csv(
@@ -111,7 +134,7 @@ def open_csv(
     if not path.is_file():
         raise RecordError(f"There is no file {path}. Name a CSV file that exists.")
     with _open_text(path) as file:
-        first = "".join(_next_lines(path, file, 1)).rstrip("\r\n")
+        first = next(_lines(path, file), "").rstrip("\r\n")
     if not first.strip():
         raise RecordError(
             f"{path.name} starts with an empty line. Its first line must name the columns or hold samples."
@@ -127,6 +150,7 @@ def open_csv(
         unit=unit,
         leads=tuple(names[position] for position in chosen),
         columns=tuple(chosen),
+        width=len(cells),
         delimiter=delimiter,
         header_rows=1 if named else 0,
     )
@@ -136,9 +160,9 @@ def _open_text(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline=None)
 
 
-def _next_lines(path: Path, file: TextIO, count: int) -> list[str]:
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
     try:
-        return list(itertools.islice(file, count))
+        yield from file
     except UnicodeDecodeError:
         raise RecordError(
             f"{path.name} is not a text file. Give a CSV table, or a WFDB record by its header."

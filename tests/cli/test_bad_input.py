@@ -150,6 +150,46 @@ def test_a_csv_without_its_rate(cli: Cli, tmp_path: Path) -> None:
     assert_fails(cli("replay", "good.csv"), 2, "--fs")
 
 
+@pytest.mark.parametrize(("text", "says"), [("II\n", "holds no samples"), ("I,II\n0.1,inf\n", "Line 2, column 2 (II)")])
+def test_a_csv_that_holds_nothing_or_no_finite_number(cli: Cli, text: str, says: str) -> None:
+    (cli.folder / "bad.csv").write_text(text)
+    assert_fails(cli("replay", "bad.csv", "--fs", "250", "--speed", "0"), 3, says)
+
+
+@pytest.mark.parametrize("given", [("--fs", "250"), ("--fs", "nan"), ("--unit", "mV")])
+def test_a_rate_or_a_unit_for_what_is_no_csv(cli: Cli, given: tuple[str, str]) -> None:
+    done = cli("replay", "calibration", *given)
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert given[0] in done.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "stream --port /dev/null --seconds inf",
+        "stream --port /dev/null --give-up nan",
+        "profile --chunk-ms inf",
+        "replay calibration --jitter inf",
+        "replay calibration --jitter 1e300",
+        "replay calibration --stall-for 1e300",
+        "replay calibration --unplug-for nan",
+        "replay calibration --speed inf",
+        "replay calibration --speed nan",
+        "replay calibration --speed=-1",
+        "replay calibration --speed 1e-300",
+        "replay calibration --unplug=-5",
+        "replay calibration --stall 10,inf",
+        "demo --speed nan",
+    ],
+)
+def test_a_number_that_no_option_can_mean(cli: Cli, command: str) -> None:
+    done = cli(*command.split(), timeout_s=30)
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err
+    assert command.replace("=", " ").split()[-2] in done.err
+
+
 def test_a_folder_that_cannot_be_written(cli: Cli, wfdb_folder: Path) -> None:
     (cli.folder / "file").write_text("in the way")
     done = cli("evaluate", "--data", wfdb_folder, "--only", "rpeaks", "--annotations", "file/inside", "--jobs", "1")

@@ -152,3 +152,31 @@ def test_a_device_that_stays_away_ends_the_stream_with_its_totals(cli: Cli) -> N
     assert done.code == 3
     assert done.events[-1]["event"] == "end"
     assert "did not come back within 0.5 s" in done.err
+
+
+def test_missing_samples_of_a_one_column_csv_keep_their_place(cli: Cli) -> None:
+    rows = [str(0.1 * (row % 200 == 0)) for row in range(10_000)]
+    rows[2000:4500] = [""] * 2500
+    (cli.folder / "blank.csv").write_text("II\n" + "\n".join(rows) + "\n")
+    cli.start("replay", "blank.csv", "--fs", "250", "--pty", "holter", "--speed", "0")
+    done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json")
+    assert done.code == 0, done.err
+    assert (done.events[-1]["samples"], done.events[-1]["unusable"]) == (10_000, 2500)
+
+
+def test_a_stream_stops_after_so_many_seconds_of_signal_however_fast_it_comes(cli: Cli) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "20")
+    port = wait_for_port(cli, "holter")
+    done = cli("stream", "--port", port, "--seconds", "12.5", "--json")
+    assert done.code == 0, done.err
+    end = done.events[-1]
+    assert (end["samples"], end["lost"], end["duration_s"]) == (4500, 0, 12.5)
+    assert end["link"]["samples"] >= 4500
+
+
+def test_known_losses_count_as_signal(cli: Cli) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "20", "--drop", "0.3")
+    done = cli("stream", "--port", wait_for_port(cli, "holter"), "--seconds", "20", "--json")
+    assert done.code == 0, done.err
+    assert done.events[-1]["lost"] > 0
+    assert done.events[-1]["duration_s"] == pytest.approx(20.0, abs=1.0)

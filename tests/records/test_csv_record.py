@@ -38,6 +38,46 @@ def test_an_empty_cell_is_an_invalid_sample(tmp_path: Path) -> None:
     np.testing.assert_array_equal(block, [[1, np.nan, np.nan], [2, 4, 6]])
 
 
+@pytest.mark.parametrize("header", ["II\n", ""])
+def test_an_empty_line_of_one_column_is_an_invalid_sample(tmp_path: Path, header: str) -> None:
+    rows = ["0.5"] * 20 + [""] * 45 + ['""', "  "] + ["0.25"] * 30
+    record = open_csv(_write(tmp_path, header + "\n".join(rows) + "\n"), 10.0)
+    for seconds in (1.0, 60.0):
+        samples = np.concatenate(list(record.blocks(seconds)), axis=1)
+        np.testing.assert_array_equal(samples, [[0.5] * 20 + [np.nan] * 47 + [0.25] * 30])
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", " "])
+def test_an_empty_line_amid_several_columns_is_named(tmp_path: Path, delimiter: str) -> None:
+    rows = [f"{row}{delimiter}1" for row in range(25)]
+    text = "\n".join([f"I{delimiter}II", *rows, "", "", *rows]) + "\n"
+    with pytest.raises(RecordError, match=r"Line 27 of ecg\.csv is empty"):
+        list(open_csv(_write(tmp_path, text), 10.0).blocks(seconds=1.0))
+
+
+def test_empty_lines_after_several_columns_are_no_samples(tmp_path: Path) -> None:
+    (block,) = open_csv(_write(tmp_path, "I,II\n1,2\n3,4\n\n \n\n"), 100.0).blocks()
+    assert block.tolist() == [[1, 3], [2, 4]]
+
+
+def test_a_row_of_nothing_but_tabs_is_an_invalid_sample(tmp_path: Path) -> None:
+    (block,) = open_csv(_write(tmp_path, "I\tII\n1\t2\n\t\n3\t4\n"), 100.0).blocks()
+    np.testing.assert_array_equal(block, [[1, np.nan, 3], [2, np.nan, 4]])
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e400", '"inf"'])
+def test_an_infinite_cell_is_named_by_line_and_column(tmp_path: Path, cell: str) -> None:
+    record = open_csv(_write(tmp_path, f"I,II\n1,2\n3,{cell}\n"), 100.0)
+    with pytest.raises(RecordError, match=r"Line 3, column 2 \(II\) of ecg\.csv holds .* not a finite number"):
+        list(record.blocks())
+
+
+@pytest.mark.parametrize("text", ["II\n", "I,II\n", "I,II\n\n\n"])
+def test_a_header_without_samples_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RecordError, match=r"ecg\.csv holds no samples"):
+        list(open_csv(_write(tmp_path, text), 100.0).blocks())
+
+
 def test_text_in_a_cell_is_named_by_line_and_column(tmp_path: Path) -> None:
     text = "t,II\n" + "".join(f"{row},0.5\n" for row in range(300)) + "300,lead off\n301,0.5\n"
     record = open_csv(_write(tmp_path, text), 100.0, columns=["II"])
