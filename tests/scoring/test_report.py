@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations
 from ecgmoe_edge.records.splits import locate
 from ecgmoe_edge.records.wfdb_record import open_record
@@ -142,7 +142,7 @@ def test_csv_files_without_classes_leave_them_out(simulated_record: Path, tmp_pa
 
 def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(evaluation: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="Give --csv a folder"):
+    with pytest.raises(RecordError, match="give --csv another folder"):
         write_csv(tmp_path / "file", evaluation.to_json())
 
 

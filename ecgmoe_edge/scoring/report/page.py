@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgmoe_edge import __version__
-from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.scoring.report.beat_sections import beat_sections
 from ecgmoe_edge.scoring.report.markup import code, page, paragraph, table
 from ecgmoe_edge.scoring.report.task_sections import task_sections
@@ -31,7 +31,7 @@ def write_beat_report(folder: Path, scored: Evaluation, evaluation: Mapping[str,
         command: that made it, as typed.
 
     Raises:
-        UsageError: the folder cannot be written.
+        RecordError: the folder cannot be written.
         MissingExtra: matplotlib is not installed.
     """
     sections = [*beat_sections(scored, evaluation), ("How this was made", _made(evaluation, command))]
@@ -50,9 +50,9 @@ def _write(folder: Path, title: str, sections: Sequence[tuple[str, str]]) -> Pat
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(page(f"ecgmoe-edge: {title}", sections), encoding="utf-8")
     except OSError as reason:
-        raise UsageError(f"No report can be written to {folder} ({reason}). Give --report a folder that can be.") from (
-            reason
-        )
+        raise RecordError(
+            f"No report can be written to {folder} ({reason}). Give --report a folder that can be."
+        ) from reason
     return file
 
 
