@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ecgmoe_edge.cli.output import say_missing_providers
+
 if TYPE_CHECKING:
     from ecgmoe_edge.firmware_bridge import LinkItem, SerialLink, StreamInfo
     from ecgmoe_edge.live import Sink
@@ -35,6 +37,7 @@ def run_live(
     from ecgmoe_edge.streaming import Monitor
 
     model = load_bundle(bundle or shipped_bundle())
+    say_missing_providers(model.engine.describe())
     rate = 0.0
 
     def make_monitor(info: StreamInfo) -> Monitor:

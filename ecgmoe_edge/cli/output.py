@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ def say(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def say_missing_providers(engine: Mapping[str, Any]) -> None:
+    """Say which of a bundle's execution providers this machine lacks; `engine` is what an engine's `describe` gives."""
+    missing = [name for name in engine.get("providers_wanted", ()) if name not in engine["providers"]]
+    if missing:
+        used = ", ".join(engine["providers"])
+        say(f"The bundle asks for {', '.join(missing)}, which is not here: the model runs on {used}.")
 
 
 def result(text: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ecgmoe_edge.cli.options import BundleOption, JsonOption, SecondsOption
-from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.cli.output import result, result_json, say_missing_providers
 
 EXAMPLES = (
     "ecgmoe-edge profile",
@@ -43,13 +42,5 @@ def profile(
     if as_json:
         result_json(report.to_json())
     else:
-        _tell_missing_providers(report.bundle["engine"])
+        say_missing_providers(report.bundle["engine"])
         result(render_text(report))
-
-
-def _tell_missing_providers(engine: Mapping[str, Any]) -> None:
-    """Say which of the bundle's execution providers this machine lacks; the figures are without them."""
-    missing = [name for name in engine.get("providers_wanted", ()) if name not in engine["providers"]]
-    if missing:
-        used = ", ".join(engine["providers"])
-        say(f"The bundle asks for {', '.join(missing)}, which is not here: the model ran on {used}.")

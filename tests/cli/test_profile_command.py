@@ -16,7 +16,8 @@ def test_an_execution_provider_that_is_not_here_is_said(cli: Cli, tmp_path: Path
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["model"]["providers"] = ["NopeProvider", "CPUExecutionProvider"]
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    done = cli("profile", "--bundle", bundle, "--seconds", "5")
-    assert done.code == 0, done.err
-    assert "NopeProvider, which is not here: the model ran on CPUExecutionProvider." in done.err
+    for command in (("profile", "--seconds", "5"), ("demo", "--speed", "0", "--json")):
+        done = cli(*command, "--bundle", bundle)
+        assert done.code == 0, done.err
+        assert "NopeProvider, which is not here: the model runs on CPUExecutionProvider." in done.err
     assert cli("profile", "--seconds", "5").err == ""
