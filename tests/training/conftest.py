@@ -12,6 +12,7 @@ from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 from ecgmoe_edge.training.cache import ExampleSets, build_examples
 from ecgmoe_edge.training.config import DataSet, Distillation, Draw, Fit, Noise, QatFit, TrainingConfig
 from ecgmoe_edge.training.examples import Examples, join
+from ecgmoe_edge.training.run import train
 
 FS = 250.0
 SECONDS = 60
@@ -86,3 +87,11 @@ def sets(patients: Path, tiny_config: TrainingConfig, tmp_path_factory: pytest.T
 def examples(sets: ExampleSets) -> Examples:
     """All the ward's examples, fit and validation."""
     return join([sets.fit, *sets.validation.values()])
+
+
+@pytest.fixture(scope="session")
+def run_folder(patients: Path, tiny_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a teacher that was trained on the simulated ward."""
+    folder = tmp_path_factory.mktemp("run")
+    train(tiny_config, patients, folder)
+    return folder

@@ -1,0 +1,110 @@
+"""What a checkpoint is of: a fit goes on only where configuration, labels, networks and first weights are the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ecgmoe_edge.errors import ModelError
+from ecgmoe_edge.model.student import Student, StudentConfig
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_config import BackboneSpec
+from ecgmoe_edge.training.augment import Augmenter
+from ecgmoe_edge.training.cache import ExampleSets
+from ecgmoe_edge.training.config import TrainingConfig
+from ecgmoe_edge.training.distil import distil
+from ecgmoe_edge.training.fit import fit_teacher
+
+
+def _teacher(config: TrainingConfig) -> EcgMoe:
+    torch.manual_seed(config.seed)
+    return EcgMoe(config.teacher)
+
+
+class _Theirs(torch.nn.Module):
+    """A pretrained network of somebody else's: one lead to four numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Conv1d(1, 4, 40, 40)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(b, 1, n) to (b, 4)."""
+        y: torch.Tensor = self.net(x).mean(2)
+        return y
+
+
+def _theirs() -> torch.nn.Module:
+    return _Theirs()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(
+    run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig
+) -> None:
+    other = msgspec.structs.replace(tiny_config, seed=2)
+    with pytest.raises(ModelError, match="another configuration"):
+        fit_teacher(EcgMoe(other.teacher), sets, other, Augmenter(other.augment), run_folder)
+
+
+def test_a_checkpoint_of_other_labels_is_refused(
+    run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig
+) -> None:
+    beat = sets.fit.beat.copy()
+    beat[np.flatnonzero(beat == 0)[0]] = 2  # one N that was a V
+    corrected = ExampleSets(replace(sets.fit, beat=beat), sets.validation)
+    with pytest.raises(ModelError, match="another configuration, data set or model"):
+        fit_teacher(_teacher(tiny_config), corrected, tiny_config, Augmenter(tiny_config.augment), run_folder)
+
+
+def test_a_fit_on_top_of_another_pretrained_network_is_another_run(
+    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    weights = tmp_path / "theirs.safetensors"
+    spec = BackboneSpec("pretrained", 160, factory=f"{__name__}:_theirs", weights=str(weights))
+    teacher = msgspec.structs.replace(tiny_config.teacher, backbones=(spec,))
+    fit = msgspec.structs.replace(tiny_config.fit, epochs=1)
+    config = msgspec.structs.replace(tiny_config, teacher=teacher, fit=fit)
+    save_file(_Theirs().state_dict(), weights)
+    fit_teacher(_teacher(config), sets, config, Augmenter(config.augment), tmp_path)
+    save_file(_Theirs().state_dict(), weights)  # drawn anew
+    with pytest.raises(ModelError, match="another configuration, data set or model"):
+        fit_teacher(_teacher(config), sets, config, Augmenter(config.augment), tmp_path)
+
+
+def test_a_student_of_another_teacher_is_another_run(
+    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    settings = tiny_config.distil.float_stage
+    for seed, refused in ((1, False), (2, True)):
+        torch.manual_seed(seed)
+        teacher, student = EcgMoe(tiny_config.teacher), Student(StudentConfig.named("nano"))
+        call = (student, teacher, sets, tiny_config, Augmenter(tiny_config.augment), tmp_path)
+        if refused:
+            with pytest.raises(ModelError, match="another configuration"):
+                distil(*call, settings=settings)
+        else:
+            distil(*call, settings=msgspec.structs.replace(settings, epochs=1))
+
+
+def test_a_student_that_began_with_other_weights_is_another_run(
+    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    settings = msgspec.structs.replace(tiny_config.distil.float_stage, epochs=1)
+    call = (_teacher(tiny_config), sets, tiny_config, Augmenter(tiny_config.augment), tmp_path)
+    distil(Student(StudentConfig.named("nano")), *call, settings=settings, begun_from="one")
+    with pytest.raises(ModelError, match="another configuration, data set or model"):
+        distil(Student(StudentConfig.named("nano")), *call, settings=settings, begun_from="another")
+
+
+def test_a_damaged_checkpoint_is_said_and_not_used(
+    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "teacher.checkpoint.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(ModelError, match="Delete it to start afresh"):
+        fit_teacher(_teacher(tiny_config), sets, tiny_config, Augmenter(tiny_config.augment), tmp_path)
