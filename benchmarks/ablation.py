@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.short_fit import BEATS, RECORDS, Subset, figures, load_subset, losses_of, predict, short_fit
-from benchmarks.short_fit import __file__ as short_fit_source
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
@@ -131,11 +130,16 @@ def findings_in(page: Path) -> str:
 
 
 def what_was_fitted(subset: Subset, epochs: int, device: torch.device) -> str:
-    """Short digest of all that a finished variant depends on; figures of other examples or steps are never reused."""
+    """Short digest of examples, epochs, and source text of what is fitted and how: no figure of others is reused."""
     sets = ExampleSets(subset.fit, dict(subset.judges))
-    own = "".join(Path(module).read_text(encoding="utf-8") for module in (__file__, str(short_fit_source)))
-    text = f"{sets.digest()} {epochs} {device.type} {torch.__version__} {own}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{sets.digest()} {epochs} {device.type} {torch.__version__}".encode())
+    root = Path(__file__).parents[1]
+    sources = [Path(__file__), root / "benchmarks" / "short_fit.py"]
+    for folder in ("model", "training"):
+        sources += sorted((root / "ecgmoe_edge" / folder).glob("*.py"))
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def main() -> None:

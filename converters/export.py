@@ -27,13 +27,13 @@ from ecgmoe_edge.converters.precision import choose, unmeasured_here
 from ecgmoe_edge.device_profiles import Profile
 from ecgmoe_edge.errors import BundleError, ConversionError
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
-from ecgmoe_edge.model.tasks import TASK_CLASSES
 from ecgmoe_edge.runtime.bundle import write_bundle
 from ecgmoe_edge.runtime.engine import Engine
 from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
 from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry, TensorSpec
 from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
 from ecgmoe_edge.runtime.preprocessing import decision_to_manifest, installed_preprocessing
+from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
 
 _VERSIONED = ("ecgmoe-edge", "torch", "torchao", "onnx", "onnxruntime", "litert-torch", "ai-edge-litert")

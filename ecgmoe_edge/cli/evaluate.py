@@ -112,7 +112,7 @@ def evaluate(
     six minutes and more.
     """
     require("records", "wfdb")
-    _make_ready({"--annotations": annotations, "--csv": csv, "--report": report})
+    _check_folders({"--annotations": annotations, "--csv": csv, "--report": report})
     if reference is not None:
         require("records", "neurokit2")
     if report is not None:
@@ -197,19 +197,18 @@ def evaluate(
         write_beat_report(report, scored, evaluation)
 
 
-def _make_ready(folders: Mapping[str, Path | None]) -> None:
-    """Make the folders for results, by their options, before the results take their time."""
+def _check_folders(folders: Mapping[str, Path | None]) -> None:
+    """Refuse folders for results, by their options, that could not be written, before the results take their time."""
     for option, folder in folders.items():
         if folder is not None and (why := _why_unwritable(folder)):
             raise RecordError(f"Nothing can be written to {option} {folder} ({why}). Give another folder.")
 
 
 def _why_unwritable(folder: Path) -> str:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        return error.strerror or str(error)
-    return "" if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        return os.strerror(errno.ENOTDIR)
+    return "" if os.access(nearest, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 def _lead(named: str) -> str | int:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ecgmoe_edge.errors import ModelError
+from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 
 #: AAMI classes of a beat (ANSI/AAMI EC57); Q is never predicted.
-BEAT_CLASSES = ("N", "S", "V", "F")
+BEAT_CLASSES = TASK_CLASSES["beat"]
 #: Rhythm of the last seconds, the classes of the CinC 2017 challenge.
-RHYTHM_CLASSES = ("N", "AF", "other", "noisy")
-SEX_CLASSES = ("female", "male")
-POTASSIUM_CLASSES = ("normal", "abnormal")
+RHYTHM_CLASSES = TASK_CLASSES["rhythm"]
+SEX_CLASSES = TASK_CLASSES["sex"]
+POTASSIUM_CLASSES = TASK_CLASSES["potassium"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,6 @@ TASKS = (
     Task("potassium", "classification", POTASSIUM_CLASSES, trained=False),
 )
 TASK_NAMES = tuple(task.name for task in TASKS)
-#: Classes of the classification tasks, by task name.
-TASK_CLASSES = {task.name: task.classes for task in TASKS if task.kind == "classification"}
 #: Tasks of the student and of every bundle, in this order.
 STUDENT_TASKS = ("beat", "rhythm")
 

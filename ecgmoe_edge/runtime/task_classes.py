@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from ecgmoe_edge.errors import BundleError
 
-#: Task -> its classes in the order of the logits; `model.tasks.TASK_CLASSES`, for a device that has no `model`.
-TASK_CLASSES = {
+#: Task -> its classes in the order of the logits. It lies here since a device has no `model`, which reads it from here.
+TASK_CLASSES: dict[str, tuple[str, ...]] = {
     "beat": ("N", "S", "V", "F"),
     "rhythm": ("N", "AF", "other", "noisy"),
     "sex": ("female", "male"),

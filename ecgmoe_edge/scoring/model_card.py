@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.records.splits import DS2, SAME_PERSON
+from ecgmoe_edge.records.splits import DEFAULT_DATABASE, DS2, SAME_PERSON
 from ecgmoe_edge.runtime.manifest import INTENDED_USE
 
 ABOUT = (
@@ -138,7 +138,8 @@ def _split(run: Mapping[str, Any]) -> Iterator[str]:
         records = fitted.get(data["name"], "")
         fit = f"{len(_names(records))} records"
         yield f"- {data['name']}: fitted on {fit}; held out to choose the epoch: {held}"
-    yield _of_ds2({name for data in run["configuration"]["data"] for name in _names(fitted.get(data["name"], ""))})
+    of_mitdb = (data["name"] for data in run["configuration"]["data"] if Path(data["folder"]).name == DEFAULT_DATABASE)
+    yield _of_ds2({record for name in of_mitdb for record in _names(fitted.get(name, ""))})
 
 
 def _of_ds2(fitted: Set[str]) -> str:

@@ -17,10 +17,8 @@ import pytest
 from tiny_onnx import expected, random_inputs
 
 from ecgmoe_edge.errors import BundleError, GateFailed, UsageError
-from ecgmoe_edge.model import tasks as model_tasks
 from ecgmoe_edge.runtime.bundle import load_bundle, open_bundle, pack, shipped_bundle, write_bundle
 from ecgmoe_edge.runtime.manifest import Gate, Manifest
-from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
 
 Files = dict[str, bytes | Path]
@@ -173,10 +171,6 @@ def test_a_manifest_that_does_not_hold_is_refused_and_says_why(
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle_folder)
     assert said in str(caught.value)
-
-
-def test_the_classes_of_a_bundle_are_those_that_the_models_are_trained_on() -> None:
-    assert model_tasks.TASK_CLASSES == TASK_CLASSES
 
 
 def test_a_task_that_nobody_knows_is_refused(bundle_folder: Path) -> None:

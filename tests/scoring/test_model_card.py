@@ -14,8 +14,8 @@ RUN = {
     "fitted_on": {"mitdb": "101 106 108", "cinc2017": "A1 A2"},
     "configuration": {
         "data": [
-            {"name": "mitdb", "validation": ["split:ds1-val"], "validation_share": 0.0},
-            {"name": "cinc2017", "validation": [], "validation_share": 0.2},
+            {"name": "mitdb", "folder": "mitdb", "validation": ["split:ds1-val"], "validation_share": 0.0},
+            {"name": "cinc2017", "folder": "cinc2017", "validation": [], "validation_share": 0.2},
         ]
     },
 }
@@ -72,3 +72,6 @@ def test_a_fit_on_the_test_half_is_said() -> None:
         spoilt = teacher_card({**RUN, "fitted_on": {"mitdb": names}}, DATA, [AGE, BEATS])
         assert f"Fitted on {names.split()[-1]} of the test half" in spoilt
         assert "in no fit" not in spoilt
+    assert "in no fit" in teacher_card(
+        {**RUN, "fitted_on": {"mitdb": "101", "cinc2017": "100 200"}}, DATA, [AGE, BEATS]
+    )
