@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +71,21 @@ def _stable_paths() -> dict[str, str]:
         return {}
 
 
+class PseudoTerminal:
+    """A hold on one pseudo terminal, without opening it: its number and its times may be another's a moment later."""
+
+    def __init__(self, path: str) -> None:
+        self._handle: int | None = None
+        with contextlib.suppress(OSError):  # gone already
+            self._handle = os.open(path, os.O_PATH)
+            weakref.finalize(self, os.close, self._handle)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is still the one behind its path."""
+        return self._handle is not None and os.fstat(self._handle).st_nlink > 0
+
+
 @dataclass(frozen=True)
 class PortIdentity:
     """Which thing a path stood for when it was opened, and where that thing is now.
@@ -82,7 +99,7 @@ class PortIdentity:
     """
 
     port: str
-    terminal: int | None = None  # when the pseudo terminal was made, ns
+    terminal: PseudoTerminal | None = None
     link: tuple[int, int] | None = None  # inode and change time (ns) of a symlink to it
     usb: PortInfo | None = None
 
@@ -91,7 +108,7 @@ class PortIdentity:
         """Of the path as it is now."""
         real = os.path.realpath(port)
         if real.startswith(PSEUDO_TERMINALS):
-            return cls(port, terminal=_made_at(real), link=_link_of(port), usb=_usb_device_at(real))
+            return cls(port, terminal=PseudoTerminal(real), link=_link_of(port), usb=_usb_device_at(real))
         return cls(port, usb=_usb_device_at(real))
 
     def where_now(self) -> str | None:
@@ -105,18 +122,10 @@ class PortIdentity:
                 if info.is_same_device(self.usb):
                     elsewhere = info.port
             return elsewhere
-        if self.terminal is None or self.terminal == _made_at(os.path.realpath(self.port)):
+        if self.terminal is None or self.terminal.exists:
             return self.port
         link = _link_of(self.port)
         return self.port if link is not None and link != self.link else None
-
-
-def _made_at(terminal: str) -> int | None:
-    """When a pseudo terminal was made: reading, writing and opening it leave this time alone."""
-    try:
-        return os.stat(terminal).st_ctime_ns
-    except OSError:
-        return None
 
 
 def _link_of(port: str) -> tuple[int, int] | None:

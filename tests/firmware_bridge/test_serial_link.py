@@ -27,6 +27,7 @@ from ecgmoe_edge.firmware_bridge import (
     VirtualHolter,
 )
 from ecgmoe_edge.firmware_bridge.frame import FrameEncoder
+from ecgmoe_edge.firmware_bridge.ports import PortIdentity
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
 
 Everything = Callable[[SerialLink], list[LinkItem]]
@@ -252,6 +253,19 @@ def test_a_terminal_s_number_never_leads_to_its_next_owner() -> None:
         assert others[-1].reader() == (False, b"")
     for other in others:
         other.unplug()
+
+
+def test_a_terminal_s_next_owner_is_told_from_it_however_soon_it_comes() -> None:
+    for _ in range(20):  # many of them within one tick of the kernel's clock, by which a terminal's times go
+        device = PtyDevice()
+        identity = PortIdentity.of(device.port)
+        assert identity.where_now() == device.port
+        device.unplug()
+        assert identity.where_now() is None
+        others = next_owners_of(device.port)
+        assert identity.where_now() is None
+        for other in others:
+            other.unplug()
 
 
 def test_an_error_that_passes_costs_no_more_than_what_it_lost(holter: MakeHolter) -> None:
