@@ -1,14 +1,19 @@
 """Does the mixture pay? The student's two banks of four experts against one expert a bank: the same work a beat.
 
-All are fitted from the labels of both tasks, beat and rhythm, on the same batches with the same seeds and the same
-number of steps. The mixture comes in two ways: hard from the second epoch, and from experts that start alike with a
-soft route for the first third, hard after it. Each patient of DS1, svdb and the fitting part of CinC 2017 is judged by
-a net that was fitted without him (cross-validation by a stable hash of the record); figures are those of all patients
-together, for each seed, and the mean difference from the dense net with its standard error over the seeds.
-Multiply-accumulates of a beat are counted on the hard route, LoRA merged; the mixture has its routers on top. The width
-`tiny` is half of nano.
+All are fitted for both tasks, beat and rhythm, on the same batches with the same seeds and the same number of steps.
+The mixture comes in two ways: hard from the second epoch, and from experts that start alike with a soft route for the
+first third, hard after it. Figures are given for each seed, with the mean difference from the dense net and its
+standard error over the seeds. Multiply-accumulates of a beat are counted on the hard route, LoRA merged; the mixture
+has its routers on top. The width `tiny` is half of nano.
 
-    python -m benchmarks.mixture_vs_dense [--data DIR] [--width tiny|nano|small|base] [--epochs N] [--seeds N] [--json]
+From labels alone, each patient of DS1, svdb and the fitting part of CinC 2017 is judged by a net that was fitted
+without him (cross-validation by a stable hash of the record), and figures are those of all patients together. With
+`--teacher`, nets are distilled as students are, and judged on the validation patients, whom neither the teacher nor
+they were fitted on; "from the teacher" is then the mean divergence KL(teacher || net) of a beat, in millinats: how much
+of the teacher gets lost.
+
+    python -m benchmarks.mixture_vs_dense [--data DIR] [--teacher [FILE]] [--width tiny|nano|small|base] [--epochs N]
+        [--seeds N] [--json]
 """
 
 from __future__ import annotations
@@ -29,16 +34,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.short_fit import CROSS_VALIDATED, Subset, figures, load_folds, losses_of, predict, short_fit
-from ecgmoe_edge.model.routing import Route
+from benchmarks.short_fit import (
+    CROSS_VALIDATED,
+    HELD_OUT,
+    Subset,
+    figures,
+    load_folds,
+    load_held_out,
+    losses_of,
+    predict,
+    short_fit,
+)
+from ecgmoe_edge.model.routing import Route, load_balance
 from ecgmoe_edge.model.student import Student, StudentConfig
+from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
 from ecgmoe_edge.training.augment import Batch
-from ecgmoe_edge.training.config import Draw
+from ecgmoe_edge.training.config import Distillation, Draw, Losses
+from ecgmoe_edge.training.distil import distillation_losses
 from ecgmoe_edge.training.examples import join
+from ecgmoe_edge.training.fit import loss_weights
 
 TASKS = ("beat", "rhythm")
 DRAW = Draw(other=0)
 COLUMNS = ("mitdb S F1", "mitdb V F1", "svdb S F1", "svdb V F1", "rhythm mean F1", "mitdb log loss", "svdb log loss")
+DIVERGENCES = ("beat from the teacher", "rhythm from the teacher")
+SHIPPED = Path(__file__).parents[1] / "ecgmoe_edge" / "pretrained" / "teacher.safetensors"
 EXPERTS = {"dense, 1 + 1": 1, "4 + 4, from alike": 4, "4 + 4, hard": 4}
 SOFT_SHARE = {"4 + 4, from alike": 1.0 / 3.0}  # of the epochs; otherwise the first one alone
 
@@ -69,24 +89,60 @@ def student(width: str, experts: int) -> Student:
     return Student(StudentConfig.named("nano" if width == "tiny" else width, **sizes, **banks))
 
 
-def answers_of_fold(name: str, width: str, subset: Subset, epochs: int, seed: int) -> Answers:
-    """Fit one net on a fold's other patients and ask it about the fold's own."""
+def answers_of_fold(
+    name: str, width: str, subset: Subset, epochs: int, seed: int, teacher: Path | None = None
+) -> Answers:
+    """Fit one net on a fold's other patients, by their labels or by a teacher, and ask it about the fold's own."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model, soft_epochs = student(width, EXPERTS[name]), round(SOFT_SHARE.get(name, 0.0) * epochs) or 1
     if name in SOFT_SHARE:
         model.start_alike()
+    taught_by = None if teacher is None else load_teacher(teacher)
 
     def run(batch: Batch, route: Route = "hard") -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = model(*batch.student_inputs(), route=route)
         return outputs
 
     def loss_of(batch: Batch, epoch: int) -> Tensor:
-        return losses_of(run(batch, "soft" if epoch < soft_epochs else "hard"), batch, TASKS)
+        outputs = run(batch, "soft" if epoch < soft_epochs else "hard")
+        return losses_of(outputs, batch, TASKS) if taught_by is None else taught_losses(outputs, taught_by, batch)
 
     cpu = torch.device("cpu")
     short_fit(model, loss_of, subset, DRAW, epochs=epochs, seed=seed, device=cpu)
     return {data: predict(run, examples, cpu) for data, examples in subset.judges.items()}
+
+
+def taught_losses(outputs: dict[str, Tensor], teacher: EcgMoe, batch: Batch, *, balance: float = 0.02) -> Tensor:
+    """What a student is distilled with: the teacher's probabilities, the labels, and the routers' load."""
+    with torch.no_grad():
+        taught = teacher(*batch.teacher_inputs(), tasks=TASKS)
+    weights = loss_weights(Losses())
+    losses = distillation_losses(outputs, taught, batch, Distillation(), TASKS)
+    parts = [weights[task] * loss for task, loss in losses.items()]
+    parts += [balance * load_balance(value) for name, value in outputs.items() if name.startswith("route_")]
+    return torch.stack(parts).sum()
+
+
+def answers_of_teacher(teacher: Path, subset: Subset) -> Answers:
+    """What the teacher says of the patients who judge."""
+    model = load_teacher(teacher)
+
+    def run(batch: Batch) -> dict[str, Tensor]:
+        outputs: dict[str, Tensor] = model(*batch.teacher_inputs(), tasks=TASKS)
+        return outputs
+
+    return {data: predict(run, examples, torch.device("cpu")) for data, examples in subset.judges.items()}
+
+
+def divergences(answers: Answers, taught: Answers) -> dict[str, float]:
+    """Mean KL(teacher || net) of a beat over all who judge, millinats, for each task."""
+    found = {}
+    for task, column in zip(TASKS, DIVERGENCES, strict=True):
+        net = torch.from_numpy(np.concatenate([answers[data][task] for data in taught])).log_softmax(1)
+        teacher = torch.from_numpy(np.concatenate([taught[data][task] for data in taught])).log_softmax(1)
+        found[column] = 1000.0 * float((teacher.exp() * (teacher - net)).sum(1).mean())
+    return found
 
 
 def pooled(answers: Sequence[Answers], subsets: Sequence[Subset]) -> dict[str, float]:
@@ -100,17 +156,24 @@ def pooled(answers: Sequence[Answers], subsets: Sequence[Subset]) -> dict[str, f
 
 
 def compare(
-    subsets: Sequence[Subset], width: str, epochs: int, seeds: int, jobs: int
+    subsets: Sequence[Subset], width: str, epochs: int, seeds: int, jobs: int, teacher: Path | None = None
 ) -> dict[str, list[dict[str, float]]]:
     """Figures of each net, a seed after the other."""
     results: dict[str, list[dict[str, float]]] = {name: [] for name in EXPERTS}
+    taught = None if teacher is None else answers_of_teacher(teacher, subsets[0])
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        for seed in range(1, seeds + 1):
-            for name in EXPERTS:
-                folds = [pool.submit(answers_of_fold, name, width, subset, epochs, seed) for subset in subsets]
-                found = pooled([fold.result() for fold in folds], subsets)
-                results[name].append(found)
-                print(f"seed {seed} {name:<18}" + "  ".join(f"{c} {found[c]:.2f}" for c in COLUMNS), file=sys.stderr)
+        fits = {
+            (seed, name): [
+                pool.submit(answers_of_fold, name, width, subset, epochs, seed, teacher) for subset in subsets
+            ]
+            for seed in range(1, seeds + 1)
+            for name in EXPERTS
+        }
+        for (seed, name), folds in fits.items():
+            answers = [fold.result() for fold in folds]
+            found = pooled(answers, subsets) | ({} if taught is None else divergences(answers[0], taught))
+            results[name].append(found)
+            print(f"seed {seed} {name:<18}" + "  ".join(f"{c} {found[c]:.2f}" for c in found), file=sys.stderr)
     return results
 
 
@@ -120,7 +183,7 @@ def differences(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[st
     found: dict[str, dict[str, tuple[float, float]]] = {}
     for name, mixture in mixtures:
         found[name] = {}
-        for column in COLUMNS:
+        for column in dense[0]:
             each = [m[column] - d[column] for m, d in zip(mixture, dense, strict=True)]
             error = statistics.stdev(each) / math.sqrt(len(each)) if len(each) > 1 else math.nan
             found[name][column] = (statistics.mean(each), error)
@@ -131,6 +194,9 @@ def main() -> None:
     """Fit, compare, print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
+    parser.add_argument(
+        "--teacher", type=Path, nargs="?", const=SHIPPED, help="distil from it; without FILE: from the shipped one"
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/ablation"), help="keeps the examples")
     parser.add_argument("--width", choices=("tiny", "nano", "small", "base"), default="nano")
     parser.add_argument("--epochs", type=int, default=12)
@@ -143,19 +209,23 @@ def main() -> None:
     if data is None:
         parser.error("give --data, or set ECGMOE_DATA")
     cache = arguments.work / "examples"
-    subsets = load_folds(data, cache, CROSS_VALIDATED, arguments.folds, arguments.jobs)
+    if arguments.teacher is None:
+        subsets = load_folds(data, cache, CROSS_VALIDATED, arguments.folds, arguments.jobs)
+    else:
+        subsets = [load_held_out(data, cache, HELD_OUT, arguments.jobs)]
     macs = {name: macs_of_a_beat(student(arguments.width, experts)) for name, experts in EXPERTS.items()}
-    results = compare(subsets, arguments.width, arguments.epochs, arguments.seeds, arguments.jobs)
+    results = compare(subsets, arguments.width, arguments.epochs, arguments.seeds, arguments.jobs, arguments.teacher)
     if arguments.json:
         print(json.dumps({"macs_of_a_beat": macs, "results": results, "differences": differences(results)}, indent=1))
         return
-    print(f"{'':<18}{'MACs a beat':>12}" + "".join(f"{column:>17}" for column in COLUMNS))
+    columns = COLUMNS if arguments.teacher is None else COLUMNS + DIVERGENCES
+    print(f"{'':<18}{'MACs a beat':>12}" + "".join(f"{column:>25}" for column in columns))
     for name, runs in results.items():
-        means = (statistics.mean(run[column] for run in runs) for column in COLUMNS)
-        print(f"{name:<18}{macs[name]:>12,}" + "".join(f"{mean:>17.2f}" for mean in means))
+        means = (statistics.mean(run[column] for run in runs) for column in columns)
+        print(f"{name:<18}{macs[name]:>12,}" + "".join(f"{mean:>25.2f}" for mean in means))
     for name, of_column in differences(results).items():
-        cells = (f"{mean:+.2f} +- {error:.2f}" for mean, error in of_column.values())
-        print(f"{name + ' - dense':<30}" + "".join(f"{cell:>17}" for cell in cells))
+        cells = (f"{mean:+.2f} +- {error:.2f}" for mean, error in (of_column[column] for column in columns))
+        print(f"{name + ' - dense':<30}" + "".join(f"{cell:>25}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Patients that choose nothing else are left alone: figures are those of `ds1-val`, `svdb-val`, and of records that a
 stable hash takes out of the fitting parts of CinC 2017 and PTB-XL; or, where patients are to be many, those of a
-cross-validation over all of DS1, svdb and the fitting part of CinC 2017.
+cross-validation over all of DS1, svdb and the fitting part of CinC 2017. Nets with the shipped teacher are judged on
+the patients that it was not fitted on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -43,6 +45,10 @@ RECORDS = (
     DataSet("ptbxl", "ptbxl", "ptbxl", fit=("split:ptbxl-fit",), leads=(1,), beats_per_record=4, first_s=5.0),
 )
 NOISE = Noise("nstdb", ("bw", "em", "ma"))
+HELD_OUT = (
+    *BEATS,
+    msgspec.structs.replace(RECORDS[0], validation=("split:cinc-val",)),
+)  # what the shipped teacher was fitted on and, apart from it, what chose its epoch
 CROSS_VALIDATED = (
     DataSet("mitdb", "mitdb", fit=("split:ds1",), leave_out=("201",), rhythm=True, beats_per_record=800),
     DataSet("svdb", "svdb", fit=("split:svdb-fit", "split:svdb-val"), beats_per_record=800),
@@ -76,6 +82,12 @@ def load_subset(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: in
             judges[name] = sets.fit.take(np.flatnonzero(of_example & ours))
     fit = sets.fit.take(np.flatnonzero(~of_example))
     return Subset(fit, judges, Augmenter(Augment(), read_noise(NOISE, data_dir)))
+
+
+def load_held_out(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: int) -> Subset:
+    """The fitting records of `data`, and its validation records to judge: for nets whose teacher knows the former."""
+    sets = build_examples(TrainingConfig(data), data_dir, cache, jobs=jobs)
+    return Subset(sets.fit, sets.validation, Augmenter(Augment(), read_noise(NOISE, data_dir)))
 
 
 def load_folds(data_dir: Path, cache: Path, data: tuple[DataSet, ...], folds: int, jobs: int) -> list[Subset]:

@@ -98,7 +98,9 @@ def evaluate(
     ] = None,
     leads: Annotated[
         str | None,
-        typer.Option("--leads", metavar="all|A,B,...", help="Instead of --lead: R peaks fused over these leads."),
+        typer.Option(
+            "--leads", metavar="all|A,B,...", help="Instead of --lead: several at once, as a stream of theirs has it."
+        ),
     ] = None,
     mains: MainsOption = None,
     invert: InvertOption = False,

@@ -24,7 +24,7 @@ class LiveRun:
 
     beats: tuple[Beat, ...]
     rhythms: tuple[Rhythm, ...]  # in the order in which they came out
-    outputs: Mapping[str, NDArray[np.float32]]  # name -> (beats, width): logits, routers, regressions
+    outputs: Mapping[str, NDArray[np.float32]]  # name -> (beats, width): logits, routers, regressions of its lead
     waves: NDArray[np.float32]  # (beats, 103) the beat's window in R amplitudes; (0, 103) unless asked for
 
 
@@ -99,7 +99,7 @@ class _Listener(_Around):
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         answer = self._model.infer(inputs)
-        self.heard.append(answer)
+        self.heard.append({name: value[:1] for name, value in answer.items()})
         if self._keep_waves:
             self.waves.append(inputs["beat"][0, 0])
         return answer
@@ -114,7 +114,8 @@ class _Gather(_Around):
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         self.given.append(inputs)
-        return {task: np.zeros((1, len(classes)), np.float32) for task, classes in self.classes.items()}
+        rows = len(inputs["beat"])
+        return {task: np.zeros((rows, len(classes)), np.float32) for task, classes in self.classes.items()}
 
 
 class _Replay(_Around):
@@ -127,7 +128,11 @@ class _Replay(_Around):
         for start in range(0, len(given), _BATCH):
             part = given[start : start + _BATCH]
             outputs = model.infer({name: np.concatenate([one[name] for one in part]) for name in part[0]})
-            self._answers += [{n: x[row : row + 1] for n, x in outputs.items()} for row in range(len(part))]
+            ends = np.cumsum([len(one["beat"]) for one in part]).tolist()
+            self._answers += [
+                {name: x[begin:end] for name, x in outputs.items()}
+                for begin, end in zip([0, *ends], ends, strict=False)
+            ]
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         self._next += 1

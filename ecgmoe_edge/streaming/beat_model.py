@@ -1,4 +1,4 @@
-"""What the monitor needs of a model: class names, a decision rule, and one beat's inference."""
+"""What the monitor needs of a model: class names, a decision rule, and one beat's inference in each lead."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class BeatModel(Protocol):
         ...
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        """Logits of each task (1, classes) and router logits `route_*` (1, experts) of one beat.
+        """Logits of each task (leads, classes) and router logits `route_*` (leads, experts) of one beat.
 
-        `inputs`: "beat" (1, 2, 103), "features" (1, 27), "rr_sequence" (1, 2, 32). A model with an attribute
-        `context_samples` above 0 gets "context" too, (1, 1, context_samples): the last seconds at 128 Hz over the
-        running R amplitude, within +-6.
+        `inputs`: "beat" (leads, 2, 103), "features" (leads, 27), "rr_sequence" (leads, 2, 32). A model with an
+        attribute `context_samples` above 0 gets "context" too, (leads, 1, context_samples): the last seconds at 128 Hz
+        over the running R amplitude, within +-6.
         """
         ...

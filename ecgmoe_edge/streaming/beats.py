@@ -21,6 +21,16 @@ def _nothing() -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
+class LeadView:
+    """How one lead shows a beat, beside what that lead has shown of the wearer before; arrays as in `BeatContext`."""
+
+    window: NDArray[np.float32]
+    template: NDArray[np.float32]
+    amplitude: float
+    context: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class BeatContext:
     """One beat as the stream knows it; arrays of mV in the 0.5-40 Hz band, empty where only R peaks are asked for."""
 
@@ -32,6 +42,7 @@ class BeatContext:
     rr_s: float | None  # to the R peak before; None at the start and after a break
     quality: float  # 0..1
     lead: str | None = None  # whose window it is; None where there is only one
+    others: tuple[LeadView, ...] = ()  # the same beat in another lead, where one shows it well too
     window: NDArray[np.float32] = field(default_factory=_nothing)  # (grid,)
     template: NDArray[np.float32] = field(default_factory=_nothing)  # (grid,) median of the wearer's last 16 windows
     amplitude: float = 0.0  # median R amplitude of the wearer's last 32 beats

@@ -1,9 +1,10 @@
 """From scores to a label, using the wearer's own past and no annotation: causal and a few multiplications a beat.
 
-Three rules from patient-grouped validation on DS1 and svdb: beats of one shape are mostly of one class, so a beat's V
-margin is drawn to that of its shape; a class whose margin is always high in this wearer says little, so part of its
-running mean is taken off; and in atrial fibrillation an early beat is no proof of S. Frequent S make a rhythm irregular
-too, so where the model tells rhythms apart its word counts, and the irregularity alone only where it does not.
+Where several leads show a beat, they are heard first (`heard_together`). Then three rules from patient-grouped
+validation on DS1 and svdb: beats of one shape are mostly of one class, so a beat's V margin is drawn to that of its
+shape; a class whose margin is always high in this wearer says little, so part of its running mean is taken off; and in
+atrial fibrillation an early beat is no proof of S. Frequent S make a rhythm irregular too, so where the model tells
+rhythms apart its word counts, and the irregularity alone only where it does not.
 """
 
 from __future__ import annotations
@@ -109,3 +110,20 @@ class Decision:
         probability = float(np.exp(rhythm[af] - np.logaddexp.reduce(rhythm)))
         self._fibrillation += (probability - self._fibrillation) / min(self._beats + 1, self._rule.fibrillation_beats)
         return self._rule.fibrillation_penalty * self._fibrillation**2  # a doubtful one counts little
+
+
+def heard_together(logits: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.float32]:
+    """Logits (classes,) of a beat of which each lead has its own, (leads, classes).
+
+    V is what the lead says that shows it most: a ventricular beat can look like a normal one in one lead, and a lead
+    that shows it is right. Everything else is the leads' mean. docs/evaluation.md has two leads beside the first.
+    """
+    if len(logits) == 1:
+        return np.asarray(logits[0])
+    own = np.asarray(logits, np.float64)
+    own = own - np.logaddexp.reduce(own, axis=1, keepdims=True)
+    n, s, v = classes.index("N"), classes.index("S"), classes.index("V")
+    margin = own[:, v] - np.logaddexp(own[:, n], own[:, s])
+    together = own.mean(axis=0)
+    together[v] = margin.max() + np.logaddexp(together[n], together[s])
+    return np.asarray(together, np.float32)

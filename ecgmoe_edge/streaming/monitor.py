@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming.beat_model import BeatModel
-from ecgmoe_edge.streaming.decision import Decision
+from ecgmoe_edge.streaming.beats import LeadView
+from ecgmoe_edge.streaming.decision import Decision, heard_together
 from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, LeadOff, Saturation
 from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, WAVEFORM_LIMIT, model_inputs
 from ecgmoe_edge.streaming.frontend import UNUSABLE, BeatContext, FrontEnd, Item
@@ -28,8 +29,8 @@ class Monitor:
     """Beat-by-beat monitoring of a stream.
 
     bundle: what `load_bundle` gives, or None to find R peaks only (labels are None then). fs: device rate in Hz,
-    100-1000. leads: names of the rows of what is pushed; R peaks are found in all of them together, and a beat's
-    waveform is that of the first which shows it well. invert: electrodes were swapped. mains: 50 or 60 Hz for a notch.
+    100-1000. leads: names of the rows of what is pushed; R peaks are found in all of them together, and the first
+    two that show a beat well say what it is. invert: electrodes were swapped. mains: 50 or 60 Hz for a notch.
 
     Every method returns the events that it made certain, in order. Any chunking gives the same events, `compute_ms`
     aside. Raises SignalError for a rate or a shape that cannot be used.
@@ -148,9 +149,11 @@ class Monitor:
             outputs = self._bundle.infer(inputs)
             poor = not context.complete or context.quality < POOR_QUALITY
             shape = None if poor else inputs["beat"][0, 0]
-            rhythm_logits = outputs["rhythm"][0] if "rhythm" in outputs else None
+            rhythm_logits = outputs["rhythm"].mean(axis=0) if "rhythm" in outputs else None
             irregular = float(context.rr_features[IRREGULAR_SHARE])
-            logits = self._decision.apply(outputs["beat"][0], irregular, shape, rhythm_logits)
+            logits = self._decision.apply(
+                heard_together(outputs["beat"], self._classes), irregular, shape, rhythm_logits
+            )
             scores = _probabilities(logits, self._classes)
             label = "?" if poor else self._classes[int(np.argmax(logits))]
             experts = {
@@ -178,17 +181,24 @@ class Monitor:
         return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
 
     def _inputs(self, context: BeatContext) -> dict[str, NDArray[np.float32]]:
+        """A row for each lead, first that of the beat's own window."""
         core = BEAT_CORE if self._context else slice(None)
+        views: tuple[BeatContext | LeadView, ...] = (context, *context.others)
+        amplitude = np.array([view.amplitude for view in views], np.float32)
         beat, features = model_inputs(
-            context.window[None, core],
-            context.template[None, core],
-            np.array([context.amplitude], np.float32),
-            context.rr_features[None],
+            np.stack([view.window[core] for view in views]),
+            np.stack([view.template[core] for view in views]),
+            amplitude,
+            context.rr_features[None].repeat(len(views), axis=0),
         )
-        inputs = {"beat": beat, "features": features, "rr_sequence": context.rr_sequence[None]}
+        inputs = {
+            "beat": beat,
+            "features": features,
+            "rr_sequence": context.rr_sequence[None].repeat(len(views), axis=0),
+        }
         if self._context:
-            relative = context.context / max(context.amplitude, 1e-3)
-            inputs["context"] = np.clip(relative, -WAVEFORM_LIMIT, WAVEFORM_LIMIT).astype(np.float32)[None, None]
+            relative = np.stack([view.context for view in views]) / np.maximum(amplitude, 1e-3)[:, None]
+            inputs["context"] = np.clip(relative, -WAVEFORM_LIMIT, WAVEFORM_LIMIT).astype(np.float32)[:, None]
         return inputs
 
     def _count(self, beat: Beat) -> None:

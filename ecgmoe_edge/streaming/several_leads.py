@@ -1,4 +1,4 @@
-"""The front end of several leads: R peaks fused over them, and each beat's window from the first lead that is good."""
+"""The front end of several leads: R peaks fused over them, and each beat as two of them show it that show it well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.beats import BeatContext, Wearer
+from ecgmoe_edge.streaming.beats import BeatContext, LeadView, Wearer
 from ecgmoe_edge.streaming.events import Gap, LeadChange, Saturation
 from ecgmoe_edge.streaming.features import RRMemory
 from ecgmoe_edge.streaming.filters import check_rate
@@ -25,6 +25,7 @@ _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 _UNUSABLE_REPORT_S = 1.0
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 _GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
+_SHOWN = 2  # leads that a model is shown of a beat: what a third would add is not measured, and each costs its time
 _RANK = {LeadBack: 0, LeadLost: 1, Heard: 2}  # of what was said with the same sample
 
 Item: TypeAlias = BeatContext | Gap | Saturation | LeadChange
@@ -254,16 +255,14 @@ class SeveralLeads:
         )
         if self._peaks_only:
             return beat
-        own = view.lead.wearer.own_amplitude(view.window)
         rr_features, rr_sequence = self._rr_memory.add(rr_s)
+        others = [each for each in views if each is not view and each.quality >= _GOOD]
         beat = replace(
             beat,
-            window=view.window,
-            template=view.lead.wearer.template(view.window),
-            amplitude=view.lead.wearer.amplitude(own),
+            **vars(self._shown(view, r)),
+            others=tuple(self._shown(each, r) for each in others[: _SHOWN - 1]),
             rr_features=rr_features,
             rr_sequence=rr_sequence,
-            context=self._context_of(view.lead, r),
         )
         # Every lead remembers the beat, so that the next one can step in with a past of its own.
         for each in views:
@@ -281,6 +280,15 @@ class SeveralLeads:
                 clipped = lead.clipped(r - near, r + near + 1, ready) > 0
                 views.append(_View(lead, window, lead.quality.of_beat(window, self._r_index, clipped=clipped)))
         return views
+
+    def _shown(self, view: _View, r: int) -> LeadView:
+        wearer = view.lead.wearer
+        return LeadView(
+            window=view.window,
+            template=wearer.template(view.window),
+            amplitude=wearer.amplitude(wearer.own_amplitude(view.window)),
+            context=self._context_of(view.lead, r),
+        )
 
     def _context_of(self, lead: LeadSignal, r: int) -> NDArray[np.float32]:
         if self._context is None:

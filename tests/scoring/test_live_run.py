@@ -32,11 +32,11 @@ class Sums:
         return {"beat": turn, "rhythm": 3 * turn, "route_morphology": turn[:, :3]}
 
 
-def _run(ecg: Any, model: BeatModel | None, *, keep_waves: bool = False) -> LiveRun:
+def _run(ecg: Any, model: BeatModel | None, *, keep_waves: bool = False, leads: tuple[str, ...] = ("II",)) -> LiveRun:
     def blocks() -> Iterator[NDArray[np.float64]]:
-        yield from np.array_split(ecg.signal[None], 7, axis=1)
+        yield from np.array_split(np.stack([ecg.signal, -0.5 * ecg.signal][: len(leads)]), 7, axis=1)
 
-    return run_live(lambda of: Monitor(of, FS), blocks, model, keep_waves=keep_waves)
+    return run_live(lambda of: Monitor(of, FS, leads=leads), blocks, model, keep_waves=keep_waves)
 
 
 def _events(run: LiveRun) -> list[Any]:
@@ -59,6 +59,16 @@ def test_a_model_asked_in_batches_gives_the_events_of_one_asked_beat_by_beat(
         assert max(in_batches.rows) > 100
         for name, answers in slow.outputs.items():
             np.testing.assert_allclose(answers, fast.outputs[name], atol=1e-6)
+
+
+def test_so_does_one_that_is_asked_about_two_leads_of_a_beat(simulated_ecg: Callable[..., Any]) -> None:
+    ecg = simulated_ecg(220.0, fs=FS, noise_mv=0.002)
+    one_by_one, in_batches = Sums(batched=False), Sums(batched=True)
+    slow, fast = (_run(ecg, model, leads=("II", "V1")) for model in (one_by_one, in_batches))
+    assert _events(slow) == _events(fast)
+    assert one_by_one.rows.count(2) > 0.9 * len(slow.beats)
+    assert len(slow.outputs["beat"]) == len(slow.beats)
+    np.testing.assert_allclose(slow.outputs["beat"], fast.outputs["beat"], atol=1e-6)
 
 
 def test_outputs_and_waves_stand_beside_the_beats(simulated_ecg: Callable[..., Any]) -> None:

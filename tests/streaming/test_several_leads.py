@@ -33,8 +33,23 @@ class FixedModel:
         self._weights = np.random.default_rng(3).normal(0, 0.3, (2 * 103 + 27 + 64, 4)).astype(np.float32)
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        x = np.concatenate([inputs[name].reshape(1, -1) for name in ("beat", "features", "rr_sequence")], axis=1)
+        x = np.concatenate(
+            [inputs[name].reshape(len(inputs["beat"]), -1) for name in ("beat", "features", "rr_sequence")], axis=1
+        )
         return {"beat": x @ self._weights}
+
+
+class UpsideDown(FixedModel):
+    """Says V of a beat that points down, N of one that points up, and how many leads it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        window = inputs["beat"][:, 0]
+        self.asked.append(len(window))
+        down = -window.min(axis=1) > window.max(axis=1)
+        return {"beat": np.where(down[:, None], [0.0, -9.0, 4.0, -9.0], [4.0, -9.0, -4.0, -9.0]).astype(np.float32)}
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +149,39 @@ def test_one_lead_is_heard_as_ever(two_leads: Ecg) -> None:
     assert {beat.lead for beat in beats(alone)} == {None}
     twice = played(np.repeat(two_leads[0][:1], 2, axis=0), model=True)
     assert [(b.sample, b.rr_ms, b.label) for b in beats(twice)] == [(b.sample, b.rr_ms, b.label) for b in beats(alone)]
+
+
+def labels_of(signal: NDArray[np.float64], leads: tuple[str, ...] = LEADS) -> tuple[str, list[int]]:
+    model = UpsideDown()
+    monitor = Monitor(model, FS, leads=leads)
+    events = [*monitor.push(signal), *monitor.flush()]
+    return "".join(str(beat.label) for beat in beats(events) if beat.time_s > 1.0), model.asked
+
+
+def test_a_lead_that_shows_v_is_believed_wherever_it_stands(two_leads: Ecg) -> None:
+    signal = two_leads[0]
+    alone, asked = labels_of(signal[:1], ("II",))
+    assert set(alone) == {"N"}
+    assert set(asked) == {1}
+    for both in (signal, signal[::-1]):
+        labels, asked = labels_of(both)
+        assert labels == "V" * len(alone)
+        assert asked.count(2) > 0.9 * len(asked)
+
+
+def test_a_lead_in_noise_is_not_asked(two_leads: Ecg) -> None:
+    signal = two_leads[0].copy()
+    signal[1] += np.random.default_rng(6).normal(0, 1.0, signal.shape[1])
+    labels, asked = labels_of(signal)
+    assert set(labels) == {"N"}
+    assert set(asked) == {1}
+
+
+def test_no_more_than_two_leads_are_asked(two_leads: Ecg) -> None:
+    upright = two_leads[0][0]
+    labels, asked = labels_of(np.stack((upright, 0.7 * upright, -upright)), ("I", "II", "III"))
+    assert set(labels) == {"N"}
+    assert max(asked) == 2
 
 
 @pytest.mark.parametrize("reason", ["nan", "flat", "off"])
