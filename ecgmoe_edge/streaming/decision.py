@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.morphology import ShapeMemory
 
+EARLY = math.log(0.9)  # of the RR interval to the mean of the eight before, below which a beat comes early
+
 _LIMITS = {  # the least and the most that a constant may be
     "margin_share_s": (0, 1),
     "margin_share_v": (0, 1),
@@ -112,11 +114,12 @@ class Decision:
         return self._rule.fibrillation_penalty * self._fibrillation**2  # a doubtful one counts little
 
 
-def heard_together(logits: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.float32]:
-    """Logits (classes,) of a beat of which each lead has its own, (leads, classes).
+def heard_together(logits: NDArray[np.float32], classes: Sequence[str], *, early: bool) -> NDArray[np.float32]:
+    """Logits (classes,) of a beat of which each lead has its own, (leads, classes), the beat's own lead first.
 
-    V is what the lead says that shows it most: a ventricular beat can look like a normal one in one lead, and a lead
-    that shows it is right. Everything else is the leads' mean. docs/evaluation.md has two leads beside the first.
+    N, S and F are the leads' mean. V of an early beat is what the lead says that shows it most, since a ventricular
+    beat can look like a normal one in one lead. A beat on time that one lead alone takes for V is mostly one of a
+    bundle branch block that comes and goes: there the first lead's word stands.
     """
     if len(logits) == 1:
         return np.asarray(logits[0])
@@ -125,5 +128,5 @@ def heard_together(logits: NDArray[np.float32], classes: Sequence[str]) -> NDArr
     n, s, v = classes.index("N"), classes.index("S"), classes.index("V")
     margin = own[:, v] - np.logaddexp(own[:, n], own[:, s])
     together = own.mean(axis=0)
-    together[v] = margin.max() + np.logaddexp(together[n], together[s])
+    together[v] = (margin.max() if early else margin[0]) + np.logaddexp(together[n], together[s])
     return np.asarray(together, np.float32)

@@ -37,6 +37,7 @@ RR_FEATURE_NAMES: Final = (
     "RR known",
     "length of memory",
 )
+TO_MEAN_OF_8 = RR_FEATURE_NAMES.index("log RR / mean of 8")
 IRREGULAR_SHARE = RR_FEATURE_NAMES.index("irregular share of 32")
 TEMPLATE_FEATURE_NAMES: Final = (
     "correlation, beat",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.decision import DecisionRule, heard_together
 
@@ -43,20 +44,29 @@ def test_the_constants_at_their_limits_are_taken() -> None:
     assert least.memory_beats < most.memory_beats
 
 
-def test_of_several_leads_the_one_that_shows_v_most_says_v_and_all_say_the_rest() -> None:
-    flat, sure = [2.0, 0.0, -3.0, -2.0], [1.0, 0.0, 5.0, -2.0]
-    leads = np.array([flat, sure], np.float32)
-    together = heard_together(leads, CLASSES)
-    np.testing.assert_allclose(heard_together(leads[::-1], CLASSES), together, atol=1e-6)
-    n, s, v, f = together.astype(float)
-    assert v - np.logaddexp(n, s) == pytest.approx(5.0 - np.logaddexp(1.0, 0.0), abs=1e-5)
-    own = leads - np.logaddexp.reduce(leads, axis=1, keepdims=True)
-    np.testing.assert_allclose([n, s, f], own.mean(axis=0)[[0, 1, 3]], atol=1e-5)
+FLAT, SURE = [2.0, 0.0, -3.0, -2.0], [1.0, 0.0, 5.0, -2.0]  # logits of a lead that takes a beat for N, and for V
 
 
-def test_one_lead_is_left_as_it_is() -> None:
-    logits = np.array([[2.0, 0.5, -3.0, -2.0]], np.float32)
-    np.testing.assert_array_equal(heard_together(logits, CLASSES), logits[0])
-    np.testing.assert_allclose(
-        heard_together(logits.repeat(2, axis=0), CLASSES) - logits[0], -np.logaddexp.reduce(logits[0]), atol=1e-6
-    )
+def margin_of_v(logits: NDArray[np.float32]) -> float:
+    n, s, v = (float(logits[CLASSES.index(name)]) for name in "NSV")
+    return float(v - np.logaddexp(n, s))
+
+
+@pytest.mark.parametrize("leads", [[FLAT, SURE], [SURE, FLAT]])
+@pytest.mark.parametrize("early", [True, False])
+def test_of_an_early_beat_the_lead_that_shows_v_most_says_v_and_else_the_first(
+    leads: list[list[float]], early: bool
+) -> None:
+    together = heard_together(np.array(leads, np.float32), CLASSES, early=early)
+    believed = SURE if early else leads[0]
+    assert margin_of_v(together) == pytest.approx(margin_of_v(np.array(believed, np.float32)), abs=1e-5)
+    own = np.array(leads) - np.logaddexp.reduce(leads, axis=1, keepdims=True)
+    np.testing.assert_allclose(together[[0, 1, 3]], own.mean(axis=0)[[0, 1, 3]], atol=1e-5)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_one_lead_is_left_as_it_is(early: bool) -> None:
+    logits = np.array([FLAT], np.float32)
+    np.testing.assert_array_equal(heard_together(logits, CLASSES, early=early), logits[0])
+    twice = heard_together(logits.repeat(2, axis=0), CLASSES, early=early)
+    np.testing.assert_allclose(twice - logits[0], -np.logaddexp.reduce(logits[0]), atol=1e-6)
