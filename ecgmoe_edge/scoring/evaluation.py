@@ -40,7 +40,7 @@ class EvaluationOptions:
     bundle: Path | None = None  # None: R peaks only
     load: LoadModel | None = None  # how to load it; None: as a bundle
     lead: Lead = 0  # name or position; the header's first signal unless said otherwise
-    leads: Sequence[Lead] | Literal["all"] | None = None  # instead: R peaks fused over these; all that are voltages
+    leads: Sequence[Lead] | Literal["all"] | None = None  # instead: these together; "all": that are voltages
     invert: bool = False
     mains: int | None = None  # 50 or 60 Hz
     whole: bool = False  # score the first five minutes too

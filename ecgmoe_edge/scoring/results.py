@@ -38,7 +38,7 @@ class RecordResult:
     """What one record gave."""
 
     name: str
-    lead: str  # "A + B": fused over leads
+    lead: str  # "A + B": heard together
     fs: float
     duration_s: float
     paced: bool

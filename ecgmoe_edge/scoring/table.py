@@ -42,7 +42,7 @@ def beat_table(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
 def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
     if per_record:
         yield from _record_lines(evaluation["per_record"])
-    fused = ", R peaks fused over their leads" if evaluation.get("fused_leads") else ""
+    fused = ", all their leads heard together" if evaluation.get("fused_leads") else ""
     yield f"{evaluation['records']} records{fused}"
     yield _row("", _HEADINGS)
     for name, counts in _rows(evaluation):

@@ -1,4 +1,4 @@
-"""`evaluate --leads`: several leads of a record in one decision, their figures marked as such."""
+"""`evaluate --leads`: several leads of a record heard together, their figures marked as such."""
 
 from __future__ import annotations
 
@@ -58,7 +58,20 @@ def test_fused_leads_do_better_than_the_noisy_one_and_say_that_they_are_fused(tw
 def test_the_text_says_so_too_and_one_lead_needs_no_second(two_lead_data: Path) -> None:
     done = _evaluate("--data", two_lead_data, "--leads", "V1")
     assert done.returncode == 0, done.stderr
-    assert "1 records, R peaks fused over their leads" in done.stdout
+    assert "1 records, all their leads heard together" in done.stdout
+
+
+def test_two_leads_find_more_of_v_than_the_first_alone(mitdb: Path) -> None:
+    """In 118 and 124, whom nothing was fitted on, the second lead shows V beats that the first hides."""
+    from ecgmoe_edge.runtime.bundle import shipped_bundle
+    from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate
+
+    found = {}
+    for leads in (None, "all"):
+        options = EvaluationOptions(bundle=shipped_bundle(), leads=leads)
+        found[leads] = evaluate([mitdb / "118", mitdb / "124"], options).to_json()["beats"]["V"]
+    assert found["all"]["tp"] > found[None]["tp"]
+    assert found["all"]["f1"] > found[None]["f1"] + 1.0
 
 
 @pytest.mark.parametrize(
