@@ -85,12 +85,17 @@ def cobs_decode(stuffed: bytes) -> bytes:
     return bytes(out)
 
 
-def to_codes(values: NDArray[np.float64], picovolts_per_lsb: Sequence[float]) -> NDArray[np.int32]:
-    """Samples in mV (leads, n) as 24-bit codes (leads, n): rounded, clipped at full scale, NaN as NO_VALUE."""
+def to_codes(values: NDArray[np.float64], picovolts_per_lsb: Sequence[float]) -> tuple[NDArray[np.int32], int]:
+    """Samples in mV (leads, n) as 24-bit codes (leads, n): rounded, clipped at full scale, NaN as NO_VALUE.
+
+    With them comes in how many samples a lead was clipped.
+    """
     steps = np.asarray(picovolts_per_lsb, dtype=np.float64)[:, None] * MILLIVOLTS_PER_PICOVOLT
     missing = np.isnan(values)
-    codes = np.clip(np.rint(np.where(missing, 0.0, values) / steps), -FULL_SCALE, FULL_SCALE)
-    return np.asarray(np.where(missing, NO_VALUE, codes), dtype=np.int32)
+    codes = np.rint(np.where(missing, 0.0, values) / steps)
+    beyond = (np.abs(codes) > FULL_SCALE).any(axis=0)
+    codes = np.clip(codes, -FULL_SCALE, FULL_SCALE)
+    return np.asarray(np.where(missing, NO_VALUE, codes), dtype=np.int32), int(beyond.sum())
 
 
 def to_millivolts(codes: NDArray[np.int32], picovolts_per_lsb: Sequence[float]) -> NDArray[np.float64]:

@@ -167,6 +167,7 @@ class Encoder(Protocol):
     uv_per_lsb: float
     per_frame: int  # samples in a frame
     streaming: bool  # whether it sends samples now; a device that streams unasked begins with True
+    clipped: int  # samples so far that were beyond what it can say, in some lead, and encoded at its limit
 
     def hear(self, data: bytes) -> bytes:
         """Take bytes from the host; give the answer. Changes `streaming`."""

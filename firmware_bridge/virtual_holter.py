@@ -57,6 +57,7 @@ class ReplayTotals:
     samples_dropped: int = 0  # by `drop`, while unplugged, or because nobody listened
     frames_dropped: int = 0
     samples_corrupted: int = 0
+    samples_clipped: int = 0  # beyond what the device can say, in some lead; they went out at its limit
     frames_corrupted: int = 0
     stalls: int = 0
     unplugs: int = 0
@@ -306,7 +307,9 @@ class VirtualHolter:
     def _send_samples(self, values: NDArray[np.float64]) -> None:
         """Send one frame, or what the faults make of it."""
         n = values.shape[1]
+        before = self._encoder.clipped
         data = self._encoder.encode(values)
+        self.totals.samples_clipped += self._encoder.clipped - before
         draw = self._chance.random()
         if draw < self._faults.drop:
             self._count_dropped(n)

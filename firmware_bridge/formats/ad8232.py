@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, rows_of, to_codes
+from ecgmoe_edge.firmware_bridge.formats.codes import given_scale
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import framed_score
@@ -79,7 +79,7 @@ class Ad8232Device(Device):
         """One line."""
         if np.isnan(values[0, 0]):
             return OFF + b"\r\n"
-        return b"%d\r\n" % (to_codes(rows_of(values, 1), self.uv_per_lsb, -MIDDLE, MIDDLE - 1)[0, 0] + MIDDLE)
+        return b"%d\r\n" % (self.codes(values, 1, -MIDDLE, MIDDLE - 1)[0, 0] + MIDDLE)
 
 
 def _recognise(data: bytes) -> float:

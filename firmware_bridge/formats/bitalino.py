@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, rows_of, table, to_codes
+from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, table
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import framed_score
@@ -113,7 +113,7 @@ class BitalinoDevice(Device):
 
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """One sample."""
-        codes = (to_codes(rows_of(values, 6), self.uv_per_lsb, -MIDDLE, MIDDLE - 1) + MIDDLE) // STEPS
+        codes = (self.codes(values, 6, -MIDDLE, MIDDLE - 1) + MIDDLE) // STEPS
         word = sum(int(code) << int(shift) for code, shift in zip(codes[:, 0], SHIFTS, strict=True))
         frame = bytearray(word.to_bytes(7, "little") + bytes([self.counter % 16 << 4]))
         frame[-1] |= crc4(frame)

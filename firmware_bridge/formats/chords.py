@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, rows_of, table, to_codes
+from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, table
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import framed_score
@@ -133,7 +133,7 @@ class ChordsDevice(Device):
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """One sample."""
         middle = 1 << self.board.bits >> 1
-        codes = to_codes(rows_of(values, self.board.channels), self.uv_per_lsb, -middle, middle - 1) + middle
+        codes = self.codes(values, self.board.channels, -middle, middle - 1) + middle
         frame = SYNC + bytes([self.counter % 256]) + pack(codes, ">u2") + bytes([END])
         self.counter += 1
         return frame

@@ -32,10 +32,11 @@ def pack(codes: NDArray[np.int64], kind: str) -> bytes:
     return np.ascontiguousarray(codes.T, dtype=kind).tobytes()
 
 
-def to_codes(values: NDArray[np.float64], uv_per_lsb: float, low: int, high: int) -> NDArray[np.int64]:
-    """Millivolts as codes, rounded and clipped to low..high; NaN becomes 0."""
+def to_codes(values: NDArray[np.float64], uv_per_lsb: float, low: int, high: int) -> tuple[NDArray[np.int64], int]:
+    """Millivolts (leads, n) as codes, rounded and clipped to low..high, NaN as 0; and in how many samples one was."""
     codes = np.rint(np.nan_to_num(values) * (1000.0 / uv_per_lsb))
-    return np.asarray(np.clip(codes, low, high), dtype=np.int64)
+    beyond = ((codes < low) | (codes > high)).any(axis=0)
+    return np.asarray(np.clip(codes, low, high), dtype=np.int64), int(beyond.sum())
 
 
 def rows_of(values: NDArray[np.float64], channels: int) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge.formats.codes import integers, pack, rows_of, table, to_codes
+from ecgmoe_edge.firmware_bridge.formats.codes import integers, pack, table
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import recogniser
@@ -67,7 +67,7 @@ class CytonDevice(Device):
 
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """One sample; channels that are off are 0."""
-        codes = to_codes(rows_of(values, CHANNELS), self.uv_per_lsb, -(2**23), 2**23 - 1)
+        codes = self.codes(values, CHANNELS, -(2**23), 2**23 - 1)
         frame = SYNC + bytes([self.counter % 256]) + pack(codes, ">i3") + bytes(6) + b"\xc0"
         self.counter += 1
         return frame

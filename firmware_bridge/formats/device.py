@@ -8,6 +8,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.firmware_bridge.formats.codes import rows_of, to_codes
+
 
 class Device(ABC):
     """A device that a virtual Holter plays. Subclasses say what a frame is, and what else it answers.
@@ -24,11 +26,18 @@ class Device(ABC):
         self.uv_per_lsb = uv_per_lsb
         self.streaming = not self.commands
         self.counter = 0
+        self.clipped = 0  # samples that did not fit into a code, in whatever lead
         self._heard = b""
 
     @abstractmethod
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """The frame of these samples, mV (leads, n); NaN where the electrode is off. Counts."""
+
+    def codes(self, values: NDArray[np.float64], channels: int, low: int, high: int) -> NDArray[np.int64]:
+        """Samples in mV (leads, n) as codes (channels, n) of low..high; missing leads and NaN are 0. Counts."""
+        codes, beyond = to_codes(rows_of(values, channels), self.uv_per_lsb, low, high)
+        self.clipped += beyond
+        return codes
 
     def hear(self, data: bytes) -> bytes:
         """Obey `commands`, wherever they are cut; anything else is ignored."""

@@ -23,6 +23,7 @@ class EcgmoeDevice:
         self.uv_per_lsb = encoder.info.picovolts_per_lsb[0] * 1e-6
         self.per_frame = min(per_frame, encoder.max_samples)
         self.streaming = True
+        self.clipped = 0  # samples that did not fit into a code, in whatever lead
 
     def hear(self, data: bytes) -> bytes:
         """`S` and `P`; the last of them counts."""
@@ -41,7 +42,9 @@ class EcgmoeDevice:
 
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """A samples frame; NaN is sent as "no value"."""
-        return self.encoder.samples_frame(frame.to_codes(values, self.encoder.info.picovolts_per_lsb))
+        codes, beyond = frame.to_codes(values, self.encoder.info.picovolts_per_lsb)
+        self.clipped += beyond
+        return self.encoder.samples_frame(codes)
 
     def end(self) -> bytes:
         """Total and end."""

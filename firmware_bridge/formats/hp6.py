@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge.formats.codes import rows_of, to_codes
+from ecgmoe_edge.firmware_bridge.formats.codes import rows_of
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import recogniser
@@ -121,10 +121,9 @@ class Hp6Device(Device):
 
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """One block; an electrode that is off takes its leads with it."""
-        three = rows_of(values, 3)
         samples = np.zeros(values.shape[1], dtype=SAMPLE)
-        samples["leads"] = to_codes(three, self.uv_per_lsb, -(2**31), 2**31 - 1).T
-        off = np.isnan(three)
+        samples["leads"] = self.codes(values, 3, -(2**31), 2**31 - 1).T
+        off = np.isnan(rows_of(values, 3))
         samples["off"] = np.where(off.all(axis=0), RA, off[0] * LA + off[1] * LL + off[2] * V1)
         length = HEAD.size + samples.nbytes + CRC.size
         clock_ms = int(self._samples * 1000 / self.rate)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, rows_of, table, to_codes
+from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, table
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import framed_score
@@ -58,7 +58,7 @@ class OlimexDevice(Device):
 
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """One sample."""
-        codes = to_codes(rows_of(values, CHANNELS), self.uv_per_lsb, -MIDDLE, MIDDLE - 1) + MIDDLE
+        codes = self.codes(values, CHANNELS, -MIDDLE, MIDDLE - 1) + MIDDLE
         frame = SYNC + bytes([self.counter % 256]) + pack(codes, ">u2") + b"\x01"
         self.counter += 1
         return frame

@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, rows_of, table, to_codes
+from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, table
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import framed_score
@@ -152,7 +152,7 @@ class OpenViewDevice(Device):
         self.counter += 1
         payload = self.payload
         limit = 2 ** (8 * min(3, int(payload.number[-1])) - 1) - 1
-        codes = to_codes(rows_of(values, len(payload.leads)), self.uv_per_lsb, -limit, limit)
+        codes = self.codes(values, len(payload.leads), -limit, limit)
         full = np.zeros((len(payload.leads), payload.samples), dtype=np.int64)
         full[:, : codes.shape[1]] = codes
         body = (b"\x00" * payload.at + pack(full, payload.number) + payload.rest).ljust(payload.lengths[0], b"\x00")

@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, rows_of, table, to_codes
+from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, table
 from ecgmoe_edge.firmware_bridge.formats.device import Device
 from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import SURE_BITS
@@ -162,7 +162,7 @@ class ShimmerDevice(Device):
 
     def encode(self, values: NDArray[np.float64]) -> bytes:
         """One sample."""
-        codes = to_codes(rows_of(values, 2), self.uv_per_lsb, -(2**23), 2**23 - 1)
+        codes = self.codes(values, 2, -(2**23), 2**23 - 1)
         stamp = self.counter * self.ticks % RANGE
         self.counter += 1
         return DATA + stamp.to_bytes(3, "little") + b"\x80" + pack(codes, ">i3")

@@ -145,6 +145,28 @@ def test_a_device_with_commands_waits_for_them(port: Path) -> None:
         os.close(fd)
 
 
+@each
+def test_samples_beyond_what_a_device_can_say_are_counted(wire_format: WireFormat) -> None:
+    encoder = wire_format.make_encoder(example_settings(wire_format))
+    values = np.zeros((len(encoder.leads), encoder.per_frame))
+    encoder.encode(values)
+    assert encoder.clipped == 0
+    for beyond in (1e30, -1e30):
+        values[0, 0] = beyond
+        encoder.encode(values)
+    assert encoder.clipped == 2
+
+
+def test_a_replay_says_how_many_samples_were_clipped(port: Path) -> None:
+    wave = waves(2.0)
+    wave[0, 100:110] = 1e30
+    wave[:, 200] = -1e30
+    with VirtualHolter([wave], FS, ("II", "V1"), link=port, speed=0) as device, SerialLink(device.port) as link:
+        got = values_of(list(link))
+    assert device.totals.samples_clipped == 11
+    assert got[0, 100] > 100.0
+
+
 def test_it_says_how_it_is_read(port: Path) -> None:
     device = VirtualHolter(
         [], FS, ("II",), link=port, protocol="ad8232", settings=Settings(rate=Fraction(150), uv_per_lsb=5.0)

@@ -39,7 +39,8 @@ def test_stuffing_is_that_of_the_paper() -> None:
 
 def test_codes_round_clip_and_keep_missing_values_apart() -> None:
     values = np.array([[0.00004, 0.00006, 1e6, -1e6, np.nan]])
-    codes = frame.to_codes(values, (100_000,))
+    codes, clipped = frame.to_codes(values, (100_000,))
+    assert clipped == 2
     assert codes.tolist() == [[0, 1, 8388607, -8388607, -8388608]]
     back = frame.to_millivolts(codes, (100_000,))
     assert np.isnan(back[0, 4])
