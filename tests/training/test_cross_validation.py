@@ -1,4 +1,4 @@
-"""The cross-validation that compares the mixture with a dense net: each patient judged once, by a net without him."""
+"""The comparison of the mixture with a dense net: each patient judged by nets, and by a teacher, fitted without him."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES
-from ecgmoe_edge.training.config import DataSet, Noise
+from ecgmoe_edge.model.teacher import EcgMoe, save_teacher
+from ecgmoe_edge.training.config import DataSet, Noise, TrainingConfig
 
 pytest.importorskip("wfdb", reason="the folds are read from recordings")
 ROOT = Path(__file__).parents[2]
@@ -71,3 +73,40 @@ def test_each_net_is_fitted_and_answers_for_its_fold(
     assert answers["ward"]["beat"].shape == (n, len(BEAT_CLASSES))
     assert answers["ward"]["rhythm"].shape == (n, len(RHYTHM_CLASSES))
     assert answers["ward"]["route_rhythm"].shape == (n, comparison.EXPERTS[name])
+
+
+@pytest.mark.usefixtures("short_fit")
+def test_a_net_that_says_what_its_teacher_says_is_no_way_from_it() -> None:
+    comparison = importlib.import_module("benchmarks.mixture_vs_dense")
+    rng = np.random.default_rng(2)
+    taught = {"ward": {task: rng.normal(0, 1, (50, 4)).astype(np.float32) for task in comparison.TASKS}}
+    shifted = {"ward": {task: logits + 3.0 for task, logits in taught["ward"].items()}}  # the same probabilities
+    assert comparison.divergences(shifted, taught) == pytest.approx(
+        dict.fromkeys(comparison.DIVERGENCES, 0.0), abs=1e-3
+    )
+    level = {"ward": {task: 0.0 * logits for task, logits in taught["ward"].items()}}
+    assert all(value > 100.0 for value in comparison.divergences(level, taught).values())
+
+
+def test_a_net_can_be_distilled_and_judged_on_patients_whom_neither_was_fitted_on(
+    short_fit: ModuleType, patients: Path, tmp_path: Path, tiny_config: TrainingConfig
+) -> None:
+    comparison = importlib.import_module("benchmarks.mixture_vs_dense")
+    torch.manual_seed(0)
+    save_teacher(tmp_path / "teacher.safetensors", EcgMoe(tiny_config.teacher))
+    data = (DataSet("ward", "ward", fit=("p0", "p1"), validation=("p2", "p3"), rhythm=True),)
+    subset = short_fit.load_held_out(patients, tmp_path, data, 1)
+    judges = subset.judges["ward"]
+    assert {judges.records[i] for i in judges.record} == {"ward/p2", "ward/p3"}
+    assert {subset.fit.records[i] for i in subset.fit.record} == {"ward/p0", "ward/p1"}
+    taught = comparison.answers_of_teacher(tmp_path / "teacher.safetensors", subset)
+    near, far = (
+        comparison.divergences(
+            comparison.answers_of_fold(
+                "4 + 4, from alike", "tiny", subset, epochs, 1, tmp_path / "teacher.safetensors"
+            ),
+            taught,
+        )
+        for epochs in (6, 0)
+    )
+    assert near["beat from the teacher"] < far["beat from the teacher"]
