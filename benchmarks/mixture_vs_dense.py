@@ -8,9 +8,9 @@ has its routers on top. The width `tiny` is half of nano.
 
 From labels alone, each patient of DS1, svdb and the fitting part of CinC 2017 is judged by a net that was fitted
 without him (cross-validation by a stable hash of the record), and figures are those of all patients together. With
-`--teacher`, nets are distilled as students are, and judged on the validation patients, whom neither the teacher nor
-they were fitted on; "from the teacher" is then the mean divergence KL(teacher || net) of a beat, in millinats: how much
-of the teacher gets lost.
+`--teacher`, nets have the losses of distillation, on a part of what the teacher was fitted on, and are judged on the
+validation patients, whom neither the teacher nor they were fitted on; "from the teacher" is then the mean divergence
+KL(teacher || net) of a beat, in millinats: how much of the teacher gets lost.
 
     python -m benchmarks.mixture_vs_dense [--data DIR] [--teacher [FILE]] [--width tiny|nano|small|base] [--epochs N]
         [--seeds N] [--json]
@@ -201,13 +201,15 @@ def main() -> None:
     parser.add_argument("--width", choices=("tiny", "nano", "small", "base"), default="nano")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--folds", type=int, default=4, help="of the cross-validation, without --teacher")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: one a core")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     data = arguments.data or (Path(os.environ["ECGMOE_DATA"]) if "ECGMOE_DATA" in os.environ else None)
     if data is None:
         parser.error("give --data, or set ECGMOE_DATA")
+    if arguments.teacher is not None and not arguments.teacher.is_file():
+        parser.error(f"--teacher {arguments.teacher} is no file")
     cache = arguments.work / "examples"
     if arguments.teacher is None:
         subsets = load_folds(data, cache, CROSS_VALIDATED, arguments.folds, arguments.jobs)

@@ -48,7 +48,7 @@ NOISE = Noise("nstdb", ("bw", "em", "ma"))
 HELD_OUT = (
     *BEATS,
     msgspec.structs.replace(RECORDS[0], validation=("split:cinc-val",)),
-)  # what the shipped teacher was fitted on and, apart from it, what chose its epoch
+)  # a part of what the shipped teacher was fitted on and, apart from it, what chose its epoch
 CROSS_VALIDATED = (
     DataSet("mitdb", "mitdb", fit=("split:ds1",), leave_out=("201",), rhythm=True, beats_per_record=800),
     DataSet("svdb", "svdb", fit=("split:svdb-fit", "split:svdb-val"), beats_per_record=800),

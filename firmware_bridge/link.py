@@ -183,6 +183,7 @@ class SerialLink:
                 self._put_all(self._decoder.interrupted())
             with contextlib.suppress(OSError):  # it may be gone already
                 self._serial.close()
+            self._identity.release()
 
     def _begin(self) -> None:
         """Tell the device to start."""

@@ -75,15 +75,16 @@ class PseudoTerminal:
     """A hold on one pseudo terminal, without opening it: its number and its times may be another's a moment later."""
 
     def __init__(self, path: str) -> None:
-        self._handle: int | None = None
-        with contextlib.suppress(OSError):  # gone already
-            self._handle = os.open(path, os.O_PATH)
-            weakref.finalize(self, os.close, self._handle)
+        self._handle = os.open(path, os.O_PATH)
+        self.release = weakref.finalize(self, os.close, self._handle)  # may be called twice; False from `is_at` then
 
-    @property
-    def exists(self) -> bool:
-        """Whether it is still the one behind its path."""
-        return self._handle is not None and os.fstat(self._handle).st_nlink > 0
+    def is_at(self, path: str) -> bool:
+        """Whether it is still there, and `path` leads to it."""
+        try:
+            held = os.fstat(self._handle) if self.release.alive else None
+            return held is not None and held.st_nlink > 0 and os.path.samestat(held, os.stat(path))
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,16 @@ class PortIdentity:
         """Of the path as it is now."""
         real = os.path.realpath(port)
         if real.startswith(PSEUDO_TERMINALS):
-            return cls(port, terminal=PseudoTerminal(real), link=_link_of(port), usb=_usb_device_at(real))
+            terminal = None
+            with contextlib.suppress(OSError):  # gone already: opening it says so
+                terminal = PseudoTerminal(real)
+            return cls(port, terminal=terminal, link=_link_of(port), usb=_usb_device_at(real))
         return cls(port, usb=_usb_device_at(real))
+
+    def release(self) -> None:
+        """Hold nothing any more: the link to the device is closed for good."""
+        if self.terminal is not None:
+            self.terminal.release()
 
     def where_now(self) -> str | None:
         """The path under which the device may be opened again; None while it is away."""
@@ -122,7 +131,7 @@ class PortIdentity:
                 if info.is_same_device(self.usb):
                     elsewhere = info.port
             return elsewhere
-        if self.terminal is None or self.terminal.exists:
+        if self.terminal is None or self.terminal.is_at(self.port):
             return self.port
         link = _link_of(self.port)
         return self.port if link is not None and link != self.link else None

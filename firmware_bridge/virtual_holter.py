@@ -57,7 +57,7 @@ class ReplayTotals:
     samples_dropped: int = 0  # by `drop`, while unplugged, or because nobody listened
     frames_dropped: int = 0
     samples_corrupted: int = 0
-    samples_clipped: int = 0  # beyond what the device can say, in some lead; they went out at its limit
+    samples_clipped: int = 0  # beyond what the device can say, in some lead, and set to its limit; dropped ones too
     frames_corrupted: int = 0
     stalls: int = 0
     unplugs: int = 0

@@ -87,7 +87,8 @@ def evaluate(
         jobs=jobs,
         on_record=on_record,
     )
-    return Evaluation(tuple(outcomes.of.values()), outcomes.skipped, options.reference, fused=options.leads is not None)
+    results = tuple(outcomes.of.values())
+    return Evaluation(results, outcomes.skipped, options.reference, fused=any(len(one.leads) > 1 for one in results))
 
 
 def evaluate_noise(
@@ -164,7 +165,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         reference = score_record(annotated, peaks, fs=record.fs, n_samples=record.n_samples, whole=options.whole)
     return RecordResult(
         name=record.name,
-        lead=" + ".join(names),
+        leads=names,
         fs=record.fs,
         duration_s=record.n_samples / record.fs,
         paced=annotated.paced,

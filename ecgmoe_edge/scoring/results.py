@@ -38,7 +38,7 @@ class RecordResult:
     """What one record gave."""
 
     name: str
-    lead: str  # "A + B": heard together
+    leads: tuple[str, ...]  # heard together, where there are several
     fs: float
     duration_s: float
     paced: bool
@@ -52,7 +52,7 @@ class RecordResult:
     def to_json(self) -> dict[str, Any]:
         """The record's own figures."""
         figures: dict[str, Any] = {
-            "lead": self.lead,
+            "lead": " + ".join(self.leads),
             "fs_hz": self.fs,
             "duration_s": round(self.duration_s, 3),
             "paced": self.paced,

@@ -42,8 +42,8 @@ def beat_table(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
 def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
     if per_record:
         yield from _record_lines(evaluation["per_record"])
-    fused = ", all their leads heard together" if evaluation.get("fused_leads") else ""
-    yield f"{evaluation['records']} records{fused}"
+    together = ", the leads of each heard together" if evaluation.get("fused_leads") else ""
+    yield f"{evaluation['records']} records{together}"
     yield _row("", _HEADINGS)
     for name, counts in _rows(evaluation):
         yield _row(name, [_figure(counts[key]) for key in _COLUMNS])

@@ -19,14 +19,14 @@ class Beat:
     time_s: float  # sample / fs
     rr_ms: float | None  # to the R peak before; None at the start and after a gap
     label: str | None
-    scores: Mapping[str, float]  # class -> probability before the label rule
+    scores: Mapping[str, float]  # class -> probability after the label rule
     experts: Mapping[str, int]  # path -> index of the expert that ran
     quality: float  # 0 (unusable) .. 1 (clean)
     detection_delay_ms: float  # R peak to the moment the detector was sure of it
     delay_ms: float  # R peak to this event
     compute_ms: float  # time that features and inference took; the only key that chunking may change
     search_back: bool = False  # found afterwards with a lowered threshold
-    lead: str | None = None  # whose waveform was looked at; None where there is only one
+    lead: str | None = None  # first of those that say what it is; None where there is one, or none shows it
 
 
 @dataclass(frozen=True)

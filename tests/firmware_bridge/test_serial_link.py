@@ -268,6 +268,34 @@ def test_a_terminal_s_next_owner_is_told_from_it_however_soon_it_comes() -> None
             other.unplug()
 
 
+def test_a_link_that_leads_elsewhere_is_not_the_terminal_that_it_led_to(tmp_path: Path) -> None:
+    first, second = PtyDevice(), PtyDevice()
+    outer, inner = tmp_path / "outer", tmp_path / "inner"
+    inner.symlink_to(first.port)
+    outer.symlink_to(inner)
+    identity = PortIdentity.of(str(outer))
+    assert identity.where_now() == str(outer)
+    inner.unlink()
+    assert identity.where_now() is None
+    inner.symlink_to(second.port)  # the outer link, the one that was named, is as it was
+    assert identity.where_now() is None
+    for device in (first, second):
+        device.unplug()
+
+
+def test_a_closed_link_holds_nothing(holter: MakeHolter, everything: Everything) -> None:
+    def handles() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before, links = handles(), []
+    for _ in range(3):
+        with holter(50) as device:
+            links.append(SerialLink(device.port))
+            everything(links[-1])
+            links[-1].close()
+    assert handles() == before
+
+
 def test_an_error_that_passes_costs_no_more_than_what_it_lost(holter: MakeHolter) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     with holter(5000, speed=5.0) as device, SerialLink(device.port) as link:

@@ -145,7 +145,7 @@ def test_our_beats_are_written_as_annotations_that_wfdb_reads(write_ecg: Callabl
 def test_lead_and_polarity_are_the_users_to_say(write_ecg: Callable[..., Path]) -> None:
     path = write_ecg("a")
     result = evaluate_record(path, EvaluationOptions(lead="II", invert=True), None)
-    assert result.lead == "II"
+    assert result.leads == ("II",)
     assert result.score.rpeaks.se == 100.0
     with pytest.raises(RecordError, match="no lead 'V9'"):
         evaluate_record(path, EvaluationOptions(lead="V9"), None)

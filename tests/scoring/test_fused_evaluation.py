@@ -56,13 +56,14 @@ def test_fused_leads_do_better_than_the_noisy_one_and_say_that_they_are_fused(tw
 
 
 def test_the_text_says_so_too_and_one_lead_needs_no_second(two_lead_data: Path) -> None:
-    done = _evaluate("--data", two_lead_data, "--leads", "V1")
-    assert done.returncode == 0, done.stderr
-    assert "1 records, all their leads heard together" in done.stdout
+    for leads, together in (("all", True), ("V1,II", True), ("V1", False), ("V1,V1", False)):
+        done = _evaluate("--data", two_lead_data, "--leads", leads)
+        assert done.returncode == 0, done.stderr
+        assert ("1 records, the leads of each heard together" in done.stdout) is together
 
 
 def test_two_leads_find_more_of_v_than_the_first_alone(mitdb: Path) -> None:
-    """In 118 and 124, whom nothing was fitted on, the second lead shows V beats that the first hides."""
+    """In 118 and 124, whom the weights have not seen, the second lead shows V beats that the first hides."""
     from ecgmoe_edge.runtime.bundle import shipped_bundle
     from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate
 

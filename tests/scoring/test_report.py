@@ -36,7 +36,7 @@ def _result(name: str, symbols: str, labels: Sequence[str | None], shift: int = 
     said = [label for label in labels if label != "-"]
     score = score_record(annotated, found, said, fs=FS, n_samples=250 * 60)
     delays = np.full(len(found), 200.0, dtype=np.float32)
-    return RecordResult(name, "II", FS, 60.0, annotated.paced, score, score, None, delays, delays)
+    return RecordResult(name, ("II",), FS, 60.0, annotated.paced, score, score, None, delays, delays)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming import Monitor, to_json
 from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, LeadOff, Saturation
+from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, LeadOff, Rhythm, Saturation
 
 FS = 250.0
 SECONDS = 60
@@ -53,6 +53,32 @@ class UpsideDown(FixedModel):
         self.asked.append(len(window))
         down = -window.min(axis=1) > window.max(axis=1)
         return {"beat": np.where(down[:, None], [0.0, -9.0, 4.0, -9.0], [4.0, -9.0, -4.0, -9.0]).astype(np.float32)}
+
+
+class Given(FixedModel):
+    """Keeps what it is given of each beat."""
+
+    def __init__(self, context_samples: int) -> None:
+        super().__init__()
+        self.context_samples = context_samples
+        self.inputs: list[Mapping[str, NDArray[np.float32]]] = []
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        self.inputs.append(inputs)
+        return super().infer(inputs)
+
+
+class SayRhythm(FixedModel):
+    """Every beat is N; a lead that points down is surely N, one that points up rather AF."""
+
+    classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F"), "rhythm": ("N", "AF", "other", "noisy")}
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        window = inputs["beat"][:, 0]
+        down = -window.min(axis=1) > window.max(axis=1)
+        beat = np.tile(np.array([9.0, 0.0, 0.0, 0.0], np.float32), (len(window), 1))
+        rhythm = np.where(down[:, None], [9.0, 0.0, -9.0, -9.0], [0.0, 3.0, -9.0, -9.0]).astype(np.float32)
+        return {"beat": beat, "rhythm": rhythm}
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +209,39 @@ def test_of_an_early_beat_a_lead_that_shows_v_is_believed_wherever_it_stands(ear
     assert 3 <= sum(early) < len(early) / 4
     assert [beat.label == "V" for beat in both[9:]] == early
     assert {beat.label for beat in labels_of(early_beats[::-1])[0]} == {"V"}  # the first lead's word, early or not
+
+
+@pytest.mark.parametrize("context", [0, 1280])
+def test_each_lead_is_shown_with_its_own_past(two_leads: Ecg, context: int) -> None:
+    """What a model is given of a beat in a lead is what it would be given of it by that lead alone."""
+    signal = np.stack((two_leads[0][0], -0.4 * two_leads[0][0]))
+    signal[1] += 0.05 * np.sin(np.arange(signal.shape[1]) * 2 * np.pi * 7 / FS)  # the leads differ in more than size
+    given = {}
+    for leads, rows in ((LEADS, slice(None)), (LEADS[:1], slice(0, 1)), (LEADS[1:], slice(1, 2))):
+        model = Given(context)
+        monitor = Monitor(model, FS, leads=leads)
+        found = beats([*monitor.push(signal[rows]), *monitor.flush()])
+        given[leads] = {beat.sample: one for beat, one in zip(found, model.inputs, strict=True)}
+    for row, lead in enumerate(LEADS):
+        alone = given[lead,]
+        compared = 0
+        for sample, both in given[LEADS].items():
+            if sample > 20 * FS and sample in alone and len(both["beat"]) == 2:
+                compared += 1
+                for name, least in (("beat", 0.9), ("context", 0.9), ("features", 0.5)):
+                    if name in both:  # equal but for the flanks of an R peak that jitters by a sample
+                        apart = np.abs(both[name][row] - alone[sample][name][0])
+                        assert np.quantile(apart, least) < 0.03, (name, sample)
+        assert compared > 20
+
+
+def test_the_rhythm_is_what_both_leads_say(two_leads: Ecg) -> None:
+    rhythms = {}
+    for leads in (LEADS[:1], LEADS):
+        monitor = Monitor(SayRhythm(), FS, leads=leads)
+        events = [*monitor.push(two_leads[0][: len(leads)]), *monitor.flush()]
+        rhythms[leads] = {event.label for event in events if isinstance(event, Rhythm)}
+    assert rhythms == {LEADS[:1]: {"AF"}, LEADS: {"N"}}
 
 
 def test_a_lead_in_noise_is_not_asked(two_leads: Ecg) -> None:
