@@ -1,9 +1,9 @@
 """From scores to a label, using the wearer's own past and no annotation: causal and a few multiplications a beat.
 
 Where several leads show a beat, they are heard first (`heard_together`). Then three rules from patient-grouped
-validation on DS1 and svdb: beats of one shape are mostly of one class, so a beat's V margin is drawn to that of its
-shape; a class whose margin is always high in this wearer says little, so part of its running mean is taken off; and in
-atrial fibrillation an early beat is no proof of S. Frequent S make a rhythm irregular too, so where the model tells
+validation on DS1 and svdb: beats of one shape that come as early are mostly of one class, so a beat's V margin is drawn
+to theirs; a class whose margin is always high in this wearer says little, so part of its running mean is taken off; and
+in atrial fibrillation an early beat is no proof of S. Frequent S make a rhythm irregular too, so where the model tells
 rhythms apart its word counts, and the irregularity alone only where it does not.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, TO_MEAN_OF_8
 from ecgmoe_edge.streaming.morphology import ShapeMemory
 
 EARLY = math.log(0.9)  # of the RR interval to the mean of the eight before, below which a beat comes early
@@ -30,6 +31,8 @@ _LIMITS = {  # the least and the most that a constant may be
     "fibrillation_beats": (1, math.inf),
     "shape_share": (0, 1),
     "shape_correlation": (0, 1),
+    "shape_early_share": (0, 1),
+    "fibrillation_limit": (0, 1),
 }
 
 
@@ -47,6 +50,8 @@ class DecisionRule:
     fibrillation_beats: int = 64  # over which that mean is taken (exponentially)
     shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
     shape_correlation: float = 0.9  # of a QRS with the mean of its shape
+    shape_early_share: float = 0.85  # of the way from the margin of a shape to that of its beats that come as early
+    fibrillation_limit: float = 0.25  # mean probability of AF from which early says nothing of a beat
 
     def __post_init__(self) -> None:
         """Raises ValueError, which names the constant, where one cannot be."""
@@ -71,7 +76,7 @@ class Decision:
         self._fibrillation = 0.0  # mean probability of AF
         self._normal = classes.index("N")
         self._s, self._v = classes.index("S"), classes.index("V")
-        self._shapes = ShapeMemory(rule.shape_correlation)
+        self._shapes = ShapeMemory(rule.shape_correlation, rule.shape_early_share)
         self._adapted = ((self._s, rule.margin_share_s), (self._v, rule.margin_share_v))
         self._margin = dict.fromkeys((index for index, _ in self._adapted), rule.usual_margin)
         self._beats = 0
@@ -79,20 +84,23 @@ class Decision:
     def apply(
         self,
         logits: NDArray[np.float32],
-        irregular_share: float,
+        rr_features: NDArray[np.float32],
         beat: NDArray[np.float32] | None,
         rhythm: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float64]:
         """Adjusted logits (classes,) of the next beat.
 
-        irregular_share: that of its RR features (0..1). beat: its window (103,) on BEAT_GRID in R amplitudes, or None
-        for one too poor to learn a shape from. rhythm: its rhythm logits (rhythms,), where the model has them.
+        rr_features: (15,), from `features.RRMemory`. beat: its window (103,) on BEAT_GRID in R amplitudes, or None for
+        one too poor to learn a shape from. rhythm: its rhythm logits (rhythms,), where the model has them.
         """
         rule = self._rule
+        irregular = bool(rr_features[IRREGULAR_SHARE] > rule.irregular_share)
         own = np.array(logits, np.float64)
         if beat is not None and rule.shape_share:
             others = float(np.logaddexp(own[self._normal], own[self._s]))
-            own[self._v] += rule.shape_share * self._shapes.correction(beat, float(own[self._v]) - others)
+            fibrillates = irregular if self._af is None else self._fibrillation >= rule.fibrillation_limit
+            ratio = None if fibrillates else float(rr_features[TO_MEAN_OF_8])
+            own[self._v] += rule.shape_share * self._shapes.correction(beat, float(own[self._v]) - others, ratio)
         adjusted = own.copy()
         weight = 1.0 / min(rule.memory_beats, self._beats + 60)
         for index, share in self._adapted:
@@ -103,7 +111,7 @@ class Decision:
         penalty = rule.irregular_penalty
         if rhythm is not None and self._af is not None:
             penalty = self._fibrillation_penalty(np.asarray(rhythm, np.float64), self._af)
-        if irregular_share > rule.irregular_share:
+        if irregular:
             adjusted[self._s] -= penalty
         self._beats += 1
         return adjusted

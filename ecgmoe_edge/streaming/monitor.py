@@ -15,7 +15,7 @@ from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.beats import LeadView
 from ecgmoe_edge.streaming.decision import EARLY, Decision, heard_together
 from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, LeadOff, Saturation
-from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, TO_MEAN_OF_8, WAVEFORM_LIMIT, model_inputs
+from ecgmoe_edge.streaming.features import TO_MEAN_OF_8, WAVEFORM_LIMIT, model_inputs
 from ecgmoe_edge.streaming.frontend import UNUSABLE, BeatContext, FrontEnd, Item
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
 from ecgmoe_edge.streaming.several_leads import SeveralLeads
@@ -150,10 +150,9 @@ class Monitor:
             poor = not context.complete or context.quality < POOR_QUALITY
             shape = None if poor else inputs["beat"][0, 0]
             rhythm_logits = outputs["rhythm"].mean(axis=0) if "rhythm" in outputs else None
-            irregular = float(context.rr_features[IRREGULAR_SHARE])
             early = bool(context.rr_features[TO_MEAN_OF_8] < EARLY)
             heard = heard_together(outputs["beat"], self._classes, early=early)
-            logits = self._decision.apply(heard, irregular, shape, rhythm_logits)
+            logits = self._decision.apply(heard, context.rr_features, shape, rhythm_logits)
             scores = _probabilities(logits, self._classes)
             label = "?" if poor else self._classes[int(np.argmax(logits))]
             experts = {

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS, task_named
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
-from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, WAVEFORM_LIMIT
+from ecgmoe_edge.streaming.features import WAVEFORM_LIMIT
 from ecgmoe_edge.streaming.windows import BEAT_CORE
 from ecgmoe_edge.training.augment import Batch, clean_batch
 from ecgmoe_edge.training.examples import UNKNOWN, Examples
@@ -164,12 +164,13 @@ def decide(outputs: Mapping[str, NDArray[np.float32]], examples: Examples, rule:
     rhythm = outputs.get("rhythm")
     scale = np.maximum(examples.amplitude, 1e-3)[:, None]
     beats = np.clip(examples.window[:, BEAT_CORE] / scale, -WAVEFORM_LIMIT, WAVEFORM_LIMIT)
-    previous, decision = -1, Decision(rule, BEAT_CLASSES, RHYTHM_CLASSES)
+    rhythms = () if rhythm is None else RHYTHM_CLASSES
+    previous, decision = -1, Decision(rule, BEAT_CLASSES, rhythms)
     for i, record in enumerate(examples.record.tolist()):
         if record != previous:
-            previous, decision = record, Decision(rule, BEAT_CLASSES, RHYTHM_CLASSES)
-        irregular = float(examples.rr_features[i, IRREGULAR_SHARE])
-        adjusted = decision.apply(outputs["beat"][i], irregular, beats[i], None if rhythm is None else rhythm[i])
+            previous, decision = record, Decision(rule, BEAT_CLASSES, rhythms)
+        rr = examples.rr_features[i]
+        adjusted = decision.apply(outputs["beat"][i], rr, beats[i], None if rhythm is None else rhythm[i])
         labels[i] = adjusted.argmax()
     return labels
 

@@ -29,6 +29,8 @@ CLASSES = ("N", "S", "V", "F")
         ("shape_share", 2.0, "from 0 to 1, and is 2.0"),
         ("shape_correlation", 1.1, "from 0 to 1, and is 1.1"),
         ("shape_correlation", 0.0, "above 0: every beat"),
+        ("shape_early_share", 1.1, "from 0 to 1, and is 1.1"),
+        ("fibrillation_limit", -0.1, "from 0 to 1, and is -0.1"),
         ("usual_margin", math.nan, "a finite number, and is nan"),
         ("fibrillation_penalty", math.inf, "a finite number, and is inf"),
     ],
@@ -39,8 +41,8 @@ def test_a_constant_that_cannot_be_is_refused_by_name(name: str, value: Any, sai
 
 
 def test_the_constants_at_their_limits_are_taken() -> None:
-    least = DecisionRule(0.0, 0.0, 0.0, 1, 0.0, 0.0, 0.0, 1, 0.0, 0.01)
-    most = DecisionRule(1.0, 1.0, 9.0, 10**6, 1.0, 99.0, 99.0, 10**6, 1.0, 1.0)
+    least = DecisionRule(0.0, 0.0, 0.0, 1, 0.0, 0.0, 0.0, 1, 0.0, 0.01, 0.0, 0.0)
+    most = DecisionRule(1.0, 1.0, 9.0, 10**6, 1.0, 99.0, 99.0, 10**6, 1.0, 1.0, 1.0, 1.0)
     assert least.memory_beats < most.memory_beats
 
 

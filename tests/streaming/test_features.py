@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,9 +11,11 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.features import (
     FEATURE_NAMES,
+    IRREGULAR_SHARE,
     N_FEATURES,
     RR_FEATURE_NAMES,
     RR_MEMORY,
+    TO_MEAN_OF_8,
     RRMemory,
     model_inputs,
 )
@@ -115,10 +119,17 @@ def test_a_window_ends_in_time_for_its_label() -> None:
         assert WindowSampler(fs, BEAT_GRID).after / fs <= 0.465
 
 
+def _rr(irregular_share: float, ratio: float = 1.0) -> NDArray[np.float32]:
+    """RR features of a beat that comes after `ratio` times the mean of the eight intervals before."""
+    features = np.zeros(len(RR_FEATURE_NAMES), np.float32)
+    features[IRREGULAR_SHARE], features[TO_MEAN_OF_8] = irregular_share, math.log(ratio)
+    return features
+
+
 def test_an_irregular_rhythm_makes_s_harder_and_nothing_else() -> None:
     logits = np.array([1.0, 1.5, -3.0, -4.0], np.float32)
-    assert int(np.argmax(Decision(DecisionRule(), CLASSES).apply(logits, 0.0, None))) == 1
-    guarded = Decision(DecisionRule(), CLASSES).apply(logits, 0.9, None)
+    assert int(np.argmax(Decision(DecisionRule(), CLASSES).apply(logits, _rr(0.0), None))) == 1
+    guarded = Decision(DecisionRule(), CLASSES).apply(logits, _rr(0.9), None)
     assert int(np.argmax(guarded)) == 0
     np.testing.assert_allclose(guarded[[0, 2, 3]], logits[[0, 2, 3]])
 
@@ -131,28 +142,28 @@ AF, OTHER = np.array([-3.0, 4.0, -1.0, -3.0], np.float32), np.array([-1.0, -3.0,
 def _after_forty(rhythm: NDArray[np.float32]) -> Decision:
     decision = Decision(DecisionRule(), CLASSES, RHYTHM_CLASSES)
     for _ in range(40):
-        decision.apply(NORMAL, 0.9, None, rhythm)
+        decision.apply(NORMAL, _rr(0.9), None, rhythm)
     return decision
 
 
 def test_frequent_s_are_no_fibrillation_to_a_model_that_knows_rhythms() -> None:
-    fibrillating = _after_forty(AF).apply(EARLY, 0.9, None, AF)
+    fibrillating = _after_forty(AF).apply(EARLY, _rr(0.9), None, AF)
     assert int(np.argmax(fibrillating)) == 0
     np.testing.assert_allclose(fibrillating[[0, 2, 3]], EARLY[[0, 2, 3]])
-    assert int(np.argmax(_after_forty(OTHER).apply(EARLY, 0.9, None, OTHER))) == 1
-    assert int(np.argmax(_after_forty(AF).apply(EARLY, 0.1, None, AF))) == 1  # it is regular at present
+    assert int(np.argmax(_after_forty(OTHER).apply(EARLY, _rr(0.9), None, OTHER))) == 1
+    assert int(np.argmax(_after_forty(AF).apply(EARLY, _rr(0.1), None, AF))) == 1  # it is regular at present
 
 
 def test_one_beat_that_looks_like_fibrillation_among_many_that_do_not_takes_no_s_away() -> None:
-    assert int(np.argmax(_after_forty(OTHER).apply(EARLY, 0.9, None, AF))) == 1
+    assert int(np.argmax(_after_forty(OTHER).apply(EARLY, _rr(0.9), None, AF))) == 1
 
 
 def test_a_wearer_whose_beats_always_look_a_little_like_v_is_learnt() -> None:
     decision = Decision(DecisionRule(), CLASSES)
     logits = np.array([0.0, -6.0, 0.3, -6.0], np.float32)
-    first = decision.apply(logits, 0.0, None)
+    first = decision.apply(logits, _rr(0.0), None)
     for _ in range(400):
-        last = decision.apply(logits, 0.0, None)
+        last = decision.apply(logits, _rr(0.0), None)
     assert int(np.argmax(first)) == 2
     assert int(np.argmax(last)) == 0
 
@@ -167,22 +178,68 @@ def test_one_doubtful_beat_is_called_as_the_other_beats_of_its_shape() -> None:
     surely_v, doubtful = np.array([-2.0, -5.0, 2.0, -5.0], np.float32), np.array([1.0, -5.0, 0.0, -5.0], np.float32)
     for k in range(30):
         surely_n = np.array([4.0, -3.0, -4.0, -5.0], np.float32)
-        decision.apply(surely_n if k % 3 else surely_v, 0.0, narrow if k % 3 else wide)
-    assert int(np.argmax(decision.apply(doubtful, 0.0, wide))) == 2
-    assert int(np.argmax(decision.apply(doubtful, 0.0, narrow))) == 0
-    assert int(np.argmax(decision.apply(doubtful, 0.0, None))) == 0
+        decision.apply(surely_n if k % 3 else surely_v, _rr(0.0), narrow if k % 3 else wide)
+    assert int(np.argmax(decision.apply(doubtful, _rr(0.0), wide))) == 2
+    assert int(np.argmax(decision.apply(doubtful, _rr(0.0), narrow))) == 0
+    assert int(np.argmax(decision.apply(doubtful, _rr(0.0), None))) == 0
+
+
+def _one_shape(ratio_of_v: float, rhythm: NDArray[np.float32] | None = None, irregular: float = 0.0) -> Decision:
+    """After forty ventricular beats among 120 normal ones of the same QRS."""
+    decision = Decision(DecisionRule(), CLASSES, () if rhythm is None else RHYTHM_CLASSES)
+    for k in range(120):
+        decision.apply(NORMAL, _rr(irregular), _qrs(0.012), rhythm)
+        if k % 3 == 0:
+            decision.apply(SURELY_V, _rr(irregular, ratio_of_v), _qrs(0.012), rhythm)
+    return decision
+
+
+SURELY_V = np.array([-2.0, -5.0, 2.0, -5.0], np.float32)
+DOUBTFUL_V = np.array([0.0, -5.0, 1.5, -5.0], np.float32)
+
+
+def test_ventricular_beats_with_a_normal_qrs_are_told_from_normal_ones_by_coming_early() -> None:
+    assert int(np.argmax(_one_shape(0.75).apply(DOUBTFUL_V, _rr(0.0, 0.75), _qrs(0.012)))) == 2
+    on_time = _one_shape(0.75).apply(DOUBTFUL_V, _rr(0.0), _qrs(0.012))
+    assert int(np.argmax(on_time)) == 0  # as nearly all beats of its shape that come on time
+
+
+@pytest.mark.parametrize(("early_share", "believed"), [(0.0, False), (0.85, True)])
+def test_the_early_beats_of_a_shape_count_by_their_share(early_share: float, believed: bool) -> None:
+    memory, early, on_time = ShapeMemory(0.9, early_share), math.log(0.75), 0.0
+    for k in range(60):
+        memory.correction(_qrs(0.012), -6.0, on_time)
+        if k % 6 == 0:
+            memory.correction(_qrs(0.012), 4.0, early)
+    assert (memory.correction(_qrs(0.012), 1.5, early) > -3.0) == believed
+    assert memory.correction(_qrs(0.012), 1.5, on_time) < -3.0
+
+
+@pytest.mark.parametrize(("rhythm", "irregular"), [(AF, 0.0), (None, 0.9)])
+def test_in_fibrillation_early_beats_of_a_shape_are_not_kept_apart(
+    rhythm: NDArray[np.float32] | None, irregular: float
+) -> None:
+    early = _one_shape(0.75, rhythm, irregular).apply(DOUBTFUL_V, _rr(irregular, 0.75), _qrs(0.012), rhythm)
+    assert int(np.argmax(early)) == 0
+
+
+def test_a_shape_of_which_no_early_beat_was_seen_speaks_for_those_too() -> None:
+    memory = ShapeMemory(0.9, 0.85)
+    for _ in range(20):
+        memory.correction(_qrs(0.012), -3.0, 0.0)
+    assert memory.correction(_qrs(0.012), -3.0, math.log(0.7)) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_shapes_are_told_apart_by_form_and_size_and_the_oldest_gives_way() -> None:
-    memory = ShapeMemory(0.9)
+    memory = ShapeMemory(0.9, 0.85)
     for _ in range(10):
-        assert memory.correction(_qrs(0.012), -3.0) == pytest.approx(0.0, abs=1e-9)
-    assert memory.correction(_qrs(0.012), 1.0) < -3.0
-    assert memory.correction(2.0 * _qrs(0.012), 1.0) == 0.0  # the same form twice as large: new
+        assert memory.correction(_qrs(0.012), -3.0, 0.0) == pytest.approx(0.0, abs=1e-9)
+    assert memory.correction(_qrs(0.012), 1.0, 0.0) < -3.0
+    assert memory.correction(2.0 * _qrs(0.012), 1.0, 0.0) == 0.0  # the same form twice as large: new
     rng = np.random.default_rng(0)
     for _ in range(40):  # more new shapes than there is room for
-        memory.correction(rng.standard_normal(len(BEAT_GRID)).astype(np.float32), 0.0)
-    assert memory.correction(_qrs(0.012), 1.0) == 0.0
+        memory.correction(rng.standard_normal(len(BEAT_GRID)).astype(np.float32), 0.0, 0.0)
+    assert memory.correction(_qrs(0.012), 1.0, 0.0) == 0.0
 
 
 def test_rhythm_events_open_and_close_with_their_times() -> None:
