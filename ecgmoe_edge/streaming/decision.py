@@ -49,7 +49,7 @@ class DecisionRule:
     fibrillation_penalty: float = 3.0  # the same by one with rhythms, times the square of the mean probability of AF
     fibrillation_beats: int = 64  # over which that mean is taken (exponentially)
     shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
-    shape_correlation: float = 0.9  # of a QRS with the mean of its shape
+    shape_correlation: float = 0.85  # of a beat, QRS to T, with the mean of its shape
     shape_early_share: float = 0.85  # of the way from the margin of a shape to that of its beats that come as early
     fibrillation_limit: float = 0.25  # mean probability of AF from which early says nothing of a beat
 
