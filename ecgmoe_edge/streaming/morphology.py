@@ -6,8 +6,8 @@ margin is drawn towards it. Ventricular beats can have nearly the QRS of the wea
 is the T wave, which belongs to the shape here, and that they come early: a shape also remembers its early beats apart,
 as long as early means anything, which it does not in atrial fibrillation. No label and no later beat is used.
 Per-patient clustering of QRS shapes is as old as monitoring (Feldman, 1977, "Computer detection of ventricular ectopic
-beats"); joining it to a net's scores is ours. Measured out of fold over the records of DS1 and of svdb, one lead: F1 of V
-from 88.0 to 94.0 and from 79.1 to 82.7; without T and without early beats apart it was 94.3 and 80.3.
+beats"); joining it to a net's scores is ours. Measured out of fold over the records of DS1 and of svdb, one lead: F1 of
+V from 88.0 to 94.0 and from 79.1 to 82.7; without T and without early beats apart it was 94.3 and 80.3.
 """
 
 from __future__ import annotations
