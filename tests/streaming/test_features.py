@@ -230,6 +230,15 @@ def test_a_shape_of_which_no_early_beat_was_seen_speaks_for_those_too() -> None:
     assert memory.correction(_qrs(0.012), -3.0, math.log(0.7)) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_the_t_wave_belongs_to_the_shape() -> None:
+    memory, t = ShapeMemory(0.9, 0.85), np.exp(-0.5 * ((BEAT_GRID / 128.0 - 0.2) / 0.04) ** 2).astype(np.float32)
+    upright, turned = _qrs(0.012) + 0.3 * t, _qrs(0.012) - 0.3 * t
+    for _ in range(20):
+        memory.correction(upright, -4.0, 0.0)
+    assert memory.correction(turned, 1.0, 0.0) == 0.0  # founds a shape of its own
+    assert memory.correction(upright, 1.0, 0.0) < -3.0
+
+
 def test_shapes_are_told_apart_by_form_and_size_and_the_oldest_gives_way() -> None:
     memory = ShapeMemory(0.9, 0.85)
     for _ in range(10):
