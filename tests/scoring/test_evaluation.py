@@ -181,6 +181,16 @@ def test_two_records_of_mitdb_reach_the_floor(mitdb: Path) -> None:
     assert figures["rpeaks"]["50ms"]["f1"] > 97.0
 
 
+def test_ventricular_beats_with_a_normal_qrs_are_found_and_very_early_s_are_not_taken_for_them(svdb: Path) -> None:
+    """In 841 and 861, whom the weights have not seen: what `streaming.morphology` is for."""
+    from ecgmoe_edge.runtime.bundle import shipped_bundle
+
+    options = EvaluationOptions(bundle=shipped_bundle())
+    per_record = evaluate([svdb / "841", svdb / "861"], options, jobs=1).to_json()["per_record"]
+    assert per_record["841"]["beats"]["V"]["se"] > 80.0
+    assert per_record["861"]["beats"]["V"]["fp"] < 60
+
+
 @pytest.mark.slow
 def test_all_of_mitdb_reaches_the_floor(mitdb: Path) -> None:
     figures = evaluate(locate(mitdb), jobs=2).to_json()
