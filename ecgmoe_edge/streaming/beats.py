@@ -1,4 +1,4 @@
-"""What is known of one beat, and the wearer's own past that it is compared with: windows, amplitudes, RR intervals."""
+"""What is known of one beat, and the patient's history in a lead that it is compared with: windows and amplitudes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.features import RRMemory
 from ecgmoe_edge.streaming.running_median import RunningMedian
 
 TEMPLATE_BEATS = 16
@@ -51,22 +50,17 @@ class BeatContext:
     context: NDArray[np.float32] = field(default_factory=_nothing)  # (context,) 10 s to the window's end, if asked for
 
 
-class Wearer:
-    """The beats so far, as far as the next one is compared with them; what a gap does not make one forget.
+class LeadHistory:
+    """The patient's beats so far in one lead, as far as the next one is compared with them; a gap forgets nothing.
 
     grid: number of points of a window, r_index: that of the R peak among them.
     """
 
     def __init__(self, grid: int, r_index: int) -> None:
-        self.rr = RRMemory()
         self._near = slice(max(0, r_index - NEAR_R), r_index + NEAR_R + 1)
         self._windows = np.zeros((grid, TEMPLATE_BEATS), np.float32)  # a beat a column, so that a row sorts fast
         self._beats = 0
         self._amplitudes = RunningMedian(AMPLITUDE_BEATS)
-
-    def own_amplitude(self, window: NDArray[np.float32]) -> float:
-        """R amplitude of the beat with that window, mV."""
-        return float(np.abs(window[self._near]).max())
 
     def template(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Median (grid,) of the last windows; the beat's own `window` where it is the first."""
@@ -79,12 +73,15 @@ class Wearer:
             return np.ascontiguousarray(ordered[:, middle])
         return np.asarray(np.float32(0.5) * (ordered[:, middle - 1] + ordered[:, middle]))
 
-    def amplitude(self, own: float) -> float:
-        """Median R amplitude of the last beats, mV; `own` where there is none."""
-        return self._amplitudes.value() if self._beats else own
+    def amplitude(self, window: NDArray[np.float32]) -> float:
+        """Median R amplitude of the last beats, mV; that of the beat with this window where it is the first."""
+        return self._amplitudes.value() if self._beats else self._own_amplitude(window)
 
-    def remember(self, window: NDArray[np.float32], own: float) -> None:
+    def remember(self, window: NDArray[np.float32]) -> None:
         """Take a complete beat among those that the next ones are compared with."""
         self._windows[:, self._beats % TEMPLATE_BEATS] = window
         self._beats += 1
-        self._amplitudes.add(own)
+        self._amplitudes.add(self._own_amplitude(window))
+
+    def _own_amplitude(self, window: NDArray[np.float32]) -> float:
+        return float(np.abs(window[self._near]).max())

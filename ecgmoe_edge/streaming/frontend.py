@@ -1,54 +1,67 @@
-"""The one front end: from samples to beats with all that a model is given of them. Training and the stream share it.
+"""The one front end: from the samples of any number of leads to beats with all that a model is given of them.
 
-Samples wait until something can become certain by them, and are worked off together then. So the cost of a push hardly
-depends on how many there are, and nothing comes out later than it would with every sample worked off at once.
+Training and the stream share it. Samples wait until something can become certain by them, and are processed together
+then: the cost of a push hardly depends on how many there are, and nothing comes out later than it would with every
+sample processed at once.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.beats import AMPLITUDE_BEATS, TEMPLATE_BEATS, BeatContext, Wearer
-from ecgmoe_edge.streaming.events import Gap, Saturation
-from ecgmoe_edge.streaming.filters import check_rate, monitoring_band
-from ecgmoe_edge.streaming.history import History
-from ecgmoe_edge.streaming.quality import SignalQuality
-from ecgmoe_edge.streaming.rpeaks import RPeak, RPeakDetector
-from ecgmoe_edge.streaming.standstill import Standstill
+from ecgmoe_edge.streaming.beats import AMPLITUDE_BEATS, TEMPLATE_BEATS, BeatContext, LeadHistory, LeadView
+from ecgmoe_edge.streaming.events import Gap, LeadChange, Saturation
+from ecgmoe_edge.streaming.features import RRMemory
+from ecgmoe_edge.streaming.filters import check_rate
+from ecgmoe_edge.streaming.qrs.detector import Decision, LeadStatus, RPeak, RPeakDetector
+from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
+from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 
 __all__ = ["AMPLITUDE_BEATS", "CONTEXT_SAMPLES", "TEMPLATE_BEATS", "UNUSABLE", "BeatContext", "FrontEnd", "Item"]
 
 CONTEXT_SAMPLES = 1280  # 10 s at the model rate
-_PIECE_S = 60.0  # longer pushes are worked off in pieces, so that memory stays bounded
-_WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 UNUSABLE = "nan"  # the reason of a gap of samples that came and are no use
+
+_PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
+_WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 _UNUSABLE_REPORT_S = 1.0
-_STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
-_CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
+_GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
+_SHOWN = 2  # leads that a model is shown of a beat: what a third would add is not measured, and each costs its time
+_FIRST, _NEXT, _LAST = range(3)  # order of what comes out with the same sample
 
-Item: TypeAlias = BeatContext | Gap | Saturation
+Item: TypeAlias = BeatContext | Gap | Saturation | LeadChange
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One beat in one lead."""
+
+    lead: int
+    window: NDArray[np.float32]
+    quality: float
 
 
 class FrontEnd:
-    """Filter, R peaks, windows and features of one lead.
+    """Filter, R peaks, windows and features of one lead or several.
 
-    fs: device rate, 100-1000 Hz. mains: 50 or 60 for a notch. invert: electrodes were swapped. grid: 128 Hz points of
-    the beat window round R; None for R peaks only, as soon as they are certain and at a fraction of the cost.
-    context: length of `BeatContext.context` in 128 Hz samples, 0 for none.
+    fs: device rate, 100-1000 Hz. leads: their names. mains: 50 or 60 for a notch. invert: all leads are turned over.
+    grid: 128 Hz points of the beat window round R; None for R peaks only, as soon as they are certain and at a fraction
+    of the cost. context: length of `BeatContext.context` in 128 Hz samples, 0 for none.
     """
 
     def __init__(
         self,
         fs: float,
+        leads: Sequence[str] = ("II",),
         *,
         mains: int | None = None,
         invert: bool = False,
@@ -56,231 +69,353 @@ class FrontEnd:
         context: int = 0,
     ) -> None:
         self.fs = check_rate(fs)
-        self._sign = -1.0 if invert else 1.0
-        self._band = monitoring_band(self.fs, mains)
-        self._detector = RPeakDetector(self.fs)
+        self._names = tuple(leads)
+        count = len(self._names)
         points = RPEAK_GRID if grid is None else grid
-        self._window = WindowSampler(self.fs, points)
-        self._r_index = int(np.flatnonzero(points == 0)[0])
-        self._wearer = None if grid is None else Wearer(points.size, self._r_index)
+        r_index = int(np.flatnonzero(points == 0)[0])
+        self._peaks_only = grid is None
+        self._after = (window := WindowSampler(self.fs, points)).after
         self._context = WindowSampler(self.fs, np.arange(points[-1] - context + 1, points[-1] + 1)) if context else None
-        reach = max(self._window.before, self._context.before if self._context else 0)
-        # A beat may wait for its window, and may be found by search-back some seconds late.
-        self._signal = History(reach + round(6.0 * self.fs))
-        self._raw = History(round(6.0 * self.fs))
-        self._still = Standstill(self.fs)
-        self._quality = SignalQuality()
-        self._pending: deque[RPeak] = deque()
-        self._began = 0  # where the present signal begins
-        self._last_r: int | None = None
-        self._last_ready = 0
-        self._unusable = 0  # samples of the present run of NaN not yet reported
-        self._waiting = np.empty(round(_WAIT_S * self.fs))
+        before = max(window.before, self._context.before if self._context else 0)
+        self._leads = [
+            LeadSignal(k, self.fs, window, r_index, before, mains=mains, invert=invert) for k in range(count)
+        ]
+        self._histories = [LeadHistory(points.size, r_index) for _ in range(count)]
+        self._rr_memory = RRMemory()
+        self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
+        self._edge, self._t_wave = round(_EDGE_S * self.fs), round(_T_WAVE_S * self.fs)
+        self._off = np.zeros(count, bool)
+        self._watched = np.zeros(count, bool)  # leads whose samples are of use
+        self._position = 0  # of the samples processed
+        self._waiting = np.empty((count, round(_WAIT_S * self.fs)))
         self._held = 0  # of them
         self._patience = 0  # so many may wait before something could become certain
+        self._unusable = 0  # samples of the present run that no lead has, not yet reported
+        self._pending: deque[tuple[RPeak, float | None]] = deque()  # and the RR interval to it, s
+        self._chain_start = 0  # of the present chain of beats
+        self._last_r: int | None = None
+        self._last_ready = 0
+        self._order = tuple(range(count))  # clear leads, then noisy ones: whose window is taken
 
     @property
     def position(self) -> int:
         """Number of the next sample, lost ones counted."""
-        return self._signal.stop + self._held
+        return self._position + self._held
 
-    def push(self, samples: NDArray[np.float64]) -> list[Item]:
-        """Take samples (n,) in mV; NaN marks unusable ones. Gives what became certain, in the order it did."""
-        held = self._held + samples.size
-        if held < self._patience and math.isfinite(samples.dot(samples)):
-            self._waiting[self._held : held] = samples
-            self._held = held
-            return []
-        items: list[Item] = []
-        self._work_off(samples, items)
+    def lead_off(self, mask: Sequence[bool]) -> list[Item]:
+        """From the next sample on these leads are off, and the others on."""
+        items = self._process(self._waiting[:, :0])
+        self._off = np.array(mask, bool)
+        self._patience = 0
         return items
 
+    def push(self, samples: NDArray[np.float64]) -> list[Item]:
+        """Take samples (leads, n) in mV; NaN marks unusable ones. Gives what became certain, in the order it did."""
+        held = self._held + samples.shape[1]
+        if held < self._patience and np.isfinite(samples).all():
+            self._waiting[:, self._held : held] = samples
+            self._held = held
+            return []
+        return self._process(samples)
+
     def gap(self, lost: int | None, reason: str) -> list[Item]:
-        """Samples that never came: `lost` of them, None where nobody knows. Nothing is carried across but habits."""
-        items: list[Item] = []
-        self._end_signal(items)
-        start = self.position
+        """Samples that never came: `lost` of them, None where nobody knows. Only patient history is carried across."""
+        items = self.flush()
+        start = self._position
         self._restart(start + (lost or 0))
         items.append(Gap(start, start / self.fs, lost, reason))
         return items
 
     def flush(self) -> list[Item]:
         """What is left when the signal has ended; beats without their full window come out as not complete."""
-        items: list[Item] = []
-        self._end_signal(items)
-        self._restart(self.position)
-        return items
+        items = self._process(self._waiting[:, :0])
+        out: list[tuple[int, int, Item]] = []
+        self._report_unusable(self._position, out)
+        for lead in self._leads:
+            if lead.present:
+                lead.break_off()
+        self._follow(self._detector.flush(self._position), out)
+        self._complete_all(self._position, out)
+        for k, lead in enumerate(self._leads):
+            out += [(self._position, _LAST, self._named(event, k)) for event in lead.stop_watching(self._position)]
+        self._restart(self._position)
+        return items + [item for _, _, item in out if not isinstance(item, LeadChange)]
 
     # -- samples
 
-    def _work_off(self, samples: NDArray[np.float64], items: list[Item]) -> None:
-        x = np.concatenate((self._waiting[: self._held], samples)) if self._held else samples
+    def _process(self, samples: NDArray[np.float64]) -> list[Item]:
+        """Samples that wait, as nothing can become certain by them, and these."""
+        items: list[Item] = []
+        x = np.concatenate((self._waiting[:, : self._held], samples), axis=1) if self._held else samples
         self._held = 0
-        if not x.size:
-            return
-        if math.isfinite(x.dot(x)):
-            self._take_usable(x, items)
-        else:
-            finite = np.isfinite(x)
-            edges = np.flatnonzero(finite[1:] != finite[:-1]) + 1
-            for start, stop in zip((0, *edges), (*edges, x.size), strict=True):
-                if finite[start]:
-                    self._take_usable(x[start:stop], items)
-                else:
-                    self._skip_unusable(int(stop - start), items)
-        self._patience = 0 if self._unusable else min(self._due() - self._signal.stop, self._waiting.size)
+        if not x.shape[1]:
+            return items
+        finite = np.isfinite(x)
+        if self._off.any():
+            finite &= ~self._off[:, None]
+        edges: Sequence[int] = ()
+        if not finite.all():
+            edges = (np.flatnonzero((finite[:, 1:] != finite[:, :-1]).any(axis=0)) + 1).tolist()
+        piece = round(_PIECE_S * self.fs)
+        for start, stop in zip((0, *edges), (*edges, x.shape[1]), strict=True):
+            for at in range(start, stop, piece):
+                self._take(x[:, at : min(at + piece, stop)], finite[:, at], items)
+        self._patience = 0 if self._unusable else min(self._due() - self._position, self._waiting.shape[1])
+        return items
 
     def _due(self) -> int:
         """Samples that must have arrived before anything new can become certain."""
-        stop = self._signal.stop
-        due = min(self._detector.due, self._still.due(stop))
-        return min(due, self._pending[0].sample + self._window.after + 1) if self._pending else due
+        due = self._detector.due
+        for lead, watched in zip(self._leads, self._watched.tolist(), strict=True):
+            if watched:
+                due = min(due, lead.still_due(self._position))
+            if lead.present:
+                due = min(due, lead.due)
+        return min(due, self._ready(self._pending[0][0])) if self._pending else due
 
-    def _take_usable(self, x: NDArray[np.float64], items: list[Item]) -> None:
-        self._report_unusable(items)
-        piece = round(_PIECE_S * self.fs)
-        for at in range(0, x.size, piece):
-            self._take(x[at : at + piece], items)
+    def _take(self, x: NDArray[np.float64], usable: NDArray[np.bool_], items: list[Item]) -> None:
+        """Samples (leads, n) of which each lead has all or none."""
+        begin, n = self._position, x.shape[1]
+        out: list[tuple[int, int, Item]] = []
+        if self._unusable and usable.any():
+            self._report_unusable(begin + 1, out)
+        if (usable != self._watched).any():
+            self._watch(usable, begin, out)
+        if usable.any():
+            ends, begins = self._watch_stillness(x, usable, out)
+            cuts = sorted({*ends, *begins, begin + n}) if ends or begins else [begin + n]
+            at = begin
+            for cut in cuts:
+                if cut > at:
+                    self._detect(x[:, at - begin : cut - begin], at, out)
+                at = cut
+                if cut in ends or cut in begins:
+                    self._change_leads(ends.get(cut, []), begins.get(cut, []), cut, cut, out)
+        else:
+            self._count_unusable(n, out)
+        self._position = begin + n
+        self._complete_before(self._position + 1, out)
+        if len(out) > 1:
+            out.sort(key=_when)
+        items += [item for _, _, item in out]
 
-    def _take(self, x: NDArray[np.float64], items: list[Item]) -> None:
-        begin = self._signal.stop
-        said: list[tuple[int, Item]] = []
-        taken = 0
-        for still in self._still.process(x, begin):
-            if still.restart is not None:
-                stop = still.restart - begin
-                self._hear(x[taken:stop], said)
-                taken = stop
-                said += [(beat.ready_at, beat) for beat in self._break_off()]
-                self._restart_signal(still.restart)
-            said.append((still.arrived, still.event))
-        self._hear(x[taken:], said)
-        if len(said) > 1:
-            said.sort(key=lambda pair: pair[0])
-        items += [item for _, item in said]
+    def _detect(self, x: NDArray[np.float64], at: int, out: list[tuple[int, int, Item]]) -> None:
+        """Samples (leads, n) of which the first has number `at`, with no change of any lead between them."""
+        reports: list[LeadCandidate] = []
+        for k, lead in enumerate(self._leads):
+            if lead.present:
+                reports += lead.process(x[k])
+        if len(self._leads) > 1:
+            reports.sort(key=_arrival)
+        self._position = at + x.shape[1]
+        self._follow(self._detector.process(reports, self._position), out)
+        self._complete_before(self._position + 1, out)
 
-    def _hear(self, x: NDArray[np.float64], said: list[tuple[int, Item]]) -> None:
-        """Samples of one unbroken signal."""
-        if not x.size:
-            return
-        self._raw.append(x)
-        y = self._band.process(self._sign * x)
-        self._signal.append(y)
-        self._await(self._detector.process(y))
-        while self._pending and self._pending[0].sample + self._window.after < self._signal.stop:
-            beat = self._complete(self._pending.popleft())
-            said.append((beat.ready_at, beat))
+    # -- leads that come and go
 
-    def _skip_unusable(self, n: int, items: list[Item]) -> None:
-        if not self._unusable:
-            self._end_signal(items)
+    def _watch(self, usable: NDArray[np.bool_], at: int, out: list[tuple[int, int, Item]]) -> None:
+        """From sample `at` on these leads have samples that are of use, and the others not."""
+        begins = np.flatnonzero(usable & ~self._watched).tolist()
+        ends = np.flatnonzero(~usable & self._watched).tolist()
+        self._watched = usable.copy()
+        left = [
+            (at + 1, _LAST, self._named(event, k)) for k in ends for event in self._leads[k].stop_watching(at)
+        ]
+        self._change_leads([], begins, at, at + 1, out)
+        self._change_leads([(k, "off" if self._off[k] else UNUSABLE) for k in ends], [], at, at + 1, out)
+        out += left
+
+    def _watch_stillness(
+        self, x: NDArray[np.float64], usable: NDArray[np.bool_], out: list[tuple[int, int, Item]]
+    ) -> tuple[dict[int, list[tuple[int, str]]], dict[int, list[int]]]:
+        """Report flatline and clipping; at which samples the signals of which leads end (and why) and begin by it."""
+        ends: dict[int, list[tuple[int, str]]] = {}
+        begins: dict[int, list[int]] = {}
+        for k, lead in enumerate(self._leads):
+            if not usable[k]:
+                continue
+            for still in lead.watch(x[k], self._position):
+                is_end = still.restart == still.arrived  # it lasts for so long that it is no heart's
+                if is_end:
+                    ends.setdefault(still.arrived, []).append((k, still.event.kind))
+                elif still.restart is not None:
+                    begins.setdefault(still.restart, []).append(k)
+                out.append((still.arrived, _LAST if is_end else _FIRST, self._named(still.event, k)))
+        return ends, begins
+
+    def _change_leads(
+        self,
+        ends: Sequence[tuple[int, str]],
+        begins: Sequence[int],
+        at: int,
+        arrived: int,
+        out: list[tuple[int, int, Item]],
+    ) -> None:
+        """Before sample `at` the signals of these leads end, known once `arrived` samples have arrived; others begin."""
+        reports: list[LeadReport] = [LeadEnd(arrived, k, reason) for k, reason in ends]
+        for k, _ in ends:
+            if self._leads[k].present:
+                self._leads[k].break_off()
+        self._follow(self._detector.process(reports, arrived - 1), out)
+        for k, _ in ends:
+            self._leads[k].end()
+        for k in begins:
+            self._leads[k].begin(at)
+        self._follow(self._detector.process([LeadBegin(k, at) for k in begins], at), out)
+        self._chain_start = self._detector.began
+
+    def _count_unusable(self, n: int, out: list[tuple[int, int, Item]]) -> None:
+        """No lead has a signal; report it once a second."""
         limit = round(_UNUSABLE_REPORT_S * self.fs)
         while n:
             step = min(n, limit - self._unusable)
             self._unusable += step
-            self._restart(self._signal.stop + step)
+            self._position += step
             n -= step
             if self._unusable == limit:
-                self._report_unusable(items)
+                self._report_unusable(self._position, out)
 
-    def _report_unusable(self, items: list[Item]) -> None:
+    def _report_unusable(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
         if self._unusable:
-            start = self._signal.stop - self._unusable
-            items.append(Gap(start, start / self.fs, self._unusable, UNUSABLE))
+            start = self._position - self._unusable
+            out.append((arrived, _FIRST, Gap(start, start / self.fs, self._unusable, UNUSABLE)))
             self._unusable = 0
 
-    # -- breaks
-
-    def _end_signal(self, items: list[Item]) -> None:
-        """The signal breaks off here: give out what waits and what is pending."""
-        self._work_off(np.zeros(0), items)
-        self._report_unusable(items)
-        items += self._break_off()
-        items += self._still.broken_off()
-
-    def _break_off(self) -> list[BeatContext]:
-        self._await(self._detector.flush())
-        beats = [self._complete(peak) for peak in self._pending]
-        self._pending.clear()
-        return beats
-
     def _restart(self, at: int) -> None:
-        """A new signal begins at sample `at`."""
-        self._restart_signal(at)
-        self._still.restart(at)
+        """A new signal begins on all leads at sample `at`."""
+        self._position = at
         self._patience = 0
-
-    def _restart_signal(self, at: int) -> None:
-        self._signal.restart(at)
-        self._raw.restart(at)
-        self._band.reset()
-        self._detector.restart(at)
-        self._began = at
-        self._quality.restart()
+        self._watched[:] = False
+        self._detector.restart()
+        for lead in self._leads:
+            lead.restart(at)
         self._last_r = None
+        self._order = tuple(range(len(self._leads)))
+
+    def _named(self, event: Saturation, lead: int) -> Saturation:
+        return event if len(self._leads) == 1 else replace(event, lead=self._names[lead])
+
+    # -- what the detector decides
+
+    def _follow(self, decisions: list[Decision], out: list[tuple[int, int, Item]]) -> None:
+        for decision in decisions:
+            if isinstance(decision, RPeak):
+                r = decision.sample
+                if r >= self._chain_start + self._edge:
+                    rr_s = None if self._last_r is None else (r - self._last_r) / self.fs
+                    self._last_r = r if r >= self._chain_start + self._t_wave else None
+                    self._pending.append((decision, rr_s))
+                continue
+            self._complete_before(decision.arrived, out)
+            if decision.broken:
+                self._complete_all(decision.arrived, out)
+                self._last_r = None
+            if len(self._leads) > 1:
+                voting = decision.voting
+                self._order = (*decision.clear, *(k for k in voting if k not in decision.clear))
+                self._report_change(decision, out)
+
+    def _report_change(self, status: LeadStatus, out: list[tuple[int, int, Item]]) -> None:
+        broken = status.broken
+        if out and out[-1][0] == status.arrived and isinstance(before := out[-1][2], LeadChange):
+            out.pop()
+            broken |= before.broken
+        change = LeadChange(
+            sample=status.arrived,
+            time_s=status.arrived / self.fs,
+            leads=tuple(self._names[k] for k in status.clear),
+            others={self._names[k]: reason for k, reason in status.reasons},
+            broken=broken,
+        )
+        out.append((status.arrived, _NEXT, change))
+
+    def _complete_before(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
+        """Beats that are complete before `arrived` samples have arrived."""
+        while self._pending and self._ready(self._pending[0][0]) < arrived:
+            beat = self._complete(*self._pending.popleft())
+            out.append((beat.ready_at, _NEXT, beat))
+
+    def _complete_all(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
+        """The signal has ended: beats that wait for the rest of their window are given as they are."""
+        while self._pending:
+            beat = self._complete(*self._pending.popleft(), latest=arrived)
+            out.append((beat.ready_at, _NEXT, beat))
+
+    def _ready(self, peak: RPeak) -> int:
+        return max(peak.known_at, peak.sample + self._after + 1, self._last_ready)
 
     # -- beats
 
-    def _await(self, peaks: list[RPeak]) -> None:
-        """Beats of these R peaks are to come, as soon as their windows are complete."""
-        first = self._began + round(_EDGE_S * self.fs)
-        self._pending += [peak for peak in peaks if peak.sample >= first and not self._is_step(peak)]
-
-    def _is_step(self, peak: RPeak) -> bool:
-        """Whether what looked like an R peak was a step to a level at which the signal stays."""
-        r, (first, last) = peak.sample, (peak.sample + round(after_s * self.fs) for after_s in _STEP_S)
-        before, after = self._raw.between(2 * r - last, r), self._raw.between(first, min(last, peak.known_at))
-        if not before.size or after.size < (last - first) // 2 or after[0] != after[-1] or after.min() != after.max():
-            return False
-        level = float(np.median(before))
-        return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self._raw.between(r, first) - level).max())
-
-    def _complete(self, peak: RPeak) -> BeatContext:
+    def _complete(self, peak: RPeak, rr_s: float | None, latest: int | None = None) -> BeatContext:
         r = peak.sample
-        after = r + self._window.after
-        complete = after < self._signal.stop
-        ready = max(peak.known_at, min(after + 1, self._signal.stop), self._last_ready)
+        ready = self._ready(peak) if latest is None else min(self._ready(peak), latest)
         self._last_ready = ready
-        last, self._last_r = self._last_r, r if r >= self._began + round(_T_WAVE_S * self.fs) else None
-        rr_s = None if last is None else (r - last) / self.fs
-        window = self._window.read(self._stretch(r, self._window))
-        quality = 0.0
-        if complete:
-            near = round(_CLIPPED_S * self.fs)
-            clipped = self._still.clipped(r - near, r + near + 1, ready) > 0
-            quality = self._quality.of_beat(window, self._r_index, clipped=clipped)
-        if self._wearer is None:
-            return BeatContext(r, peak.known_at, ready, peak.search_back, complete, rr_s, quality)
-        own = self._wearer.own_amplitude(window)
-        template, amplitude = self._wearer.template(window), self._wearer.amplitude(own)
-        rr_features, rr_sequence = self._wearer.rr.add(rr_s)
-        if complete:
-            self._wearer.remember(window, own)
-        beat = BeatContext(
+        views = self._views(r, ready)
+        if views:
+            # The first lead that shows the beat well, or else the one that shows it best.
+            view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_quality)
+        else:
+            view = _View(0, self._leads[0].window_of(r), 0.0)
+        lead = self._names[view.lead] if len(self._leads) > 1 and views else None
+        if self._peaks_only:
+            return BeatContext(r, peak.known_at, ready, peak.search_back, bool(views), rr_s, view.quality, lead)
+        others = [each for each in views if each is not view and each.quality >= _GOOD]
+        shown = self._shown(view, r)
+        others_shown = tuple(self._shown(each, r) for each in others[: _SHOWN - 1])
+        rr_features, rr_sequence = self._rr_memory.add(rr_s)
+        # Every lead remembers the beat, so that the next one can step in with a history of its own.
+        for each in views:
+            self._histories[each.lead].remember(each.window)
+        return BeatContext(
             sample=r,
             known_at=peak.known_at,
             ready_at=ready,
             search_back=peak.search_back,
-            complete=complete,
+            complete=bool(views),
             rr_s=rr_s,
-            quality=quality,
-            window=window,
-            template=template,
-            amplitude=amplitude,
+            quality=view.quality,
+            lead=lead,
+            others=others_shown,
+            window=shown.window,
+            template=shown.template,
+            amplitude=shown.amplitude,
             rr_features=rr_features,
             rr_sequence=rr_sequence,
+            context=shown.context,
         )
-        if self._context is None:
-            return beat
-        return replace(beat, context=self._context.read(self._stretch(r, self._context)))
 
-    def _stretch(self, sample: int, sampler: WindowSampler) -> NDArray[np.float64]:
-        """The signal that `sampler` needs round `sample`; zero where there is none."""
-        start, stop = sample - sampler.before, sample + sampler.after + 1
-        held = self._signal.between(start, stop)
-        if held.size == stop - start:
-            return held
-        stretch = np.zeros(stop - start)
-        offset = max(0, self._signal.start - start)
-        stretch[offset : offset + held.size] = held
-        return stretch
+    def _views(self, r: int, ready: int) -> list[_View]:
+        """The beat at `r` in all leads that show the whole of it, clear leads first."""
+        views = []
+        for k in self._order:
+            lead = self._leads[k]
+            if lead.shows(r):
+                window = lead.window_of(r)
+                views.append(_View(k, window, lead.quality_of(window, r, ready)))
+        return views
+
+    def _shown(self, view: _View, r: int) -> LeadView:
+        history = self._histories[view.lead]
+        return LeadView(
+            window=view.window,
+            template=history.template(view.window),
+            amplitude=history.amplitude(view.window),
+            context=self._context_of(self._leads[view.lead], r),
+        )
+
+    def _context_of(self, lead: LeadSignal, r: int) -> NDArray[np.float32]:
+        if self._context is None:
+            return np.zeros(0, np.float32)
+        return self._context.read(lead.between(r - self._context.before, r + self._context.after + 1))
+
+
+def _when(out: tuple[int, int, Item]) -> tuple[int, int]:
+    return out[0], out[1]
+
+
+def _arrival(report: LeadCandidate) -> int:
+    return report.arrived
+
+
+def _quality(view: _View) -> float:
+    return view.quality

@@ -18,7 +18,6 @@ from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, Lead
 from ecgmoe_edge.streaming.features import TO_MEAN_OF_8, WAVEFORM_LIMIT, model_inputs
 from ecgmoe_edge.streaming.frontend import UNUSABLE, BeatContext, FrontEnd, Item
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
-from ecgmoe_edge.streaming.several_leads import SeveralLeads
 from ecgmoe_edge.streaming.totals import Percentiles
 from ecgmoe_edge.streaming.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
 
@@ -52,17 +51,12 @@ class Monitor:
         # The full-precision model sees the last 10 s as well, to where its training examples end.
         self._context = getattr(bundle, "context_samples", 0)
         grid = WIDE_GRID if self._context else BEAT_GRID if bundle else None
-        self._front: FrontEnd | SeveralLeads
-        if len(self._leads) == 1:
-            self._front = FrontEnd(fs, mains=mains, invert=invert, grid=grid, context=self._context)
-        else:
-            self._front = SeveralLeads(self._leads, fs, mains=mains, invert=invert, grid=grid, context=self._context)
+        self._front = FrontEnd(fs, self._leads, mains=mains, invert=invert, grid=grid, context=self._context)
         self._fs = self._front.fs
         self._classes = bundle.classes["beat"] if bundle else ()
         rhythms = bundle.classes.get("rhythm", ()) if bundle else ()
         self._decision = Decision(bundle.decision, self._classes, rhythms) if bundle else None
         self._rhythm = RhythmTracker(rhythms)
-        self._is_off = False
         self._received = self._lost = self._unusable = self._gaps = 0
         self._counts: Counter[str] = Counter(dict.fromkeys((*self._classes, "?"), 0) if bundle else {})
         self._delays, self._compute = Percentiles(), Percentiles()
@@ -78,10 +72,7 @@ class Monitor:
                 "push an array of shape (leads, samples) in mV."
             )
         self._received += x.shape[1]
-        if isinstance(self._front, SeveralLeads):
-            return self._events(self._front.push(x))
-        lead = np.full(x.shape[1], np.nan) if self._is_off else x[0]
-        return self._events(self._front.push(lead))
+        return self._events(self._front.push(x))
 
     def gap(self, n_lost: int | None, reason: str) -> list[Event]:
         """Note that `n_lost` samples never came (None: nobody knows how many)."""
@@ -92,12 +83,10 @@ class Monitor:
         """Note which leads are off, one flag a lead; nothing is made of a lead while it is off."""
         if len(mask) != len(self._leads):
             raise SignalError(f"{len(mask)} lead-off flags do not fit {len(self._leads)} lead(s).")
-        self._is_off = bool(mask[0])
-        if isinstance(self._front, SeveralLeads):
-            self._front.lead_off(mask)
+        events = self._events(self._front.lead_off(mask))
         names = tuple(name for name, off in zip(self._leads, mask, strict=True) if off)
         at = self._front.position
-        return [LeadOff(at, at / self._fs, names)]
+        return [*events, LeadOff(at, at / self._fs, names)]
 
     def flush(self) -> list[Event]:
         """End the stream: what is left, and `End` with the totals."""

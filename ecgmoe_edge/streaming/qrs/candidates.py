@@ -2,21 +2,21 @@
 
 Energy is the mean of |slope| in the QRS band over about the width of a QRS (Pan and Tompkins 1985, Hamilton 2002; a
 Butterworth band-pass here, so that any rate from 100 Hz has the same band). A peak is a candidate once nothing larger
-has come for `DOMINANCE_S` on either side, one constant delay. What a candidate says of itself are ratios and a waveform
-of norm 1: neither gain nor polarity matters.
+has come for `DOMINANCE_S` on either side, one constant delay; of equal peaks the first is taken. What a candidate says
+of itself are ratios and a waveform of norm 1: neither gain nor polarity matters.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from ecgmoe_edge.streaming.filters import CausalFilter, qrs_band
-from ecgmoe_edge.streaming.history import History
+from ecgmoe_edge.streaming.signal.history import History
+from ecgmoe_edge.streaming.signal.moving_sums import MovingSums
+from ecgmoe_edge.streaming.signal.ordered_sum import ordered_mean, ordered_sum
 
 DOMINANCE_S = 0.15  # nothing larger on either side: one QRS, not two
 FLOOR_MV_S = 0.15  # mV/s of mean slope below which nothing is a beat (about a 10 uV QRS)
@@ -26,79 +26,83 @@ _BANDS_HZ = ((6.0, 20.0), (1.0, 5.0), (18.0, 40.0))  # QRS; T waves and moving e
 _HIGHEST_SHARE = 0.4  # of the rate may be a band's upper edge
 _ENERGY_S = 0.10  # mean of |slope|, about the width of a QRS
 _BACKGROUND_S = 1.0
-_KEPT_S = 8.0
+_KEPT_S = 0.5  # of energies: what is not decided yet, and its neighbourhood
 _HALF_QRS_S = 0.075  # of the widest
 _WAVEFORM_STEP_S = 0.008
 _FIRST_SHARE = 0.65  # of the QRS's largest deflection makes an earlier one the R peak
 _LONGEST_QRS_S = 0.21  # from its first deflection to the middle of its last
 _LONG_SHARE = 0.5  # of the energy's peak was there all the time before it: one long complex
 _TINY = 0.01  # of its energy: less is the same as nothing
+_UNKNOWN_FOLLOWING = 1.0  # times its energy is taken to follow a candidate as long as nobody knows
+_ENERGY, _SLOW, _FAST, _BACKGROUND, _QRS = range(5)  # signals that the finder remembers
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Candidate:
     """A peak of energy that may be a QRS complex."""
 
     at: int  # sample of the energy's peak
-    known_at: int  # sample with which it is known that nothing near is larger
-    settled_at: int  # sample with which it is known what follows it
+    known: int  # samples that have arrived when it is known that nothing near is larger
+    settled: int  # samples that have arrived when it is known what follows it
     sample: int  # of the R peak, if this is a beat
     energy: float  # mV/s
-    shape: tuple[float, ...]  # ln of slow, fast, valley before, valley after, background over the energy
+    log_energy: float
+    shape: list[float]  # ln of slow, fast, valley before, valley after, background over the energy
     waveform: NDArray[np.float64]  # (WAVEFORM,) round the largest deflection, mean 0, norm 1
+    following: float = _UNKNOWN_FOLLOWING  # largest energy from `known` to `settled` over its own; unknown until settled
 
 
 class CandidateFinder:
-    """Gives the candidates in a signal of the monitoring band at its own rate; state is a few seconds of signal."""
+    """Gives the candidates of one lead at its own rate, fs in Hz.
 
-    def __init__(self, fs: float) -> None:
+    signal: the lead in the monitoring band, mV; the caller appends to it before each `process`.
+    """
+
+    def __init__(self, fs: float, signal: History) -> None:
         self._fs = fs
+        self._signal = signal
         self._bands: tuple[CausalFilter, ...] = tuple(
             qrs_band(fs, low, min(high, _HIGHEST_SHARE * fs)) for low, high in _BANDS_HZ
         )
         self._width = max(2, round(_ENERGY_S * fs))
         self._background = round(_BACKGROUND_S * fs)
-        self._reach = round(DOMINANCE_S * fs)
-        self._near = np.arange(-self._reach, self._reach + 1)
+        self.reach = reach = round(DOMINANCE_S * fs)
+        self._near = np.arange(-reach, reach + 1)
+        self._after = np.arange(reach, 2 * reach)
         half = round(_HALF_QRS_S * fs)
         self._around_qrs = np.arange(-2 * half, 2 * half + 1)
         self._qrs_part = slice(half, 3 * half + 1)  # of what is around it
         self._before_qrs = np.arange(-round(_LONGEST_QRS_S * fs), -half + 1)
         steps = np.arange(WAVEFORM) - WAVEFORM // 2
         self._waveform = np.round(steps * _WAVEFORM_STEP_S * fs).astype(np.int64)
-        keep = round(_KEPT_S * fs)
-        self._signal, self._qrs = History(keep), History(keep)
-        self._sums = tuple(History(keep) for _ in self._bands)  # of |slope| from the start on
+        self._sums = MovingSums(len(_BANDS_HZ), self._width, self._background)
+        self._past = History(round(_KEPT_S * fs), rows=5)
+        self._unsettled: list[Candidate] = []
         self.restart(0)
 
     def restart(self, at: int) -> None:
         """Start a new stretch of signal at absolute sample `at`: nothing is carried across."""
         for band in self._bands:
             band.reset()
-        for history in (self._signal, self._qrs, *self._sums):
-            history.restart(at)
+        self._sums.restart()
+        self._past.restart(at)
         self._last: NDArray[np.float64] | None = None  # values of each band, (bands, 1)
-        self._totals = np.zeros((len(self._bands), 1))
         self._examined = at + 1  # energy samples before this are decided to be peaks or not
-
-    @property
-    def stop(self) -> int:
-        """Absolute number of the next sample."""
-        return self._signal.stop
+        self._unsettled.clear()
 
     @property
     def due(self) -> int:
-        """Sample with which the next candidate can be known at the earliest."""
-        stop, reach = self.stop, self._reach
-        recent = self._energy(stop - reach, stop)
+        """Samples that must have arrived before the next candidate can be known."""
+        stop, reach = self._past.stop, self.reach
+        recent = self._past.between(stop - reach, stop)
         if not recent.size:
-            return stop + reach
+            return stop + reach + 1
         # Of what is not decided yet only the largest can still dominate; its left side has been seen in full.
-        top = stop - recent.size + int(recent.argmax())
-        height = recent.max()
-        if height <= FLOOR_MV_S or self._energy(top - reach, top).max(initial=0.0) > height:
-            return stop + reach
-        return top + reach
+        place = int(recent.argmax())
+        top, height = stop - recent.size + place, recent[place]
+        if height <= FLOOR_MV_S or self._past.between(top - reach, top).max(initial=0.0) >= height:
+            return stop + reach + 1
+        return top + reach + 1
 
     def process(self, y: NDArray[np.float64]) -> list[Candidate]:
         """Candidates that `y` (samples,), mV in the monitoring band, makes known, in order."""
@@ -107,37 +111,41 @@ class CandidateFinder:
             row[1:] = band.process(y)
         values[:, :1] = values[:, 1:2] if self._last is None else self._last
         self._last = values[:, -1:].copy()
-        sums = np.empty_like(values)
-        sums[:, :1] = self._totals
-        np.abs(values[:, 1:] - values[:, :-1], out=sums[:, 1:])
-        sums[:, 1:] *= self._fs
-        np.cumsum(sums, axis=1, out=sums)
-        self._totals = sums[:, -1:].copy()
-        self._signal.append(y)
-        self._qrs.append(values[0, 1:])
-        for history, row in zip(self._sums, sums, strict=True):
-            history.append(row[1:])
+        slopes = np.abs(values[:, 1:] - values[:, :-1])
+        slopes *= self._fs
+        sums, background = self._sums.process(slopes)
+        self._past.settle()
+        past = np.empty((5, y.size))
+        np.divide(sums, self._width, out=past[:3])
+        np.divide(background, self._background, out=past[_BACKGROUND])
+        np.abs(values[0, 1:], out=past[_QRS])
+        self._past.append(past)
+        if self._unsettled:
+            self._settle()
         return self._new_candidates()
 
-    def energy_after(self, candidate: Candidate) -> float:
-        """Largest energy, mV/s, from the sample a candidate is known with to the one it is settled with."""
-        return float(self._energy(candidate.known_at, candidate.settled_at).max(initial=0.0))
+    def break_off(self) -> None:
+        """The signal ends here: what follows the last candidates is what has come."""
+        stop = self._past.stop
+        for candidate in self._unsettled:
+            after = self._past.between(candidate.known - 1, stop)
+            candidate.following = float(after.max(initial=0.0)) / candidate.energy
+            candidate.settled = min(candidate.settled, stop)
+        self._unsettled.clear()
 
-    def _energy(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Energy from sample `start` to `stop`; before the signal's start there was none."""
-        now = self._sums[0].between(start, stop)
-        before = self._sums[0].between(start - self._width, start - self._width + now.size)
-        if before.size < now.size:
-            before = np.concatenate((np.zeros(now.size - before.size), before))
-        return (now - before) / self._width
+    def _settle(self) -> None:
+        while self._unsettled and self._unsettled[0].settled <= self._past.stop:
+            candidate = self._unsettled.pop(0)
+            after = self._past.between(candidate.known - 1, candidate.settled - 1)
+            candidate.following = float(after.max()) / candidate.energy
 
     def _new_candidates(self) -> list[Candidate]:
-        reach, low, high = self._reach, self._examined, self.stop - self._reach
+        reach, low, high = self.reach, self._examined, self._past.stop - self.reach
         if high <= low:
             return []
         self._examined = high
-        first = max(low - reach, self._sums[0].start)
-        energy = self._energy(first, high + reach)
+        first = max(low - reach, self._past.start)
+        energy = self._past.between(first, high + reach)
         low, high = low - first, high - first
         middle = energy[low:high]
         # Tops are few; only there is the larger neighbourhood worth a look.
@@ -145,54 +153,71 @@ class CandidateFinder:
         tops = np.flatnonzero(is_top) + low
         if not tops.size:
             return []
-        tops = tops[energy[tops] >= maximum_filter1d(energy, 2 * reach + 1, mode="nearest")[tops]]
-        return self._describe(tops + first, energy[np.maximum(tops[:, None] + self._near, 0)]) if tops.size else []
+        near = energy[np.maximum(tops[:, None] + self._near, 0)]
+        height = near[:, reach]
+        dominant = (near[:, :reach].max(axis=1) < height) & (near[:, reach + 1 :].max(axis=1) <= height)
+        if not dominant.all():
+            tops, near = tops[dominant], near[dominant]
+        return self._describe(tops + first, near) if tops.size else []
 
     def _describe(self, tops: NDArray[np.int64], near: NDArray[np.float64]) -> list[Candidate]:
         """Candidates at `tops` (n,), with the energy round each, `near` (n, 2 reach + 1)."""
-        reach = self._reach
+        reach, start = self.reach, self._past.start
         middles = tops - self._width // 2
         around = _at(self._signal, middles[:, None] + self._around_qrs)
         levels = np.median(around, axis=1, keepdims=True)
         heights = np.abs(around[:, self._qrs_part] - levels)
-        deflections = np.abs(_at(self._qrs, middles[:, None] + self._around_qrs[self._qrs_part]))
-        largest = deflections.argmax(axis=1)
         first = middles + self._around_qrs[self._qrs_part.start]
+        place = np.maximum(middles[:, None] + (self._around_qrs[self._qrs_part] - start), 0)
+        largest = self._past.row(_QRS)[place].argmax(axis=1)
         waveforms = _at(self._signal, (first + largest)[:, None] + self._waveform)
-        waveforms -= waveforms.mean(axis=1, keepdims=True)
-        waveforms /= np.sqrt((waveforms * waveforms).sum(axis=1, keepdims=True)) + 1e-12
-        ratios = np.stack(
-            (
-                *(_at(sums, tops) - _at(sums, tops - self._width) for sums in self._sums[1:]),
-                near[:, : reach + 1].min(axis=1) * self._width,
-                near[:, reach:].min(axis=1) * self._width,
-                (_at(self._sums[0], tops + reach) - _at(self._sums[0], tops + reach - self._background))
-                * (self._width / self._background),
-            ),
-            axis=1,
-        ) / (near[:, reach, None] * self._width)
-        samples = first + _first_large(heights)
-        for row in np.flatnonzero(near[:, : reach + 1].min(axis=1) >= _LONG_SHARE * near[:, reach]).tolist():
-            samples[row] = self._start_of_long(samples[row], middles[row], levels[row, 0], heights[row].max())
-        return [
-            Candidate(
-                at=at,
-                known_at=at + reach,
-                settled_at=at + 2 * reach,
-                sample=sample,
-                energy=energy,
-                shape=tuple([log(ratio + _TINY) for ratio in shape]),
-                waveform=waveform,
+        waveforms -= ordered_mean(waveforms, 1)[:, None]
+        waveforms /= np.sqrt(ordered_sum(waveforms * waveforms, 1))[:, None] + 1e-12
+        energy = near[:, reach]
+        before, after = near[:, : reach + 1].min(axis=1), near[:, reach:].min(axis=1)
+        at_top = tops - start
+        shape = np.log(
+            np.stack(
+                (
+                    self._past.row(_SLOW)[at_top],
+                    self._past.row(_FAST)[at_top],
+                    before,
+                    after,
+                    self._past.row(_BACKGROUND)[at_top + reach],
+                ),
+                axis=1,
             )
-            for at, sample, energy, shape, waveform in zip(
+            / energy[:, None]
+            + _TINY
+        )
+        samples = first + _first_large(heights)
+        for row in np.flatnonzero(before >= _LONG_SHARE * energy).tolist():
+            samples[row] = self._start_of_long(samples[row], middles[row], levels[row, 0], heights[row].max())
+        found = [
+            Candidate(at, at + reach + 1, at + 2 * reach + 1, sample, height, log_height, ratios, waveform)
+            for at, sample, height, log_height, ratios, waveform in zip(
                 tops.tolist(),
                 np.maximum(samples, self._signal.start).tolist(),
-                near[:, reach].tolist(),
-                ratios.tolist(),
+                energy.tolist(),
+                np.log(energy).tolist(),
+                shape.tolist(),
                 waveforms,
                 strict=True,
             )
         ]
+        self._follow(found, at_top)
+        return found
+
+    def _follow(self, found: list[Candidate], at_top: NDArray[np.int64]) -> None:
+        """What follows each of `found`, as far as it has come; the others are settled later."""
+        known = len(found)
+        while known and found[known - 1].settled > self._past.stop:
+            known -= 1
+        if known:
+            after = self._past.row(_ENERGY)[at_top[:known, None] + self._after].max(axis=1)
+            for candidate, highest in zip(found, after.tolist(), strict=False):
+                candidate.following = highest / candidate.energy
+        self._unsettled += found[known:]
 
     def _start_of_long(self, sample: int, middle: int, level: float, highest: float) -> int:
         """R of a complex wider than what was looked at: its first large deflection, where it may have begun earlier.
@@ -208,7 +233,7 @@ class CandidateFinder:
 
 def _at(history: History, samples: NDArray[np.int64]) -> NDArray[np.float64]:
     """Values at absolute `samples`, any shape; before the start and after what has come, the nearest there is."""
-    held = history.between(history.start, history.stop)
+    held = history.row(0)
     # Not np.clip, which costs several times as much on the few samples of a live candidate.
     return held[np.minimum(np.maximum(samples - history.start, 0), held.size - 1)]
 

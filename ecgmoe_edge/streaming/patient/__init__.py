@@ -1,0 +1,1 @@
+"""What is remembered of the patient: amplitude, template, RR intervals, beat shapes."""

@@ -1,0 +1,191 @@
+"""How likely a candidate is a beat of this patient: log odds from a small network over what the lead showed before.
+
+Of each lead the last eight beats are remembered (energy, waveform) and the last eight candidates that were none; when
+beats came is remembered once for all leads. The network has one hidden layer; its weights are the table in `weights`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from math import exp, log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.streaming.qrs.candidates import WAVEFORM, Candidate
+from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
+from ecgmoe_edge.streaming.signal.ordered_sum import ordered_sum
+
+MEMORY = 8  # recent beats, and recent candidates that were none (Hamilton 2002)
+
+_LEAST_SHARE = 0.06  # of the recent beats' energy, below which nothing is one
+_LOUD = 3.0  # times the recent beats' energy
+_USUAL_NOISE = 2.5  # ln of beats' energy over other peaks', where none has been seen
+_USUAL_RR_S = 0.8
+_USUAL_SPREAD, _USUAL_DEVIATION = 0.3, 0.3  # of ln RR
+_USUAL_LIKENESS = 0.7
+_T_WAVE_S, _EARLY_S = 0.45, 0.40
+_LONGEST_S = 2.0
+_AHEAD = INPUTS.index("ahead")
+
+
+class BeatTiming:
+    """When the last beats came, by the energy's peak: one for all leads."""
+
+    def __init__(self, fs: float) -> None:
+        self._fs = fs
+        self.changes = 0  # counts what was remembered; a rating holds as long as it stands
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget every beat."""
+        self.changes += 1
+        self.last_at: int | None = None
+        self.rr_s: float | None = None  # median of the recent RR intervals, once there are two
+        self.spread = _USUAL_SPREAD  # standard deviation of ln RR
+        self._rr: deque[float] = deque(maxlen=MEMORY)
+        self._log_rr: deque[float] = deque(maxlen=MEMORY)
+
+    def accept(self, at: int) -> None:
+        """Remember a beat."""
+        if self.last_at is not None:
+            rr_s = (at - self.last_at) / self._fs
+            self._rr.append(rr_s)
+            self._log_rr.append(log(rr_s))
+            if len(self._rr) > 1:
+                self.rr_s = _median(self._rr)
+                self.spread = min(_deviation(self._log_rr), 0.5)
+        self.last_at = at
+        self.changes += 1
+
+    def since_last_s(self, at: int) -> float | None:
+        """From the last beat to sample `at`."""
+        return None if self.last_at is None else (at - self.last_at) / self._fs
+
+
+class Rater:
+    """Rates the candidates of one lead by what it showed before."""
+
+    def __init__(self, network: QrsNetwork = QRS_NETWORK) -> None:
+        self._network = network
+        self._inputs = np.zeros((len(INPUTS), 1))
+        self._waveforms = np.zeros((WAVEFORM, MEMORY))
+        self.changes = 0  # counts what was remembered; a rating holds as long as it stands
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget every beat."""
+        self._last: float | None = None  # ln energy of the last beat that this lead showed
+        self._beats = 0
+        self._energies: deque[float] = deque(maxlen=MEMORY)  # all energies here as ln
+        self._others: deque[float] = deque(maxlen=MEMORY)
+        self.level = 0.0  # median ln energy of the recent beats
+        self._weak = 0.0  # energy below which nothing is a beat
+        self.changes += 1
+
+    def learn(self, energy: float) -> None:
+        """Take `energy`, mV/s, for that of a beat, whatever was known before of energies."""
+        self._energies.clear()
+        self._energies.append(log(energy))
+        self._set_level()
+        self._others.clear()
+
+    def accept(self, beat: Candidate) -> None:
+        """Remember a candidate as a beat."""
+        self._last = beat.log_energy
+        self._energies.append(beat.log_energy)
+        self._waveforms[:, self._beats % MEMORY] = beat.waveform
+        self._beats += 1
+        self._set_level()
+
+    def pass_over(self, other: Candidate) -> None:
+        """Remember a candidate as no beat."""
+        self._others.append(other.log_energy)
+        self.changes += 1
+
+    def _set_level(self) -> None:
+        self.level = _median(self._energies)
+        self._weak = _LEAST_SHARE * exp(self.level)
+        self.changes += 1
+
+    def is_weak(self, candidate: Candidate) -> bool:
+        """Whether a candidate is too far below the recent beats to be worth rating."""
+        return candidate.energy < self._weak
+
+    def is_loud(self, candidate: Candidate) -> bool:
+        """Whether a candidate is so far above the recent beats that either it or they are artefacts."""
+        return candidate.energy > _LOUD * exp(self.level)
+
+    def rate(self, candidate: Candidate, timing: BeatTiming) -> Rating:
+        """The rating of a candidate as long as no other is remembered as a beat or as none."""
+        self._inputs[:, 0] = self._features(candidate, timing)
+        hidden = ordered_sum(self._inputs * self._network.weights)
+        hidden += self._network.bias
+        return Rating(self._network, hidden)
+
+    def _features(self, candidate: Candidate, timing: BeatTiming) -> list[float]:
+        """The network's inputs in the order of `INPUTS`; what follows the candidate is left at 0."""
+        energy = candidate.log_energy
+        others = _median(self._others) if self._others else self.level - _USUAL_NOISE
+        since = timing.since_last_s(candidate.at)
+        drop, early, rr_s = 0.0, 0.0, timing.rr_s
+        if since is None:
+            since = _LONGEST_S
+        else:
+            early = max(0.0, 1.0 - since / _EARLY_S)
+            if self._last is not None:
+                drop = min(0.0, energy - self._last) * max(0.0, 1.0 - since / _T_WAVE_S)
+        relative = log(max(since / (_USUAL_RR_S if rr_s is None else rr_s), 0.05))
+        return [
+            energy - self.level,
+            drop,
+            min(energy - others, 3.0),
+            min(relative, 0.7),
+            early,
+            _USUAL_DEVIATION if rr_s is None else min(abs(relative), 0.5),
+            timing.spread,
+            min(since, _LONGEST_S),
+            *self._likeness(candidate),
+            0.0,
+            *candidate.shape,
+        ]
+
+    def _likeness(self, candidate: Candidate) -> tuple[float, float]:
+        """Correlation with the most alike of the recent beats, and with the middle one."""
+        beats = min(self._beats, MEMORY)
+        if not beats:
+            return _USUAL_LIKENESS, _USUAL_LIKENESS
+        ranked = sorted(ordered_sum(self._waveforms * candidate.waveform[:, None]).tolist()[:beats], reverse=True)
+        return ranked[0], ranked[beats // 2]
+
+
+class Rating:
+    """What is known of a candidate but for what follows it."""
+
+    __slots__ = ("_hidden", "_network")
+
+    def __init__(self, network: QrsNetwork, hidden: NDArray[np.float64]) -> None:
+        self._network, self._hidden = network, hidden
+
+    def log_odds(self, following: float) -> float:
+        """Log odds that it is a beat, if the largest energy after it is `following` times its own."""
+        hidden = np.tanh(self._hidden + ln_following(following) * self._network.weights[_AHEAD])
+        return float(ordered_sum(hidden * self._network.out)) + self._network.out_bias
+
+
+def ln_following(following: float) -> float:
+    """The network's input for energy that follows, from its share of the candidate's own."""
+    return log(following + 0.02)
+
+
+def _median(values: Iterable[float]) -> float:
+    ranked = sorted(values)
+    middle = len(ranked) // 2
+    return ranked[middle] if len(ranked) % 2 else 0.5 * (ranked[middle - 1] + ranked[middle])
+
+
+def _deviation(values: Iterable[float]) -> float:
+    held = list(values)
+    mean = sum(held) / len(held)
+    return sqrt(sum((value - mean) ** 2 for value in held) / len(held))

@@ -1,0 +1,1 @@
+"""The signal of one lead: filters, buffers, windows, quality, flatline and clipping."""

@@ -1,0 +1,1 @@
+"""Scripts that write documents and reference files: run each as `python -m tools.NAME`."""
