@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
 from ecgmoe_edge.errors import GateFailed, ProfileError
@@ -12,7 +12,7 @@ from ecgmoe_edge.errors import GateFailed, ProfileError
 if TYPE_CHECKING:
     from ecgmoe_edge.profiling.report import ProfileReport
 
-NOT_MEASURED = "not measured"
+NOT_MEASURED: Final = "not measured"
 Verdict = Literal["within", "over", "not measured"]
 
 
