@@ -16,7 +16,7 @@ from ecgmoe_edge.firmware_bridge.items import EndOfStream, LinkItem, Lost, Sampl
 
 @runtime_checkable
 class Stoppable(Protocol):
-    """A source that can be told to read no more; what it has read still comes out."""
+    """A source that can be stopped; what it has read still comes out."""
 
     def stop(self) -> None:
         """Read no more. Safe in a signal handler."""
