@@ -6,7 +6,7 @@
 # clean      environments, builds and caches; never recordings, weights or runs
 
 PYTHON ?= python3
-WORKSTATION_EXTRAS := onnx,tflite,records,live,train,export,dev
+WORKSTATION_EXTRAS := onnx,tflite,records,train,export,dev
 BIN := .venv/bin
 DEVICE_BIN := .venv-device/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope

@@ -35,10 +35,10 @@ from ecgmoe_edge.firmware_bridge import (
     StreamInfo,
     VirtualHolter,
     get_protocol,
-    stream_events,
 )
 from ecgmoe_edge.firmware_bridge.frame import FrameEncoder
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
+from ecgmoe_edge.live import Session
 from ecgmoe_edge.runtime import load_bundle, shipped_bundle
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import End
@@ -156,7 +156,7 @@ def soak(hours: float, speed: float) -> dict[str, float | int]:
     wall = time.monotonic()
     with _folder() as path, _player(path, protocol="soak", seconds=seconds, speed=speed) as player:
         with SerialLink(str(path), wait_for_port_s=START_S) as link:
-            for event in stream_events(link, make_monitor):
+            for event in Session(link, make_monitor).events():
                 sample = max(sample, getattr(event, "sample", 0))
                 if not at_tenth and sample >= 0.1 * seconds * load_calibration().fs:
                     at_tenth = _rss_mb()

@@ -16,7 +16,6 @@ from ecgmoe_edge.firmware_bridge.items import (
     WireFormat,
 )
 from ecgmoe_edge.firmware_bridge.link import SerialLink
-from ecgmoe_edge.firmware_bridge.live_stream import stream_events
 from ecgmoe_edge.firmware_bridge.ports import PortInfo, list_serial_ports
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol, protocol_names
 from ecgmoe_edge.firmware_bridge.recognition import Recognised, recognise, recognise_any
@@ -47,5 +46,4 @@ __all__ = [
     "protocol_names",
     "recognise",
     "recognise_any",
-    "stream_events",
 ]

@@ -1,4 +1,4 @@
-"""Who listens to a virtual device: its commands are heard and answered, and nobody gets samples before he can read."""
+"""Who reads a virtual device: its commands are received and answered, and no samples are sent before it can read."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ import struct
 import sys
 import termios
 import threading
-import time
 import tty
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from ecgmoe_edge.errors import DeviceError
 
 _PSEUDO_TERMINALS = "/dev/pts/"
 _POLL_MS = 20
-SETTLE_S = 1.0  # a reader that sends no start command gets the stream so long after it opened the port
 
 
 class PtyDevice:
@@ -124,42 +122,6 @@ class PtyDevice:
             raise DeviceError(
                 f"{link} cannot be made ({error.strerror}): give --pty a path in a folder of yours."
             ) from error
-
-
-class Audience:
-    """Whether somebody reads a device's port.
-
-    Having it open is not enough: serial libraries throw away what arrives while they are still setting the port up.
-    A reader counts from its start command on, or, if it knows no commands, once it has had time to settle.
-    """
-
-    def __init__(self, device: PtyDevice, start: bytes, stop: bytes) -> None:
-        self.joined = False  # a reader began to listen; whoever greets it resets this
-        self._device = device
-        self._start = start
-        self._stop = stop
-        self._listening = False
-        self._attached_at: float | None = None
-        self._sent_off = False
-
-    def listening(self) -> bool:
-        """Whether what is written now is read."""
-        attached, commands = self._device.reader()
-        if not attached:
-            self._listening = self._sent_off = False
-            self._attached_at = None
-            return False
-        now = time.monotonic()
-        if self._attached_at is None:
-            self._attached_at = now
-        started, stopped = commands.rfind(self._start), commands.rfind(self._stop)
-        if started > stopped:
-            self._listening = self.joined = True
-        elif stopped > started:
-            self._listening, self._sent_off = False, True
-        elif not self._listening and not self._sent_off and now - self._attached_at >= SETTLE_S:
-            self._listening = self.joined = True
-        return self._listening
 
 
 def _claim(link: Path) -> socket.socket | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "ecgmoe-edge stream --port auto",
     "ecgmoe-edge stream --port /dev/ttyACM0 --json > night.jsonl",
+    "ecgmoe-edge stream --port /dev/ttyACM0 --events night.jsonl",
     "ecgmoe-edge stream --port /dev/ttyUSB0 --protocol openview-ads1292r --uv-per-lsb 6.15",
     "ecgmoe-edge stream --port ./holter --bundle ./ecgmoe-jetson --mains 50",
 )
@@ -54,25 +56,32 @@ def stream(
         float | None,
         typer.Option("--give-up", min=0.0, metavar="S", help="End when the device was away for so long."),
     ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option("--events", metavar="FILE", help="Write each event to this new file too, as one JSON line."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON line.")] = False,
 ) -> None:
     """Classify a serial device's beats as they happen.
 
     Until the device ends or Ctrl-C. A loss is never silent: gaps, stalls, reconnects and fallen electrodes are
-    events of their own, and the last event, `end`, has the totals.
+    events of their own, and the last event, `end`, has the totals. What is slow to take the events, such as a pager,
+    delays none of them: 200,000 wait for it, and more are dropped and counted.
     """
     from ecgmoe_edge.cli.live_run import run_live
     from ecgmoe_edge.firmware_bridge import SerialLink
-    from ecgmoe_edge.live import JsonLinesSink, TerminalSink, render_summary
+    from ecgmoe_edge.live import JsonLinesFile, JsonLinesSink, Sink, TerminalSink, render_summary
 
     settings = _settings(fs, leads, uv_per_lsb)
     opened = _recognised(port, protocol, baud, probe)
-    sink = JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)
+    sinks: list[Sink] = [JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)]
+    if events is not None:
+        sinks.append(JsonLinesFile(events))
     link = SerialLink(
         port, protocol=protocol or "ecgmoe", baud=baud, settings=settings, opened=opened, give_up_after_s=give_up
     )
     with link:
-        end, rate = run_live(link, bundle, sink, invert=invert, mains=mains, seconds=seconds)
+        end, rate = run_live(link, bundle, sinks, invert=invert, mains=mains, seconds=seconds)
     if not as_json:
         say(render_summary(end, rate))
 

@@ -1,7 +1,19 @@
-"""Where a live stream's events go: JSON lines, a terminal, and the summary at the end."""
+"""A live stream: a session joins source and monitor, and gives the events to sinks."""
 
-from ecgmoe_edge.live.sinks import JsonLinesSink, Sink
+from ecgmoe_edge.live.session import Session
+from ecgmoe_edge.live.sink_worker import SinkReport
+from ecgmoe_edge.live.sinks import JsonLinesFile, JsonLinesSink, Sink, TerminalSink
+from ecgmoe_edge.live.sources import FirstSeconds, samples_as_items
 from ecgmoe_edge.live.summary import render_summary
-from ecgmoe_edge.live.terminal import TerminalSink
 
-__all__ = ["JsonLinesSink", "Sink", "TerminalSink", "render_summary"]
+__all__ = [
+    "FirstSeconds",
+    "JsonLinesFile",
+    "JsonLinesSink",
+    "Session",
+    "Sink",
+    "SinkReport",
+    "TerminalSink",
+    "render_summary",
+    "samples_as_items",
+]

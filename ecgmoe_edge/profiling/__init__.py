@@ -1,6 +1,7 @@
 """How fast a bundle is on this machine, what it costs, and what the machine's own sensors say."""
 
+from ecgmoe_edge.profiling.budget import Budget, Limit, budget_of
 from ecgmoe_edge.profiling.latency import profile_bundle
 from ecgmoe_edge.profiling.report import ProfileReport, StageTimes, render_text
 
-__all__ = ["ProfileReport", "StageTimes", "profile_bundle", "render_text"]
+__all__ = ["Budget", "Limit", "ProfileReport", "StageTimes", "budget_of", "profile_bundle", "render_text"]

@@ -33,7 +33,7 @@ def profile_bundle(
 ) -> ProfileReport:
     """Profile the bundle at that path (None: the shipped one) on this machine.
 
-    The recording (default: the one that ships) is pushed `chunk_ms` at a time as fast as it is worked off, the first
+    The recording (default: the one that ships) is pushed `chunk_ms` at a time as fast as it is processed, the first
     `seconds` of it, or again and again until there are so many. `runtime` as in `load_bundle`; sensors are read under
     `sysfs_root`. Raises UsageError for a length or chunk that is not positive, and what `load_bundle` raises.
     """
@@ -61,6 +61,7 @@ def profile_bundle(
             "push": StageTimes.of(run.pushes),
         },
         real_time_factor=run.signal_s / sum(run.pushes),
+        label_delay_ms_p95=float(np.percentile(run.delays_ms, 95)) if run.delays_ms else None,
         cpu_share=run.cpu_s / run.signal_s,
         load_ms=1e3 * (loaded - started),
         first_inference_ms=1e3 * (warm - loaded),
@@ -116,6 +117,7 @@ class _Run:
         self.pushes: list[float] = []
         self.front_end: list[float] = []
         self.features: list[float] = []
+        self.delays_ms: list[float] = []  # from R peak to label
         self.cpu_s = 0.0
         self.power_w: dict[str, float] | None = None
 
@@ -130,7 +132,9 @@ class _Run:
             events = self._monitor.push(chunk)
             now = time.perf_counter()
             self.cpu_s += time.process_time() - cpu
-            in_beats = [event.compute_ms / 1e3 for event in events if isinstance(event, Beat)]
+            beats = [event for event in events if isinstance(event, Beat)]
+            in_beats = [beat.compute_ms / 1e3 for beat in beats]
+            self.delays_ms += [beat.delay_ms for beat in beats]
             self.pushes.append(now - started)
             self.front_end.append(now - started - sum(in_beats))
             if in_beats:

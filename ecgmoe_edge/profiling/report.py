@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ecgmoe_edge.profiling.budget import Budget
 from ecgmoe_edge.profiling.machine import Machine
 
 UNAVAILABLE = "unavailable"
@@ -51,7 +52,8 @@ class ProfileReport:
     signal_s: float
     beats: int
     stages: dict[str, StageTimes]  # by the names of STAGES
-    real_time_factor: float  # seconds of signal worked off in a second
+    real_time_factor: float  # seconds of signal processed in a second
+    label_delay_ms_p95: float | None  # R peak to label, in samples, whatever the machine; None without a beat
     cpu_share: float  # processor time over the time that the signal lasts: of one core, in live use
     load_ms: float  # verify, import the runtime, start the model
     first_inference_ms: float
@@ -59,19 +61,22 @@ class ProfileReport:
     power_w: dict[str, float] | None  # mean of each rail during the run
     machine: Machine
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready; what no sensor told is "unavailable"."""
+    def to_json(self, budget: Budget | None = None) -> dict[str, Any]:
+        """JSON-ready; what no sensor gave is "unavailable". The budget's verdicts stand under "budget"."""
         held = asdict(self)
         held["measured"] = "on this machine"
         for name in ("peak_memory_mib", "power_w"):
             held[name] = UNAVAILABLE if held[name] is None else held[name]
         held["machine"] = {name: UNAVAILABLE if fact is None else fact for name, fact in held["machine"].items()}
+        if budget is not None:
+            held["budget_of"] = {"profile": budget.profile, "machine": budget.machine}
+            held["budget"] = budget.to_json()
         return held
 
 
-def render_text(report: ProfileReport) -> str:
-    """The report as plain text."""
-    return "\n".join(_lines(report))
+def render_text(report: ProfileReport, budget: Budget | None = None) -> str:
+    """The report as plain text, with the budget's verdicts at its end where they are given."""
+    return "\n".join([*_lines(report), *(budget.lines() if budget is not None else ())])
 
 
 def _lines(report: ProfileReport) -> Iterator[str]:

@@ -176,7 +176,7 @@ class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole of `manifest.json`. `decision` holds the constants of `streaming.decision.DecisionRule`."""
+    """The whole of `manifest.json`. `decision`: see `preprocessing.decision_from_manifest`."""
 
     schema: int = SCHEMA_VERSION
     name: str

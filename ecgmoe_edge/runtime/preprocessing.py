@@ -4,7 +4,7 @@ gives.
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -12,9 +12,11 @@ import msgspec
 from ecgmoe_edge.errors import BundleError
 from ecgmoe_edge.runtime.manifest import Preprocessing
 from ecgmoe_edge.streaming import features, filters, windows
-from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.streaming.decision import RULE_VERSION, DecisionRule, constants_before, constants_of
 
 _DIGITS = 6  # float32 tables, written as decimal numbers
+LAST_WITHOUT_NUMBER = 4  # of the rule's versions; since then the manifest says which it has
+_AGAIN = "It was edited or damaged: export the bundle again."
 
 
 def installed_preprocessing() -> Preprocessing:
@@ -52,25 +54,51 @@ def check_preprocessing(wanted: Preprocessing, where: str) -> None:
 
 
 def decision_to_manifest(rule: DecisionRule) -> dict[str, Any]:
-    """The rule's constants as the manifest holds them."""
-    return asdict(rule)
+    """The rule's constants as the manifest holds them, and the version of the rule."""
+    return {"rule": RULE_VERSION, **asdict(rule)}
 
 
 def decision_from_manifest(constants: dict[str, Any], where: str) -> DecisionRule:
-    """The rule of a manifest; raises BundleError for a constant that is unknown, missing or of the wrong
-    type.
+    """The rule of a manifest, of this version or an older one.
+
+    An older one has fewer constants; those that it lacks get the value with which the rule acts as it did then. Raises
+    BundleError for a newer version, and for a constant that is unknown, missing or of the wrong type.
     """
-    known = {field.name for field in fields(DecisionRule)}
-    for problem, names in (("unknown", set(constants) - known), ("missing", known - set(constants))):
-        if names:
-            raise BundleError(
-                f"{where}: {problem} constants of the decision rule: {', '.join(sorted(names))}. "
-                "Install the version of ecgmoe-edge that made the bundle, or export it anew."
-            )
+    given = dict(constants)
+    version = given.pop("rule") if "rule" in given else _version_without_number(given)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise BundleError(f"{where}: the version of the decision rule is {version!r}, and must be 1 or more. {_AGAIN}")
+    if version > RULE_VERSION:
+        raise BundleError(
+            f"{where} needs version {version} of the decision rule, and this ecgmoe-edge knows {RULE_VERSION}: "
+            "update ecgmoe-edge."
+        )
+    known = set(constants_of(version))
+    if given.keys() - known:
+        names = ", ".join(sorted(given.keys() - known))
+        raise BundleError(
+            f"{where}: version {version} of the decision rule has no constant {names}: update ecgmoe-edge, or export "
+            "the bundle again with this version."
+        )
+    if known - given.keys():
+        names = ", ".join(sorted(known - given.keys()))
+        raise BundleError(f"{where}: missing constants of the decision rule: {names}. {_AGAIN}")
     try:
-        return msgspec.convert(constants, DecisionRule)
+        return msgspec.convert({**given, **constants_before(version)}, DecisionRule)
     except msgspec.ValidationError as error:
         raise BundleError(f"{where}: the decision rule does not hold ({error}). Export the bundle anew.") from error
+
+
+def _version_without_number(constants: dict[str, Any]) -> int:
+    """The version of a manifest from before the version was written: that of its newest constant."""
+    return next(
+        (version for version in range(LAST_WITHOUT_NUMBER, 1, -1) if _new_in(version) & constants.keys()),
+        1,
+    )
+
+
+def _new_in(version: int) -> set[str]:
+    return set(constants_of(version)) - set(constants_of(version - 1))
 
 
 def _short(value: Any) -> str:

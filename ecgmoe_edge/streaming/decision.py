@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,43 +22,53 @@ from ecgmoe_edge.streaming.morphology import ShapeMemory
 
 EARLY = math.log(0.9)  # of the RR interval to the mean of the eight before, below which a beat comes early
 
-_LIMITS = {  # the least and the most that a constant may be
-    "margin_share_s": (0, 1),
-    "margin_share_v": (0, 1),
-    "memory_beats": (1, math.inf),
-    "irregular_share": (0, 1),
-    "irregular_penalty": (0, math.inf),
-    "fibrillation_penalty": (0, math.inf),
-    "fibrillation_beats": (1, math.inf),
-    "shape_share": (0, 1),
-    "shape_correlation": (0, 1),
-    "shape_early_share": (0, 1),
-    "fibrillation_limit": (0, 1),
-}
+
+def _constant(
+    default: Any, *, least: float = -math.inf, most: float = math.inf, since: int = 1, before: Any = None
+) -> Any:
+    """A constant with its limits; `before`: with this value the rule acts as it did before version `since`."""
+    return field(default=default, metadata={"least": least, "most": most, "since": since, "before": before})
 
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """Constants of the rule; they travel in the bundle's manifest. Logits are natural logarithms."""
+    """Constants of the rule; they travel in the bundle's manifest. Logits are natural logarithms.
 
-    margin_share_s: float = 0.25  # of the wearer's running S margin above `usual_margin`, taken off
-    margin_share_v: float = 0.25
-    usual_margin: float = -6.0  # logit of S or V less that of N in a wearer who has none
-    memory_beats: int = 300
-    irregular_share: float = 0.4  # of the last 32 RR intervals, above which the guard acts
-    irregular_penalty: float = 0.5  # taken off the logit of S then, by a model without rhythms
-    fibrillation_penalty: float = 3.0  # the same by one with rhythms, times the square of the mean probability of AF
-    fibrillation_beats: int = 64  # over which that mean is taken (exponentially)
-    shape_share: float = 0.8  # of the way to the mean V margin of the beats of its shape; 0 for no such rule
-    shape_correlation: float = 0.85  # of a beat, QRS to T, with the mean of its shape
-    shape_early_share: float = 0.85  # of the way from the margin of a shape to that of its beats that come as early
-    fibrillation_limit: float = 0.25  # mean probability of AF from which early says nothing of a beat
+    This is the one table of constants. To add one, add its line, with `since` one more than RULE_VERSION was and the
+    value with which the rule acts as it did before: bundles that were made without it keep their labels.
+    """
+
+    # Of the patient's running S margin above `usual_margin`, taken off.
+    margin_share_s: float = _constant(0.25, least=0, most=1)
+    margin_share_v: float = _constant(0.25, least=0, most=1)
+    # Logit of S or V less that of N in a patient who has none.
+    usual_margin: float = _constant(-6.0)
+    memory_beats: int = _constant(300, least=1)
+    # Of the last 32 RR intervals, above which the guard acts.
+    irregular_share: float = _constant(0.4, least=0, most=1)
+    # Taken off the logit of S then, by a model without rhythms.
+    irregular_penalty: float = _constant(0.5, least=0)
+    # The same by one with rhythms, times the square of the mean probability of AF. None: `irregular_penalty` there too.
+    fibrillation_penalty: float | None = _constant(3.0, least=0, since=3, before=None)
+    # Over which that mean is taken (exponentially).
+    fibrillation_beats: int = _constant(64, least=1, since=3, before=64)
+    # Of the way to the mean V margin of the beats of its shape; 0 for no such rule.
+    shape_share: float = _constant(0.8, least=0, most=1, since=2, before=0.0)
+    # Of a beat, QRS to T, with the mean of its shape.
+    shape_correlation: float = _constant(0.85, least=0, most=1, since=2, before=0.85)
+    # Of the way from the margin of a shape to that of its beats that come as early.
+    shape_early_share: float = _constant(0.85, least=0, most=1, since=4, before=0.0)
+    # Mean probability of AF from which early says nothing of a beat.
+    fibrillation_limit: float = _constant(0.25, least=0, most=1, since=4, before=0.25)
 
     def __post_init__(self) -> None:
         """Raises ValueError, which names the constant, where one cannot be."""
-        for name, value in vars(self).items():
-            least, most = _LIMITS.get(name, (-math.inf, math.inf))
-            if not -math.inf < value < math.inf:
+        for constant in fields(self):
+            name, value = constant.name, getattr(self, constant.name)
+            least, most = constant.metadata["least"], constant.metadata["most"]
+            if value is None and constant.metadata["before"] is None and constant.metadata["since"] > 1:
+                continue
+            if value is None or not -math.inf < value < math.inf:
                 raise ValueError(f"{name} must be a finite number, and is {value}")
             if not least <= value <= most:
                 limits = f"at least {least}" if math.isinf(most) else f"from {least} to {most}"
@@ -66,13 +77,31 @@ class DecisionRule:
             raise ValueError("shape_correlation must be above 0: every beat would have the same shape")
 
 
+RULE_VERSION = max(int(constant.metadata["since"]) for constant in fields(DecisionRule))
+
+
+def constants_of(version: int) -> tuple[str, ...]:
+    """Names of the constants that a rule of that version has."""
+    return tuple(constant.name for constant in fields(DecisionRule) if constant.metadata["since"] <= version)
+
+
+def constants_before(version: int) -> dict[str, Any]:
+    """The constants that a rule of that version did not have yet, with the values that act as it did."""
+    return {
+        constant.name: constant.metadata["before"]
+        for constant in fields(DecisionRule)
+        if constant.metadata["since"] > version
+    }
+
+
 class Decision:
     """The rule applied to one wearer's beats, in their order."""
 
     def __init__(self, rule: DecisionRule, classes: Sequence[str], rhythms: Sequence[str] = ()) -> None:
         """`classes`: of the beat's logits. `rhythms`: of the rhythm's, where the model has them."""
         self._rule = rule
-        self._af = rhythms.index("AF") if "AF" in rhythms else None
+        weighs_rhythm = rule.fibrillation_penalty is not None
+        self._af = rhythms.index("AF") if weighs_rhythm and "AF" in rhythms else None
         self._fibrillation = 0.0  # mean probability of AF
         self._normal = classes.index("N")
         self._s, self._v = classes.index("S"), classes.index("V")
@@ -119,7 +148,7 @@ class Decision:
     def _fibrillation_penalty(self, rhythm: NDArray[np.float64], af: int) -> float:
         probability = float(np.exp(rhythm[af] - np.logaddexp.reduce(rhythm)))
         self._fibrillation += (probability - self._fibrillation) / min(self._beats + 1, self._rule.fibrillation_beats)
-        return self._rule.fibrillation_penalty * self._fibrillation**2  # a doubtful one counts little
+        return (self._rule.fibrillation_penalty or 0.0) * self._fibrillation**2  # a doubtful one counts little
 
 
 def heard_together(logits: NDArray[np.float32], classes: Sequence[str], *, early: bool) -> NDArray[np.float32]:

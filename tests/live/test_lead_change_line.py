@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecgmoe_edge.live.terminal import line_of
+from ecgmoe_edge.live.sinks.terminal import line_of
 from ecgmoe_edge.streaming.events import LeadChange
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.live import JsonLinesSink, Sink, TerminalSink, render_summary
-from ecgmoe_edge.live.terminal import HEADER, clock, line_of
+from ecgmoe_edge.live.sinks.terminal import HEADER, clock, line_of
 from ecgmoe_edge.streaming.events import (
     Beat,
     Clock,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TextIO
 
+from ecgmoe_edge.live.sinks.json_lines import PIPE_CAPACITY
+from ecgmoe_edge.live.sinks.sink import Sink
 from ecgmoe_edge.streaming.events import (
     Beat,
     Clock,
@@ -23,10 +25,18 @@ from ecgmoe_edge.streaming.events import (
 HEADER = "     time  beat  score   RR ms  per min  quality  after ms"
 
 
-class TerminalSink:
-    """Writes to a terminal, or to anything else that takes text; no colours, no cursor movement."""
+class TerminalSink(Sink):
+    """Writes to a terminal, or to anything else that takes text; no colours, no cursor movement.
 
-    def __init__(self, stream: TextIO) -> None:
+    The stream belongs to the caller, and stays open. The end of a session waits until all is written.
+    """
+
+    capacity = PIPE_CAPACITY
+    wait_s = None
+    reader_may_leave = True
+
+    def __init__(self, stream: TextIO, name: str = "stdout") -> None:
+        self.name = name
         self._stream = stream
         self._started = False
 
@@ -39,7 +49,7 @@ class TerminalSink:
         self._stream.flush()
 
     def close(self) -> None:
-        """Flush; the stream stays open, for it belongs to the caller."""
+        """Flush."""
         self._stream.flush()
 
 

@@ -1,10 +1,10 @@
-"""From a link's items to the events of a live stream, through a monitor that is made once the device is known."""
+"""From link items to the events of a live stream, through a monitor that is made once the device is known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from ecgmoe_edge.firmware_bridge.items import (
     Stalled,
     StreamInfo,
 )
-from ecgmoe_edge.streaming.events import Clock, End, Event, FallingBehind, Gap, Reconnect, Stall
+from ecgmoe_edge.streaming.events import Clock, Event, FallingBehind, Gap, Reconnect, Stall
 
 
 class MonitorLike(Protocol):
@@ -44,51 +44,21 @@ class MonitorLike(Protocol):
         ...
 
 
-class LinkLike(Protocol):
-    """What `SerialLink` offers."""
-
-    def __iter__(self) -> Iterator[LinkItem]: ...
-
-    def stats(self) -> dict[str, Any]:
-        """Counts so far, JSON-ready."""
-        ...
+MakeMonitor = Callable[[StreamInfo], MonitorLike]
 
 
-def stream_events(link: LinkLike, make_monitor: Callable[[StreamInfo], MonitorLike]) -> Iterator[Event]:
-    """Events as they happen, and at last `End` with the link's totals.
-
-    make_monitor gets rate and leads as soon as the device has told them. A link that fails, or a device that changes
-    its rate or leads, ends the stream too: what is left comes out, `End` included, and then DeviceError is raised.
-    It is raised alone if the device never told what it sends.
-    """
-    stream = _Stream(make_monitor)
-    failure: DeviceError | None = None
-    try:
-        for item in link:
-            yield from stream.take(item)
-    except DeviceError as error:
-        failure = error
-    for event in stream.flush():
-        yield replace(event, link=link.stats()) if isinstance(event, End) else event
-    if failure is not None:
-        raise failure
-    if stream.info is None:
-        raise DeviceError(
-            "The device said nothing about its rate and leads before the stream ended, so there is nothing to monitor: "
-            "check that it is recording."
-        )
-
-
-class _Stream:
+class LinkMonitor:
     """The monitor, and where in the stream it is."""
 
-    def __init__(self, make_monitor: Callable[[StreamInfo], MonitorLike]) -> None:
+    def __init__(self, make_monitor: MakeMonitor) -> None:
+        """`make_monitor` gets rate and leads as soon as the device has sent them."""
         self.info: StreamInfo | None = None
         self._make_monitor = make_monitor
         self._monitor: MonitorLike | None = None
         self._position = 0  # samples so far, known losses counted: the monitor's own count
 
     def take(self, item: LinkItem) -> Sequence[Event]:
+        """The events of one item. Raises DeviceError where the device has changed its rate or leads."""
         if isinstance(item, StreamInfo):
             self._begin(item)
         elif isinstance(item, Stalled):
@@ -123,6 +93,7 @@ class _Stream:
         return ()
 
     def flush(self) -> Sequence[Event]:
+        """What is left; the last is `End`. Nothing where no device has said its rate and leads."""
         return self._monitor.flush() if self._monitor is not None else ()
 
     def _begin(self, info: StreamInfo) -> None:

@@ -25,8 +25,8 @@ from ecgmoe_edge.firmware_bridge import (
     Stalled,
     StreamInfo,
     VirtualHolter,
-    stream_events,
 )
+from ecgmoe_edge.live import Session
 from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadOff, Reconnect, Stall
 from ecgmoe_edge.streaming.monitor import Monitor
 
@@ -87,7 +87,7 @@ def test_every_kind_of_item_becomes_its_event_at_its_place() -> None:
             EndOfStream(250),
         ]
     )
-    events = of_kind(list(stream_events(link, make_monitor)), Stall, Gap, LeadOff, Reconnect, End)
+    events = of_kind(list(Session(link, make_monitor).events()), Stall, Gap, LeadOff, Reconnect, End)
     assert events[:-1] == [
         Stall(0, 0.0, 2.0),
         Gap(500, 2.0, 50, "link"),
@@ -103,7 +103,7 @@ def test_every_kind_of_item_becomes_its_event_at_its_place() -> None:
 
 
 def test_a_link_that_fails_still_gives_its_end() -> None:
-    events = stream_events(Recorded([INFO, some(100), DeviceError("gone")]), make_monitor)
+    events = Session(Recorded([INFO, some(100), DeviceError("gone")]), make_monitor).events()
     end = next(event for event in events if isinstance(event, End))
     assert end.samples == 100
     with pytest.raises(DeviceError, match="gone"):
@@ -113,19 +113,19 @@ def test_a_link_that_fails_still_gives_its_end() -> None:
 def test_a_device_that_changes_its_rate_ends_the_stream_with_a_reason() -> None:
     link = Recorded([INFO, some(100), replace(INFO, rate=Fraction(500)), some(100)])
     with pytest.raises(DeviceError, match="from 250 Hz, leads II, V1 to 500 Hz, leads II, V1"):
-        list(stream_events(link, make_monitor))
+        list(Session(link, make_monitor).events())
 
 
 def test_a_device_that_only_changes_its_scale_goes_on() -> None:
     link = Recorded([INFO, some(100), replace(INFO, picovolts_per_lsb=(1, 1)), some(100), EndOfStream(200)])
-    end = list(stream_events(link, make_monitor))[-1]
+    end = list(Session(link, make_monitor).events())[-1]
     assert isinstance(end, End)
     assert end.samples == 200
 
 
 def test_a_device_that_never_introduced_itself_is_an_error() -> None:
     with pytest.raises(DeviceError, match="nothing about its rate"):
-        list(stream_events(Recorded([EndOfStream(0)]), make_monitor))
+        list(Session(Recorded([EndOfStream(0)]), make_monitor).events())
 
 
 def test_a_faulty_recording_over_a_real_port_adds_up(port: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_faulty_recording_over_a_real_port_adds_up(port: Path) -> None:
         VirtualHolter([x], 250, ("II",), link=port, speed=0, faults=faults) as device,
         SerialLink(device.port, stall_after_s=0.2) as link,
     ):
-        events = list(stream_events(link, make_monitor))
+        events = list(Session(link, make_monitor).events())
     end = events[-1]
     assert isinstance(end, End)
     gaps = [event for event in events if isinstance(event, Gap)]
@@ -153,7 +153,7 @@ def test_a_faulty_recording_over_a_real_port_adds_up(port: Path) -> None:
 
 def test_a_clean_recording_over_a_real_port_gives_all_its_beats(port: Path) -> None:
     with VirtualHolter([heart(80.0)], 250, ("II",), link=port, speed=0) as device, SerialLink(device.port) as link:
-        events = list(stream_events(link, make_monitor))
+        events = list(Session(link, make_monitor).events())
     end = events[-1]
     assert isinstance(end, End)
     assert (end.samples, end.lost, end.gaps) == (20_000, 0, 0)

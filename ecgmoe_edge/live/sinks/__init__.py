@@ -1,0 +1,7 @@
+"""Where the events of a live stream go; a file a sink."""
+
+from ecgmoe_edge.live.sinks.json_lines import JsonLinesFile, JsonLinesSink
+from ecgmoe_edge.live.sinks.sink import Sink
+from ecgmoe_edge.live.sinks.terminal import TerminalSink
+
+__all__ = ["JsonLinesFile", "JsonLinesSink", "Sink", "TerminalSink"]
