@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgmoe_edge.contract import BEAT, INPUTS, assemble_inputs
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.streaming.features import model_inputs
 from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
 from ecgmoe_edge.streaming.windows import BEAT_GRID
 
@@ -23,7 +23,7 @@ MAX_BEATS = 4000
 class CalibrationBeats:
     """Inputs of a student for a number of beats, and where they come from."""
 
-    inputs: Mapping[str, NDArray[np.float32]]  # "beat" (n, 2, 103), "features" (n, 27), "rr_sequence" (n, 2, 32)
+    inputs: Mapping[str, NDArray[np.float32]]  # those of `ecgmoe_edge.contract`, (n, ...)
     source: str
     places: tuple[str, ...] = ()  # where to find each beat: "100 at 12.3 s"
 
@@ -32,13 +32,11 @@ class CalibrationBeats:
         return self.places[beat] if self.places else f"beat {beat}"
 
     def __len__(self) -> int:
-        return len(self.inputs["beat"])
+        return len(self.inputs[BEAT])
 
     def batches(self, size: int = 64) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Tensors of `size` beats at a time, in the order of the recording."""
-        beat, features, rr_sequence = (
-            torch.from_numpy(np.ascontiguousarray(self.inputs[name])) for name in ("beat", "features", "rr_sequence")
-        )
+        beat, features, rr_sequence = (torch.from_numpy(np.ascontiguousarray(self.inputs[name])) for name in INPUTS)
         for start in range(0, len(self), size):
             part = slice(start, start + size)
             yield beat[part], features[part], rr_sequence[part]
@@ -90,11 +88,11 @@ def folder_beats(folder: Path | str) -> CalibrationBeats:
 def _join(beats: Sequence[BeatContext], source: str, places: Sequence[str]) -> CalibrationBeats:
     if not beats:
         raise RecordError(f"No beat was found in {source}. Calibrate on a recording with at least a minute of ECG.")
-    beat, features = model_inputs(
+    inputs = assemble_inputs(
         np.stack([one.window for one in beats]),
         np.stack([one.template for one in beats]),
         np.array([one.amplitude for one in beats], np.float32),
         np.stack([one.rr_features for one in beats]),
+        np.stack([one.rr_sequence for one in beats]),
     )
-    sequence = np.stack([one.rr_sequence for one in beats])
-    return CalibrationBeats({"beat": beat, "features": features, "rr_sequence": sequence}, source, tuple(places))
+    return CalibrationBeats(inputs, source, tuple(places))

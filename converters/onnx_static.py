@@ -19,15 +19,15 @@ import torch
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
+from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import piece_inputs
+from ecgmoe_edge.contract import INPUTS, ROUTES, route_name
 from ecgmoe_edge.converters.experts import ModelSummary, inspect_onnx
 from ecgmoe_edge.converters.onnx_graph import Cutter, Join, strip, to_uint8
 from ecgmoe_edge.errors import ConversionError
 
 OPSET = 18  # with 21, onnxruntime 1.32 refuses the graph once it optimizes it
 MAX_IR_VERSION = 10  # what the runtimes of Python 3.10 devices read
-INPUTS = ("beat", "features", "rr_sequence")
 
 
 def output_name(output: str) -> str:
@@ -155,7 +155,7 @@ def _branch(cutter: Cutter, name: str, entry: dict[str, Join]) -> GraphProto:
 def _dispatch(path: str, experts: list[GraphProto]) -> list[NodeProto]:
     """ArgMax of a router, and the nested `If` that runs the expert it names; the result is called "y_<path>"."""
     index = f"expert_{path}"
-    argmax = helper.make_node("ArgMax", [f"route_{path}"], [index], name=f"argmax_{path}", axis=1, keepdims=0)
+    argmax = helper.make_node("ArgMax", [route_name(path)], [index], name=f"argmax_{path}", axis=1, keepdims=0)
     return [argmax, *_choose(path, experts, 0, index, f"y_{path}")]
 
 

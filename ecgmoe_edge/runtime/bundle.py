@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import BEAT_TASK
 from ecgmoe_edge.errors import BundleError, UsageError
 from ecgmoe_edge.runtime.engine import Engine
 from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
@@ -51,6 +52,21 @@ class Bundle:
     def decision(self) -> DecisionRule:
         """Constants of the rule that turns beat logits into a label."""
         return self._decision
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the model answers."""
+        return tuple(self.manifest.classes)
+
+    @property
+    def context_samples(self) -> int:
+        """0: a student is given no context."""
+        return 0
+
+    @property
+    def batched(self) -> bool:
+        """False: its file takes one beat at a time."""
+        return False
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Logits of each task (b, classes) and of each router `route_*` (b, experts), float32.
@@ -94,7 +110,7 @@ def load_bundle(
     check_preprocessing(manifest.preprocessing, str(path))
     decision = decision_from_manifest(manifest.decision, str(path))
     check_classes(manifest.classes, str(path))
-    if "beat" not in manifest.classes:
+    if BEAT_TASK not in manifest.classes:
         raise BundleError(
             f"{path} has no task `beat`, so there is nothing to monitor with. Export it with --tasks beat."
         )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ecgmoe_edge.contract import route_name
 from ecgmoe_edge.errors import BundleError
 
 SCHEMA_VERSION = 1
@@ -209,7 +210,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             if outputs[task].shape[-1] != len(names):
                 raise ValueError(f"task {task} has {len(names)} classes and an output of {outputs[task].shape[-1]}")
         for path, count in self.model.experts.items():
-            route = outputs.get(f"route_{path}")
+            route = outputs.get(route_name(path))
             if route is not None and route.shape[-1] != count:
                 raise ValueError(f"path {path} has {count} experts and a router of {route.shape[-1]}")
         for name in self.files:
