@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgmoe_edge.contract import is_route
-from ecgmoe_edge.converters.graph_of_file import Block, Node, read_graph
+from ecgmoe_edge.converters.graph_of_file import Block, Node
+from ecgmoe_edge.converters.targets import target_of_file
 
 #: Operators whose output can lie where their input lay, or that a runtime fuses with their neighbour.
 _IN_PLACE = {"QuantizeLinear", "DequantizeLinear", "Relu", "Reshape", "Unsqueeze", "Flatten", "Identity", "RESHAPE"}
@@ -48,12 +49,12 @@ class Anatomy:
 
 
 def anatomy(path: Path | str) -> Anatomy:
-    """Take an ONNX or TFLite file with nested `If` apart.
+    """Take a model file with nested `If` apart.
 
     Raises:
         ConversionError: the file cannot be read.
     """
-    main = read_graph(Path(path))
+    main = target_of_file(path).graph(Path(path))
     after = _behind_experts(main)
     tail = [node for node in main.nodes if node.outputs and after.intersection(node.outputs) and not node.branches]
     owners = _tasks_of(main, tail)

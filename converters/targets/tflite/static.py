@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent, piece_inputs
 from ecgmoe_edge.contract import INPUTS, ROUTES, route_name
-from ecgmoe_edge.converters.experts import ModelSummary, inspect_tflite
-from ecgmoe_edge.converters.tflite_graph import Builder, Part, Source, read_model
+from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.targets.tflite.graph import Builder, Part, Source, read_model
+from ecgmoe_edge.converters.targets.tflite.reader import inspect_tflite
 
 _SIGNATURE = "pieces"
 
