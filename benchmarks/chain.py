@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import INPUTS
 from ecgmoe_edge.records.splits import data_folder
 from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.cache import cache_path, cached_examples
@@ -103,8 +104,8 @@ def on_batches(infer: Callable[[Answers], Answers]) -> Run:
     """A file's engine, or a bundle's `infer`, as something that takes batches."""
 
     def run(batch: Batch) -> dict[str, torch.Tensor]:
-        beat, features, rr_sequence = (tensor.numpy() for tensor in batch.student_inputs())
-        outputs = infer({"beat": beat, "features": features, "rr_sequence": rr_sequence})
+        arrays = (tensor.numpy() for tensor in batch.student_inputs())
+        outputs = infer(dict(zip(INPUTS, arrays, strict=True)))
         return {name: torch.from_numpy(np.asarray(values)) for name, values in outputs.items()}
 
     return run

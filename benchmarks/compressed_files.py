@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from benchmarks.chain import Step, on_batches
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import load_qat
-from ecgmoe_edge.converters.microcontroller import available, smallest_arena
-from ecgmoe_edge.converters.onnx_dense import export_dense
-from ecgmoe_edge.converters.onnx_static import export_onnx
 from ecgmoe_edge.converters.parity import Tensors
-from ecgmoe_edge.converters.tflite_static import export_tflite
+from ecgmoe_edge.converters.targets import target_named
+from ecgmoe_edge.converters.targets.onnx.dense import export_dense
+from ecgmoe_edge.converters.targets.onnx.static import export_onnx
+from ecgmoe_edge.converters.targets.tflite.microcontroller import available, smallest_arena
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
 from ecgmoe_edge.model.student import load_student
 from ecgmoe_edge.runtime.engine import Engine
-from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
 from ecgmoe_edge.runtime.manifest import TensorSpec
 from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
 
 #: What the reference kernels do not show: a microcontroller's speed.
+_NAMES = {"onnx": "static", "tflite": "tflite"}  # in the names of the files
 _HOST = {"onnxruntime": "onnxruntime", "litert": "LiteRT", "tflite-micro": "LiteRT, reference kernels"}
 
 
@@ -80,19 +80,13 @@ def write_files(weights: Path, qat_path: Callable[[str, bool], Path], out: Path)
 def _of_profile(profile: Profile, qat_path: Callable[[str, bool], Path], out: Path) -> Exported:
     """The int8 file of a profile, from weights that were trained for its grid."""
     precision, width = profile.precision, profile.model.width
-    student = load_qat(qat_path(width, precision.symmetric_activations)).convert()
-    if profile.runtime.format == "onnx":
-        name = f"{width}_static"
-        path = out / f"{name}.onnx"
-        export_onnx(student.folded, path, activations=precision.activations)
-        said = f"{precision.activations}{', symmetric' if precision.symmetric_activations else ''}"
-        return _onnx(name, profile.name, width, said, path, precision.activations)
-    name = f"{width}_tflite"
-    path = out / f"{name}.tflite"
-    export_tflite(student, path, dispatch=profile.model.dispatch)
-    kernels: Any = "reference" if profile.runtime.engine == "tflite-micro" else "xnnpack"
-    engine = LiteRtEngine(path, kernels=kernels)
-    return Exported(name, profile.name, width, "int8", _HOST[profile.runtime.engine], path, engine)
+    target = target_named(profile.runtime.format)
+    name = f"{width}_{_NAMES[target.name]}"
+    path = out / f"{name}.{target.name}"
+    target.convert(load_qat(qat_path(width, precision.symmetric_activations)).convert(), profile, path)
+    said = f"{precision.activations}{', symmetric' if precision.symmetric_activations else ''}"
+    engine = target.engine(path, profile)
+    return Exported(name, profile.name, width, said, _HOST[profile.runtime.engine], path, engine)
 
 
 def _onnx(name: str, profile: str, width: str, precision: str, path: Path, activations: Any) -> Exported:

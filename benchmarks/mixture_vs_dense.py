@@ -45,6 +45,7 @@ from benchmarks.short_fit import (
     predict,
     short_fit,
 )
+from ecgmoe_edge.contract import INPUTS, SHAPES, routes_by_path
 from ecgmoe_edge.model.routing import Route, load_balance
 from ecgmoe_edge.model.student import Student, StudentConfig
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
@@ -76,7 +77,7 @@ def macs_of_a_beat(model: Student) -> int:
 
     hooks = [part.register_forward_hook(count) for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
     with torch.inference_mode():
-        model.eval()(torch.zeros(1, 2, 103), torch.zeros(1, 27), torch.zeros(1, 2, 32))
+        model.eval()(*(torch.zeros(1, *SHAPES[name]) for name in INPUTS))
     for hook in hooks:
         hook.remove()
     return counted[0]
@@ -120,7 +121,7 @@ def taught_losses(outputs: dict[str, Tensor], teacher: EcgMoe, batch: Batch, *, 
     weights = loss_weights(Losses())
     losses = distillation_losses(outputs, taught, batch, Distillation(), TASKS)
     parts = [weights[task] * loss for task, loss in losses.items()]
-    parts += [balance * load_balance(value) for name, value in outputs.items() if name.startswith("route_")]
+    parts += [balance * load_balance(value) for value in routes_by_path(outputs).values()]
     return torch.stack(parts).sum()
 
 

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.model.routing import load_balance
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, tasks_named
 from ecgmoe_edge.records.splits import lot
@@ -140,7 +141,7 @@ def losses_of(outputs: Mapping[str, Tensor], batch: Batch, tasks: tuple[str, ...
     """
     weights = loss_weights(Losses())
     parts = [weights[t.name] * task_loss(t, outputs[t.name], batch.labels[t.name]) for t in tasks_named(tasks)]
-    parts += [balance * load_balance(value) for name, value in outputs.items() if name.startswith("route_")]
+    parts += [balance * load_balance(value) for value in routes_by_path(outputs).values()]
     return torch.stack(parts).sum()
 
 

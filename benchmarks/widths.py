@@ -29,8 +29,8 @@ from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import QatSettings, QatStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
-from ecgmoe_edge.converters.onnx_dense import export_dense
-from ecgmoe_edge.converters.onnx_static import export_onnx
+from ecgmoe_edge.converters.targets.onnx.dense import export_dense
+from ecgmoe_edge.converters.targets.onnx.static import export_onnx
 from ecgmoe_edge.model.student import Student, StudentConfig
 
 SIZES = ("16/32", "32/64", "48/64", "64/64", "80/96")  # channels / dim

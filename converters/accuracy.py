@@ -25,6 +25,13 @@ class Candidate:
     classes: Mapping[str, tuple[str, ...]]
     decision: DecisionRule
     infer: Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
+    context_samples: int = 0
+    batched: bool = False
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it answers."""
+        return tuple(self.classes)
 
 
 @dataclass(frozen=True)

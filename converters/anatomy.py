@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecgmoe_edge.converters.graph_of_file import Block, Node, read_graph
+from ecgmoe_edge.contract import is_route
+from ecgmoe_edge.converters.graph_of_file import Block, Node
+from ecgmoe_edge.converters.targets import target_of_file
 
 #: Operators whose output can lie where their input lay, or that a runtime fuses with their neighbour.
 _IN_PLACE = {"QuantizeLinear", "DequantizeLinear", "Relu", "Reshape", "Unsqueeze", "Flatten", "Identity", "RESHAPE"}
@@ -47,12 +49,12 @@ class Anatomy:
 
 
 def anatomy(path: Path | str) -> Anatomy:
-    """Take an ONNX or TFLite file with nested `If` apart.
+    """Take a model file with nested `If` apart.
 
     Raises:
         ConversionError: the file cannot be read.
     """
-    main = read_graph(Path(path))
+    main = target_of_file(path).graph(Path(path))
     after = _behind_experts(main)
     tail = [node for node in main.nodes if node.outputs and after.intersection(node.outputs) and not node.branches]
     owners = _tasks_of(main, tail)
@@ -61,7 +63,7 @@ def anatomy(path: Path | str) -> Anatomy:
     for node in main.nodes:
         leaves = [leaf for branch in node.branches for leaf in _leaves(branch)]
         parts += [_cost(leaf.name, leaf.nodes, leaf) for leaf in sorted(leaves, key=lambda leaf: leaf.name)]
-    tasks = [task for task in main.outputs if not task.startswith("route_")]
+    tasks = [task for task in main.outputs if not is_route(task)]
     parts.append(_cost("tail", [node for node in tail if owners[id(node)] == set(tasks)], main))
     copies = []
     for task in tasks:
@@ -110,7 +112,7 @@ def _tasks_of(main: Block, tail: Sequence[Node]) -> dict[int, set[str]]:
         tasks = set().union(*(needed[output] for output in node.outputs))
         for tensor in node.inputs:
             needed[tensor] |= tasks
-        owners[id(node)] = {task for task in tasks if not task.startswith("route_")}
+        owners[id(node)] = {task for task in tasks if not is_route(task)}
     return {id(node): owners[id(node)] for node in tail}
 
 

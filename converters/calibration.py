@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgmoe_edge.contract import BEAT, INPUTS, assemble_inputs
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.streaming.features import model_inputs
+from ecgmoe_edge.runtime.manifest import Gate
 from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
 from ecgmoe_edge.streaming.windows import BEAT_GRID
 
@@ -23,25 +24,44 @@ MAX_BEATS = 4000
 class CalibrationBeats:
     """Inputs of a student for a number of beats, and where they come from."""
 
-    inputs: Mapping[str, NDArray[np.float32]]  # "beat" (n, 2, 103), "features" (n, 27), "rr_sequence" (n, 2, 32)
+    inputs: Mapping[str, NDArray[np.float32]]  # those of `ecgmoe_edge.contract`, (n, ...)
     source: str
     places: tuple[str, ...] = ()  # where to find each beat: "100 at 12.3 s"
+    delays_ms: tuple[float, ...] = ()  # of each beat, from R to the sample that completes its window
 
     def place(self, beat: int) -> str:
         """Where to find a beat."""
         return self.places[beat] if self.places else f"beat {beat}"
 
     def __len__(self) -> int:
-        return len(self.inputs["beat"])
+        return len(self.inputs[BEAT])
 
     def batches(self, size: int = 64) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Tensors of `size` beats at a time, in the order of the recording."""
-        beat, features, rr_sequence = (
-            torch.from_numpy(np.ascontiguousarray(self.inputs[name])) for name in ("beat", "features", "rr_sequence")
-        )
+        beat, features, rr_sequence = (torch.from_numpy(np.ascontiguousarray(self.inputs[name])) for name in INPUTS)
         for start in range(0, len(self), size):
             part = slice(start, start + size)
             yield beat[part], features[part], rr_sequence[part]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A beat and the recording it comes from."""
+
+    beat: BeatContext
+    fs: float
+    record: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where to find it."""
+        at = f"{self.beat.sample / self.fs:.1f} s"
+        return f"{self.record} at {at}" if self.record else at
+
+    @property
+    def delay_ms(self) -> float:
+        """From R to the sample that completed its window, ms."""
+        return 1000.0 * (self.beat.ready_at - 1 - self.beat.sample) / self.fs
 
 
 def beats_of(blocks: Iterator[NDArray[np.float64]] | Sequence[NDArray[np.float64]], fs: float) -> list[BeatContext]:
@@ -61,8 +81,8 @@ def shipped_beats() -> CalibrationBeats:
     from ecgmoe_edge.calibration_data import load_calibration
 
     recording = load_calibration()
-    beats = beats_of([recording.signal[0]], recording.fs)
-    return _join(beats, recording.source, [f"{beat.sample / recording.fs:.1f} s" for beat in beats])
+    found = [Placed(beat, recording.fs) for beat in beats_of([recording.signal[0]], recording.fs)]
+    return _join(found, recording.source)
 
 
 def folder_beats(folder: Path | str) -> CalibrationBeats:
@@ -76,25 +96,37 @@ def folder_beats(folder: Path | str) -> CalibrationBeats:
     headers = sorted(Path(folder).glob("*.hea"))
     if not headers:
         raise RecordError(f"{folder} holds no WFDB recording (*.hea). Name a folder of recordings with --calibration.")
-    beats: list[BeatContext] = []
-    places: list[str] = []
+    beats: list[Placed] = []
     for header in headers:
         record = open_record(header.with_suffix(""))
         found = beats_of([block[0] for block in record.blocks(leads=[0])], record.fs)
-        beats += found
-        places += [f"{header.stem} at {beat.sample / record.fs:.1f} s" for beat in found]
+        beats += [Placed(beat, record.fs, header.stem) for beat in found]
     step = max(1, -(-len(beats) // MAX_BEATS))
-    return _join(beats[::step], f"{len(headers)} recordings in {Path(folder).name}", places[::step])
+    return _join(beats[::step], f"{len(headers)} recordings in {Path(folder).name}")
 
 
-def _join(beats: Sequence[BeatContext], source: str, places: Sequence[str]) -> CalibrationBeats:
+def delay_gate(beats: CalibrationBeats, limit_ms: float) -> Gate:
+    """R to label within the limit, for 95 of 100 beats, counted in samples; compute time is not in it.
+
+    Not run where the beats came without their delays.
+    """
+    name = "label delay, p95"
+    if not beats.delays_ms:
+        why = "the beats came from no recording"
+        return Gate.not_run(name, why, limit=limit_ms, sense="at most", unit="ms")
+    value = float(np.percentile(beats.delays_ms, 95))
+    return Gate.judge(name, value, limit_ms, "at most", data=beats.source, unit="ms")
+
+
+def _join(placed: Sequence[Placed], source: str) -> CalibrationBeats:
+    beats = [one.beat for one in placed]
     if not beats:
         raise RecordError(f"No beat was found in {source}. Calibrate on a recording with at least a minute of ECG.")
-    beat, features = model_inputs(
+    inputs = assemble_inputs(
         np.stack([one.window for one in beats]),
         np.stack([one.template for one in beats]),
         np.array([one.amplitude for one in beats], np.float32),
         np.stack([one.rr_features for one in beats]),
+        np.stack([one.rr_sequence for one in beats]),
     )
-    sequence = np.stack([one.rr_sequence for one in beats])
-    return CalibrationBeats({"beat": beat, "features": features, "rr_sequence": sequence}, source, tuple(places))
+    return CalibrationBeats(inputs, source, tuple(one.place for one in placed), tuple(one.delay_ms for one in placed))

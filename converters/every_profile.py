@@ -10,6 +10,7 @@ from pathlib import Path
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.export import ExportRequest, ExportResult, export_model, float_pieces
 from ecgmoe_edge.converters.precision import time_ratio
+from ecgmoe_edge.converters.targets import target_named
 from ecgmoe_edge.errors import GateFailed
 from ecgmoe_edge.runtime.bundle import load_bundle
 from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
@@ -66,11 +67,11 @@ def export_every(requests: Iterable[ExportRequest], out: Path) -> Iterator[tuple
 
 
 def _time_ratio(request: ExportRequest, exported: ExportResult) -> float | None:
-    """Against the dense float student in onnxruntime; a microcontroller's kernels say nothing of its speed here."""
-    if request.profile.runtime.engine == "tflite-micro":
+    """Against the dense float student in onnxruntime; None where the time on this machine means nothing."""
+    if not target_named(request.profile.runtime.format).is_timed_here(request.profile):
         return None
     try:
-        from ecgmoe_edge.converters.onnx_dense import export_dense
+        from ecgmoe_edge.converters.targets.onnx.dense import export_dense
     except ImportError:  # a TFLite-only installation
         return None
     beats: CalibrationBeats = request.calibration or shipped_beats()

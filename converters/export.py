@@ -17,26 +17,24 @@ from ecgmoe_edge.compress.merge import merge_student, select_tasks
 from ecgmoe_edge.compress.qat import QatSettings, QatStudent, is_qat_file, load_qat
 from ecgmoe_edge.converters import accuracy as accuracies
 from ecgmoe_edge.converters.accuracy import AccuracyCheck
-from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
+from ecgmoe_edge.converters.calibration import CalibrationBeats, delay_gate, shipped_beats
 from ecgmoe_edge.converters.experts import ModelSummary
-from ecgmoe_edge.converters.microcontroller import arena_gate
 from ecgmoe_edge.converters.model_card import model_card
 from ecgmoe_edge.converters.operators import check_operators
 from ecgmoe_edge.converters.parity import ParityLimits, ParityReport, compare, enforce, torch_model
-from ecgmoe_edge.converters.precision import choose, unmeasured_here
+from ecgmoe_edge.converters.precision import choose
+from ecgmoe_edge.converters.targets import Target, target_named
 from ecgmoe_edge.device_profiles import Profile
 from ecgmoe_edge.errors import BundleError, ConversionError
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
 from ecgmoe_edge.runtime.bundle import write_bundle
 from ecgmoe_edge.runtime.engine import Engine
-from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
-from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry, TensorSpec
-from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
+from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry
 from ecgmoe_edge.runtime.preprocessing import decision_to_manifest, installed_preprocessing
 from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
 
-_VERSIONED = ("ecgmoe-edge", "torch", "torchao", "onnx", "onnxruntime", "litert-torch", "ai-edge-litert")
+_VERSIONED = ("ecgmoe-edge", "torch", "torchao")
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,8 @@ def export_model(request: ExportRequest, out: Path) -> ExportResult:
     """
     profile = request.profile
     _refuse_target(out, request.overwrite)
+    target = target_named(profile.runtime.format)
+    target.refuse(profile)
     beats = request.calibration or shipped_beats()
     config, full, quantized, notes = _load(request)
     tasks = full.tasks
@@ -93,7 +93,7 @@ def export_model(request: ExportRequest, out: Path) -> ExportResult:
         notes = (*notes, why) if why else notes
         manifest = _manifest(request, config, tasks, made, gates, metrics, why)
         path = made.summary.path
-        files: dict[str, bytes | Path] = {path.name: path, "MODEL_CARD.md": model_card(manifest).encode()}
+        files: dict[str, bytes | Path] = {**target.files(path), "MODEL_CARD.md": model_card(manifest).encode()}
         folder = write_bundle(out, manifest, files, overwrite=request.overwrite)
     return ExportResult(folder, manifest, replace(made.summary, path=folder / path.name), parity, notes)
 
@@ -110,9 +110,10 @@ class _Made:
 
 def _made(model: nn.Module, profile: Profile, folder: Path) -> _Made:
     folder.mkdir(exist_ok=True)
-    path = folder / f"model.{profile.runtime.format}"
-    summary = _convert(model, profile, path)
-    return _Made(profile, model, summary, _engine(path, profile))
+    target = target_named(profile.runtime.format)
+    path = folder / target.file_name
+    summary = target.convert(model, profile, path)
+    return _Made(profile, model, summary, target.engine(path, profile))
 
 
 def _decided(integer: _Made, full: Pieces, beats: CalibrationBeats, folder: Path) -> tuple[_Made, str]:
@@ -122,7 +123,7 @@ def _decided(integer: _Made, full: Pieces, beats: CalibrationBeats, folder: Path
         return integer, ""
     if not profile.precision.keep_float_if_not_better:
         return integer, f"int8, as the profile says: {integer.summary.bytes:,} bytes."
-    unmeasured = unmeasured_here(profile)
+    unmeasured = target_named(profile.runtime.format).unmeasured_here(profile)
     if unmeasured:
         return integer, f"int8, {integer.summary.bytes:,} bytes; whether it is faster is unmeasured: {unmeasured}."
     twin = _made(full, _in_float(profile), folder)
@@ -190,37 +191,6 @@ def _reference(
     return calibrated.to_eval().convert(), (*notes, f"Ranges are set from {len(beats)} calibration beats: {why}.")
 
 
-def _convert(model: nn.Module, profile: Profile, path: Path) -> ModelSummary:
-    integer = profile.precision.precision == "int8"
-    if profile.runtime.format == "onnx":
-        from ecgmoe_edge.converters.onnx_static import export_onnx
-
-        if profile.model.dispatch != "if":
-            raise ConversionError("ONNX files choose their experts themselves. Set dispatch = 'if' in the profile.")
-        pieces = model.folded if integer else model
-        return export_onnx(pieces, path, activations=profile.precision.activations)  # type: ignore[arg-type]
-    if not integer:
-        raise ConversionError("TFLite files are written in int8. Set precision = 'int8', or format = 'onnx'.")
-    from ecgmoe_edge.converters.tflite_static import export_tflite
-
-    return export_tflite(model, path, dispatch=profile.model.dispatch)  # type: ignore[arg-type]
-
-
-def _engine(path: Path, profile: Profile) -> Engine:
-    """The engine that will run the file, here on the CPU; reference kernels stand in for a microcontroller's."""
-    content = path.read_bytes()
-    if profile.runtime.format == "onnx":
-        outputs = [_spec(spec) for spec in OnnxEngine(content).outputs]
-        return OnnxEngine(content, outputs=outputs, activations=profile.precision.activations)
-    return LiteRtEngine(content, kernels="reference" if profile.runtime.engine == "tflite-micro" else "xnnpack")
-
-
-def _spec(spec: TensorSpec) -> TensorSpec:
-    """A tensor under the package's own name; in an ONNX file the output of task "beat" is "beat_logits"."""
-    own = spec.name.removesuffix("_logits")
-    return spec if own == spec.name else TensorSpec(name=own, shape=spec.shape, in_file=spec.name)
-
-
 def _judge(
     request: ExportRequest,
     config: StudentConfig,
@@ -239,8 +209,8 @@ def _judge(
         Gate.judge("experts in the file", sum(summary.experts.values()), experts, "at least", data=file),
         Gate.judge("size", summary.bytes / 1024, memory.model_kib, "at most", data=file, unit="KiB"),
     ]
-    if profile.runtime.engine == "tflite-micro":
-        gates.append(arena_gate(summary.path.read_bytes(), memory.peak_kib, file))
+    gates += target_named(profile.runtime.format).gates(summary.path, profile)
+    gates.append(delay_gate(beats, profile.latency.label_delay_ms_p95))
     limited = ParityLimits(difference, limits.route_agreement, limits.label_agreement)
     of_parity = parity.gates(limited, beats.source)
     enforce(gates)
@@ -297,12 +267,12 @@ def _manifest(
         model=entry,
         gates=gates,
         metrics=metrics,
-        versions=_versions(),
+        versions=_versions(target_named(profile.runtime.format)),
         training_data=request.training_data,
         command=request.command,
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(target: Target) -> dict[str, str]:
     installed = {dist.metadata["Name"]: dist.version for dist in metadata.distributions()}
-    return {name: installed[name] for name in _VERSIONED if name in installed}
+    return {name: installed[name] for name in (*_VERSIONED, *target.distributions) if name in installed}

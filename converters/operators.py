@@ -11,18 +11,13 @@ from torch.fx import GraphModule
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import piece_inputs
 from ecgmoe_edge.compress.quantizer import TABLE
+from ecgmoe_edge.converters.targets import target_of_engine
 from ecgmoe_edge.errors import ConversionError
 
 #: What every target holds in int8: the operators that the quantizer has a rule for.
-_EVERYWHERE = {str(target).removeprefix("aten.").partition(".")[0] for target in TABLE} | {"relu", "relu_"}
-_MORE_IN_LITERT = {"permute", "transpose", "view", "squeeze", "sub", "div", "max_pool2d", "sigmoid", "tanh", "hardtanh"}
-_MORE_IN_ONNX = {"layer_norm", "matmul", "gelu", "exp", "log", "sqrt", "pow", "embedding", "lstm", "conv1d", "select"}
-#: Operators by the engine that a profile names. The integer kernels of TFLite Micro are the fewest.
-KNOWN: dict[str, frozenset[str]] = {
-    "tflite-micro": frozenset(_EVERYWHERE),
-    "litert": frozenset(_EVERYWHERE | _MORE_IN_LITERT),
-    "onnxruntime": frozenset(_EVERYWHERE | _MORE_IN_LITERT | _MORE_IN_ONNX),
-}
+EVERYWHERE = {str(target).removeprefix("aten.").partition(".")[0] for target in TABLE} | {"relu", "relu_"}
+#: What all but the smallest runtimes hold besides.
+MOSTLY = {"permute", "transpose", "view", "squeeze", "sub", "div", "max_pool2d", "sigmoid", "tanh", "hardtanh"}
 
 
 def operators_of(piece: nn.Module, arguments: tuple[torch.Tensor, ...]) -> set[str]:
@@ -44,15 +39,14 @@ def check_operators(pieces: Pieces, engine: str) -> None:
 
     Args:
         pieces: float or converted integer pieces.
-        engine: "onnxruntime", "litert" or "tflite-micro".
+        engine: as a profile names it, such as "onnxruntime".
 
     Raises:
         ConversionError: there are operators that the runtime lacks, named with the piece; or no such runtime.
     """
-    if engine not in KNOWN:
-        raise ConversionError(f"There is no runtime {engine!r}; choose one of {', '.join(KNOWN)}.")
+    known = target_of_engine(engine).operators(engine)
     examples = piece_inputs(pieces, rows=2)
-    lacking = {name: operators_of(piece, examples[name]) - KNOWN[engine] for name, piece in pieces.named()}
+    lacking = {name: operators_of(piece, examples[name]) - known for name, piece in pieces.named()}
     found = [f"{name}: {', '.join(sorted(operators))}" for name, operators in lacking.items() if operators]
     if found:
         raise ConversionError(

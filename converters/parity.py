@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ecgmoe_edge.contract import INPUTS, is_route
 from ecgmoe_edge.errors import GateFailed, SignalError
 from ecgmoe_edge.runtime.manifest import Gate
 
@@ -83,7 +84,7 @@ def compare(reference: Tensors, exported: Tensors) -> ParityReport:
     if reference.keys() != exported.keys():
         odd = ", ".join(sorted(reference.keys() ^ exported.keys()))
         raise SignalError(f"The two models have different outputs ({odd}); compare a file with what it was made of.")
-    routes = [name for name in reference if name.startswith("route_")]
+    routes = [name for name in reference if is_route(name)]
     tasks = [name for name in reference if name not in routes]
     beats = len(reference[tasks[0]])
     if not beats:
@@ -157,8 +158,7 @@ def torch_model(model: nn.Module | Callable[..., Mapping[str, Any]], batch: int 
     """A PyTorch student, or its pieces, as something to compare with: numpy in, numpy out."""
 
     def infer(inputs: Tensors) -> Tensors:
-        names = ("beat", "features", "rr_sequence")
-        arrays = [torch.from_numpy(np.ascontiguousarray(inputs[name], np.float32)) for name in names]
+        arrays = [torch.from_numpy(np.ascontiguousarray(inputs[name], np.float32)) for name in INPUTS]
         with torch.no_grad():
             parts = [model(*(array[i : i + batch] for array in arrays)) for i in range(0, len(arrays[0]), batch)]
         return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}

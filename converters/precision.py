@@ -5,7 +5,6 @@ int8 is a quarter of the size, so it need not be faster: it is kept unless float
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Mapping
@@ -14,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.device_profiles import Profile
 from ecgmoe_edge.runtime.engine import Engine
 
 AS_FAST = 1.1  # times float32's time, up to which the smaller file is kept
 _TURNS = 15
 _BEATS = 40
-_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True)
@@ -43,21 +40,6 @@ def time_ratio(first: Engine, second: Engine, inputs: Mapping[str, NDArray[np.fl
             if turn:  # the first one warms up
                 times.append(time.perf_counter() - start)
     return statistics.median(taken[0]) / statistics.median(taken[1])
-
-
-def unmeasured_here(profile: Profile) -> str:
-    """Why this machine cannot tell which precision is faster on the profile's board; empty where it can."""
-    board, runtime = profile.board, profile.runtime
-    here = _ARCHITECTURES.get(platform.machine().lower(), platform.machine())
-    if runtime.engine == "tflite-micro":
-        return "a microcontroller takes int8 alone"
-    if runtime.format == "tflite":
-        return "TFLite files are written in int8 alone"
-    if board.architecture not in ("any", here):
-        return f"{board.name} is {board.architecture} and this machine {here}"
-    if runtime.providers[0] != "CPUExecutionProvider":
-        return f"{runtime.providers[0]} is not here"
-    return ""
 
 
 def choose(integer: Engine, full: Engine, inputs: Mapping[str, NDArray[np.float32]], sizes: tuple[int, int]) -> Choice:

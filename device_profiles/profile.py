@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from ecgmoe_edge.device_profiles.formats import FORMATS
+
 PROFILE_SCHEMA = 1
 
 Positive = Annotated[int, Meta(gt=0)]
 PositiveNumber = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-
-_FORMATS = {"onnxruntime": "onnx", "litert": "tflite", "tflite-micro": "tflite"}
 
 
 class Board(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,23 +37,35 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Runtime(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What runs the model. `opset` and `ir_version` bound what an ONNX file may use."""
+    """What runs the model: a format of `formats` and one of its engines.
 
-    format: Literal["onnx", "tflite"]
-    engine: Literal["onnxruntime", "litert", "tflite-micro"]
+    An ONNX file is written with the operators of `opset`, and with an IR version of at most `ir_version`.
+    """
+
+    format: str
+    engine: str
     providers: tuple[str, ...] = ()
     threads: Positive = 1
     opset: Annotated[int, Meta(ge=18, le=20)] | None = None
     ir_version: Annotated[int, Meta(ge=8, le=10)] | None = None
 
     def __post_init__(self) -> None:
-        if _FORMATS[self.engine] != self.format:
-            raise ValueError(f"{self.engine} does not run {self.format}")
-        is_onnx = self.format == "onnx"
-        if is_onnx != (self.opset is not None) or is_onnx != (self.ir_version is not None):
-            raise ValueError("opset and ir_version belong to the onnx format, and it needs both")
-        if is_onnx != bool(self.providers):
-            raise ValueError("providers belong to onnxruntime, and it needs one")
+        known = FORMATS.get(self.format)
+        if known is None:
+            raise ValueError(f"format {self.format!r} is not known; this version knows {', '.join(FORMATS)}")
+        if self.engine not in known.engines:
+            raise ValueError(f"{self.engine} does not run {self.format}; {' or '.join(known.engines)} does")
+        for key in sorted({key for one in FORMATS.values() for key in one.keys}):
+            given = bool(getattr(self, key))
+            if key in known.keys and not given:
+                raise ValueError(f"the format {self.format} needs {key}")
+            if given and key not in known.keys:
+                raise ValueError(f"{key} does not belong to the format {self.format}")
+
+    @property
+    def takes_int8_alone(self) -> bool:
+        """Whether the engine takes no float32 file."""
+        return self.engine in FORMATS[self.format].int8_engines
 
 
 class Precision(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -134,5 +146,5 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError(f"schema {self.schema} is not known; this version reads {PROFILE_SCHEMA}")
         if "beat" not in self.model.tasks:
             raise ValueError("the tasks must hold beat")
-        if self.runtime.engine == "tflite-micro" and self.precision.precision != "int8":
-            raise ValueError("TFLite Micro wants an int8 model")
+        if self.runtime.takes_int8_alone and self.precision.precision != "int8":
+            raise ValueError(f"{self.runtime.engine} wants an int8 model")

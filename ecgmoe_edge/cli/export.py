@@ -63,6 +63,7 @@ def export(
     them, those gates are written as not run. With --all, a profile whose gate fails is left out and the command ends
     with 1.
     """
+    from ecgmoe_edge.converters.targets import target_named
     from ecgmoe_edge.device_profiles import list_profiles, load_profile
 
     if every == (profile is not None):
@@ -74,7 +75,7 @@ def export(
     boards = [load_profile(name) for name in (list_profiles() if profile is None else (profile,))]
     require("export", "torch", "torchao", "safetensors")
     for board in boards:
-        require("export", *(("onnx", "onnxscript") if board.runtime.format == "onnx" else ("litert_torch",)))
+        require("export", *target_named(board.runtime.format).modules)
 
     quiet_libraries()
     import torch

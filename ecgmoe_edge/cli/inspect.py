@@ -25,7 +25,6 @@ EXAMPLES = (
     "ecgmoe-edge inspect ./ecgmoe-jetson --graph jetson.svg",
     "ecgmoe-edge inspect model.zip --json",
 )
-_READERS = {"onnx": ("onnx",), "tflite": ("ai_edge_litert", "flatbuffers")}
 
 
 def inspect(
@@ -66,8 +65,11 @@ def inspect(
 
 def _anatomy(files: BundleFiles) -> Anatomy | None:
     """The model's parts; None where the packages that read its file are not installed."""
+    from ecgmoe_edge.converters.targets import targets
+
     model = files.manifest.model
-    if model.format not in _READERS or not all(find_spec(module) for module in _READERS[model.format]):
+    readers = {target.name: target.readers for target in targets()}
+    if model.format not in readers or not all(find_spec(module) for module in readers[model.format]):
         return None
     from ecgmoe_edge.converters.anatomy import anatomy
 
@@ -83,13 +85,15 @@ def _shares(files: BundleFiles) -> dict[str, list[float]]:
     A bundle that an engine refuses is refused here too (BundleError): what `inspect` explains can be run.
     """
     from ecgmoe_edge.calibration_data import load_calibration
+    from ecgmoe_edge.device_profiles.formats import FORMATS
     from ecgmoe_edge.runtime import load_bundle
-    from ecgmoe_edge.runtime.bundle import RUNTIMES
+    from ecgmoe_edge.runtime.engines import runtimes_of
     from ecgmoe_edge.streaming import Monitor
     from ecgmoe_edge.streaming.events import Beat
 
-    if not RUNTIMES[files.manifest.model.format]:
-        say("The experts were not counted: C source for a microcontroller does not run here.")
+    model_format = files.manifest.model.format
+    if not runtimes_of(model_format):
+        say(f"The experts were not counted: {FORMATS[model_format].elsewhere or model_format} does not run here.")
         return {}
     try:
         loaded = load_bundle(files.path)

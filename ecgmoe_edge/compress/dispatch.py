@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from ecgmoe_edge.contract import PATHS, ROUTES
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import run_student
-
-ROUTES = ("route_morphology", "route_rhythm")
 
 
 class Pieces(nn.Module):
@@ -37,7 +36,7 @@ class Pieces(nn.Module):
     def from_named(named: Mapping[str, nn.Module], tasks: Sequence[str]) -> Pieces:
         """The pieces that `named` lists, put together again."""
         banks = []
-        for path in ("morphology", "rhythm"):
+        for path in PATHS:
             count = sum(name.startswith(f"{path}_") for name in named)
             banks.append([named[f"{path}_{index}"] for index in range(count)])
         return Pieces(named["trunk"], banks[0], banks[1], named["tail"], tasks)
@@ -59,7 +58,7 @@ class Pieces(nn.Module):
 
     def banks(self) -> dict[str, nn.ModuleList]:
         """The experts of each path, by the path's name."""
-        return {"morphology": self.morphology, "rhythm": self.rhythm}
+        return dict(zip(PATHS, (self.morphology, self.rhythm), strict=True))
 
     def named(self) -> Iterator[tuple[str, nn.Module]]:
         """Every piece with its name: trunk, morphology_0, ..., rhythm_0, ..., tail."""

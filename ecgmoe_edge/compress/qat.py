@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_qat_pt2e
 
-from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
+from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.quantizer import WEIGHTED, EdgeQuantizer
+from ecgmoe_edge.contract import FEATURES, INPUTS, LIMITS, ROUTES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import (
@@ -25,13 +26,11 @@ from ecgmoe_edge.model.student import (
     run_student,
 )
 from ecgmoe_edge.model.weights_file import read_configuration, read_metadata, read_weights, refuse_unlike, write_weights
-from ecgmoe_edge.streaming.features import N_FEATURES, RR_SEQUENCE
-from ecgmoe_edge.streaming.windows import BEAT_GRID
 
 _FORMAT = "ecgmoe-edge qat 1"
 _MAX_BATCH = 1 << 20
-#: Least range of "beat" (in R amplitudes; wide beats reach 3), "features" and "rr_sequence" (their clip limits).
-INPUT_RANGE = (3.0, 4.0, 1.5)
+#: Least range of each input, in the order of `INPUTS`: wide beats reach 3 R amplitudes, the others their limits.
+INPUT_RANGE = (3.0, LIMITS[FEATURES], LIMITS[RR_SEQUENCE])
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,8 @@ def _map(pieces: Pieces, change: Any) -> Pieces:
 
 def example_inputs(rows: int) -> tuple[Tensor, Tensor, Tensor]:
     """Zeros in the shapes of a student's inputs, each a tensor of its own."""
-    return torch.zeros(rows, 2, BEAT_GRID.size), torch.zeros(rows, N_FEATURES), torch.zeros(rows, 2, RR_SEQUENCE)
+    beat, features, rr_sequence = (torch.zeros(rows, *SHAPES[name]) for name in INPUTS)
+    return beat, features, rr_sequence
 
 
 def piece_inputs(pieces: Pieces, rows: int) -> dict[str, tuple[Tensor, ...]]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ecgmoe_edge.contract import BEAT_TASK, CONTEXT_SAMPLES
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.student import load_student
 from ecgmoe_edge.model.tasks import task_named
@@ -17,7 +18,6 @@ from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
 from ecgmoe_edge.model.weights_file import read_metadata
 from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.streaming.frontend import CONTEXT_SAMPLES
 
 _TRAINED = "trained_tasks"  # in a teacher's metadata: the heads that its training had labels for
 
@@ -32,7 +32,7 @@ class StreamingTeacher:
     context_samples = CONTEXT_SAMPLES
 
     def __init__(self, model: EcgMoe, tasks: tuple[str, ...], decision: DecisionRule | None = None) -> None:
-        if "beat" not in tasks:
+        if BEAT_TASK not in tasks:
             raise ModelError("A monitor needs a model with the task beat. Train one that has it.")
         self._model = model.eval()
         self.tasks = tasks
@@ -56,6 +56,7 @@ class StreamingStudent:
     """A student in torch as a BeatModel: in float, or with its quantization simulated."""
 
     batched = True
+    context_samples = 0
 
     def __init__(self, model: nn.Module, tasks: tuple[str, ...], decision: DecisionRule | None = None) -> None:
         self._model = model.eval()

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ecgmoe_edge.contract import FEATURES, ROUTES, SHAPES
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.lora import LoRALinear
 from ecgmoe_edge.model.routing import Route, route_weights
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, STUDENT_TASKS, tasks_named
 from ecgmoe_edge.model.weights_file import load_exactly, read_configuration, read_weights, write_weights
-from ecgmoe_edge.streaming.features import N_FEATURES
 
 STEM_SAMPLES = 52  # of z_morphology: the beat after a stride of 2
 _FORMAT = "ecgmoe-edge student 1"
@@ -121,7 +121,7 @@ class Trunk(nn.Module):
             ConvBlock(2, w, 5), ConvBlock(w, w, 3), nn.AvgPool2d((1, 5), (1, 3)), nn.Flatten()
         )
         self.from_sequence = NormedLinear(2 * w, e)
-        self.from_features = NormedLinear(N_FEATURES, e)
+        self.from_features = NormedLinear(SHAPES[FEATURES][0], e)
         self.route_morphology = nn.Linear(w + e, config.morphology_experts)
         self.route_rhythm = nn.Linear(e, config.rhythm_experts)
         self.gates = nn.ModuleDict({task: nn.Linear(w + e, 2) for task in config.tasks})
@@ -329,8 +329,7 @@ def run_student(
     logits = parts.tail(y_morphology, y_rhythm, *gates)
     return {
         **dict(zip(parts.tasks, logits, strict=True)),
-        "route_morphology": route_morphology,
-        "route_rhythm": route_rhythm,
+        **dict(zip(ROUTES, (route_morphology, route_rhythm), strict=True)),
     }
 
 

@@ -20,6 +20,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from ecgmoe_edge.contract import FEATURES, RR_SEQUENCE, SHAPES, route_name
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import build_backbones
 from ecgmoe_edge.model.experts import ExpertBank, MorphologyPath, RhythmPath
@@ -31,7 +32,6 @@ from ecgmoe_edge.model.rr_prior import mean_rr
 from ecgmoe_edge.model.tasks import Task, tasks_named
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 from ecgmoe_edge.model.weights_file import load_exactly, read_weights, write_weights
-from ecgmoe_edge.streaming.features import N_FEATURES, RR_SEQUENCE
 
 _FORMAT = "ecgmoe-edge teacher 1"
 
@@ -48,8 +48,8 @@ class EcgMoe(nn.Module):
         self.backbones = build_backbones(config.backbones, d, config.leads)
         self.rhythm_path = (
             RhythmPath(
-                N_FEATURES,
-                RR_SEQUENCE,
+                SHAPES[FEATURES][0],
+                SHAPES[RR_SEQUENCE][-1],
                 config.rhythm_width,
                 d,
                 config.rhythm_experts,
@@ -151,10 +151,10 @@ class EcgMoe(nn.Module):
         stem = self.rhythm_path.stem(features, rr_sequence) if self.rhythm_path is not None else None
         embeddings, routers = [], {}
         if self.morphology_path is not None:
-            embedding, routers["route_morphology"] = self.morphology_path(beat, stem, route)
+            embedding, routers[route_name("morphology")] = self.morphology_path(beat, stem, route)
             embeddings.append(embedding)
         if self.rhythm_path is not None:
-            embedding, routers["route_rhythm"] = self.rhythm_path(stem, route)
+            embedding, routers[route_name("rhythm")] = self.rhythm_path(stem, route)
             embeddings.append(embedding)
         return torch.stack(embeddings, 1), routers
 

@@ -77,6 +77,7 @@ class _Timed:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.times: list[float] = []  # s
+        self.tasks, self.context_samples, self.batched = bundle.tasks, bundle.context_samples, bundle.batched
 
     @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:

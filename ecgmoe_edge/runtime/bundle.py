@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.errors import BundleError, UsageError
-from ecgmoe_edge.runtime.engine import Engine
-from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+from ecgmoe_edge.contract import BEAT_TASK
+from ecgmoe_edge.errors import BundleError
+from ecgmoe_edge.runtime.engine import Engine, EngineSetup
+from ecgmoe_edge.runtime.engines import start_engine
 from ecgmoe_edge.runtime.manifest import MANIFEST_NAME, Manifest
-from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
 from ecgmoe_edge.runtime.preprocessing import check_preprocessing, decision_from_manifest
 from ecgmoe_edge.runtime.storage import BundleFiles, open_bundle, pack, write_bundle
 from ecgmoe_edge.runtime.task_classes import check_classes
@@ -26,11 +26,6 @@ from ecgmoe_edge.streaming.decision import DecisionRule
 __all__ = ["Bundle", "BundleFiles", "load_bundle", "open_bundle", "pack", "shipped_bundle", "write_bundle"]
 
 DEFAULT_BUNDLE = "generic-cpu"
-RUNTIMES = {
-    "onnx": ("onnxruntime",),
-    "tflite": ("litert", "litert-reference", "tflite-runtime"),
-    "c": (),
-}
 
 
 class Bundle:
@@ -51,6 +46,21 @@ class Bundle:
     def decision(self) -> DecisionRule:
         """Constants of the rule that turns beat logits into a label."""
         return self._decision
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the model answers."""
+        return tuple(self.manifest.classes)
+
+    @property
+    def context_samples(self) -> int:
+        """0: a student is given no context."""
+        return 0
+
+    @property
+    def batched(self) -> bool:
+        """False: its file takes one beat at a time."""
+        return False
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Logits of each task (b, classes) and of each router `route_*` (b, experts), float32.
@@ -94,45 +104,21 @@ def load_bundle(
     check_preprocessing(manifest.preprocessing, str(path))
     decision = decision_from_manifest(manifest.decision, str(path))
     check_classes(manifest.classes, str(path))
-    if "beat" not in manifest.classes:
+    if BEAT_TASK not in manifest.classes:
         raise BundleError(
             f"{path} has no task `beat`, so there is nothing to monitor with. Export it with --tasks beat."
         )
-    return Bundle(files.path, manifest, decision, _start_engine(files, runtime, threads, providers))
-
-
-def _start_engine(
-    files: BundleFiles, runtime: str | None, threads: int | None, providers: Sequence[str] | None
-) -> Engine:
-    manifest = files.manifest
     model = manifest.model
-    fitting = RUNTIMES[model.format]
-    if not fitting:
-        raise BundleError(
-            f"{files.path} holds C source for a microcontroller and cannot run here: build it into firmware. "
-            "To try the model on this machine, export the profile generic-cpu."
-        )
-    if runtime is not None and runtime not in fitting:
-        raise UsageError(f"{runtime} does not run {model.format} bundles; {' or '.join(fitting)} does.")
-    content = files.read(model.file)
-    threads = min(threads or model.threads, os.cpu_count() or 1)
-    if model.format == "onnx":
-        return OnnxEngine(
-            content,
-            inputs=manifest.inputs,
-            outputs=manifest.outputs,
-            providers=model.providers if providers is None else providers,
-            threads=threads,
-            activations=model.activations,
-        )
-    return LiteRtEngine(
-        content,
+    setup = EngineSetup(
         inputs=manifest.inputs,
         outputs=manifest.outputs,
-        threads=threads,
-        kernels="reference" if runtime == "litert-reference" else "xnnpack",
-        runtime="tflite-runtime" if runtime == "tflite-runtime" else ("litert" if runtime else None),
+        runtime=runtime,
+        threads=min(threads or model.threads, os.cpu_count() or 1),
+        providers=model.providers if providers is None else providers,
+        activations=model.activations,
     )
+    engine = start_engine(model.format, files.read(model.file), setup, str(files.path))
+    return Bundle(files.path, manifest, decision, engine)
 
 
 def shipped_bundle(name: str = DEFAULT_BUNDLE) -> Path:

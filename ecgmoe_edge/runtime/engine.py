@@ -5,13 +5,14 @@ manifest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import BundleError, SignalError
-from ecgmoe_edge.runtime.manifest import TensorSpec
+from ecgmoe_edge.runtime.manifest import ActivationFormat, TensorSpec
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -38,6 +39,18 @@ class Engine(Protocol):
     def describe(self) -> dict[str, Any]:
         """Runtime, version and how it was set up, JSON-ready."""
         ...
+
+
+@dataclass(frozen=True)
+class EngineSetup:
+    """How a model file is to be run: what a manifest says, and what a user overrides."""
+
+    inputs: Sequence[TensorSpec] | None = None  # None: those of the file
+    outputs: Sequence[TensorSpec] | None = None
+    runtime: str | None = None  # one of the format's, None: the usual one that is installed
+    threads: int = 1
+    providers: Sequence[str] = ("CPUExecutionProvider",)
+    activations: ActivationFormat = "float32"
 
 
 def run_rows(

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import route_name, routes_by_path
 from ecgmoe_edge.errors import BundleError
 from ecgmoe_edge.runtime.engine import Tensors
 from ecgmoe_edge.runtime.manifest import TensorSpec
 from ecgmoe_edge.runtime.quantized_tensors import Reader, Writer, spec_of
-
-_ROUTE = "route_"
 
 
 class HostDispatch:
@@ -38,12 +37,13 @@ class HostDispatch:
             )
         trunk, tail = self._pieces["trunk"], self._pieces["tail"]
         trunk_gives, tail_gives = trunk.get_output_details(), tail.get_output_details()
-        routes = {name: detail for name, detail in trunk_gives.items() if name.startswith(_ROUTE)}
-        self._paths = tuple(name[len(_ROUTE) :] for name in routes)
-        self._experts = {path: self._bank(path, int(routes[_ROUTE + path]["shape"][-1])) for path in self._paths}
+        routes = routes_by_path(trunk_gives)
+        self._routers = {path: route_name(path) for path in routes}
+        self._experts = {path: self._bank(path, int(route["shape"][-1])) for path, route in routes.items()}
         self._check_seams(trunk_gives, tail.get_input_details())
         self.inputs = [spec_of(name, detail) for name, detail in trunk.get_input_details().items()]
-        self.outputs = [spec_of(name, detail) for name, detail in (*tail_gives.items(), *routes.items())]
+        gives = (*tail_gives.items(), *((route_name(path), route) for path, route in routes.items()))
+        self.outputs = [spec_of(name, detail) for name, detail in gives]
         self._tail_takes = tuple(tail.get_input_details())
         self._writers: tuple[tuple[str, str, Writer], ...] = ()
         self._readers: tuple[tuple[str, str, Reader], ...] = ()
@@ -79,8 +79,8 @@ class HostDispatch:
         """One beat: trunk, one expert a path, tail."""
         stored = {file_name: writer.store(inputs[name]) for name, file_name, writer in self._writers}
         held = self._pieces["trunk"](**stored)
-        for path in self._paths:
-            expert = self._experts[path][int(held[_ROUTE + path].argmax())]
+        for path, router in self._routers.items():
+            expert = self._experts[path][int(held[router].argmax())]
             held[f"y_{path}"] = expert(z=held[f"z_{path}"])["y"]
         held.update(self._pieces["tail"](**{name: held[name] for name in self._tail_takes}))
         return {name: reader.real(held[file_name]) for name, file_name, reader in self._readers}

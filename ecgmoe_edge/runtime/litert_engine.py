@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import BundleError, MissingExtra
-from ecgmoe_edge.runtime.engine import Tensors, match_specs, run_rows
+from ecgmoe_edge.runtime.engine import EngineSetup, Tensors, match_specs, run_rows
 from ecgmoe_edge.runtime.host_dispatch import HostDispatch
 from ecgmoe_edge.runtime.manifest import TensorSpec
 from ecgmoe_edge.runtime.quantized_tensors import Reader, Writer, spec_of
@@ -100,6 +100,18 @@ class LiteRtEngine:
             "dispatch": self._dispatch,
             "threads": self._threads,
         }
+
+
+def start(content: bytes, setup: EngineSetup) -> LiteRtEngine:
+    """The engine of a TFLite file of a bundle; raises what `LiteRtEngine` does."""
+    return LiteRtEngine(
+        content,
+        inputs=setup.inputs,
+        outputs=setup.outputs,
+        threads=setup.threads,
+        kernels="reference" if setup.runtime == "litert-reference" else "xnnpack",
+        runtime="tflite-runtime" if setup.runtime == "tflite-runtime" else ("litert" if setup.runtime else None),
+    )
 
 
 class _OneGraph:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ecgmoe_edge.contract import route_name
+from ecgmoe_edge.device_profiles.formats import FORMATS
 from ecgmoe_edge.errors import BundleError
 
 SCHEMA_VERSION = 1
@@ -18,7 +20,6 @@ MOST_THREADS = 256
 MANIFEST_NAME = "manifest.json"
 INTENDED_USE = "Research software. Not a medical device: not for diagnosis, treatment or patient monitoring."
 
-ModelFormat = Literal["onnx", "tflite", "c"]
 NumberFormat = Literal["float32", "int8"]
 ActivationFormat = Literal["float32", "int8", "uint8"]
 Dispatch = Literal["if", "host", "dense"]
@@ -86,7 +87,7 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
     `why_precision` says how the precision was decided.
     """
 
-    format: ModelFormat
+    format: str
     file: str
     precision: NumberFormat
     dispatch: Dispatch
@@ -96,6 +97,10 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, Meta(gt=0, le=MOST_THREADS)] = 1
     parameters: int | None = None
     why_precision: str = ""
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ValueError(f"format {self.format!r} is not known; this version knows {', '.join(FORMATS)}")
 
 
 class Gate(Struct, frozen=True, forbid_unknown_fields=True):
@@ -209,7 +214,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             if outputs[task].shape[-1] != len(names):
                 raise ValueError(f"task {task} has {len(names)} classes and an output of {outputs[task].shape[-1]}")
         for path, count in self.model.experts.items():
-            route = outputs.get(f"route_{path}")
+            route = outputs.get(route_name(path))
             if route is not None and route.shape[-1] != count:
                 raise ValueError(f"path {path} has {count} experts and a router of {route.shape[-1]}")
         for name in self.files:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import BundleError, MissingExtra
-from ecgmoe_edge.runtime.engine import Tensors, check_inputs, match_specs, run_rows
+from ecgmoe_edge.runtime.engine import EngineSetup, Tensors, check_inputs, match_specs, run_rows
 from ecgmoe_edge.runtime.manifest import ActivationFormat, TensorSpec
 
 CPU = "CPUExecutionProvider"
@@ -111,6 +111,18 @@ class OnnxEngine:
             "threads": self._threads,
             "fused_kernels": self._fused,
         }
+
+
+def start(content: bytes, setup: EngineSetup) -> OnnxEngine:
+    """The engine of an ONNX file of a bundle; raises what `OnnxEngine` does."""
+    return OnnxEngine(
+        content,
+        inputs=setup.inputs,
+        outputs=setup.outputs,
+        providers=setup.providers,
+        threads=setup.threads,
+        activations=setup.activations,
+    )
 
 
 def _exceptions(onnxruntime: Any) -> tuple[type[Exception], ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.records.annotations import BeatAnnotations
 from ecgmoe_edge.records.wfdb_record import WfdbRecord
 from ecgmoe_edge.scoring.ec57 import BEAT_CLASSES, TOLERANCE_S, TRUTHS, scored_region
@@ -68,7 +69,7 @@ def trace_beats(live: LiveRun, annotated: BeatAnnotations, record: WfdbRecord, *
     kept = np.where(partner >= 0, region.holds(annotated.samples[partner]), region.holds(samples))
     missed = region.holds(annotated.samples) & (pairing.of_reference < 0)
     called = np.where(pairing.of_reference >= 0, label[pairing.of_reference], "")
-    routes = {name.removeprefix("route_"): x[order] for name, x in live.outputs.items() if name.startswith("route_")}
+    routes = {path: x[order] for path, x in routes_by_path(live.outputs).items()}
     return BeatTrace(
         time_s=samples[kept] / record.fs,
         truth=truth[kept],

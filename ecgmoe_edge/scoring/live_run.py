@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import BEAT, SHAPES
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.streaming.events import Beat, Rhythm
@@ -31,8 +32,8 @@ class LiveRun:
 def run_live(monitor_for: MonitorFor, blocks: Blocks, model: BeatModel | None, *, keep_waves: bool = False) -> LiveRun:
     """Push a record through a monitor.
 
-    What a model answers never changes what it is asked next. So a model with the attribute `batched` true, much faster
-    on many beats at once, is asked of all beats together: the record runs through the monitor twice, first to gather
+    What a model answers never changes what it is asked next. So a `batched` model, much faster on many beats at once,
+    is asked of all beats together: the record runs through the monitor twice, first to gather
     what the model is given, then with its answers. Labels and events are those of one run.
 
     Args:
@@ -43,7 +44,7 @@ def run_live(monitor_for: MonitorFor, blocks: Blocks, model: BeatModel | None, *
     """
     if model is None:
         return _collect(monitor_for(None), blocks(), None)
-    if getattr(model, "batched", False):
+    if model.batched:
         gathered = _Gather(model)
         _push_all(monitor_for(gathered), blocks())
         model = _Replay(model, gathered.given)
@@ -68,7 +69,7 @@ def _collect(monitor: Monitor, blocks: Iterable[NDArray[np.float64]], listener: 
         beats=beats,
         rhythms=rhythms,
         outputs={name: np.concatenate([answer[name] for answer in heard]) for name in names},
-        waves=np.array(listener.waves if listener is not None else [], np.float32).reshape(-1, 103),
+        waves=np.array(listener.waves if listener is not None else [], np.float32).reshape(-1, SHAPES[BEAT][-1]),
     )
 
 
@@ -77,7 +78,7 @@ class _Around:
 
     def __init__(self, model: BeatModel) -> None:
         self._model = model
-        self.context_samples = int(getattr(model, "context_samples", 0))
+        self.tasks, self.context_samples, self.batched = model.tasks, model.context_samples, model.batched
 
     @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:
@@ -101,7 +102,7 @@ class _Listener(_Around):
         answer = self._model.infer(inputs)
         self.heard.append({name: value[:1] for name, value in answer.items()})
         if self._keep_waves:
-            self.waves.append(inputs["beat"][0, 0])
+            self.waves.append(inputs[BEAT][0, 0])
         return answer
 
 
@@ -114,7 +115,7 @@ class _Gather(_Around):
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         self.given.append(inputs)
-        rows = len(inputs["beat"])
+        rows = len(inputs[BEAT])
         return {task: np.zeros((rows, len(classes)), np.float32) for task, classes in self.classes.items()}
 
 
@@ -128,7 +129,7 @@ class _Replay(_Around):
         for start in range(0, len(given), _BATCH):
             part = given[start : start + _BATCH]
             outputs = model.infer({name: np.concatenate([one[name] for one in part]) for name in part[0]})
-            ends = np.cumsum([len(one["beat"]) for one in part]).tolist()
+            ends = np.cumsum([len(one[BEAT]) for one in part]).tolist()
             self._answers += [
                 {name: x[begin:end] for name, x in outputs.items()}
                 for begin, end in zip([0, *ends], ends, strict=False)

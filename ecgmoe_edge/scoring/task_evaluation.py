@@ -68,10 +68,9 @@ def _check_task(task: TaskName, model: ModelFile) -> None:
         if task != "rr":
             raise UsageError(f"The task {task} needs a model: leave --only rpeaks out.")
         return
-    tasks = tuple(getattr(opened, "tasks", tuple(opened.classes)))
-    if task not in tasks:
+    if task not in opened.tasks:
         raise UsageError(
-            f"This model has no trained head for the task {task}; it has {', '.join(tasks)}. The full-precision "
+            f"This model has no trained head for the task {task}; it has {', '.join(opened.tasks)}. The full-precision "
             f"teacher has more: add --teacher, or --teacher FILE for one of your own, trained on data that say {task}."
         )
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.layouts import KnownRecord
@@ -114,9 +115,8 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
 def expert_counts(live: LiveRun) -> dict[str, tuple[int, ...]]:
     """Path -> how many beats each of its experts took."""
     return {
-        name.removeprefix("route_"): tuple(np.bincount(logits.argmax(1), minlength=logits.shape[1]).tolist())
-        for name, logits in live.outputs.items()
-        if name.startswith("route_")
+        path: tuple(np.bincount(logits.argmax(1), minlength=logits.shape[1]).tolist())
+        for path, logits in routes_by_path(live.outputs).items()
     }
 
 
@@ -167,7 +167,7 @@ def _rr_errors(
     live: LiveRun, annotated: BeatAnnotations, model: BeatModel | None, record: WfdbRecord, whole: bool
 ) -> NDArray[np.float64]:
     """At each beat, the error in ms of the mean RR of the 10 s that end with its window; (windows, 2)."""
-    ahead = WIDE_GRID[-1] if getattr(model, "context_samples", 0) else BEAT_GRID[-1]
+    ahead = WIDE_GRID[-1] if model is not None and model.context_samples else BEAT_GRID[-1]
     samples = np.array([beat.sample for beat in live.beats], np.int64)
     end = samples + ahead / MODEL_RATE_HZ * record.fs
     truth = mean_rr_ms(annotated.samples, end, record.fs)

@@ -1,4 +1,4 @@
-"""What the monitor needs of a model: class names, a decision rule, and one beat's inference in each lead."""
+"""What the monitor needs of a model: what it declares of itself, and one beat's inference in each lead."""
 
 from __future__ import annotations
 
@@ -24,11 +24,26 @@ class BeatModel(Protocol):
         """Constants of the rule that turns beat logits into a label."""
         ...
 
-    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        """Logits of each task (leads, classes) and router logits `route_*` (leads, experts) of one beat.
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All that it answers, in the order of its outputs: the tasks of `classes`, and values such as `age`."""
+        ...
 
-        `inputs`: "beat" (leads, 2, 103), "features" (leads, 27), "rr_sequence" (leads, 2, 32). A model with an
-        attribute `context_samples` above 0 gets "context" too, (leads, 1, context_samples): the last seconds at 128 Hz
-        over the running R amplitude, within +-6.
+    @property
+    def context_samples(self) -> int:
+        """Samples at 128 Hz before the window's end that it is given as "context"; 0 for none."""
+        ...
+
+    @property
+    def batched(self) -> bool:
+        """Whether many beats at once take it much less time than one by one."""
+        ...
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        """Outputs of each task (leads, width) and router logits `route_*` (leads, experts) of one beat.
+
+        `inputs`: those of `ecgmoe_edge.contract`, a row a lead: "beat" (leads, 2, 103), "features" (leads, 27) and
+        "rr_sequence" (leads, 2, 32); with `context_samples` above 0 also "context" (leads, 1, context_samples).
+        A `batched` model takes any number of rows.
         """
         ...

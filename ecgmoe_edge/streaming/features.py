@@ -93,6 +93,7 @@ _CENTRE_AND_SCALE = np.array(
 FEATURE_CENTRE, FEATURE_SCALE = _CENTRE_AND_SCALE.T
 FEATURE_LIMIT = 4.0
 WAVEFORM_LIMIT = 6.0
+RR_RATIO_LIMIT = 1.5  # natural logarithm
 
 _SHORTEST_S, _LONGEST_S = 0.15, 4.0
 _PARTS = ((0, 103), (32, 62), (8, 36), (62, 103))  # beat, QRS, P, T on BEAT_GRID
@@ -141,7 +142,7 @@ class RRMemory:
 
     def _push(self, ratio: float, known: float) -> None:
         self._sequence[:, :-1] = self._sequence[:, 1:]
-        self._sequence[0, -1], self._sequence[1, -1] = min(max(ratio, -1.5), 1.5), known
+        self._sequence[0, -1], self._sequence[1, -1] = _within(ratio, RR_RATIO_LIMIT), known
 
     def _features(self, rr: float) -> tuple[float, ...]:
         """All but the last two, in the order of RR_FEATURE_NAMES; plain numbers, since arrays this short cost more."""
@@ -172,6 +173,10 @@ class RRMemory:
             step32 / median32,
             sum(abs(p / median32 - 1.0) > IRREGULAR_DEVIATION for p in p32) / len(p32),
         )
+
+
+def _within(x: float, limit: float) -> float:
+    return min(max(x, -limit), limit)
 
 
 def _median(x: Sequence[float]) -> float:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge import contract  # as a module: it imports this package itself, so its names may come later
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.beats import LeadView
 from ecgmoe_edge.streaming.decision import EARLY, Decision, heard_together
 from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, LeadOff, Saturation
-from ecgmoe_edge.streaming.features import TO_MEAN_OF_8, WAVEFORM_LIMIT, model_inputs
+from ecgmoe_edge.streaming.features import TO_MEAN_OF_8
 from ecgmoe_edge.streaming.frontend import UNUSABLE, BeatContext, FrontEnd, Item
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
 from ecgmoe_edge.streaming.totals import Percentiles
@@ -49,7 +50,7 @@ class Monitor:
         self._bundle = bundle
         self._leads = tuple(leads)
         # The full-precision model sees the last 10 s as well, to where its training examples end.
-        self._context = getattr(bundle, "context_samples", 0)
+        self._context = bundle.context_samples if bundle else 0
         grid = WIDE_GRID if self._context else BEAT_GRID if bundle else None
         self._front = FrontEnd(fs, self._leads, mains=mains, invert=invert, grid=grid, context=self._context)
         self._fs = self._front.fs
@@ -172,22 +173,14 @@ class Monitor:
         """A row for each lead, first that of the beat's own window."""
         core = BEAT_CORE if self._context else slice(None)
         views: tuple[BeatContext | LeadView, ...] = (context, *context.others)
-        amplitude = np.array([view.amplitude for view in views], np.float32)
-        beat, features = model_inputs(
+        return contract.assemble_inputs(
             np.stack([view.window[core] for view in views]),
             np.stack([view.template[core] for view in views]),
-            amplitude,
+            np.array([view.amplitude for view in views], np.float32),
             context.rr_features[None].repeat(len(views), axis=0),
+            context.rr_sequence[None].repeat(len(views), axis=0),
+            np.stack([view.context for view in views]) if self._context else None,
         )
-        inputs = {
-            "beat": beat,
-            "features": features,
-            "rr_sequence": context.rr_sequence[None].repeat(len(views), axis=0),
-        }
-        if self._context:
-            relative = np.stack([view.context for view in views]) / np.maximum(amplitude, 1e-3)[:, None]
-            inputs["context"] = np.clip(relative, -WAVEFORM_LIMIT, WAVEFORM_LIMIT).astype(np.float32)[:, None]
-        return inputs
 
     def _count(self, beat: Beat) -> None:
         self._counts["unclassified" if beat.label is None else beat.label] += 1

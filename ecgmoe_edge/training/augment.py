@@ -1,6 +1,6 @@
 """Batches of model inputs from examples: as the stream would give them, or augmented for training.
 
-Both go through `streaming.features.model_inputs`; features of an augmented beat are computed from the augmented beat.
+Both go through `contract.assemble_inputs`; features of an augmented beat are computed from the augmented beat.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgmoe_edge.contract import assemble_inputs
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.wfdb_record import open_record
-from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES, WAVEFORM_LIMIT, model_inputs
+from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.filters import monitoring_band
 from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
 from ecgmoe_edge.training.config import Augment, Noise
@@ -184,16 +185,12 @@ def _batch(
     window: NDArray[np.float32],
     template: NDArray[np.float32],
 ) -> Batch:
-    beat, features = model_inputs(window, template, rows.amplitude, rows.rr_features)
-    context = rows.context / np.maximum(rows.amplitude, 1e-3)[:, None]
+    inputs = assemble_inputs(window, template, rows.amplitude, rows.rr_features, rows.rr_sequence, rows.context)
     labels = {}
     for name in LABELS:
         values = getattr(examples, name)[index]
         labels[name] = torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
     return Batch(
-        beat=torch.from_numpy(beat),
-        features=torch.from_numpy(features),
-        rr_sequence=torch.from_numpy(rows.rr_sequence),
-        context=torch.from_numpy(np.clip(context, -WAVEFORM_LIMIT, WAVEFORM_LIMIT)[:, None]),
+        **{name: torch.from_numpy(values) for name, values in inputs.items()},
         labels=labels,
     )

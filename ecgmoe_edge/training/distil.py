@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
+from ecgmoe_edge.contract import ROUTES
 from ecgmoe_edge.model.routing import Route, load_balance
 from ecgmoe_edge.model.tasks import tasks_named
 from ecgmoe_edge.model.teacher import EcgMoe
@@ -25,7 +26,6 @@ from ecgmoe_edge.training.validate import judge_of
 _CPU = torch.device("cpu")
 
 #: Two quantities of the router in each bank; a student without routers has none of these outputs.
-_ROUTERS = ("route_morphology", "route_rhythm")
 
 
 def distil(
@@ -81,7 +81,7 @@ def distil(
             taught = teacher(*batch.teacher_inputs(), tasks=tasks)
         outputs = student(*batch.student_inputs(), route=route)
         parts = distillation_losses(outputs, taught, batch, config.distil, tasks)
-        routers = [load_balance(outputs[router]) for router in _ROUTERS if router in outputs]
+        routers = [load_balance(outputs[router]) for router in ROUTES if router in outputs]
         if routers:
             parts["balance"] = torch.stack(routers).sum()
         return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from ecgmoe_edge.contract import CONTEXT_S, CONTEXT_SAMPLES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, POTASSIUM_CLASSES, RHYTHM_CLASSES, SEX_CLASSES
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
 from ecgmoe_edge.scoring.matching import pair_beats
-from ecgmoe_edge.streaming.frontend import CONTEXT_SAMPLES, BeatContext, FrontEnd
+from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
+from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
 from ecgmoe_edge.streaming.windows import WIDE_GRID
 from ecgmoe_edge.training.sources import Source, rhythm_index
 
@@ -26,8 +28,6 @@ from ecgmoe_edge.training.sources import Source, rhythm_index
 MATCH_S = 0.150
 #: A rhythm label needs the rhythm to have lasted this long, or the model could not know it.
 SETTLED_S = 5.0
-#: Length of the context, over which the mean RR interval is asked for.
-CONTEXT_S = 10.0
 UNKNOWN = -1
 
 
@@ -131,8 +131,8 @@ def _examples(
         window=_stack([one.window for one in chosen], (n, width)),
         template=_stack([one.template for one in chosen], (n, width)),
         amplitude=np.array([one.amplitude for one in chosen], np.float32),
-        rr_features=_stack([one.rr_features for one in chosen], (n, 15)),
-        rr_sequence=_stack([one.rr_sequence for one in chosen], (n, 2, 32)),
+        rr_features=_stack([one.rr_features for one in chosen], (n, len(RR_FEATURE_NAMES))),
+        rr_sequence=_stack([one.rr_sequence for one in chosen], (n, *SHAPES[RR_SEQUENCE])),
         context=_stack([one.context for one in chosen], (n, CONTEXT_SAMPLES)).astype(np.float16),
         sample=samples[kept],
         record=np.zeros(n, np.int32),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
+from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
 from ecgmoe_edge.model.routing import Route, load_balance
@@ -69,7 +70,7 @@ def fit_teacher(
         route: Route = "soft" if epoch < config.fit.soft_epochs else "hard"
         outputs = model(*batch.teacher_inputs(), route=route, tasks=wanted)
         parts = {task.name: labels_loss(task, outputs[task.name], batch.labels) for task in trained}
-        routers = [load_balance(logits) for name, logits in outputs.items() if name.startswith("route_")]
+        routers = [load_balance(logits) for logits in routes_by_path(outputs).values()]
         if routers:
             parts["balance"] = torch.stack(routers).sum()
         return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts

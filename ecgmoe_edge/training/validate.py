@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS, task_named
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.features import WAVEFORM_LIMIT
@@ -188,11 +189,8 @@ def beat_scores(truth: NDArray[np.int8], guess: NDArray[np.int64]) -> dict[str, 
 def expert_shares(outputs: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[float, ...]]:
     """Share of the beats that each expert of each bank runs on, from router logits named `route_*`."""
     return {
-        name.removeprefix("route_"): tuple(
-            (np.bincount(logits.argmax(1), minlength=logits.shape[1]) / max(1, len(logits))).round(4).tolist()
-        )
-        for name, logits in outputs.items()
-        if name.startswith("route_")
+        path: tuple((np.bincount(logits.argmax(1), minlength=logits.shape[1]) / max(1, len(logits))).round(4).tolist())
+        for path, logits in routes_by_path(outputs).items()
     }
 
 

@@ -14,8 +14,8 @@ from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import IntegerStudent, QatStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats
 from ecgmoe_edge.converters.experts import ModelSummary
-from ecgmoe_edge.converters.onnx_static import export_onnx
-from ecgmoe_edge.converters.tflite_static import Converted, convert_pieces, write_tflite
+from ecgmoe_edge.converters.targets.onnx.static import export_onnx
+from ecgmoe_edge.converters.targets.tflite.static import Converted, convert_pieces, write_tflite
 from ecgmoe_edge.model.student import Student, StudentConfig
 
 

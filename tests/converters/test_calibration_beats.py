@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ecgmoe_edge.converters import calibration
-from ecgmoe_edge.converters.calibration import folder_beats, shipped_beats
+from ecgmoe_edge.converters.calibration import CalibrationBeats, delay_gate, folder_beats, shipped_beats
 from ecgmoe_edge.errors import RecordError
 
 wfdb = pytest.importorskip("wfdb")
@@ -46,3 +46,14 @@ def test_a_folder_without_beats_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "flat", np.zeros(3600), 360.0)
     with pytest.raises(RecordError, match="No beat"):
         folder_beats(tmp_path)
+
+
+def test_the_label_delay_is_that_of_the_beats_and_fails_above_its_limit() -> None:
+    beats = shipped_beats()
+    assert len(beats.delays_ms) == len(beats)
+    passed = delay_gate(beats, 600.0)
+    assert (passed.status, passed.data, passed.unit) == ("passed", beats.source, "ms")
+    assert passed.value is not None
+    assert 400.0 < passed.value < 600.0
+    assert delay_gate(beats, passed.value - 1.0).status == "failed"
+    assert delay_gate(CalibrationBeats(beats.inputs, "numbers"), 600.0).status == "not run"

@@ -17,6 +17,7 @@ from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.experts import ModelSummary
 from ecgmoe_edge.converters.export import ExportRequest, export_model
 from ecgmoe_edge.converters.parity import compare, torch_model
+from ecgmoe_edge.converters.targets.onnx.target import OnnxTarget
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
 from ecgmoe_edge.errors import BundleError, ConversionError, GateFailed, ModelError
 from ecgmoe_edge.model.student import Student, save_student
@@ -49,11 +50,11 @@ def float_profile() -> Profile:
 def ready_made(float_onnx: ModelSummary, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the float file of the session instead of converting the same student again."""
 
-    def copy(_: object, __: object, path: Path) -> ModelSummary:
+    def copy(_: object, __: object, ___: object, path: Path) -> ModelSummary:
         path.write_bytes(float_onnx.path.read_bytes())
         return replace(float_onnx, path=path)
 
-    monkeypatch.setattr(module, "_convert", copy)
+    monkeypatch.setattr(OnnxTarget, "convert", copy)
 
 
 @pytest.mark.usefixtures("ready_made")
@@ -69,6 +70,7 @@ def test_a_float_bundle_runs_and_says_what_the_student_says(
     assert status["route agreement"] == status["label agreement"] == status["logit difference"] == "passed"
     assert status["experts in the file"] == "passed"
     assert status["V F1 lost"] == "not run"
+    assert status["label delay, p95"] == "not run"  # these beats are random numbers, from no recording
     card = (exported.folder / "MODEL_CARD.md").read_text()
     assert "Not a medical device" in card
     assert "Unmeasured" in card
@@ -88,6 +90,10 @@ def test_a_failed_gate_leaves_nothing(
     small = changed(float_profile, memory={"model_kib": 1})
     with pytest.raises(GateFailed, match="size"):
         export_model(ExportRequest(weights, small, calibration=beats), out)
+    late = replace(beats, delays_ms=(500.0,) * len(beats))
+    hasty = changed(float_profile, latency={"label_delay_ms_p95": 499.0})
+    with pytest.raises(GateFailed, match="label delay, p95 is 500"):
+        export_model(ExportRequest(weights, hasty, calibration=late), out)
 
     def worse(full: Candidate, exported: Candidate) -> AccuracyResult:
         agree = compare(full.infer(beats.inputs), exported.infer(beats.inputs)).label_agreement["beat"]
@@ -114,6 +120,13 @@ def test_what_a_profile_cannot_have_is_refused_in_words(
         export_model(
             ExportRequest(weights, changed(float_profile, runtime=tflite), calibration=beats), tmp_path / "bundle"
         )
+    old = changed(float_profile, runtime={"opset": 19, "ir_version": 8})
+    with pytest.raises(ConversionError, match="Opset 19 needs ONNX IR version 9"):
+        export_model(ExportRequest(weights, old, calibration=beats), tmp_path / "bundle")
+    c_source = {"format": "c", "engine": "firmware", "providers": (), "opset": None, "ir_version": None}
+    firmware = changed(load_profile("generic-cpu"), runtime=c_source)
+    with pytest.raises(ConversionError, match="writes no c files; it writes onnx, tflite"):
+        export_model(ExportRequest(weights, firmware, calibration=beats), tmp_path / "bundle")
     host = changed(float_profile, model={"dispatch": "host"})
     with pytest.raises(ConversionError, match="dispatch = 'if'"):
         export_model(ExportRequest(weights, host, calibration=beats), tmp_path / "bundle")

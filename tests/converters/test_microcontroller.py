@@ -9,8 +9,8 @@ pytest.importorskip("tflite_micro", reason="tflite-micro has no wheel for this m
 
 from ecgmoe_edge.converters.calibration import CalibrationBeats
 from ecgmoe_edge.converters.experts import ModelSummary
-from ecgmoe_edge.converters.microcontroller import MicroEngine, arena_gate, smallest_arena
 from ecgmoe_edge.converters.parity import compare
+from ecgmoe_edge.converters.targets.tflite.microcontroller import MicroEngine, arena_gate, smallest_arena
 from ecgmoe_edge.errors import ConversionError
 from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
 

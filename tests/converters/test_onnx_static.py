@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,9 +15,14 @@ from onnx import GraphProto, TensorProto, helper, numpy_helper
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats
-from ecgmoe_edge.converters.experts import ModelSummary, inspect_onnx
-from ecgmoe_edge.converters.onnx_graph import Cutter, Join, to_uint8, walk
+from ecgmoe_edge.converters.experts import ModelSummary
 from ecgmoe_edge.converters.parity import Tensors, compare, torch_model
+from ecgmoe_edge.converters.targets import target_named
+from ecgmoe_edge.converters.targets.onnx import static
+from ecgmoe_edge.converters.targets.onnx.graph import Cutter, Join, to_uint8, walk
+from ecgmoe_edge.converters.targets.onnx.reader import inspect_onnx
+from ecgmoe_edge.converters.targets.onnx.static import export_onnx
+from ecgmoe_edge.device_profiles import load_profile
 from ecgmoe_edge.errors import ConversionError
 from ecgmoe_edge.model.student import Student
 from ecgmoe_edge.runtime.manifest import TensorSpec
@@ -183,3 +189,37 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xff\xff\xff nothing")
     with pytest.raises(ConversionError, match="cannot be read"):
         inspect_onnx(path)
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (19, 9), (20, 10)])
+def test_the_file_has_the_opset_and_the_ir_version_of_its_profile(
+    opset: int, ir_version: int, pieces: Pieces, float_onnx: ModelSummary, beats: CalibrationBeats, tmp_path: Path
+) -> None:
+    profile = load_profile("generic-cpu")
+    runtime = msgspec.structs.replace(profile.runtime, opset=opset, ir_version=ir_version)
+    precision = msgspec.structs.replace(profile.precision, precision="float32", activations="float32")
+    profile = msgspec.structs.replace(profile, runtime=runtime, precision=precision)
+    path = target_named("onnx").convert(pieces, profile, tmp_path / "model.onnx").path
+    model = onnx.load(str(path))
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    assert model.ir_version == ir_version
+    report = compare(run(float_onnx.path, beats), run(path, beats))
+    assert report.route_agreement == 1.0
+    assert report.logit_difference < 1e-3
+
+
+def test_an_opset_that_the_ir_version_cannot_hold_is_refused(pieces: Pieces, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="needs ONNX IR version 9, and the profile's runtime reads 8"):
+        export_onnx(pieces, tmp_path / "model.onnx", opset=20, ir_version=8)
+    with pytest.raises(ConversionError, match="does not know opset 99"):
+        export_onnx(pieces, tmp_path / "model.onnx", opset=99)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_torch_that_writes_another_opset_is_refused(
+    pieces: Pieces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = static._export(pieces, 18)
+    monkeypatch.setattr(static, "_export", lambda *_: written)
+    with pytest.raises(ConversionError, match=r"torch wrote opset \[18\] where the profile asks for 20"):
+        export_onnx(pieces, tmp_path / "model.onnx", opset=20)

@@ -5,11 +5,12 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent
-from ecgmoe_edge.converters.operators import KNOWN, check_operators
+from ecgmoe_edge.converters.operators import check_operators
+from ecgmoe_edge.converters.targets import targets
 from ecgmoe_edge.errors import ConversionError
 
 
-@pytest.mark.parametrize("engine", sorted(KNOWN))
+@pytest.mark.parametrize("engine", [engine for target in targets() for engine in target.engines])
 def test_every_runtime_holds_the_student_as_it_is(engine: str, pieces: Pieces, integer: IntegerStudent) -> None:
     check_operators(pieces, engine)
     check_operators(integer.unfolded, engine)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.converters.precision import choose, unmeasured_here
+from ecgmoe_edge.converters.precision import choose
+from ecgmoe_edge.converters.targets import target_named
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
 from ecgmoe_edge.model.student import Student, StudentConfig
 
@@ -52,7 +53,7 @@ def test_a_smaller_file_may_be_a_little_slower_and_a_larger_one_may_not(monkeypa
 
 def on(machine: str, profile: Profile, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("platform.machine", lambda: machine)
-    return unmeasured_here(profile)
+    return target_named(profile.runtime.format).unmeasured_here(profile)
 
 
 def test_only_a_machine_of_the_board_s_kind_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:

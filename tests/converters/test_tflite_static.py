@@ -8,10 +8,11 @@ import pytest
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats
-from ecgmoe_edge.converters.experts import ModelSummary, inspect_tflite
+from ecgmoe_edge.converters.experts import ModelSummary
 from ecgmoe_edge.converters.parity import compare, torch_model
-from ecgmoe_edge.converters.tflite_graph import branches, read_model
-from ecgmoe_edge.converters.tflite_static import Converted, write_tflite
+from ecgmoe_edge.converters.targets.tflite.graph import branches, read_model
+from ecgmoe_edge.converters.targets.tflite.reader import inspect_tflite
+from ecgmoe_edge.converters.targets.tflite.static import Converted, write_tflite
 from ecgmoe_edge.errors import ConversionError
 from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
 from ecgmoe_edge.runtime.quantized_tensors import Writer

@@ -204,9 +204,9 @@ def test_one_file_of_the_shipped_nano_student_runs_unchanged_on_all_three_runtim
 
     from ecgmoe_edge.compress.qat import load_qat
     from ecgmoe_edge.converters.calibration import shipped_beats
-    from ecgmoe_edge.converters.microcontroller import MicroEngine
     from ecgmoe_edge.converters.parity import compare, torch_model
-    from ecgmoe_edge.converters.tflite_static import export_tflite
+    from ecgmoe_edge.converters.targets.tflite.microcontroller import MicroEngine
+    from ecgmoe_edge.converters.targets.tflite.static import export_tflite
 
     weights = Path(str(resources.files("ecgmoe_edge"))) / "pretrained" / "student-nano-qat.safetensors"
     student = load_qat(weights).convert()

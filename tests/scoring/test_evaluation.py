@@ -26,7 +26,10 @@ class SaysV:
     """A model that calls every beat V."""
 
     classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F")}
+    tasks = ("beat",)
     decision = DecisionRule()
+    context_samples = 0
+    batched = False
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         assert inputs["beat"].shape == (1, 2, 103)

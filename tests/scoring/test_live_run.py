@@ -18,6 +18,7 @@ class Sums:
     """A model whose answers depend on every number that it is given."""
 
     classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F"), "rhythm": ("N", "AF", "other", "noisy")}
+    tasks = ("beat", "rhythm")
     decision = DecisionRule()
 
     def __init__(self, *, batched: bool, context_samples: int = 0) -> None:

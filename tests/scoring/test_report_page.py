@@ -110,7 +110,10 @@ class Sees:
     """A model whose scores follow R amplitudes and whose router alternates."""
 
     classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F")}
+    tasks = ("beat",)
     decision = DecisionRule()
+    context_samples = 0
+    batched = False
 
     def __init__(self) -> None:
         self._beats = 0

@@ -37,6 +37,7 @@ class Knows:
     tasks: tuple[str, ...] = ("beat", "rhythm", "rr", "age", "sex")
     decision = DecisionRule()
     context_samples = 1280
+    batched = False
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         assert inputs["context"].shape == (1, 1, 1280)

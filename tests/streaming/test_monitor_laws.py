@@ -24,7 +24,10 @@ class FixedModel:
     """A beat model of fixed random weights: real arithmetic on all three inputs, so that any change in them shows."""
 
     classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F"), "rhythm": ("N", "AF", "other", "noisy")}
+    tasks = ("beat", "rhythm")
     decision = DecisionRule()
+    context_samples = 0
+    batched = False
 
     def __init__(self) -> None:
         random = np.random.default_rng(3)

@@ -28,7 +28,10 @@ class FixedModel:
     """Fixed random weights over all that a model is given of a beat, so that any change in it shows."""
 
     classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F")}
+    tasks: tuple[str, ...] = ("beat",)
     decision = DecisionRule()
+    context_samples = 0
+    batched = False
 
     def __init__(self) -> None:
         self._weights = np.random.default_rng(3).normal(0, 0.3, (2 * 103 + 27 + 64, 4)).astype(np.float32)
@@ -72,6 +75,7 @@ class SayRhythm(FixedModel):
     """Every beat is N; a lead that points down is surely N, one that points up rather AF."""
 
     classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F"), "rhythm": ("N", "AF", "other", "noisy")}
+    tasks = ("beat", "rhythm")
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         window = inputs["beat"][:, 0]

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import BEAT, SHAPES
 from ecgmoe_edge.scoring.beat_traces import BeatTrace
 from ecgmoe_edge.scoring.ec57 import TRUTHS
 
@@ -98,5 +99,5 @@ def example_beats(
     every = [(name, trace, int(beat)) for name, trace, beats in chosen for beat in beats]
     places = np.unique(np.linspace(0, len(every) - 1, _EXAMPLES).round().astype(np.int64)) if every else ()
     shown = [every[place] for place in places]
-    waves = np.array([trace.waves[beat] for _, trace, beat in shown], np.float32).reshape(-1, 103)
+    waves = np.array([trace.waves[beat] for _, trace, beat in shown], np.float32).reshape(-1, SHAPES[BEAT][-1])
     return waves, tuple(f"{name} at {trace.time_s[beat]:.0f} s, {trace.truth[beat]}" for name, trace, beat in shown)

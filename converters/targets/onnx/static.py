@@ -1,4 +1,4 @@
-"""ONNX files of a student that run one expert a path: nested `If`, opset 18, float32 or int8 QDQ.
+"""ONNX files of a student that run one expert a path: nested `If`, opset 18 to 20, float32 or int8 QDQ.
 
 All pieces are exported as one graph in which nothing connects them. Here they are cut apart and joined again: the
 trunk's vectors go straight (in int8: as integers) into the tail and into the branches of one nested `If` a bank.
@@ -19,15 +19,16 @@ import torch
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
+from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import piece_inputs
-from ecgmoe_edge.converters.experts import ModelSummary, inspect_onnx
-from ecgmoe_edge.converters.onnx_graph import Cutter, Join, strip, to_uint8
+from ecgmoe_edge.contract import INPUTS, ROUTES, route_name
+from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.targets.onnx.graph import Cutter, Join, strip, to_uint8
+from ecgmoe_edge.converters.targets.onnx.reader import inspect_onnx
 from ecgmoe_edge.errors import ConversionError
 
 OPSET = 18  # with 21, onnxruntime 1.32 refuses the graph once it optimizes it
 MAX_IR_VERSION = 10  # what the runtimes of Python 3.10 devices read
-INPUTS = ("beat", "features", "rr_sequence")
 
 
 def output_name(output: str) -> str:
@@ -35,8 +36,29 @@ def output_name(output: str) -> str:
     return output if output in ROUTES else f"{output}_logits"
 
 
+def check_versions(opset: int, ir_version: int) -> None:
+    """Refuse an opset that needs a newer IR version than a file may have.
+
+    Raises:
+        ConversionError: it does, or the installed onnx does not know it.
+    """
+    least = helper.OP_SET_ID_VERSION_MAP.get(("ai.onnx", opset))
+    if least is None:
+        raise ConversionError(f"The installed onnx does not know opset {opset}. Choose 18 in the profile.")
+    if least > ir_version:
+        raise ConversionError(
+            f"Opset {opset} needs ONNX IR version {least}, and the profile's runtime reads {ir_version}. Raise "
+            "ir_version, or choose opset 18, which needs 8."
+        )
+
+
 def export_onnx(
-    pieces: Pieces, path: Path | str, *, activations: Literal["float32", "int8", "uint8"] = "float32"
+    pieces: Pieces,
+    path: Path | str,
+    *,
+    activations: Literal["float32", "int8", "uint8"] = "float32",
+    opset: int = OPSET,
+    ir_version: int = MAX_IR_VERSION,
 ) -> ModelSummary:
     """Write a student as one ONNX file with batch 1 that runs one expert a path, by nested `If`.
 
@@ -48,11 +70,18 @@ def export_onnx(
         path: the file to write.
         activations: "float32"; "int8" or "uint8" for integer activations (weights are int8 in both). onnxruntime
             on x86 fuses all convolutions with uint8 and leaves some in float with int8; TensorRT takes int8 alone.
+        opset: of the operators, 18 to 20.
+        ir_version: the newest that the file may have.
 
     Raises:
-        ConversionError: pieces disagree about a scale where they meet, or the result is no valid ONNX.
+        ConversionError: the exporter does not write that opset, or it needs a newer IR version;
+            pieces disagree about a scale where they meet; or the result is no valid ONNX.
     """
-    model = _join(_export(pieces), pieces)
+    check_versions(opset, ir_version)
+    model = _join(_export(pieces, opset), pieces, ir_version)
+    written = [entry.version for entry in model.opset_import]
+    if written != [opset]:
+        raise ConversionError(f"torch wrote opset {written} where the profile asks for {opset}. Choose opset 18.")
     if activations == "uint8":
         to_uint8(model.graph)
     strip(model.graph)
@@ -83,7 +112,7 @@ class _Unconnected(nn.Module):
         return (*self.pieces.trunk(*trunk), *ys, *self.pieces.tail(*tail))
 
 
-def _export(pieces: Pieces) -> ModelProto:
+def _export(pieces: Pieces, opset: int) -> ModelProto:
     """All pieces in one graph: inputs of the experts and the tail are called "<seam>.in"."""
     examples = piece_inputs(pieces, rows=1)
     arguments = (examples["trunk"], *examples["morphology_0"], *examples["rhythm_0"], examples["tail"])
@@ -93,7 +122,7 @@ def _export(pieces: Pieces) -> ModelProto:
         program = torch.onnx.export(
             torch.export.export(_Unconnected(pieces), arguments),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             external_data=False,
             verbose=False,
             input_names=[*INPUTS, *(f"{seam}.in" for seam in seams)],
@@ -117,7 +146,7 @@ def quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _join(exported: ModelProto, pieces: Pieces) -> ModelProto:
+def _join(exported: ModelProto, pieces: Pieces, ir_version: int) -> ModelProto:
     cutter = Cutter(exported.graph)
     sources = {seam: cutter.source(seam) for seam in pieces.trunk_outputs}
     wanted = [name if name in ROUTES else sources[name] for name in pieces.trunk_outputs]
@@ -140,8 +169,8 @@ def _join(exported: ModelProto, pieces: Pieces) -> ModelProto:
         list({tensor.name: tensor for tensor in (*constants, *tail_constants)}.values()),
     )
     opsets = [opset for opset in exported.opset_import if not opset.domain]
-    ir_version = min(exported.ir_version, MAX_IR_VERSION)
-    return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="ecgmoe-edge")
+    newest = min(exported.ir_version, ir_version)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=newest, producer_name="ecgmoe-edge")
 
 
 def _branch(cutter: Cutter, name: str, entry: dict[str, Join]) -> GraphProto:
@@ -155,7 +184,7 @@ def _branch(cutter: Cutter, name: str, entry: dict[str, Join]) -> GraphProto:
 def _dispatch(path: str, experts: list[GraphProto]) -> list[NodeProto]:
     """ArgMax of a router, and the nested `If` that runs the expert it names; the result is called "y_<path>"."""
     index = f"expert_{path}"
-    argmax = helper.make_node("ArgMax", [f"route_{path}"], [index], name=f"argmax_{path}", axis=1, keepdims=0)
+    argmax = helper.make_node("ArgMax", [route_name(path)], [index], name=f"argmax_{path}", axis=1, keepdims=0)
     return [argmax, *_choose(path, experts, 0, index, f"y_{path}")]
 
 

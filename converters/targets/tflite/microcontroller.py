@@ -10,6 +10,7 @@ from importlib import util
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import BEAT
 from ecgmoe_edge.errors import ConversionError
 from ecgmoe_edge.runtime.manifest import Gate, TensorSpec
 from ecgmoe_edge.runtime.quantized_tensors import Reader, Writer
@@ -46,7 +47,7 @@ class MicroEngine:
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Outputs (b, ...) of the beats (b, ...), all float32."""
-        rows = [self._run_one({name: x[i : i + 1] for name, x in inputs.items()}) for i in range(len(inputs["beat"]))]
+        rows = [self._run_one({name: x[i : i + 1] for name, x in inputs.items()}) for i in range(len(inputs[BEAT]))]
         return {name: np.concatenate([row[name] for row in rows]) for name, _ in self._readers}
 
     def _run_one(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

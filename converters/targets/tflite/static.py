@@ -18,12 +18,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor, nn
 
-from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
+from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent, piece_inputs
-from ecgmoe_edge.converters.experts import ModelSummary, inspect_tflite
-from ecgmoe_edge.converters.tflite_graph import Builder, Part, Source, read_model
+from ecgmoe_edge.contract import INPUTS, ROUTES, route_name
+from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.targets.tflite.graph import Builder, Part, Source, read_model
+from ecgmoe_edge.converters.targets.tflite.reader import inspect_tflite
 
-INPUTS = ("beat", "features", "rr_sequence")
 _SIGNATURE = "pieces"
 
 
@@ -155,7 +156,7 @@ def _one_graph(builder: Builder, tensors: Converted) -> None:
     for gate in pieces.gates:
         main.stand_in(tensors[f"{gate}.in"], main.own(tensors[gate]), gate)
     for path, bank in pieces.banks().items():
-        index = _expert_index(main, main.own(tensors[f"route_{path}"]))
+        index = _expert_index(main, main.own(tensors[route_name(path)]))
         z = main.own(tensors[f"z_{path}"])
         y = _Bank(builder, tensors, path).choose(main, 0, len(bank), z, index)
         main.stand_in(tensors[f"y_{path}.in"], y, f"y_{path}")

@@ -8,10 +8,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ecgmoe_edge.compress.dispatch import ROUTES, Pieces
+from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import example_inputs
-from ecgmoe_edge.converters.onnx_graph import strip
-from ecgmoe_edge.converters.onnx_static import INPUTS, MAX_IR_VERSION, OPSET, output_name, quiet_exporter
+from ecgmoe_edge.contract import INPUTS, ROUTES
+from ecgmoe_edge.converters.targets.onnx.graph import strip
+from ecgmoe_edge.converters.targets.onnx.static import MAX_IR_VERSION, OPSET, output_name, quiet_exporter
 from ecgmoe_edge.errors import ConversionError
 
 

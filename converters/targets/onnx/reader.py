@@ -1,0 +1,98 @@
+"""Reads an ONNX file back: what it holds, and its graph for counting and drawing."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+from onnx import numpy_helper
+
+from ecgmoe_edge.converters.experts import ModelSummary, weights_digest
+from ecgmoe_edge.converters.graph_of_file import Block, Node, Weight
+from ecgmoe_edge.converters.targets.onnx.graph import subgraphs, walk
+from ecgmoe_edge.errors import ConversionError
+
+
+def inspect_onnx(path: Path | str) -> ModelSummary:
+    """Summary of an ONNX file.
+
+    Raises:
+        ConversionError: the file cannot be read as ONNX.
+    """
+    model = _load(path)
+
+    def leaves(graph: Any) -> list[Any]:
+        inner = [branch for node in graph.node for branch in subgraphs(node)]
+        return [leaf for branch in inner for leaf in leaves(branch)] if inner else [graph]
+
+    def weights(graph: Any) -> list[np.ndarray[Any, Any]]:
+        operands = {name for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul") for name in node.input}
+        operands |= {n.input[0] for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] in operands}
+        return [numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name in operands]
+
+    experts: dict[str, set[str]] = collections.defaultdict(set)
+    for node in model.graph.node:
+        if node.op_type == "If":
+            for branch in subgraphs(node):
+                for leaf in leaves(branch):
+                    experts[leaf.name.rpartition("_")[0]].add(weights_digest(weights(leaf)))
+    graphs = list(walk(model.graph))
+    return ModelSummary(
+        path=Path(path),
+        bytes=Path(path).stat().st_size,
+        operators=dict(collections.Counter(node.op_type for graph in graphs for node in graph.node).most_common()),
+        parameters=sum(array.size for graph in graphs for array in weights(graph)),
+        experts={name: len(found) for name, found in sorted(experts.items())},
+        dispatch="if" if experts else "none",
+        inputs={value.name: _shape(value) for value in model.graph.input},
+        outputs={value.name: _shape(value) for value in model.graph.output},
+    )
+
+
+def _load(path: Path | str) -> onnx.ModelProto:
+    try:
+        return onnx.load(str(path))
+    except (OSError, DecodeError) as error:
+        raise ConversionError(f"{path} cannot be read as ONNX ({error}).") from error
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+
+
+def onnx_graph(path: Path | str) -> Block:
+    """The main graph of a file, with its branches inside.
+
+    Raises:
+        ConversionError: the file cannot be read as ONNX.
+    """
+    model = onnx.shape_inference.infer_shapes(_load(path))
+    integer = any(node.op_type == "QuantizeLinear" for graph in walk(model.graph) for node in graph.node)
+    return _onnx_block(model.graph, 1 if integer else 4, {})
+
+
+def _onnx_block(graph: Any, bytes_each: int, around: dict[str, tuple[int, ...]]) -> Block:
+    """`around`: shapes of the graph outside, whose tensors a branch reads by name."""
+    shapes = around | {
+        value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    }
+    weights = {}
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        weights[tensor.name] = Weight(array.size, array.nbytes, array.shape[0] if array.ndim else 1)
+    for node in graph.node:  # what a layer reads is the integer weight behind a DequantizeLinear
+        if node.op_type == "DequantizeLinear" and node.input[0] in weights:
+            weights[node.output[0]] = weights[node.input[0]]
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Constant" or (node.op_type == "DequantizeLinear" and node.output[0] in weights):
+            continue
+        inner = tuple(_onnx_block(branch, bytes_each, shapes) for branch in subgraphs(node))
+        read = {name: None for branch in inner for one in branch.nodes for name in one.inputs if name in shapes}
+        nodes.append(Node(node.op_type, (*node.input, *read), tuple(node.output), inner))
+    return Block(graph.name, tuple(nodes), tuple(value.name for value in graph.output), bytes_each, shapes, weights)

@@ -1,0 +1,122 @@
+"""What a model is given of a beat and what it answers: names, order, shapes, units and limits, in one place.
+
+Every half of the package reads it: the monitor and the training examples assemble inputs with it, exported files and
+manifests name their tensors by it. It needs numpy and the streaming front end alone, so a device has it too.
+
+    input        shape           unit                                               limit
+    beat         (b, 2, 103)     window and running template, in R amplitudes       6
+    features     (b, 27)         RR and template features, centred and scaled       4
+    rr_sequence  (b, 2, 32)      log RR over the running median, newest last; mask  1.5
+    context      (b, 1, 1280)    the last 10 s at 128 Hz, in R amplitudes           6
+
+Only a model that declares `context_samples` is given `context` (`streaming.beat_model`). A model answers with a tensor
+of each task by the task's name, logits (b, classes) or a value (b, 1), and with the router logits of each path,
+`route_morphology` and `route_rhythm` (b, experts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.streaming.features import FEATURE_LIMIT, N_FEATURES, RR_RATIO_LIMIT, WAVEFORM_LIMIT, model_inputs
+from ecgmoe_edge.streaming.features import RR_SEQUENCE as RR_INTERVALS
+from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ
+
+_Value = TypeVar("_Value")
+
+CONTEXT_S: Final = 10
+CONTEXT_SAMPLES: Final = CONTEXT_S * MODEL_RATE_HZ
+
+BEAT: Final = "beat"
+FEATURES: Final = "features"
+RR_SEQUENCE: Final = "rr_sequence"
+CONTEXT: Final = "context"
+#: What every model takes, in this order.
+INPUTS: Final = (BEAT, FEATURES, RR_SEQUENCE)
+#: Shape of each input without the dimension of the beats.
+SHAPES: Final[Mapping[str, tuple[int, ...]]] = {
+    BEAT: (2, BEAT_GRID.size),
+    FEATURES: (N_FEATURES,),
+    RR_SEQUENCE: (2, RR_INTERVALS),
+    CONTEXT: (1, CONTEXT_SAMPLES),
+}
+#: Largest magnitude of each input.
+LIMITS: Final[Mapping[str, float]] = {
+    BEAT: WAVEFORM_LIMIT,
+    FEATURES: FEATURE_LIMIT,
+    RR_SEQUENCE: RR_RATIO_LIMIT,
+    CONTEXT: WAVEFORM_LIMIT,
+}
+
+#: The task that every model of a monitor has: the class of the beat. Its output bears the same name.
+BEAT_TASK: Final = "beat"
+RHYTHM_TASK: Final = "rhythm"
+
+ROUTE_PREFIX: Final = "route_"
+#: The two paths of the mixture, each a bank of experts with a router of its own.
+PATHS: Final = ("morphology", "rhythm")
+
+_LEAST_AMPLITUDE = 1e-3  # mV; a flat signal has no R amplitude to divide by
+
+
+def route_name(path: str) -> str:
+    """The name of a path's router logits.
+
+    >>> route_name("rhythm")
+    'route_rhythm'
+    """
+    return ROUTE_PREFIX + path
+
+
+#: Names of the router logits, in the order of `PATHS`.
+ROUTES: Final = tuple(map(route_name, PATHS))
+
+
+def is_route(output: str) -> bool:
+    """Whether an output of a model is a router's logits and not a task's answer."""
+    return output.startswith(ROUTE_PREFIX)
+
+
+def path_of(route: str) -> str:
+    """The path of a router's output: the inverse of `route_name`.
+
+    >>> path_of("route_rhythm")
+    'rhythm'
+    """
+    return route.removeprefix(ROUTE_PREFIX)
+
+
+def routes_by_path(outputs: Mapping[str, _Value]) -> dict[str, _Value]:
+    """The router logits among a model's outputs, by path."""
+    return {path_of(name): value for name, value in outputs.items() if is_route(name)}
+
+
+def assemble_inputs(
+    windows: NDArray[np.float32],
+    templates: NDArray[np.float32],
+    amplitude: NDArray[np.float32],
+    rr_features: NDArray[np.float32],
+    rr_sequence: NDArray[np.float32],
+    context: NDArray[np.float32] | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """The model's inputs of a number of beats, by name and in their order.
+
+    Args:
+        windows: (b, 103) beat windows, mV.
+        templates: (b, 103) running templates, mV.
+        amplitude: (b,) running R amplitudes, mV.
+        rr_features: (b, 15) from `streaming.features.RRMemory`.
+        rr_sequence: (b, 2, 32) from there too.
+        context: (b, 1280) the last 10 s at 128 Hz, mV; None for a model that takes none.
+    """
+    beat, features = model_inputs(windows, templates, amplitude, rr_features)
+    inputs = {BEAT: beat, FEATURES: features, RR_SEQUENCE: rr_sequence}
+    if context is not None:
+        relative = context / np.maximum(amplitude, _LEAST_AMPLITUDE)[:, None]
+        limit = LIMITS[CONTEXT]
+        inputs[CONTEXT] = np.clip(relative, -limit, limit).astype(np.float32, copy=False)[:, None]
+    return inputs
