@@ -30,8 +30,9 @@ from ecgmoe_edge.records.splits import locate, noise_record
 from ecgmoe_edge.records.wfdb_record import open_record
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.noise_stress import CLEAN_START_S, NOISE_KINDS, SNRS_DB, TURN_S, NoiseLevel, noisy_blocks
-from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
-from ecgmoe_edge.streaming.monitor import POOR_QUALITY
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.frontend import FrontEnd
+from ecgmoe_edge.streaming.labeller import POOR_QUALITY
 
 CLEAN = "none"
 NO_BEAT = "no beat"
@@ -47,7 +48,7 @@ def qualities(path: Path, noise: NoiseLevel | None, minutes: float) -> tuple[NDA
     blocks = record.blocks(BLOCK_S, leads=[0]) if noise is None else noisy_blocks(record, 0, annotated, noise, BLOCK_S)
     beats: list[BeatContext] = []
     for block in blocks:
-        beats += [item for item in front.push(block[0]) if isinstance(item, BeatContext)]
+        beats += [item for item in front.push(block) if isinstance(item, BeatContext)]
         if front.position > minutes * 60.0 * record.fs:
             break
     sample = np.array([beat.sample for beat in beats], np.int64)

@@ -14,7 +14,8 @@ from torch import Tensor
 from ecgmoe_edge.contract import BEAT, INPUTS, assemble_inputs
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.runtime.manifest import Gate
-from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.windows import BEAT_GRID
 
 MAX_BEATS = 4000
@@ -72,7 +73,7 @@ def beats_of(blocks: Iterator[NDArray[np.float64]] | Sequence[NDArray[np.float64
         fs: their rate in Hz.
     """
     front_end = FrontEnd(fs, grid=BEAT_GRID)
-    items = [item for block in blocks for item in front_end.push(block)] + front_end.flush()
+    items = [item for block in blocks for item in front_end.push(block[None])] + front_end.flush()
     return [item for item in items if isinstance(item, BeatContext) and item.complete]
 
 

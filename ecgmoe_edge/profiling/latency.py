@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.calibration_data import CalibrationRecording, load_calibration
+from ecgmoe_edge.contract import BEAT
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.profiling.machine import read_machine
 from ecgmoe_edge.profiling.report import ProfileReport, StageTimes
 from ecgmoe_edge.profiling.sensors import PowerMeter, peak_memory_mib
 from ecgmoe_edge.runtime.bundle import Bundle, load_bundle, shipped_bundle
-from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.classifier import Answer, Classifier
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.monitor import Monitor
 
@@ -41,15 +42,15 @@ def profile_bundle(
         raise UsageError("The chunk and the length of a profile must be longer than 0.")
     held, root = recording or load_calibration(), Path(sysfs_root)
     started = time.perf_counter()
-    model = _Timed(load_bundle(shipped_bundle() if bundle is None else bundle, runtime))
+    model = load_bundle(shipped_bundle() if bundle is None else bundle, runtime)
     loaded = time.perf_counter()
-    model.warm_up()
+    _warm_up(model)
     warm = time.perf_counter()
 
     run = _Run(model, held, _signal(held, seconds), chunk_ms, PowerMeter(root))
     run.play()
     return ProfileReport(
-        bundle=model.bundle.describe(),
+        bundle=model.describe(),
         recording=held.source,
         chunk_ms=chunk_ms,
         signal_s=run.signal_s,
@@ -57,7 +58,7 @@ def profile_bundle(
         stages={
             "front_end": StageTimes.of(run.front_end),
             "features": StageTimes.of(run.features),
-            "inference": StageTimes.of(model.times),
+            "inference": StageTimes.of(run.inference),
             "push": StageTimes.of(run.pushes),
         },
         real_time_factor=run.signal_s / sum(run.pushes),
@@ -71,56 +72,35 @@ def profile_bundle(
     )
 
 
-class _Timed:
-    """A bundle that notes how long each inference takes."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
-        self.times: list[float] = []  # s
-        self.tasks, self.context_samples, self.batched = bundle.tasks, bundle.context_samples, bundle.batched
-
-    @property
-    def classes(self) -> Mapping[str, tuple[str, ...]]:
-        return self.bundle.classes
-
-    @property
-    def decision(self) -> DecisionRule:
-        return self.bundle.decision
-
-    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        started = time.perf_counter()
-        outputs = self.bundle.infer(inputs)
-        self.times.append(time.perf_counter() - started)
-        return outputs
-
-    def warm_up(self) -> None:
-        """The first inference, which runtimes take longer for."""
-        specs = self.bundle.engine.inputs
-        self.bundle.infer({spec.name: np.zeros((1, *spec.shape[1:]), np.float32) for spec in specs})
-
-
 class _Run:
     """One pass over a signal, with the times of its stages in s."""
 
     def __init__(
         self,
-        model: _Timed,
+        bundle: Bundle,
         recording: CalibrationRecording,
         signal: NDArray[np.float64],
         chunk_ms: float,
         power: PowerMeter,
     ) -> None:
-        self._model, self._signal, self._power = model, signal, power
-        self._monitor = Monitor(model, recording.fs, recording.leads)
+        self._bundle, self._signal, self._power = bundle, signal, power
+        monitor = Monitor(bundle, recording.fs, recording.leads)
+        self._front_end, self._labeller = monitor.front_end, monitor.labeller
+        self._classifier = Classifier(bundle)
         self._chunk = max(1, round(chunk_ms * recording.fs / 1e3))
         self.signal_s = signal.shape[1] / recording.fs
-        self.beats = 0
         self.pushes: list[float] = []
         self.front_end: list[float] = []
-        self.features: list[float] = []
+        self.features: list[float] = []  # a beat's inputs and its label, without inference
+        self.inference: list[float] = []
         self.delays_ms: list[float] = []  # from R peak to label
         self.cpu_s = 0.0
         self.power_w: dict[str, float] | None = None
+
+    @property
+    def beats(self) -> int:
+        """Beats so far."""
+        return len(self.inference)
 
     def play(self) -> None:
         """Push everything, then end the stream."""
@@ -128,24 +108,39 @@ class _Run:
         self._power.sample()
         for start in range(0, self._signal.shape[1], self._chunk):
             chunk = self._signal[:, start : start + self._chunk]
-            inferred = len(self._model.times)
             cpu, started = time.process_time(), time.perf_counter()
-            events = self._monitor.push(chunk)
+            items = self._front_end.push(chunk)
+            done = time.perf_counter()
+            for item in items:
+                if isinstance(item, BeatContext):
+                    self._time_beat(item)
+                else:
+                    self._labeller.take(item)
             now = time.perf_counter()
             self.cpu_s += time.process_time() - cpu
-            beats = [event for event in events if isinstance(event, Beat)]
-            in_beats = [beat.compute_ms / 1e3 for beat in beats]
-            self.delays_ms += [beat.delay_ms for beat in beats]
             self.pushes.append(now - started)
-            self.front_end.append(now - started - sum(in_beats))
-            if in_beats:
-                around_model = sum(in_beats) - sum(self._model.times[inferred:])
-                self.features += [around_model / len(in_beats)] * len(in_beats)
-            self.beats += len(in_beats)
+            self.front_end.append(done - started)
             if now - read_at > _POWER_EVERY_S:
                 self._power.sample()
                 read_at = now
         self.power_w = self._power.mean_w(time.perf_counter() - began)
+
+    def _time_beat(self, beat: BeatContext) -> None:
+        started = time.perf_counter()
+        inputs = self._classifier.inputs(beat)
+        ready = time.perf_counter()
+        outputs = self._bundle.infer(inputs)
+        inferred = time.perf_counter()
+        events = self._labeller.take(beat, Answer(outputs, inputs[BEAT][0, 0], inferred - started))
+        now = time.perf_counter()
+        self.inference.append(inferred - ready)
+        self.features.append(now - started - (inferred - ready))
+        self.delays_ms += [event.delay_ms for event in events if isinstance(event, Beat)]
+
+
+def _warm_up(bundle: Bundle) -> None:
+    """The first inference, which runtimes take longer for."""
+    bundle.infer({spec.name: np.zeros((1, *spec.shape[1:]), np.float32) for spec in bundle.engine.inputs})
 
 
 def _signal(recording: CalibrationRecording, seconds: float | None) -> NDArray[np.float64]:

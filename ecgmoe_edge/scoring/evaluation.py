@@ -136,12 +136,8 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     annotated = read_annotations(record, options.extension)
     positions = _positions(record, options)
     names = tuple(record.leads[position] for position in positions)
-    live = run_live(
-        lambda of: Monitor(of, record.fs, leads=names, invert=options.invert, mains=options.mains),
-        lambda: _blocks(record, positions, annotated, options.noise),
-        model,
-        keep_waves=options.traces,
-    )
+    monitor = Monitor(model, record.fs, leads=names, invert=options.invert, mains=options.mains)
+    live = run_live(monitor, _blocks(record, positions, annotated, options.noise), keep_waves=options.traces)
     beats = live.beats
 
     if options.annotations_dir is not None:

@@ -79,11 +79,8 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
     annotated = _annotations(known, record, options)
     lead = options.lead if options.lead is not None else "II" if known.layout == "ptbxl" else 0
     position = record.position(lead)
-    live = run_live(
-        lambda of: Monitor(of, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains),
-        lambda: record.blocks(_BLOCK_S, leads=[position]),
-        model,
-    )
+    monitor = Monitor(model, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains)
+    live = run_live(monitor, record.blocks(_BLOCK_S, leads=[position]))
     answer: str | float | None = None
     probabilities, table, errors = dict[str, float](), None, None
     if options.task == "rr" and annotated is not None:

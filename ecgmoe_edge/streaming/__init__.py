@@ -1,7 +1,10 @@
 """The front end of a live ECG: filter, R peaks, beat windows, features, monitor. numpy and scipy only."""
 
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.classifier import Answer, Classifier
 from ecgmoe_edge.streaming.events import Event, to_json
-from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
+from ecgmoe_edge.streaming.frontend import FrontEnd
+from ecgmoe_edge.streaming.labeller import Labeller
 from ecgmoe_edge.streaming.monitor import Monitor
 
-__all__ = ["BeatContext", "Event", "FrontEnd", "Monitor", "to_json"]
+__all__ = ["Answer", "BeatContext", "Classifier", "Event", "FrontEnd", "Labeller", "Monitor", "to_json"]

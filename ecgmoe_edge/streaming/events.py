@@ -1,10 +1,61 @@
-"""The events of a live stream: what a monitor says, one JSON line each, every key with its unit."""
+"""The events of a live stream: what a monitor reports, one JSON line each, every key with its unit.
+
+All of these types are public. A JSON line has the kind of the event under "event" and the number of this description
+under "schema"; `docs/events.md` lists what each number changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+__all__ = [
+    "EVENT_SCHEMA",
+    "UNUSABLE",
+    "Beat",
+    "Clipping",
+    "Clock",
+    "End",
+    "Event",
+    "EventKind",
+    "FallingBehind",
+    "Flatline",
+    "FlatlineKind",
+    "Gap",
+    "GapReason",
+    "LeadChange",
+    "LeadOff",
+    "LeadReason",
+    "Reconnect",
+    "Rhythm",
+    "RhythmPhase",
+    "Stall",
+    "to_json",
+]
+
+EVENT_SCHEMA: Final = 2
+
+EventKind: TypeAlias = Literal[
+    "beat",
+    "rhythm",
+    "gap",
+    "stall",
+    "reconnect",
+    "falling_behind",
+    "clock",
+    "lead_off",
+    "lead_change",
+    "flatline",
+    "clipping",
+    "end",
+]
+GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan"]
+LeadReason: TypeAlias = Literal["start", "off", "nan", "flat", "rail", "settling", "noise"]
+FlatlineKind: TypeAlias = Literal["flat", "rail"]
+RhythmPhase: TypeAlias = Literal["begin", "end"]
+
+UNUSABLE: Final = "nan"  # the reason of a gap of samples that came and are no use
 
 
 @dataclass(frozen=True)
@@ -31,12 +82,17 @@ class Beat:
 
 @dataclass(frozen=True)
 class Rhythm:
-    """A stretch of one rhythm, sent when it ends or, with `to_s` None, when it begins."""
+    """A stretch of one rhythm, sent when it begins and when it ends; a pause when it has ended."""
 
     label: str  # N, AF, other, noisy; pause, V run, bradycardia, tachycardia
     from_s: float
-    to_s: float | None
+    to_s: float | None  # None while it lasts
     limit: str | None = None  # what defines the label, with its unit ("RR > 2000 ms")
+    phase: RhythmPhase = field(init=False)
+
+    def __post_init__(self) -> None:
+        """A rhythm that has no end yet begins."""
+        object.__setattr__(self, "phase", "begin" if self.to_s is None else "end")
 
 
 @dataclass(frozen=True)
@@ -46,7 +102,7 @@ class Gap:
     sample: int  # the first sample concerned
     time_s: float
     lost: int | None  # samples; None where the device cannot tell
-    reason: str  # link, device overflow, host overflow, reconnect, restart; nan (also a lead that is off)
+    reason: GapReason  # nan: also a lead that is off
     at_least: bool = False  # the device's counter may have wrapped meanwhile: `lost` or more
 
 
@@ -99,14 +155,25 @@ class LeadOff:
 
 
 @dataclass(frozen=True)
-class Saturation:
-    """The signal stood still where no heart does: for a second and more, or at the tops of clipped waves."""
+class Flatline:
+    """The input did not move for a second: sent when the second is full, and with its whole length at its end."""
 
     sample: int
     time_s: float
     duration_s: float  # samples / fs
-    kind: str  # rail: no sample lies beyond; flat: a dead input
-    samples: int  # that stood still; of clipped waves those of one second, counted from `sample`
+    kind: FlatlineKind  # rail: no sample of the signal lies beyond; flat: a dead input
+    samples: int  # that stood still
+    lead: str | None = None  # None where there is only one
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Waves were cut off at the input's rail."""
+
+    sample: int
+    time_s: float
+    duration_s: float  # samples / fs
+    samples: int  # that were cut off within one second, counted from `sample`
     lead: str | None = None  # None where there is only one
 
 
@@ -117,7 +184,7 @@ class LeadChange:
     sample: int
     time_s: float
     leads: tuple[str, ...]  # in which beats are clear
-    others: Mapping[str, str]  # lead -> why not: off, nan, flat, rail, settling, noise
+    others: Mapping[str, LeadReason]  # lead -> why not
     broken: bool  # no lead was left: no RR interval spans this sample
 
 
@@ -138,10 +205,10 @@ class End:
 
 
 Event: TypeAlias = (
-    Beat | Rhythm | Gap | Stall | Reconnect | FallingBehind | Clock | LeadOff | LeadChange | Saturation | End
+    Beat | Rhythm | Gap | Stall | Reconnect | FallingBehind | Clock | LeadOff | LeadChange | Flatline | Clipping | End
 )
 
-_NAMES = {
+_KINDS: Final[Mapping[type, EventKind]] = {
     Beat: "beat",
     Rhythm: "rhythm",
     Gap: "gap",
@@ -151,11 +218,12 @@ _NAMES = {
     Clock: "clock",
     LeadOff: "lead_off",
     LeadChange: "lead_change",
-    Saturation: "saturation",
+    Flatline: "flatline",
+    Clipping: "clipping",
     End: "end",
 }
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """The event as a JSON-ready mapping, its kind under "event"."""
-    return {"event": _NAMES[type(event)], **asdict(event)}
+    """The event as a JSON-ready mapping, its kind under "event", the number of its description under "schema"."""
+    return {"event": _KINDS[type(event)], "schema": EVENT_SCHEMA, **asdict(event)}

@@ -15,19 +15,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.beats import AMPLITUDE_BEATS, TEMPLATE_BEATS, BeatContext, LeadHistory, LeadView
-from ecgmoe_edge.streaming.events import Gap, LeadChange, Saturation
+from ecgmoe_edge.streaming.beats import BeatContext, LeadHistory, LeadView
+from ecgmoe_edge.streaming.events import UNUSABLE, Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason
 from ecgmoe_edge.streaming.features import RRMemory
 from ecgmoe_edge.streaming.filters import check_rate
 from ecgmoe_edge.streaming.qrs.detector import Decision, LeadStatus, RPeak, RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
-
-__all__ = ["AMPLITUDE_BEATS", "CONTEXT_SAMPLES", "TEMPLATE_BEATS", "UNUSABLE", "BeatContext", "FrontEnd", "Item"]
-
-CONTEXT_SAMPLES = 1280  # 10 s at the model rate
-UNUSABLE = "nan"  # the reason of a gap of samples that came and are no use
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
 _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
@@ -38,7 +33,7 @@ _GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed ove
 _SHOWN = 2  # leads that a model is shown of a beat: what a third would add is not measured, and each costs its time
 _FIRST, _NEXT, _LAST = range(3)  # order of what comes out with the same sample
 
-Item: TypeAlias = BeatContext | Gap | Saturation | LeadChange
+Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +69,10 @@ class FrontEnd:
         points = RPEAK_GRID if grid is None else grid
         r_index = int(np.flatnonzero(points == 0)[0])
         self._peaks_only = grid is None
-        self._after = (window := WindowSampler(self.fs, points)).after
+        self._after = WindowSampler(self.fs, points).after
         self._context = WindowSampler(self.fs, np.arange(points[-1] - context + 1, points[-1] + 1)) if context else None
-        before = max(window.before, self._context.before if self._context else 0)
-        self._leads = [
-            LeadSignal(k, self.fs, window, r_index, before, mains=mains, invert=invert) for k in range(count)
-        ]
+        before = self._context.before if self._context else 0
+        self._leads = [LeadSignal(k, self.fs, points, before, mains=mains, invert=invert) for k in range(count)]
         self._histories = [LeadHistory(points.size, r_index) for _ in range(count)]
         self._rr_memory = RRMemory()
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
@@ -118,7 +111,7 @@ class FrontEnd:
             return []
         return self._process(samples)
 
-    def gap(self, lost: int | None, reason: str) -> list[Item]:
+    def gap(self, lost: int | None, reason: GapReason) -> list[Item]:
         """Samples that never came: `lost` of them, None where nobody knows. Only patient history is carried across."""
         items = self.flush()
         start = self._position
@@ -227,16 +220,17 @@ class FrontEnd:
 
     def _watch_stillness(
         self, x: NDArray[np.float64], usable: NDArray[np.bool_], out: list[tuple[int, int, Item]]
-    ) -> tuple[dict[int, list[tuple[int, str]]], dict[int, list[int]]]:
+    ) -> tuple[dict[int, list[tuple[int, LeadReason]]], dict[int, list[int]]]:
         """Report flatline and clipping; at which samples the signals of which leads end (and why) and begin by it."""
-        ends: dict[int, list[tuple[int, str]]] = {}
+        ends: dict[int, list[tuple[int, LeadReason]]] = {}
         begins: dict[int, list[int]] = {}
         for k, lead in enumerate(self._leads):
             if not usable[k]:
                 continue
             for still in lead.watch(x[k], self._position):
-                is_end = still.restart == still.arrived  # it lasts for so long that it is no heart's
-                if is_end:
+                # It lasts for so long that it is no heart's.
+                is_end = isinstance(still.event, Flatline) and still.restart == still.arrived
+                if isinstance(still.event, Flatline) and is_end:
                     ends.setdefault(still.arrived, []).append((k, still.event.kind))
                 elif still.restart is not None:
                     begins.setdefault(still.restart, []).append(k)
@@ -245,7 +239,7 @@ class FrontEnd:
 
     def _change_leads(
         self,
-        ends: Sequence[tuple[int, str]],
+        ends: Sequence[tuple[int, LeadReason]],
         begins: Sequence[int],
         at: int,
         arrived: int,
@@ -292,7 +286,7 @@ class FrontEnd:
         self._last_r = None
         self._order = tuple(range(len(self._leads)))
 
-    def _named(self, event: Saturation, lead: int) -> Saturation:
+    def _named(self, event: Flatline | Clipping, lead: int) -> Flatline | Clipping:
         return event if len(self._leads) == 1 else replace(event, lead=self._names[lead])
 
     # -- what the detector decides

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.events import Saturation
+from ecgmoe_edge.streaming.events import Clipping, Flatline, FlatlineKind
 
 FLAT_S = 1.0  # longer than the flattest stretch of a heart beat at the coarsest converters in use
 _REPORT_S = 1.0  # clipped samples are counted for so long before they are said
@@ -30,7 +30,7 @@ class Still:
     """An event, and what it does to the signal."""
 
     arrived: int  # samples that had arrived when it was certain
-    event: Saturation
+    event: Flatline | Clipping
     restart: int | None = None  # the signal starts anew at this sample; None: it goes on
 
 
@@ -93,10 +93,13 @@ class Standstill:
         """Clipped samples from `first` to `stop` as they are known once `known` samples have arrived."""
         return sum(max(0, min(stop, past) - max(first, begin)) for begin, past in self._clipped if past < known)
 
-    def broken_off(self) -> list[Saturation]:
+    def broken_off(self) -> list[Clipping]:
         """The signal ends here: what was counted and not said yet."""
         report, self._report = self._report, None
-        return [] if report is None else [self._event(*report, "rail")]
+        if report is None:
+            return []
+        first, n = report
+        return [Clipping(first, first / self._fs, n / self._fs, n)]
 
     def _noteworthy(
         self, z: NDArray[np.float64], edges: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -116,7 +119,7 @@ class Standstill:
             if carried < self._limit:
                 self._full(first, value, out)
             self._count_is_due(stop + 1, out)
-            out.append(Still(stop + 1, self._event(first, stop - first, self._kind(first, value)), stop))
+            out.append(Still(stop + 1, self._flatline(first, stop - first, value), stop))
         elif self._kind(first, value) == "rail":
             self._count_is_due(stop + 1, out)
             start, count = self._report or (first, 0)
@@ -128,7 +131,7 @@ class Standstill:
     def _full(self, first: int, value: float, out: list[Still]) -> None:
         full = first + self._limit
         self._count_is_due(full, out)
-        out.append(Still(full, self._event(first, self._limit, self._kind(first, value)), full))
+        out.append(Still(full, self._flatline(first, self._limit, value), full))
 
     def _count_is_due(self, stop: int, out: list[Still]) -> None:
         """Say what was clipped since the first sample of the report, once that is long enough ago."""
@@ -136,10 +139,10 @@ class Standstill:
             arrived = self._report[0] + self._report_after
             out += [Still(arrived, event) for event in self.broken_off()]
 
-    def _kind(self, first: int, value: float) -> str:
+    def _kind(self, first: int, value: float) -> FlatlineKind:
         """Of a run that begins at sample `first`: whether no sample before it lies beyond, on one side."""
         known = first - self._start >= self._seen_enough and min(self._low, value) < max(self._high, value)
         return "rail" if known and (value >= self._high or value <= self._low) else "flat"
 
-    def _event(self, first: int, n: int, kind: str) -> Saturation:
-        return Saturation(first, first / self._fs, n / self._fs, kind, n)
+    def _flatline(self, first: int, n: int, value: float) -> Flatline:
+        return Flatline(first, first / self._fs, n / self._fs, self._kind(first, value), n)

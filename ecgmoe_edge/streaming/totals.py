@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from ecgmoe_edge.streaming.events import UNUSABLE, Beat, End, Event, Gap
 
 _PERCENTS = (50, 95, 99)
 
@@ -33,3 +36,47 @@ class Percentiles:
                     out[f"p{percent}"] = round(math.exp(place / 100.0), 4)
                     break
         return out
+
+
+class StreamTotals:
+    """Counts what a stream brought.
+
+    fs: Hz. classes: of the model's tasks; empty where no model runs.
+    """
+
+    def __init__(self, fs: float, classes: Mapping[str, tuple[str, ...]]) -> None:
+        self._fs = fs
+        self.received = self.lost = 0  # samples
+        self._unusable = self._gaps = 0
+        self._labels: Counter[str] = Counter(dict.fromkeys((*classes["beat"], "?"), 0) if classes else {})
+        self._delays, self._compute = Percentiles(), Percentiles()
+        self._rr_sum_ms = 0.0
+        self._rr_count = 0
+
+    def count(self, events: Iterable[Event]) -> None:
+        """Add what these events say."""
+        for event in events:
+            if isinstance(event, Beat):
+                self._labels["unclassified" if event.label is None else event.label] += 1
+                self._delays.add(event.delay_ms)
+                self._compute.add(event.compute_ms)
+                if event.rr_ms is not None:
+                    self._rr_sum_ms += event.rr_ms
+                    self._rr_count += 1
+            elif isinstance(event, Gap):
+                self._gaps += 1
+                self._unusable += event.lost or 0 if event.reason == UNUSABLE else 0
+
+    def end(self) -> End:
+        """The event that ends the stream."""
+        return End(
+            samples=self.received,
+            lost=self.lost,
+            unusable=self._unusable,
+            gaps=self._gaps,
+            duration_s=(self.received + self.lost) / self._fs,
+            beats=dict(self._labels),
+            mean_heart_rate_bpm=60000.0 * self._rr_count / self._rr_sum_ms if self._rr_count else None,
+            delay_ms=self._delays.summary(),
+            compute_ms=self._compute.summary(),
+        )

@@ -20,7 +20,8 @@ from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
-from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.windows import WIDE_GRID
 from ecgmoe_edge.training.sources import Source, rhythm_index
 
@@ -156,7 +157,7 @@ def _through_front_end(record: WfdbRecord, source: Source) -> list[BeatContext]:
     blocks: Iterable[NDArray[np.float64]] = record.blocks(leads=[source.lead])
     if source.rate is not None and source.rate != record.fs:
         blocks = [at_rate(np.concatenate([block[0] for block in blocks]), record.fs, source.rate)[None]]
-    items = [item for block in blocks for item in front_end.push(block[0])]
+    items = [item for block in blocks for item in front_end.push(block)]
     return [item for item in (*items, *front_end.flush()) if isinstance(item, BeatContext)]
 
 

@@ -29,11 +29,12 @@ from ecgmoe_edge.records.splits import locate, noise_record
 from ecgmoe_edge.records.wfdb_record import open_record
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.noise_stress import NoiseTrack, load_noise, noise_gain, qrs_height
-from ecgmoe_edge.streaming.filters import monitoring_band
-from ecgmoe_edge.streaming.qrs_candidates import Candidate, CandidateFinder
-from ecgmoe_edge.streaming.qrs_rating import Rater, Rating, ln_following
-from ecgmoe_edge.streaming.qrs_weights import INPUTS, QRS_NETWORK, QrsNetwork
-from ecgmoe_edge.streaming.rpeaks import RPeakDetector
+from ecgmoe_edge.streaming.qrs.candidates import Candidate
+from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
+from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate
+from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater, Rating, ln_following
+from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
+from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.training.drawn_ecg import Hardship, draw_ecg
 
 _TOLERANCE_S = 0.15
@@ -41,6 +42,7 @@ _AHEAD = INPUTS.index("ahead")
 _NOISY = ("101", "106", "112", "122", "124", "205", "215", "220")
 _NOISE = (("em", 12.0), ("em", 6.0), ("em", 0.0), ("ma", 6.0), ("ma", 0.0), ("bw", 0.0))
 _SURE = 9.0  # log odds of the annotations
+_BLOCK_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -123,19 +125,19 @@ def _noise(path: Path, fs: float, height_mv: float, snr_db: float, n: int) -> ND
 class _Recorder(Rater):
     """A rater that keeps what it was asked; without a network of its own it answers as annotated."""
 
-    def __init__(self, fs: float, network: QrsNetwork | None, truth: dict[int, bool]) -> None:
-        super().__init__(fs, network or QRS_NETWORK)
+    def __init__(self, network: QrsNetwork | None, truth: dict[int, bool]) -> None:
+        super().__init__(network or QRS_NETWORK)
         self._truth = None if network else truth
         self.asked: dict[int, NDArray[np.float64]] = {}
 
-    def rate(self, candidate: Candidate) -> Rating:
-        rating = super().rate(candidate)
-        self.asked.setdefault(candidate.at, self._inputs.copy())
-        return rating if self._truth is None else _Told(_SURE if self._truth.get(candidate.at) else -_SURE)
+    def rate(self, candidate: Candidate, timing: BeatTiming) -> Rating:
+        rating = super().rate(candidate, timing)
+        self.asked.setdefault(candidate.at, self._inputs[:, 0].copy())
+        return rating if self._truth is None else _Annotated(_SURE if self._truth.get(candidate.at) else -_SURE)
 
 
-class _Told(Rating):
-    """A rating that somebody gave."""
+class _Annotated(Rating):
+    """A rating as the annotations have it."""
 
     def __init__(self, log_odds: float) -> None:
         self._log_odds = log_odds
@@ -146,21 +148,27 @@ class _Told(Rating):
 
 def examples_of(lesson: Lesson, network: QrsNetwork | None) -> Examples:
     """What the detector comes across in one signal, when `network`, or without one the annotator, decides."""
-    y = monitoring_band(lesson.fs).process(lesson.signal)
-    finder = CandidateFinder(lesson.fs)
-    candidates = finder.process(y)
-    pairs = pair_beats(lesson.beats, np.array([c.sample for c in candidates], np.int64), _TOLERANCE_S * lesson.fs)
-    truth = {c.at: bool(partner >= 0) for c, partner in zip(candidates, pairs.of_detected, strict=True)}
-    ahead = {c.at: ln_following(finder.energy_after(c) / c.energy) for c in candidates}
-    out = {c.at for c in candidates if any(a <= c.sample <= b for a, b in lesson.left_out)}
-    recorder = _Recorder(lesson.fs, network, truth)
-    detector, random, at = RPeakDetector(lesson.fs, recorder), np.random.default_rng(0), 0
-    while at < y.size:
-        n = round((random.uniform(10.0, 90.0) if lesson.restarts else 300.0) * lesson.fs)
-        if lesson.restarts and at:
-            detector.restart(at)
-        detector.process(y[at : at + n])
-        at += n
+    signal = lesson.signal
+    candidates = _candidates(lesson, 0, signal.size)
+    samples = np.array([each.candidate.sample for each in candidates], np.int64)
+    pairs = pair_beats(lesson.beats, samples, _TOLERANCE_S * lesson.fs)
+    truth = {each.candidate.at: bool(p >= 0) for each, p in zip(candidates, pairs.of_detected, strict=True)}
+    ahead = {each.candidate.at: ln_following(each.candidate.following) for each in candidates}
+    out = {
+        each.candidate.at for each in candidates if any(a <= each.candidate.sample <= b for a, b in lesson.left_out)
+    }
+    recorder = _Recorder(network, truth)
+    detector = RPeakDetector(lesson.fs, 1, LeadSignal(0, lesson.fs).reach, [recorder])
+    random, at = np.random.default_rng(0), 0
+    while at < signal.size:
+        n = round((random.uniform(10.0, 90.0) if lesson.restarts else _BLOCK_S) * lesson.fs)
+        stop = min(at + n, signal.size)
+        if lesson.restarts or not at:
+            detector.restart()
+            detector.process([LeadBegin(0, at)], at)
+            block = _candidates(lesson, at, stop) if lesson.restarts else candidates
+        detector.process([each for each in block if at < each.arrived <= stop], stop)
+        at = stop
     asked = [at for at in recorder.asked if at in truth and at not in out]
     inputs = np.array([recorder.asked[at] for at in asked], np.float32).reshape(-1, len(INPUTS))
     inputs[:, _AHEAD] = [ahead[at] for at in asked]
@@ -169,6 +177,16 @@ def examples_of(lesson: Lesson, network: QrsNetwork | None) -> Examples:
         np.array([truth[at] for at in asked], np.float32),
         np.full(len(asked), lesson.weight, np.float32),
     )
+
+
+def _candidates(lesson: Lesson, start: int, stop: int) -> list[LeadCandidate]:
+    """Candidates of a signal that begins at sample `start` and ends before `stop`."""
+    lead = LeadSignal(0, lesson.fs)
+    lead.begin(start)
+    block = round(_BLOCK_S * lesson.fs)
+    found = [each for at in range(start, stop, block) for each in lead.process(lesson.signal[at : min(at + block, stop)])]
+    lead.break_off()
+    return found
 
 
 def together(parts: list[Examples]) -> Examples:
@@ -201,7 +219,7 @@ def fit(examples: Examples, hidden: int, *, steps: int = 15_000, batch: int = 20
 
 
 def table(network: QrsNetwork) -> str:
-    """The rows of `qrs_weights._TABLE`, to two decimals."""
+    """The rows of `streaming.qrs.weights._TABLE`, to two decimals."""
     rows = [*zip(INPUTS, network.weights, strict=True), ("bias", network.bias), ("out", network.out)]
     columns = np.vstack([values for _, values in rows])
     widths = [max(len(f"{value:.2f}") for value in column) + 1 for column in columns.T]

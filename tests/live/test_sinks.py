@@ -23,7 +23,7 @@ from ecgmoe_edge.streaming.events import (
     LeadOff,
     Reconnect,
     Rhythm,
-    Saturation,
+    Flatline,
     Stall,
     to_json,
 )
@@ -66,7 +66,7 @@ OTHERS: list[Event] = [
     Clock(360, 1.0, 1.7e9, -21.4),
     LeadOff(360, 1.0, ("II",)),
     LeadOff(360, 1.0, ()),
-    Saturation(360, 1.0, 1.5, "rail", 540),
+    Flatline(360, 1.0, 1.5, "rail", 540),
 ]
 
 
@@ -155,7 +155,7 @@ def test_every_kind_of_trouble_has_its_words() -> None:
             "the device's clock gains -21 ppm",
             "lead off: II",
             "lead off: all leads are back on",
-            "saturation: the signal stood still for 1.5 s (rail)",
+            "flatline: the signal stood still for 1.5 s (rail)",
         ),
         strict=True,
     ):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.streaming.events import Beat, Rhythm
 from ecgmoe_edge.streaming.monitor import Monitor
 
 FS = 250.0
@@ -34,10 +35,11 @@ class Sums:
 
 
 def _run(ecg: Any, model: BeatModel | None, *, keep_waves: bool = False, leads: tuple[str, ...] = ("II",)) -> LiveRun:
-    def blocks() -> Iterator[NDArray[np.float64]]:
-        yield from np.array_split(np.stack([ecg.signal, -0.5 * ecg.signal][: len(leads)]), 7, axis=1)
+    return run_live(Monitor(model, FS, leads=leads), _blocks(ecg, len(leads)), keep_waves=keep_waves)
 
-    return run_live(lambda of: Monitor(of, FS, leads=leads), blocks, model, keep_waves=keep_waves)
+
+def _blocks(ecg: Any, leads: int) -> list[NDArray[np.float64]]:
+    return np.array_split(np.stack([ecg.signal, -0.5 * ecg.signal][:leads]), 7, axis=1)
 
 
 def _events(run: LiveRun) -> list[Any]:
@@ -60,6 +62,21 @@ def test_a_model_asked_in_batches_gives_the_events_of_one_asked_beat_by_beat(
         assert max(in_batches.rows) > 100
         for name, answers in slow.outputs.items():
             np.testing.assert_allclose(answers, fast.outputs[name], atol=1e-6)
+
+
+def test_a_record_through_the_stages_has_the_beats_and_rhythms_of_a_monitor(simulated_ecg: Callable[..., Any]) -> None:
+    ecg = simulated_ecg(120.0, fs=FS, noise_mv=0.02)
+    monitor = Monitor(Sums(batched=False), FS)
+    events = [event for block in _blocks(ecg, 1) for event in monitor.push(block)] + monitor.flush()
+    live = LiveRun(
+        tuple(event for event in events if isinstance(event, Beat)),
+        tuple(event for event in events if isinstance(event, Rhythm)),
+        {},
+        np.zeros((0, 103), np.float32),
+    )
+    assert len(live.beats) > 100
+    assert live.rhythms
+    assert _events(live) == _events(_run(ecg, Sums(batched=True)))
 
 
 def test_so_does_one_that_is_asked_about_two_leads_of_a_beat(simulated_ecg: Callable[..., Any]) -> None:

@@ -13,8 +13,9 @@ from scipy.signal import resample_poly, sosfilt, sosfilt_zi
 
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming.filters import CausalFilter, monitoring_band
-from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
-from ecgmoe_edge.streaming.rpeaks import RPeakDetector
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.frontend import FrontEnd
+from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.running_median import RunningMedian
 from ecgmoe_edge.streaming.windows import BEAT_GRID, WIDE_GRID
 
@@ -29,7 +30,7 @@ def recording() -> tuple[NDArray[np.float64], float]:
 
 def beats_of(x: NDArray[np.float64], fs: float, grid: NDArray[np.int64] | None = R_PEAKS_ONLY) -> list[BeatContext]:
     front = FrontEnd(fs, grid=grid)
-    return [item for item in [*front.push(x), *front.flush()] if isinstance(item, BeatContext)]
+    return [item for item in [*front.push(x[None]), *front.flush()] if isinstance(item, BeatContext)]
 
 
 def test_r_peaks_alone_are_those_of_the_full_path_with_the_same_quality(
@@ -61,7 +62,7 @@ def test_the_work_does_not_grow_with_the_number_of_pushes(
     with patch.object(RPeakDetector, "process", autospec=True, side_effect=RPeakDetector.process) as process:
         front = FrontEnd(fs)
         for at in range(0, round(seconds * fs), chunk):
-            front.push(x[at : at + chunk])
+            front.push(x[None, at : at + chunk])
     assert process.call_count < 20 * seconds
 
 
@@ -71,7 +72,7 @@ def test_the_caller_s_array_may_be_used_again(recording: tuple[NDArray[np.float6
     items = []
     for at in range(0, x.size, 8):
         buffer[:] = x[at : at + 8]
-        items += front.push(buffer)
+        items += front.push(buffer[None])
         buffer[:] = 1e3
     found = [item.sample for item in [*items, *front.flush()] if isinstance(item, BeatContext)]
     assert found == [beat.sample for beat in beats_of(x, fs)]
@@ -79,8 +80,8 @@ def test_the_caller_s_array_may_be_used_again(recording: tuple[NDArray[np.float6
 
 def test_the_position_counts_samples_that_wait() -> None:
     front = FrontEnd(250.0)
-    front.push(np.zeros(3))
-    front.push(np.zeros(4))
+    front.push(np.zeros((1, 3)))
+    front.push(np.zeros((1, 4)))
     assert front.position == 7
     front.gap(10, "link")
     assert front.position == 17

@@ -15,7 +15,7 @@ from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadOff, Saturation
+from ecgmoe_edge.streaming.events import Beat, End, Event, Flatline, Gap, LeadOff
 
 SECONDS = 40
 
@@ -168,7 +168,7 @@ def test_a_signal_that_stands_still_is_an_event_and_breaks_the_rr_chain(
 ) -> None:
     signal, fs = recording
     events = played(spoiled(signal), fs, ())
-    flat = [e for e in events if isinstance(e, Saturation)]
+    flat = [e for e in events if isinstance(e, Flatline)]
     assert {e.sample for e in flat} <= {7999, 8000}
     assert flat[-1].duration_s == pytest.approx(600 / fs, abs=2 / fs)
     after = next(b for b in beats(events) if b.sample > 8600)
@@ -179,7 +179,7 @@ def test_a_flat_lead_gives_no_beats_and_says_so() -> None:
     monitor = Monitor(None, 250.0)
     events = [*monitor.push(np.zeros((1, 250 * 20))), *monitor.flush()]
     assert not beats(events)
-    assert [e.kind for e in events if isinstance(e, Saturation)] == ["flat"]
+    assert [e.kind for e in events if isinstance(e, Flatline)] == ["flat"]
 
 
 def test_a_lead_that_is_off_gives_no_beats_until_it_is_back(recording: tuple[NDArray[np.float64], float]) -> None:

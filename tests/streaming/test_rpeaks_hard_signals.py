@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.filters import monitoring_band
-from ecgmoe_edge.streaming.rpeaks import RPeak, RPeakDetector
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.frontend import FrontEnd, Item
 
 FS = 250.0
 
@@ -43,14 +43,25 @@ def drawn(
     return x
 
 
-def detected(x: NDArray[np.float64], fs: float = FS, cuts: Iterable[int] = ()) -> list[RPeak]:
+def detected(x: NDArray[np.float64], fs: float = FS, cuts: Iterable[int] = ()) -> list[BeatContext]:
     """R peaks of `x` (samples,), mV, cut at `cuts`."""
-    band, detector = monitoring_band(fs), RPeakDetector(fs)
-    peaks = [peak for piece in np.split(x, list(cuts)) for peak in detector.process(band.process(piece))]
-    return peaks + detector.flush()
+    front = FrontEnd(fs, grid=None)
+    pushed = [item for piece in np.split(x, list(cuts)) for item in front.push(piece[None])]
+    return beats_in([*pushed, *front.flush()])
 
 
-def times(peaks: Iterable[RPeak], fs: float = FS) -> NDArray[np.float64]:
+def beats_in(items: Iterable[Item]) -> list[BeatContext]:
+    return [item for item in items if isinstance(item, BeatContext)]
+
+
+def facts(peaks: Iterable[BeatContext], since: int = 0) -> list[tuple[object, ...]]:
+    """What is said of R peaks, counted from sample `since` on."""
+    return [
+        (p.sample - since, p.known_at - since, p.ready_at - since, p.search_back, p.rr_s, p.quality) for p in peaks
+    ]
+
+
+def times(peaks: Iterable[BeatContext], fs: float = FS) -> NDArray[np.float64]:
     return np.array([peak.sample / fs for peak in peaks])
 
 
@@ -195,17 +206,14 @@ def test_a_level_learnt_from_noise_is_given_up_for_loud_peaks_of_one_waveform() 
     assert missed_and_false(found[found > 9.0], truth[truth > 9.0]) == (0, 0)
 
 
-def test_nothing_is_carried_across_a_restart() -> None:
+def test_of_the_signal_nothing_is_carried_across_a_gap() -> None:
     truth = regular(30.0)
-    y = monitoring_band(FS).process(drawn(30.0, [(r, NORMAL) for r in truth]))
-    fresh, used = RPeakDetector(FS), RPeakDetector(FS)
-    used.process(5.0 * np.random.default_rng(1).normal(size=5000))
-    used.restart(10_000)
-    after = [*used.process(y), *used.flush()]
-    alone = [*fresh.process(y), *fresh.flush()]
-    assert [(p.sample - 10_000, p.known_at - 10_000, p.strength) for p in after] == [
-        (p.sample, p.known_at, p.strength) for p in alone
-    ]
+    x = drawn(30.0, [(r, NORMAL) for r in truth])
+    used = FrontEnd(FS, grid=None)
+    used.push(5.0 * np.random.default_rng(1).normal(size=(1, 5000)))
+    used.gap(5000, "link")
+    after = beats_in([*used.push(x[None]), *used.flush()])
+    assert facts(after, since=10_000) == facts(detected(x))
 
 
 @pytest.mark.parametrize("fs", [128.0, 360.0])
@@ -221,7 +229,7 @@ def test_noise_pauses_and_small_beats_come_out_the_same_however_the_signal_is_cu
     assert any(peak.search_back for peak in whole)
     assert any((peak.known_at - peak.sample) / fs > 0.3 and not peak.search_back for peak in whole)
     for chunk in (1, 7, round(0.02 * fs), round(0.9 * fs)):
-        assert detected(x, fs, range(chunk, x.size, chunk)) == whole
+        assert facts(detected(x, fs, range(chunk, x.size, chunk))) == facts(whole)
 
 
 def test_what_is_known_at_a_sample_needs_no_later_one() -> None:
@@ -229,6 +237,5 @@ def test_what_is_known_at_a_sample_needs_no_later_one() -> None:
     x = drawn(30.0, [(r, NORMAL) for r in truth], noise_mv=0.05)
     whole = detected(x)
     for stop in range(1500, x.size, 487):
-        detector, band = RPeakDetector(FS), monitoring_band(FS)
-        early = detector.process(band.process(x[:stop]))
-        assert early == [peak for peak in whole if peak.known_at <= stop]
+        early = beats_in(FrontEnd(FS, grid=None).push(x[None, :stop]))
+        assert facts(early) == facts(peak for peak in whole if peak.ready_at <= stop)

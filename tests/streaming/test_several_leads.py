@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming import Monitor, to_json
 from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange, LeadOff, Rhythm, Saturation
+from ecgmoe_edge.streaming.events import Beat, End, Event, Flatline, Gap, LeadChange, LeadOff, Rhythm
 
 FS = 250.0
 SECONDS = 60
@@ -293,7 +293,7 @@ def test_a_lead_that_fails_costs_no_beat_and_comes_back(two_leads: Ecg, reason: 
 def test_stillness_names_its_lead(two_leads: Ecg) -> None:
     signal = two_leads[0].copy()
     signal[1, 5000:6000] = 0.1
-    still = [event for event in played(signal) if isinstance(event, Saturation)]
+    still = [event for event in played(signal) if isinstance(event, Flatline)]
     assert {event.lead for event in still} == {"V1"}
 
 
@@ -353,7 +353,7 @@ def test_a_change_of_leads_is_a_json_line(two_leads: Ecg) -> None:
     signal[0, 5000:] = np.nan
     (change,) = changes(played(signal))
     assert to_json(change) == {
-        "event": "lead_change", "sample": 5001, "time_s": 5001 / FS, "leads": ("V1",), "others": {"II": "nan"},
+        "event": "lead_change", "schema": 2, "sample": 5001, "time_s": 5001 / FS, "leads": ("V1",), "others": {"II": "nan"},
         "broken": False,
     }  # fmt: skip
 

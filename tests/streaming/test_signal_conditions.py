@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
-from ecgmoe_edge.streaming.events import Beat, Event, Gap, LeadOff, Saturation
+from ecgmoe_edge.streaming.events import Beat, Clipping, Event, Flatline, Gap, LeadOff
 from ecgmoe_edge.streaming.standstill import Standstill, Still
 
 FS = 250.0
@@ -44,8 +44,8 @@ def beats(events: Sequence[Event]) -> list[Beat]:
     return [event for event in events if isinstance(event, Beat)]
 
 
-def saturations(events: Sequence[Event]) -> list[Saturation]:
-    return [event for event in events if isinstance(event, Saturation)]
+def flatlines(events: Sequence[Event]) -> list[Flatline]:
+    return [event for event in events if isinstance(event, Flatline)]
 
 
 def strangers(found: Sequence[Beat], r_times: NDArray[np.float64]) -> list[float]:
@@ -66,7 +66,7 @@ def test_a_stretch_that_stands_still_gives_no_beats_and_no_rr_across_it(level_mv
         found[0].time_s,
         min(b.time_s for b in found if b.time_s > 40),
     }
-    first, whole = saturations(events)
+    first, whole = flatlines(events)
     assert first.kind == whole.kind == ("rail" if level_mv else "flat")
     assert first.samples == round(fs)
     assert whole.samples == pytest.approx(10 * fs, abs=2)
@@ -79,8 +79,9 @@ def test_beats_cut_off_at_the_rail_are_found_counted_and_of_low_quality() -> Non
     events = played(cut)
     found = beats(events)
     assert len(found) == len(r_times)
-    clipped = saturations(events)
-    assert {event.kind for event in clipped} == {"rail"}
+    assert not flatlines(events)
+    clipped = [event for event in events if isinstance(event, Clipping)]
+    assert clipped
     assert all(event.samples * 1000.0 / FS == pytest.approx(1000 * event.duration_s) for event in clipped)
     steep = sum(event.samples for event in clipped)
     assert 0 < steep <= np.sum(cut == 0.7)

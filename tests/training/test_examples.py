@@ -12,8 +12,9 @@ import pytest
 import wfdb
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES, model_inputs
-from ecgmoe_edge.streaming.frontend import BeatContext, FrontEnd
+from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.windows import WIDE_GRID
 from ecgmoe_edge.training import cache as cache_module
 from ecgmoe_edge.training.augment import Augmenter, clean_batch, read_noise
@@ -44,7 +45,7 @@ def test_an_example_is_what_the_stream_gives_bit_for_bit(patients: Path) -> None
     examples = examples_of(source)
     signal = wfdb.rdrecord(str(source.path)).p_signal[:, 0]
     front_end = FrontEnd(250.0)  # as a monitor runs it: the narrow grid, no context
-    stream = [item for at in range(0, len(signal), 50) for item in front_end.push(signal[at : at + 50])]
+    stream = [item for at in range(0, len(signal), 50) for item in front_end.push(signal[None, at : at + 50])]
     beats = {item.sample: item for item in stream if isinstance(item, BeatContext)}
     index = np.array([30, 31, 50], np.int64)
     batch = clean_batch(examples, index)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecgmoe_edge.streaming import qrs_weights
-from ecgmoe_edge.streaming.qrs_weights import INPUTS, QRS_NETWORK
+from ecgmoe_edge.streaming.qrs import weights
+from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK
 from ecgmoe_edge.training.drawn_ecg import Hardship, draw_ecg
 from ecgmoe_edge.training.rpeak_weights import Examples, Lesson, examples_of, fit, table, together
 
@@ -18,7 +18,7 @@ def drawn_examples(kinds: list[Hardship], seed: int) -> Examples:
 
 def test_the_shipped_table_is_the_network_s_own() -> None:
     written = [line.split() for line in table(QRS_NETWORK).splitlines()]
-    assert written == [line.split() for line in qrs_weights._TABLE.strip().splitlines()]
+    assert written == [line.split() for line in weights._TABLE.strip().splitlines()]
 
 
 def test_the_annotator_s_answers_make_every_drawn_beat_an_example() -> None:

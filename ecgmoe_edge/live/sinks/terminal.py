@@ -9,16 +9,17 @@ from ecgmoe_edge.live.sinks.json_lines import PIPE_CAPACITY
 from ecgmoe_edge.live.sinks.sink import Sink
 from ecgmoe_edge.streaming.events import (
     Beat,
+    Clipping,
     Clock,
     End,
     Event,
     FallingBehind,
+    Flatline,
     Gap,
     LeadChange,
     LeadOff,
     Reconnect,
     Rhythm,
-    Saturation,
     Stall,
 )
 
@@ -97,12 +98,12 @@ def _drift(ppm: float | None) -> str:
 
 def _rhythm(rhythm: Rhythm) -> str:
     limit = f" ({rhythm.limit})" if rhythm.limit else ""
-    if rhythm.to_s is None:
+    if rhythm.to_s is None:  # phase begin
         return f"{rhythm.label} begins{limit}"
     return f"{rhythm.label} ends after {rhythm.to_s - rhythm.from_s:.1f} s{limit}"
 
 
-def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Saturation) -> str:
+def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Flatline | Clipping) -> str:
     if isinstance(event, Gap):
         lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
         lost = f"at least {lost}" if event.at_least else lost
@@ -118,6 +119,10 @@ def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChan
     if isinstance(event, LeadChange):
         others = ", ".join(f"{lead} ({reason})" for lead, reason in event.others.items())
         return f"leads: {', '.join(event.leads) or 'none'}" + (f"; not {others}" if others else "")
-    if event.duration_s < 1.0:
-        return f"saturation: {event.samples} samples cut off within a second ({event.kind})"
-    return f"saturation: the signal stood still for {event.duration_s:.1f} s ({event.kind})"
+    if isinstance(event, Clipping):
+        return f"clipping: {event.samples} samples cut off within a second{_on(event.lead)}"
+    return f"flatline: the signal stood still for {event.duration_s:.1f} s ({event.kind}){_on(event.lead)}"
+
+
+def _on(lead: str | None) -> str:
+    return "" if lead is None else f" on {lead}"

@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ecgmoe_edge.streaming.events import LeadReason
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadMemory, LeadReport
 from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater
 
@@ -64,7 +65,7 @@ class LeadStatus:
     arrived: int
     voting: tuple[int, ...]
     clear: tuple[int, ...]
-    reasons: tuple[tuple[int, str], ...]
+    reasons: tuple[tuple[int, LeadReason], ...]
     broken: bool  # no lead was left: what comes is a new chain of RR intervals
 
 
@@ -343,7 +344,7 @@ class RPeakDetector:
             lead.votes |= lead.present and lead.learning is None and lead.beats >= _TRIAL_BEATS
         voting = tuple(k for k, lead in enumerate(self._leads) if lead.votes)
         clear = tuple(k for k in voting if not self._leads[k].noisy)
-        reasons = tuple(
+        reasons: tuple[tuple[int, LeadReason], ...] = tuple(
             (k, "noise" if lead.votes else lead.reason) for k, lead in enumerate(self._leads) if k not in clear
         )
         if broken or (voting, clear, reasons) != self._status:

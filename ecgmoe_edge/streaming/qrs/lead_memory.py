@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ecgmoe_edge.streaming.events import LeadReason
 from ecgmoe_edge.streaming.qrs.candidates import FLOOR_MV_S, Candidate
 from ecgmoe_edge.streaming.qrs.rating import MEMORY, BeatTiming, Rater, Rating
 from ecgmoe_edge.streaming.running_median import RunningMedian
@@ -41,7 +42,7 @@ class LeadEnd:
 
     arrived: int
     lead: int
-    reason: str
+    reason: LeadReason
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class LeadMemory:
         self.rater = rater
         self.present = False  # it has a signal
         self.votes = False  # and its candidates count
-        self.reason = ""  # why not
+        self.reason: LeadReason = "start"  # why not
         self.begin(0)
 
     def begin(self, learns_until: int) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.events import Saturation
+from ecgmoe_edge.streaming.events import Clipping
 from ecgmoe_edge.streaming.filters import monitoring_band
 from ecgmoe_edge.streaming.qrs.candidates import CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
 from ecgmoe_edge.streaming.quality import SignalQuality
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.standstill import Standstill, Still
-from ecgmoe_edge.streaming.windows import WindowSampler
+from ecgmoe_edge.streaming.windows import RPEAK_GRID, WindowSampler
 
 _SEARCH_BACK_S = 6.0  # a beat may be found so late
 _RAW_S = 1.0  # of the unfiltered signal that are kept
@@ -23,27 +23,27 @@ _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 class LeadSignal:
     """Takes the samples of one lead and remembers some seconds of them.
 
-    number: of the lead among the others. fs: Hz. window: of a beat, with R at `r_index` of its points. before: samples
-    that are needed before an R peak. mains: 50 or 60 for a notch. invert: turn the signal over.
+    number: of the lead among the others. fs: Hz. grid: 128 Hz points of a beat's window round R. before: samples that
+    are needed before an R peak, if more than the window's. mains: 50 or 60 for a notch. invert: turn the signal over.
     """
 
     def __init__(
         self,
         number: int,
         fs: float,
-        window: WindowSampler,
-        r_index: int,
-        before: int,
+        grid: NDArray[np.int64] = RPEAK_GRID,
+        before: int = 0,
         *,
         mains: int | None = None,
         invert: bool = False,
     ) -> None:
         self.number = number
         self._sign = -1.0 if invert else 1.0
-        self._window, self._r_index = window, r_index
+        self._window = WindowSampler(fs, grid)
+        self._r_index = int(np.flatnonzero(grid == 0)[0])
         self._band = monitoring_band(fs, mains)
         self._raw = History(round(_RAW_S * fs))
-        self._signal = History(before + round(_SEARCH_BACK_S * fs))
+        self._signal = History(max(before, self._window.before) + round(_SEARCH_BACK_S * fs))
         self._finder = CandidateFinder(fs, self._signal)
         self._still = Standstill(fs)
         self._quality = SignalQuality()
@@ -88,7 +88,7 @@ class LeadSignal:
         """Flatline and clipping in usable samples (n,), mV, the first of which has number `at`."""
         return self._still.process(x, at)
 
-    def stop_watching(self, at: int) -> list[Saturation]:
+    def stop_watching(self, at: int) -> list[Clipping]:
         """The samples before `at` were the last usable ones: what was counted and not reported yet."""
         left = self._still.broken_off()
         self._still.restart(at)

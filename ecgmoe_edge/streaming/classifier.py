@@ -1,0 +1,74 @@
+"""From a beat to what a model answers: the stage between front end and labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge import contract  # as a module: it imports this package itself, so its names may come later
+from ecgmoe_edge.streaming.beat_model import BeatModel
+from ecgmoe_edge.streaming.beats import BeatContext, LeadView
+from ecgmoe_edge.streaming.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
+
+Inputs = Mapping[str, NDArray[np.float32]]
+_BATCH = 128  # beats that a batched model is given at once
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answers of one beat, a row a lead that shows it, the beat's own lead first."""
+
+    outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # name -> (leads, width)
+    waveform: NDArray[np.float32] | None = None  # (103,) of the beat's own lead, in R amplitudes
+    seconds: float = 0.0  # that inputs and inference took
+
+
+class Classifier:
+    """Gives the beats of the front end to a model; keeps nothing from one beat to the next."""
+
+    def __init__(self, model: BeatModel) -> None:
+        self.model = model
+        self.context = model.context_samples
+        # A model with context is trained on windows with room for shift and stretch; it sees their middle.
+        self.grid = WIDE_GRID if self.context else BEAT_GRID
+        self._core = BEAT_CORE if self.context else slice(None)
+
+    def inputs(self, beat: BeatContext) -> Inputs:
+        """What the model is given of a beat: a row a lead."""
+        views: tuple[BeatContext | LeadView, ...] = (beat, *beat.others)
+        return contract.assemble_inputs(
+            np.stack([view.window[self._core] for view in views]),
+            np.stack([view.template[self._core] for view in views]),
+            np.array([view.amplitude for view in views], np.float32),
+            beat.rr_features[None].repeat(len(views), axis=0),
+            beat.rr_sequence[None].repeat(len(views), axis=0),
+            np.stack([view.context for view in views]) if self.context else None,
+        )
+
+    def answer(self, beat: BeatContext) -> Answer:
+        """The model's answer of one beat."""
+        started = time.perf_counter()
+        inputs = self.inputs(beat)
+        outputs = self.model.infer(inputs)
+        return Answer(outputs, inputs[contract.BEAT][0, 0], time.perf_counter() - started)
+
+    def answer_all(self, beats: Sequence[BeatContext]) -> list[Answer]:
+        """Answers of many beats, in their order; in batches where the model takes them."""
+        if not self.model.batched:
+            return [self.answer(beat) for beat in beats]
+        answers: list[Answer] = []
+        for start in range(0, len(beats), _BATCH):
+            started = time.perf_counter()
+            given = [self.inputs(beat) for beat in beats[start : start + _BATCH]]
+            outputs = self.model.infer({name: np.concatenate([one[name] for one in given]) for name in given[0]})
+            ends = np.cumsum([len(one[contract.BEAT]) for one in given]).tolist()
+            seconds = (time.perf_counter() - started) / len(given)
+            answers += [
+                Answer({name: x[begin:end] for name, x in outputs.items()}, one[contract.BEAT][0, 0], seconds)
+                for one, begin, end in zip(given, [0, *ends], ends, strict=False)
+            ]
+        return answers

@@ -1,0 +1,98 @@
+"""From what a model answers to labels and rhythm: the last stage, which knows the patient's beats so far."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge import contract  # as a module: it imports this package itself, so its names may come later
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.classifier import Answer
+from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, heard_together
+from ecgmoe_edge.streaming.events import Beat, Event, Flatline, Gap, LeadChange, Rhythm
+from ecgmoe_edge.streaming.features import TO_MEAN_OF_8
+from ecgmoe_edge.streaming.frontend import Item
+from ecgmoe_edge.streaming.rhythm import RhythmTracker
+
+POOR_QUALITY = 0.005  # below it a beat is `?`: chosen on ds1-fit; `benchmarks/signal_quality.py` says what it costs
+
+
+class Labeller:
+    """Turns the items of a front end, each beat with its answer, into events.
+
+    fs: Hz. leads: how many. classes: of each task, "beat" at least; empty where no model runs. rule: that of the model.
+    """
+
+    def __init__(
+        self, fs: float, leads: int, classes: Mapping[str, tuple[str, ...]], rule: DecisionRule | None = None
+    ) -> None:
+        self._fs = fs
+        self._one_lead = leads == 1
+        self._classes = classes.get(contract.BEAT_TASK, ())
+        rhythms = classes.get(contract.RHYTHM_TASK, ())
+        self._decision = Decision(rule or DecisionRule(), self._classes, rhythms) if self._classes else None
+        self._rhythm = RhythmTracker(rhythms)
+
+    def take(self, item: Item, answer: Answer | None = None) -> list[Event]:
+        """Events of one item; `answer` is the model's of a beat, where there is a model."""
+        if isinstance(item, BeatContext):
+            return self._beat(item, answer)
+        return [*self._rhythm.interrupt(), item] if self._breaks_rhythm(item) else [item]
+
+    def flush(self) -> list[Rhythm]:
+        """The signal has ended: rhythms that are open end."""
+        return self._rhythm.interrupt()
+
+    def _breaks_rhythm(self, item: Item) -> bool:
+        """Whether nothing is known of the rhythm from there on."""
+        if isinstance(item, LeadChange):
+            return item.broken
+        return isinstance(item, Gap) or (isinstance(item, Flatline) and self._one_lead)
+
+    def _beat(self, beat: BeatContext, answer: Answer | None) -> list[Event]:
+        started = time.perf_counter()
+        label: str | None = None
+        scores: dict[str, float] = {}
+        experts: dict[str, int] = {}
+        rhythm_logits = None
+        seconds = 0.0
+        if self._decision is not None and answer is not None:
+            outputs = answer.outputs
+            poor = not beat.complete or beat.quality < POOR_QUALITY
+            rhythm = outputs.get(contract.RHYTHM_TASK)
+            rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
+            early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
+            together = heard_together(outputs[contract.BEAT_TASK], self._classes, early=early)
+            shape = None if poor else answer.waveform
+            logits = self._decision.apply(together, beat.rr_features, shape, rhythm_logits)
+            scores = _probabilities(logits, self._classes)
+            label = "?" if poor else self._classes[int(np.argmax(logits))]
+            experts = {path: int(np.argmax(value[0])) for path, value in contract.routes_by_path(outputs).items()}
+            seconds = answer.seconds
+        rr_ms = None if beat.rr_s is None else 1000.0 * beat.rr_s
+        event = Beat(
+            sample=beat.sample,
+            time_s=beat.sample / self._fs,
+            rr_ms=rr_ms,
+            label=label,
+            scores=scores,
+            experts=experts,
+            quality=beat.quality,
+            detection_delay_ms=1000.0 * (beat.known_at - 1 - beat.sample) / self._fs,
+            delay_ms=1000.0 * (beat.ready_at - 1 - beat.sample) / self._fs,
+            compute_ms=1000.0 * (seconds + time.perf_counter() - started),
+            search_back=beat.search_back,
+            lead=beat.lead,
+        )
+        return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
+
+
+def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:
+    top = float(logits.max())
+    shares = [math.exp(logit - top) for logit in logits.tolist()]
+    total = sum(shares)
+    return {name: round(share / total, 6) for name, share in zip(classes, shares, strict=True)}
