@@ -66,25 +66,27 @@ def shipped_beats() -> CalibrationBeats:
 
 
 def folder_beats(folder: Path | str) -> CalibrationBeats:
-    """The beats of the first lead of every WFDB recording in a folder, at most `MAX_BEATS`, spread evenly.
+    """The beats of the first lead of every recording in a folder, at most `MAX_BEATS`, spread evenly.
 
     Raises:
         RecordError: the folder holds no recording, one cannot be read, or no beat was found.
     """
-    from ecgmoe_edge.records.wfdb_record import open_record
+    from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, open_recording
 
-    headers = sorted(Path(folder).glob("*.hea"))
-    if not headers:
-        raise RecordError(f"{folder} holds no WFDB recording (*.hea). Name a folder of recordings with --calibration.")
+    paths = find_recordings(Path(folder))
+    if not paths:
+        raise RecordError(
+            f"{folder} holds no recording of these formats: {formats_in_folders()}. Name one that does: --calibration."
+        )
     beats: list[BeatContext] = []
     places: list[str] = []
-    for header in headers:
-        record = open_record(header.with_suffix(""))
+    for path in paths:
+        record = open_recording(path)
         found = beats_of([block[0] for block in record.blocks(leads=[0])], record.fs)
         beats += found
-        places += [f"{header.stem} at {beat.sample / record.fs:.1f} s" for beat in found]
+        places += [f"{record.name} at {beat.sample / record.fs:.1f} s" for beat in found]
     step = max(1, -(-len(beats) // MAX_BEATS))
-    return _join(beats[::step], f"{len(headers)} recordings in {Path(folder).name}", places[::step])
+    return _join(beats[::step], f"{len(paths)} recordings in {Path(folder).name}", places[::step])
 
 
 def _join(beats: Sequence[BeatContext], source: str, places: Sequence[str]) -> CalibrationBeats:

@@ -1,7 +1,7 @@
 """What is known of a recording as a whole - patient, rhythm, age, sex - in the layouts that open data come in.
 
 A folder is known by its files: REFERENCE.csv is the CinC 2017 challenge's, ptbxl_database.csv PTB-XL's; any other
-folder of WFDB headers says of each record what its header and its annotations say.
+folder of recordings says of each what the file itself and its annotations say.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Literal, TypeAlias
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.recording import Sex
-from ecgmoe_edge.records.splits import SAME_PERSON, data_folder, database_folder, has_header, locate
+from ecgmoe_edge.records.registry import holds_recordings, is_recording
+from ecgmoe_edge.records.splits import SAME_PERSON, data_folder, database_folder, locate
 from ecgmoe_edge.records.tables import CINC_TABLE, PTBXL_TABLE, cinc_rhythms, ptbxl_rows
 
-Layout: TypeAlias = Literal["wfdb", "cinc2017", "ptbxl"]
+Layout: TypeAlias = Literal["plain", "cinc2017", "ptbxl"]
 
 _PTBXL_TEST_FOLDS = (9, 10)
 
@@ -25,7 +26,7 @@ _PTBXL_TEST_FOLDS = (9, 10)
 class KnownRecord:
     """A record, and what its data base's table says of it; what its own header says is not here."""
 
-    path: Path  # without extension
+    path: Path  # as `open_recording` takes it
     layout: Layout
     patient: str
     rhythm: str | None = None  # N, AF, other, noisy: of the whole record
@@ -44,7 +45,7 @@ def layout_of(folder: Path) -> Layout | None:
         return "cinc2017"
     if (folder / PTBXL_TABLE).is_file():
         return "ptbxl"
-    return "wfdb" if next(folder.glob("*.hea"), None) is not None else None
+    return "plain" if holds_recordings(folder) else None
 
 
 def known_records(
@@ -52,7 +53,7 @@ def known_records(
 ) -> list[KnownRecord]:
     """The records of a split, those named, or all of a folder, with what is known of them.
 
-    Records that a split or the caller names are listed even where their header is missing, so that whoever reads them
+    Records that a split or the caller names are listed even where they are missing, so that whoever reads them
     can say so.
 
     Args:
@@ -89,7 +90,7 @@ def _with_labels(paths: Sequence[Path]) -> list[KnownRecord]:
     for path in paths:
         home = next((place for place in (path.parent, *path.parent.parents[:2]) if _is_labelled(place)), None)
         if home is None:
-            known.append(KnownRecord(path, "wfdb", SAME_PERSON.get(path.name, path.name)))
+            known.append(KnownRecord(path, "plain", SAME_PERSON.get(path.name, path.name)))
             continue
         if home not in tables:
             tables[home] = _cinc(home) if layout_of(home) == "cinc2017" else _ptbxl(home)
@@ -114,7 +115,7 @@ def _ptbxl(folder: Path) -> dict[Path, KnownRecord]:
         KnownRecord(folder / row.record, "ptbxl", row.patient.removesuffix(".0"), age=row.age, sex=row.sex)
         for row in ptbxl_rows(folder)
     )
-    return {one.path: one for one in known if has_header(one.path)}
+    return {one.path: one for one in known if is_recording(one.path)}
 
 
 def others_of(evaluated: Sequence[KnownRecord]) -> list[KnownRecord]:

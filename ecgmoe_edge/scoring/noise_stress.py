@@ -34,7 +34,8 @@ from scipy.signal import resample_poly
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.records.registry import open_recording
 
 NOISE_KINDS = ("em", "ma", "bw")  # electrode motion, muscle, baseline wander
 SNRS_DB = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
@@ -54,7 +55,7 @@ _MAX_RESAMPLING = 1000  # terms of the ratio of two rates
 class NoiseLevel:
     """Which noise is added, and how much."""
 
-    record: Path  # of the noise, without extension
+    record: Path  # of the noise
     snr_db: float  # while there is noise
     whole: bool = False  # add the noise record from its first sample on, exactly as `nst` does
 
@@ -68,7 +69,7 @@ class Noise:
 
 
 def noisy_blocks(
-    record: WfdbRecord, position: int, beats: BeatAnnotations, level: NoiseLevel, seconds: float
+    record: Recording, position: int, beats: BeatAnnotations, level: NoiseLevel, seconds: float
 ) -> Iterator[NDArray[np.float64]]:
     """Successive blocks of one lead with noise, `(1, n)` in mV; invalid samples stay NaN.
 
@@ -141,7 +142,7 @@ class NoiseTrack:
         return -turns if turns < 0 else self._turn - turns % self._turn
 
 
-def qrs_height(record: WfdbRecord, position: int, beats: BeatAnnotations) -> float:
+def qrs_height(record: Recording, position: int, beats: BeatAnnotations) -> float:
     """Mean peak-to-peak height, mV, of the first 300 normal QRS complexes of a lead, largest and smallest 5 % left out.
 
     Raises:
@@ -160,9 +161,7 @@ def qrs_height(record: WfdbRecord, position: int, beats: BeatAnnotations) -> flo
     return height
 
 
-def _windows(
-    record: WfdbRecord, position: int, starts: NDArray[np.int64], length: int
-) -> Iterator[NDArray[np.float64]]:
+def _windows(record: Recording, position: int, starts: NDArray[np.int64], length: int) -> Iterator[NDArray[np.float64]]:
     """A lead from each of `starts` on, `(length,)` in mV, read a minute at a time."""
     ahead = round(_READ_AHEAD_S * record.fs) + length
     at, signal = 0, np.empty(0)
@@ -179,7 +178,7 @@ def load_noise(path: Path, fs: float, *, whole: bool = False) -> Noise:
     Raises:
         RecordError: it cannot be read, or one of its signals is silent.
     """
-    record = open_record(path)
+    record = open_recording(path)
     signals = record.read()
     rms = tuple(_noise_rms(signal, record.fs) for signal in signals)
     if not all(value > 0.0 for value in rms):

@@ -11,8 +11,7 @@ import numpy as np
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.layouts import KnownRecord, others_of
 from ecgmoe_edge.records.recording import Sex
-from ecgmoe_edge.records.splits import has_header
-from ecgmoe_edge.records.wfdb_record import open_record
+from ecgmoe_edge.records.registry import is_recording, open_recording
 from ecgmoe_edge.scoring.record_runs import ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.task_records import TaskName, TaskOptions, TaskRecord, answer_record
 from ecgmoe_edge.scoring.task_results import Baseline, TaskEvaluation
@@ -44,7 +43,7 @@ def evaluate_task(
         RecordError: not one record could be scored.
         BundleError, ModelError, MissingExtra: the model cannot be loaded.
     """
-    if len({one.layout for one in records if has_header(one.path)}) > 1:  # an absent one is skipped, wherever it was
+    if len({one.layout for one in records if is_recording(one.path)}) > 1:  # an absent one is skipped, wherever it was
         raise UsageError("These records are of several data bases. Evaluate one at a time, with --data.")
     _check_task(options.task, model)
     outcomes = run_records(
@@ -96,7 +95,7 @@ def _age_and_sex(one: KnownRecord) -> tuple[float | None, Sex | None]:
     if one.layout == "ptbxl":
         return one.age, one.sex
     try:
-        record = open_record(one.path)
+        record = open_recording(one.path)
     except RecordError:
         return None, None
     return record.age, record.sex

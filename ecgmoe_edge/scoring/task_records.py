@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.layouts import KnownRecord
-from ecgmoe_edge.records.recording import Lead
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.recording import Lead, Recording, position_of
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.ec57 import first_scored
 from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
@@ -73,11 +73,11 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
         RecordError: the record cannot be read, or nothing is known of it for this task.
         SignalError: the front end cannot take its rate.
     """
-    record = open_record(known.path)
+    record = open_recording(known.path)
     truth = _truth(known, record, options.task)
     annotated = _annotations(known, record, options)
     lead = options.lead if options.lead is not None else "II" if known.layout == "ptbxl" else 0
-    position = record.position(lead)
+    position = position_of(record, lead)
     live = run_live(
         lambda of: Monitor(of, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains),
         lambda: record.blocks(_BLOCK_S, leads=[position]),
@@ -120,7 +120,7 @@ def expert_counts(live: LiveRun) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _truth(known: KnownRecord, record: WfdbRecord, task: TaskName) -> str | float | None:
+def _truth(known: KnownRecord, record: Recording, task: TaskName) -> str | float | None:
     if task == "age":
         age = known.age if known.age is not None else record.age
         if age is None:
@@ -134,7 +134,7 @@ def _truth(known: KnownRecord, record: WfdbRecord, task: TaskName) -> str | floa
     return known.rhythm if task == "rhythm" else None
 
 
-def _annotations(known: KnownRecord, record: WfdbRecord, options: TaskOptions) -> BeatAnnotations | None:
+def _annotations(known: KnownRecord, record: Recording, options: TaskOptions) -> BeatAnnotations | None:
     if options.task in ("age", "sex") or (options.task == "rhythm" and known.rhythm is not None):
         return None
     annotated = read_annotations(record, options.extension, beats_needed=options.task != "rhythm")
@@ -164,7 +164,7 @@ def _record_probabilities(live: LiveRun, task: str, model: BeatModel) -> dict[st
 
 
 def _rr_errors(
-    live: LiveRun, annotated: BeatAnnotations, model: BeatModel | None, record: WfdbRecord, whole: bool
+    live: LiveRun, annotated: BeatAnnotations, model: BeatModel | None, record: Recording, whole: bool
 ) -> NDArray[np.float64]:
     """At each beat, the error in ms of the mean RR of the 10 s that end with its window; (windows, 2)."""
     ahead = WIDE_GRID[-1] if getattr(model, "context_samples", 0) else BEAT_GRID[-1]

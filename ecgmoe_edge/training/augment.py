@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.wfdb_record import open_record
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES, WAVEFORM_LIMIT, model_inputs
 from ecgmoe_edge.streaming.filters import monitoring_band
 from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
@@ -143,7 +143,7 @@ def read_noise(noise: Noise, data_dir: Path) -> NDArray[np.float32]:
     """
     kinds = []
     for name in noise.records:
-        record = open_record(data_dir / noise.folder / name)
+        record = open_recording(data_dir / noise.folder / name)
         half = record.read(stop=record.n_samples // 2, leads=[0])[0]
         filtered = monitoring_band(record.fs, None).process(np.nan_to_num(half))
         steps = int(len(filtered) * MODEL_RATE_HZ / record.fs)

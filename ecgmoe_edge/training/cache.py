@@ -132,12 +132,13 @@ def cache_path(source: Source, cache: Path) -> Path:
     """Where the examples of `source` belong; another file when anything that they depend on has changed.
 
     Raises:
-        RecordError: the record has no header.
+        RecordError: there is no file of the record.
     """
     digest = hashlib.sha256(front_end_digest().encode())
     digest.update(f"{_LAYOUT} {source.path.name in source.data.without_beat_labels}".encode())
     digest.update(msgspec.json.encode([_settings(source), source.rhythm, source.age, source.sex]))
-    files = sorted(source.path.parent.glob(f"{source.path.name}.*"))
+    beside = source.path.parent.glob(f"{glob.escape(source.path.name)}.*")
+    files = [path for path in (source.path, *sorted(beside)) if path.is_file()]
     if not files:
         raise RecordError(f"There is no record {source.path}.")
     for file in files:

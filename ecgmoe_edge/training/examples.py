@@ -16,7 +16,8 @@ from scipy.signal import resample_poly
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, POTASSIUM_CLASSES, RHYTHM_CLASSES, SEX_CLASSES
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.frontend import CONTEXT_SAMPLES, BeatContext, FrontEnd
 from ecgmoe_edge.streaming.windows import WIDE_GRID
@@ -89,7 +90,7 @@ def examples_of(source: Source) -> Examples:
     Raises:
         RecordError: the record cannot be read or has not the lead asked for.
     """
-    record = open_record(source.path)
+    record = open_recording(source.path)
     beats = [beat for beat in _through_front_end(record, source) if beat.complete]
     scale = 1.0 if source.rate is None else record.fs / source.rate
     samples = np.array([round(beat.sample * scale) for beat in beats], np.int64)
@@ -112,7 +113,7 @@ def examples_of(source: Source) -> Examples:
 
 def _examples(
     source: Source,
-    record: WfdbRecord,
+    record: Recording,
     beats: Sequence[BeatContext],
     kept: NDArray[np.int64],
     *,
@@ -150,7 +151,7 @@ def _stack(rows: Sequence[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArr
     return np.asarray(rows, np.float32).reshape(shape)  # an empty record keeps its widths
 
 
-def _through_front_end(record: WfdbRecord, source: Source) -> list[BeatContext]:
+def _through_front_end(record: Recording, source: Source) -> list[BeatContext]:
     fs = source.rate or record.fs
     front_end = FrontEnd(fs, invert=source.inverted, grid=WIDE_GRID, context=CONTEXT_SAMPLES)
     blocks: Iterable[NDArray[np.float64]] = record.blocks(leads=[source.lead])

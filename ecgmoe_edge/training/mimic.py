@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.registry import is_recording
 
 #: Potassium in blood by the chemistry laboratory, and in whole blood by the blood gas analyser (d_labitems).
 POTASSIUM_ITEMS = ("50971", "50822")
@@ -33,7 +34,7 @@ _OLDEST = 90.0  # years; all above 89 are given the age 91
 class MimicRecord:
     """One ECG and what the tables know of it; None where they do not."""
 
-    path: Path  # without extension
+    path: Path  # as `open_recording` takes it
     patient: str
     rr_s: float | None
     age: float | None  # years
@@ -81,7 +82,7 @@ def _listed(folder: Path) -> list[_Ecg]:
     table, ecgs = folder / "record_list.csv", []
     for row in _rows(table, ("subject_id", "study_id", "ecg_time", "path")):
         path = folder / row["path"]
-        if path.with_name(path.name + ".hea").is_file():
+        if is_recording(path):
             ecgs.append(_Ecg(path, row["subject_id"], row["study_id"], _time(row["ecg_time"], table)))
     if not ecgs:
         raise RecordError(f"{folder} holds none of the records that its record_list.csv lists. Copy files/ beside it.")

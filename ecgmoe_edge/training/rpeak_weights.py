@@ -25,8 +25,8 @@ from scipy.signal import resample_poly
 from torch import nn
 
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate, noise_record
-from ecgmoe_edge.records.wfdb_record import open_record
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.noise_stress import NoiseTrack, load_noise, noise_gain, qrs_height
 from ecgmoe_edge.streaming.filters import monitoring_band
@@ -68,7 +68,7 @@ def lessons(data: Path | None) -> Iterator[Lesson]:
     """Everything the network is taught with, one signal after another."""
     for split in ("ds1", "svdb-fit"):
         for k, path in enumerate(locate(data, split=split)):
-            record = open_record(path)
+            record = open_recording(path)
             beats = read_annotations(record)
             first, second = record.read(leads=[0])[0], record.read(leads=[1])[0]
             lesson = partial(Lesson, fs=record.fs, beats=beats.samples, left_out=beats.flutter)

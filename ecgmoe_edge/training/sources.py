@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.model.tasks import RHYTHM_CLASSES
-from ecgmoe_edge.records.splits import SAME_PERSON, has_header, locate, lot
+from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, is_recording
+from ecgmoe_edge.records.splits import SAME_PERSON, locate, lot
 from ecgmoe_edge.records.tables import cinc_rhythms, ptbxl_rows
 from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.mimic import mimic_records
@@ -24,7 +25,7 @@ class Source:
     """
 
     data: DataSet
-    path: Path  # without extension
+    path: Path  # as `open_recording` takes it
     patient: str
     lead: int | str = 0
     inverted: bool = False
@@ -124,9 +125,9 @@ def _all_sources(data: DataSet, data_dir: Path) -> dict[str, Source]:
         return {source.path.name: source for source in _ptbxl(data, folder)}
     if data.labels == "mimic-iv-ecg":
         return {source.path.name: source for source in _mimic(data, folder, data_dir)}
-    paths = {header.stem: header.with_suffix("") for header in sorted(folder.glob("*.hea"))}
+    paths = {path.name: path for path in find_recordings(folder)}
     if not paths:
-        raise RecordError(f"Data set {data.name!r}: {folder} holds no WFDB header (.hea).")
+        raise RecordError(f"Data set {data.name!r}: {folder} holds no recording ({formats_in_folders()}).")
     first = data.leads[0]
     if data.labels == "beats":
         return {name: Source(data, path, SAME_PERSON.get(name, name), first) for name, path in paths.items()}
@@ -141,7 +142,7 @@ def _ptbxl(data: DataSet, folder: Path) -> list[Source]:
         Source(data, folder / row.record, row.patient, data.leads[0], age=row.age, sex=row.sex)
         for row in ptbxl_rows(folder)
     ]
-    there = [source for source in sources if has_header(source.path)]
+    there = [source for source in sources if is_recording(source.path)]
     if not there:
         raise RecordError(f"{folder} holds none of the records that its ptbxl_database.csv lists.")
     return there

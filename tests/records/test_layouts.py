@@ -30,7 +30,7 @@ def test_a_folder_is_known_by_its_files(data: Path) -> None:
     assert [layout_of(data / name) for name in ("cinc2017", "ptbxl", "mitdb", ".")] == [
         "cinc2017",
         "ptbxl",
-        "wfdb",
+        "plain",
         None,
     ]
 

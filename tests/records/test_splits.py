@@ -94,7 +94,7 @@ def test_what_is_not_there_is_said(databases: Path, tmp_path: Path) -> None:
         locate(databases, records=["1", "2"])
     with pytest.raises(RecordError, match="holds no record of the split ds1"):
         locate(databases / "svdb", split="ds1")
-    with pytest.raises(RecordError, match=r"neither ptbxl/ nor WFDB headers"):
+    with pytest.raises(RecordError, match=r"neither ptbxl/ nor a recording"):
         database_folder(databases, "ptbxl")
 
 

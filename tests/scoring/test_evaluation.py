@@ -102,7 +102,7 @@ def test_bad_records_are_skipped_with_their_reason_and_the_rest_goes_on(write_ec
     reasons = evaluation.to_json()["skipped_records"]
     says = {
         "nodat": "not in", "noatr": "no annotations", "short": "truncated", "norate": "rate of 0",
-        "slow": "50", "absent": "no header",
+        "slow": "50", "absent": "no recording",
     }  # fmt: skip
     assert set(reasons) == set(says)
     for name, part in says.items():

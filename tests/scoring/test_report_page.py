@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations, RhythmSegment
-from ecgmoe_edge.records.wfdb_record import WfdbRecord
+from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord
 from ecgmoe_edge.scoring.beat_traces import BeatTrace, trace_beats
 from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate
 from ecgmoe_edge.scoring.live_run import LiveRun

@@ -154,7 +154,7 @@ def test_a_record_that_is_named_and_absent_is_skipped_and_told(write: Callable[.
         records = known_records(data, default, records=["A1", "gone"])
         evaluation = evaluate_task(records, TaskOptions(task, lead="II"), MODEL).to_json()
         assert (list(evaluation["per_record"]), list(evaluation["skipped_records"])) == (["A1"], ["gone"]), (data, task)
-        assert "no header" in evaluation["skipped_records"]["gone"]
+        assert "no recording" in evaluation["skipped_records"]["gone"]
 
 
 def test_mean_rr_is_scored_beside_the_detector(write: Callable[..., Path]) -> None:
