@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.databases import patient_of
 from ecgmoe_edge.records.recording import Sex
 from ecgmoe_edge.records.registry import holds_recordings, is_recording
-from ecgmoe_edge.records.splits import SAME_PERSON, data_folder, database_folder, locate
+from ecgmoe_edge.records.splits import data_folder, database_folder, locate
 from ecgmoe_edge.records.tables import CINC_TABLE, PTBXL_TABLE, cinc_rhythms, ptbxl_rows
 
 Layout: TypeAlias = Literal["plain", "cinc2017", "ptbxl"]
@@ -90,7 +91,7 @@ def _with_labels(paths: Sequence[Path]) -> list[KnownRecord]:
     for path in paths:
         home = next((place for place in (path.parent, *path.parent.parents[:2]) if _is_labelled(place)), None)
         if home is None:
-            known.append(KnownRecord(path, "plain", SAME_PERSON.get(path.name, path.name)))
+            known.append(KnownRecord(path, "plain", patient_of(path)))
             continue
         if home not in tables:
             tables[home] = _cinc(home) if layout_of(home) == "cinc2017" else _ptbxl(home)

@@ -40,8 +40,6 @@ DS2 = _names("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 22
 DS1_VAL = _names("112 118 119 124 223")
 DS1_FIT = tuple(name for name in DS1 if name not in DS1_VAL)
 SVDB_VAL = _names("808 825 841 848 851 855 861 868 874 877 887 893")
-PACED = ("102", "104", "107", "217")
-SAME_PERSON = MappingProxyType({"201": "202"})  # 201 lies in DS1, 202 in DS2: one patient
 
 CINC_VAL_SHARE = 0.2
 PTBXL_VAL_FOLD = 8

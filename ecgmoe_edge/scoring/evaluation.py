@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
+from ecgmoe_edge.records.databases import origin_of
 from ecgmoe_edge.records.recording import Lead, Recording, millivolts_per, position_of
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.beat_traces import trace_beats
@@ -174,6 +175,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         reference=reference,
         detection_delay_ms=np.array([beat.detection_delay_ms for beat in beats], dtype=np.float32),
         label_delay_ms=np.array([beat.delay_ms for beat in beats if beat.label is not None], dtype=np.float32),
+        origin=origin_of(record.path),
         trace=trace_beats(live, annotated, record, whole=options.whole) if options.traces else None,
     )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.records.splits import DEFAULT_DATABASE, DS2, SAME_PERSON
+from ecgmoe_edge.records.databases.mitdb import SAME_PERSON
+from ecgmoe_edge.records.splits import DEFAULT_DATABASE, DS2
 from ecgmoe_edge.runtime.manifest import INTENDED_USE
 
 ABOUT = (

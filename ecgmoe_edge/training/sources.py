@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.model.tasks import RHYTHM_CLASSES
+from ecgmoe_edge.records.databases import patient_of
 from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, is_recording
-from ecgmoe_edge.records.splits import SAME_PERSON, locate, lot
+from ecgmoe_edge.records.splits import locate, lot
 from ecgmoe_edge.records.tables import cinc_rhythms, ptbxl_rows
 from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.mimic import mimic_records
@@ -130,7 +131,7 @@ def _all_sources(data: DataSet, data_dir: Path) -> dict[str, Source]:
         raise RecordError(f"Data set {data.name!r}: {folder} holds no recording ({formats_in_folders()}).")
     first = data.leads[0]
     if data.labels == "beats":
-        return {name: Source(data, path, SAME_PERSON.get(name, name), first) for name, path in paths.items()}
+        return {name: Source(data, path, patient_of(path), first) for name, path in paths.items()}
     rhythms = cinc_rhythms(folder)
     return {
         name: Source(data, path, name, first, rhythm=rhythms[name]) for name, path in paths.items() if name in rhythms

@@ -9,9 +9,9 @@ import pytest
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import AAMI, RhythmSegment, read_annotations, write_annotations
+from ecgmoe_edge.records.databases.mitdb import PACED
 from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
-from ecgmoe_edge.records.splits import PACED
 from ecgmoe_edge.streaming.events import Beat
 
 wfdb = pytest.importorskip("wfdb", reason="annotations need the records extra")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,14 @@ def test_a_record_that_is_named_and_absent_stays_in_the_list(data: Path) -> None
     assert [(one.name, one.layout) for one in named] == [("A1", "cinc2017"), ("nope", "cinc2017")]
 
 
-def test_201_and_202_are_one_patient(data: Path) -> None:
-    assert len({one.patient for one in known_records(data, "mitdb")}) == 1
+def test_201_and_202_of_mit_bih_are_one_patient(data: Path, write_mitdb_header: Callable[[Path, str], Path]) -> None:
+    for name in ("201", "202", "203"):
+        write_mitdb_header(data / "mitdb", name)
+    assert [one.patient for one in known_records(data, "mitdb")] == ["202", "202", "203"]
+
+
+def test_records_of_those_names_that_are_not_of_mit_bih_are_two_patients(data: Path) -> None:
+    assert [one.patient for one in known_records(data, "mitdb")] == ["201", "202"]
 
 
 def test_the_others_are_other_patients_and_not_of_the_test_folds(data: Path) -> None:

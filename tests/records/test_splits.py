@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.databases.mitdb import PACED
 from ecgmoe_edge.records.splits import (
     DS1,
     DS1_FIT,
     DS1_VAL,
     DS2,
-    PACED,
     SVDB_VAL,
     data_folder,
     database_folder,

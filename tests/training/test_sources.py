@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,20 @@ def test_a_spoilt_row_of_ptbxl_is_told(row: str, says: str, tmp_path: Path) -> N
             divide(data, tmp_path)
 
 
-def test_nothing_of_a_held_out_person_is_fitted_on_whatever_the_record_is_called(tmp_path: Path) -> None:
-    _headers(tmp_path / "mitdb", "100", "101", "201", "202")
+def test_nothing_of_a_held_out_person_is_fitted_on_whatever_the_record_is_called(
+    tmp_path: Path, write_mitdb_header: Callable[[Path, str], Path]
+) -> None:
+    for name in ("100", "101", "201", "202"):
+        write_mitdb_header(tmp_path / "mitdb", name)
     for held in ("201", "202"):
         division = divide(DataSet("mitdb", "mitdb", validation=(held,)), tmp_path)
         assert [source.path.name for source in division.validation] == [held]
         assert [source.path.name for source in division.fit] == ["100", "101"]
     drawn = divide(DataSet("mitdb", "mitdb", validation_share=0.5), tmp_path)
     assert {"201", "202"} <= {source.path.name for source in drawn.validation}  # 201 by itself would not be drawn
+
+
+def test_a_record_called_201_that_is_not_of_mit_bih_is_a_person_of_its_own(tmp_path: Path) -> None:
+    _headers(tmp_path / "ward", "100", "201", "202")
+    division = divide(DataSet("ward", "ward", validation=("202",)), tmp_path)
+    assert [source.path.name for source in division.fit] == ["100", "201"]

@@ -180,6 +180,35 @@ def _read_header(path: Path) -> Any:
         raise RecordError(f"{file} is not a WFDB header ({reason}). Copy it anew from its source.") from reason
 
 
+@dataclass(frozen=True)
+class HeaderFacts:
+    """What the text of a header says, read without the wfdb package."""
+
+    fs: float  # Hz
+    n_samples: int
+    checksums: tuple[int, ...]  # of each signal
+
+
+def read_header_facts(path: Path) -> HeaderFacts | None:
+    """Rate, length and checksums; None where there is no header of one segment that states them all.
+
+    Layout of the lines: https://physionet.org/physiotools/wag/header-5.htm.
+    """
+    try:
+        text = _header_of(_stem(path)).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    try:
+        _, count, fs, n_samples, *_ = lines[0]
+        signals = lines[1 : 1 + int(count)]
+        checksums = tuple(int(signal[6]) for signal in signals)
+        facts = HeaderFacts(float(re.split("[/(]", fs)[0]), int(n_samples), checksums)
+    except (ValueError, IndexError):
+        return None
+    return facts if len(signals) == int(count) else None
+
+
 def _signal_layout(header: Any) -> Any:
     """The header that names the signals: of a record of several segments, that of its first segment."""
     segments = getattr(header, "segments", None)
