@@ -23,19 +23,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations
 from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
+from ecgmoe_edge.streaming.resampling import resample
 
 NOISE_KINDS = ("em", "ma", "bw")  # electrode motion, muscle, baseline wander
 SNRS_DB = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
@@ -48,7 +47,6 @@ TRIMMED_SHARE = 20  # one part in twenty at either end
 NORMAL_SYMBOLS = frozenset("NLRaJASejn/fQB")  # what WFDB's map1 calls normal: all beats but ventricular and fusion
 
 _READ_AHEAD_S = 60.0
-_MAX_RESAMPLING = 1000  # terms of the ratio of two rates
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ def load_noise(path: Path, fs: float, *, whole: bool = False) -> Noise:
     if not all(value > 0.0 for value in rms):
         raise RecordError(f"The noise record {record.name} is silent or not valid. Name one that holds noise.")
     added = signals if whole else signals[:, record.n_samples // 2 :]
-    return Noise(_resampled(added, record.fs, fs), rms)
+    return Noise(resample(added, record.fs, fs, ends="mean"), rms)
 
 
 def _noise_rms(signal: NDArray[np.float64], fs: float) -> float:
@@ -200,11 +198,3 @@ def _trimmed_mean(values: NDArray[np.float64]) -> float:
     out = len(values) // TRIMMED_SHARE
     kept = np.sort(values)[out : len(values) - out]
     return float(kept.mean()) if len(kept) else 0.0
-
-
-def _resampled(signals: NDArray[np.float64], fs: float, wanted_fs: float) -> NDArray[np.float64]:
-    ratio = Fraction(wanted_fs / fs).limit_denominator(_MAX_RESAMPLING)
-    up, down = ratio.numerator, ratio.denominator
-    if up == down:
-        return signals
-    return np.asarray(resample_poly(signals, up, down, axis=1, padtype="mean"))

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.model.tasks import BEAT_CLASSES, POTASSIUM_CLASSES, RHYTHM_CLASSES, SEX_CLASSES
@@ -20,6 +18,7 @@ from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.frontend import CONTEXT_SAMPLES, BeatContext, FrontEnd
+from ecgmoe_edge.streaming.resampling import resample
 from ecgmoe_edge.streaming.windows import WIDE_GRID
 from ecgmoe_edge.training.sources import Source, rhythm_index
 
@@ -156,24 +155,10 @@ def _through_front_end(record: Recording, source: Source) -> list[BeatContext]:
     front_end = FrontEnd(fs, invert=source.inverted, grid=WIDE_GRID, context=CONTEXT_SAMPLES)
     blocks: Iterable[NDArray[np.float64]] = record.blocks(leads=[source.lead])
     if source.rate is not None and source.rate != record.fs:
-        blocks = [at_rate(np.concatenate([block[0] for block in blocks]), record.fs, source.rate)[None]]
+        whole = np.concatenate([block[0] for block in blocks])
+        blocks = [resample(whole, record.fs, source.rate, missing="bridge")[None]]  # a gap becomes a flat stretch
     items = [item for block in blocks for item in front_end.push(block[0])]
     return [item for item in (*items, *front_end.flush()) if isinstance(item, BeatContext)]
-
-
-def at_rate(signal: NDArray[np.float64], fs: float, rate: float) -> NDArray[np.float64]:
-    """A signal (n,) of `fs` Hz as a recorder of `rate` Hz would have taken it: band-limited, (about n * rate / fs,).
-
-    Invalid samples (NaN) are bridged by their neighbours first, which makes of a gap a flat stretch.
-    """
-    missing = np.isnan(signal)
-    if missing.all():
-        return np.zeros(0)
-    if missing.any():
-        at = np.arange(len(signal))
-        signal = np.interp(at, at[~missing], signal[~missing])
-    ratio = Fraction(rate / fs).limit_denominator(1000)
-    return np.asarray(resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line"), np.float64)
 
 
 def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:

@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 from torch import nn
 
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
@@ -33,6 +31,7 @@ from ecgmoe_edge.streaming.filters import monitoring_band
 from ecgmoe_edge.streaming.qrs_candidates import Candidate, CandidateFinder
 from ecgmoe_edge.streaming.qrs_rating import Rater, Rating, ln_following
 from ecgmoe_edge.streaming.qrs_weights import INPUTS, QRS_NETWORK, QrsNetwork
+from ecgmoe_edge.streaming.resampling import resample
 from ecgmoe_edge.streaming.rpeaks import RPeakDetector
 from ecgmoe_edge.training.drawn_ecg import Hardship, draw_ecg
 
@@ -107,8 +106,7 @@ def _with_gain_steps(x: NDArray[np.float64], fs: float, random: np.random.Genera
 
 
 def _at_rate(x: NDArray[np.float64], beats: BeatAnnotations, fs: float, wanted: float, weight: float) -> Lesson:
-    ratio = Fraction(wanted / fs).limit_denominator(1000)
-    resampled = resample_poly(x - x.mean(), ratio.numerator, ratio.denominator)
+    resampled = resample(x - x.mean(), fs, wanted, ends="constant")
     left_out = tuple((round(a * wanted / fs), round(b * wanted / fs)) for a, b in beats.flutter)
     return Lesson(resampled, wanted, np.round(beats.samples * wanted / fs).astype(np.int64), left_out, weight)
 
