@@ -33,8 +33,8 @@ from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
 from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry, TensorSpec
 from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
 from ecgmoe_edge.runtime.preprocessing import decision_to_manifest, installed_preprocessing
-from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.tasks import TASK_CLASSES
 
 _VERSIONED = ("ecgmoe-edge", "torch", "torchao", "onnx", "onnxruntime", "litert-torch", "ai-edge-litert")
 

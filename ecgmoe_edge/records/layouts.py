@@ -7,13 +7,13 @@ folder of recordings says of each what the file itself and its annotations say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.databases import patient_of
-from ecgmoe_edge.records.recording import Sex
+from ecgmoe_edge.records.facts import Facts, stated_facts
 from ecgmoe_edge.records.registry import holds_recordings, is_recording
 from ecgmoe_edge.records.splits import data_folder, database_folder, locate
 from ecgmoe_edge.records.tables import CINC_TABLE, PTBXL_TABLE, cinc_rhythms, ptbxl_rows
@@ -30,9 +30,7 @@ class KnownRecord:
     path: Path  # as `open_recording` takes it
     layout: Layout
     patient: str
-    rhythm: str | None = None  # N, AF, other, noisy: of the whole record
-    age: float | None = None  # years
-    sex: Sex | None = None
+    facts: Facts = field(default_factory=dict)  # task -> its class or value, of the whole record
 
     @property
     def name(self) -> str:
@@ -106,14 +104,14 @@ def _is_labelled(folder: Path) -> bool:
 
 def _cinc(folder: Path) -> dict[Path, KnownRecord]:
     return {
-        folder / name: KnownRecord(folder / name, "cinc2017", name, rhythm=rhythm)
+        folder / name: KnownRecord(folder / name, "cinc2017", name, stated_facts(rhythm=rhythm))
         for name, rhythm in cinc_rhythms(folder).items()
     }
 
 
 def _ptbxl(folder: Path) -> dict[Path, KnownRecord]:
     known = (
-        KnownRecord(folder / row.record, "ptbxl", row.patient.removesuffix(".0"), age=row.age, sex=row.sex)
+        KnownRecord(folder / row.record, "ptbxl", row.patient.removesuffix(".0"), stated_facts(row.age, row.sex))
         for row in ptbxl_rows(folder)
     )
     return {one.path: one for one in known if is_recording(one.path)}

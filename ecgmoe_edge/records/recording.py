@@ -127,7 +127,7 @@ class ArrayRecording:
     @property
     def n_samples(self) -> int:
         """Samples a lead."""
-        return self.signal.shape[1]
+        return int(self.signal.shape[1])
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
         """Successive blocks of `seconds`, `(leads, n)` in mV; the last is shorter."""

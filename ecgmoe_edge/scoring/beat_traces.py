@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.records.annotations import BeatAnnotations
 from ecgmoe_edge.records.recording import Recording
-from ecgmoe_edge.scoring.ec57 import BEAT_CLASSES, TOLERANCE_S, TRUTHS, scored_region
+from ecgmoe_edge.scoring.ec57 import TOLERANCE_S, TRUTHS, scored_region
 from ecgmoe_edge.scoring.live_run import LiveRun
 from ecgmoe_edge.scoring.matching import pair_beats
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 RUN_BEATS = 3  # V beats in a row that make a run
 

@@ -13,7 +13,6 @@ from ecgmoe_edge.records.databases import Origin
 from ecgmoe_edge.scoring.beat_traces import BeatTrace
 from ecgmoe_edge.scoring.bootstrap import Figures, bootstrap
 from ecgmoe_edge.scoring.ec57 import (
-    BEAT_CLASSES,
     Confusion,
     Counts,
     RecordScore,
@@ -22,6 +21,7 @@ from ecgmoe_edge.scoring.ec57 import (
     total_peaks,
 )
 from ecgmoe_edge.scoring.rr_error import RrErrors, total_rr
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 Reference: TypeAlias = Literal["neurokit"]
 

@@ -27,7 +27,6 @@ _FIRST = int(np.searchsorted(WIDE_GRID, BEAT_GRID[0]))
 _CORE = slice(_FIRST, _FIRST + len(BEAT_GRID))
 _R = int(np.searchsorted(WIDE_GRID, 0))
 _RATIOS = len(RR_FEATURE_NAMES) - 2  # the last two say what is known; noise would make no sense in them
-LABELS = ("beat", "rhythm", "rr", "age", "sex", "potassium")
 
 
 @dataclass(frozen=True)
@@ -184,8 +183,8 @@ def _batch(
     beat, features = model_inputs(window, template, rows.amplitude, rows.rr_features)
     context = rows.context / np.maximum(rows.amplitude, 1e-3)[:, None]
     labels = {}
-    for name in LABELS:
-        values = getattr(examples, name)[index]
+    for name, of_task in examples.labels.items():
+        values = of_task[index]
         labels[name] = torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
     return Batch(
         beat=torch.from_numpy(beat),

@@ -5,21 +5,23 @@ The front end is the one that runs on the device; nothing here filters, finds pe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, POTASSIUM_CLASSES, RHYTHM_CLASSES, SEX_CLASSES
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
+from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.frontend import CONTEXT_SAMPLES, BeatContext, FrontEnd
 from ecgmoe_edge.streaming.resampling import resample
 from ecgmoe_edge.streaming.windows import WIDE_GRID
+from ecgmoe_edge.tasks import BEAT_CLASSES, TASK_NAMES, TASKS, Task
 from ecgmoe_edge.training.sources import Source, rhythm_index
 
 #: A detected beat takes the label of an annotated one within this time (ANSI/AAMI EC57).
@@ -29,6 +31,7 @@ SETTLED_S = 5.0
 #: Length of the context, over which the mean RR interval is asked for.
 CONTEXT_S = 10.0
 UNKNOWN = -1
+Labels: TypeAlias = NDArray[Any]  # int8 index into a task's classes, or float32 in its unit
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,7 @@ class Examples:
     context: NDArray[np.float16]  # (n, 1280) mV
     sample: NDArray[np.int64]  # (n,) R peak, in samples of the recording
     record: NDArray[np.int32]  # (n,) index into `records`
-    beat: NDArray[np.int8]  # (n,) index into BEAT_CLASSES
-    rhythm: NDArray[np.int8]  # (n,) index into RHYTHM_CLASSES
-    rr: NDArray[np.float32]  # (n,) s
-    age: NDArray[np.float32]  # (n,) years
-    sex: NDArray[np.int8]  # (n,) index into SEX_CLASSES
-    potassium: NDArray[np.int8]  # (n,) index into POTASSIUM_CLASSES
+    labels: Mapping[str, Labels]  # task -> (n,): int8 index into its classes, or float32 in its unit
     records: tuple[str, ...]  # "set/record", with what sets a further run apart after a colon: `Source.name`
 
     def __len__(self) -> int:
@@ -59,10 +57,24 @@ class Examples:
 
     def take(self, index: NDArray[np.int64]) -> Examples:
         """The examples of that index array, with the same list of records."""
-        return Examples(**{name: getattr(self, name)[index] for name in ARRAYS}, records=self.records)
+        return from_arrays({name: array[index] for name, array in self.arrays().items()}, self.records)
+
+    def with_labels(self, **labels: Labels) -> Examples:
+        """The same examples with other labels of some tasks, (n,) each."""
+        return replace(self, labels={**self.labels, **labels})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Every array by its name, those of labels by their task's: `ARRAYS`, in that order."""
+        return {name: self.labels[name] if name in TASK_NAMES else getattr(self, name) for name in ARRAYS}
 
 
-ARRAYS = tuple(field.name for field in fields(Examples) if field.name != "records")
+ARRAYS = (*(field.name for field in fields(Examples) if field.name not in ("labels", "records")), *TASK_NAMES)
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]], records: tuple[str, ...]) -> Examples:
+    """The examples whose `arrays()` these are."""
+    inputs = {name: array for name, array in arrays.items() if name not in TASK_NAMES}
+    return Examples(**inputs, labels={name: arrays[name] for name in TASK_NAMES}, records=records)
 
 
 def join(parts: Sequence[Examples]) -> Examples:
@@ -74,10 +86,11 @@ def join(parts: Sequence[Examples]) -> Examples:
     if not parts:
         raise RecordError("No recording gave any example. Check the data folder and the configuration.")
     offsets = np.cumsum([0, *(len(part.records) for part in parts)])
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS if name != "record"}
+    held = [part.arrays() for part in parts]
+    arrays = {name: np.concatenate([each[name] for each in held]) for name in ARRAYS if name != "record"}
     record = np.concatenate([part.record + offset for part, offset in zip(parts, offsets, strict=False)])
     names = tuple(name for part in parts for name in part.records)
-    return Examples(**arrays, record=record.astype(np.int32), records=names)
+    return from_arrays({**arrays, "record": record.astype(np.int32)}, names)
 
 
 def examples_of(source: Source) -> Examples:
@@ -94,38 +107,46 @@ def examples_of(source: Source) -> Examples:
     scale = 1.0 if source.rate is None else record.fs / source.rate
     samples = np.array([round(beat.sample * scale) for beat in beats], np.int64)
     annotations = read_annotations(record, source.data.annotator) if source.data.labels == "beats" else None
-    label = np.full(len(beats), UNKNOWN, np.int8)
-    rhythm = np.full(len(beats), UNKNOWN if source.rhythm is None else RHYTHM_CLASSES.index(source.rhythm), np.int8)
+    facts = {**facts_of(record), **dict(source.facts)}
+    labels = {task.name: whole_labels(task, facts.get(task.name), len(beats)) for task in TASKS}
     if annotations is not None:
         if source.path.name not in source.data.without_beat_labels:
-            label = _beat_labels(annotations, samples, record.fs)
+            labels["beat"] = _beat_labels(annotations, samples, record.fs)
         if source.data.rhythm:
-            rhythm = _rhythm_labels(annotations, samples, record.fs)
-    if source.data.labels == "mimic-iv-ecg":
-        rr = np.full(len(beats), np.nan if source.rr_s is None else source.rr_s, np.float32)
-    else:
+            labels["rhythm"] = _rhythm_labels(annotations, samples, record.fs)
+    if source.data.labels != "mimic-iv-ecg":
         end = samples + WIDE_GRID[-1] / 128.0 * record.fs
-        rr = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
+        labels["rr"] = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
     kept = _kept(samples / record.fs, source.data.first_s, source.data.beats_per_record)
-    return _examples(source, record, beats, kept, samples=samples, beat=label, rhythm=rhythm, rr=rr)
+    return _examples(source, beats, kept, samples, labels)
+
+
+def whole_labels(task: Task, fact: str | float | None, n: int) -> Labels:
+    """The label of each of `n` beats, (n,), where one fact holds for the whole recording, or none is known.
+
+    Raises:
+        RecordError: a class that the task has not.
+    """
+    if task.kind == "regression":
+        return np.full(n, np.nan if fact is None else fact, np.float32)
+    if fact is not None and fact not in task.classes:
+        raise RecordError(f"{fact!r} is none of the classes of {task.name}: {', '.join(task.classes)}.")
+    return np.full(n, UNKNOWN if fact is None else task.classes.index(str(fact)), np.int8)
+
+
+def is_known(labels: Labels) -> NDArray[np.bool_]:
+    """Which of the labels are known, (n,)."""
+    return np.isfinite(labels) if labels.dtype.kind == "f" else labels != UNKNOWN
 
 
 def _examples(
     source: Source,
-    record: Recording,
     beats: Sequence[BeatContext],
     kept: NDArray[np.int64],
-    *,
     samples: NDArray[np.int64],
-    beat: NDArray[np.int8],
-    rhythm: NDArray[np.int8],
-    rr: NDArray[np.float32],
+    labels: Mapping[str, Labels],
 ) -> Examples:
     chosen, n = [beats[i] for i in kept], len(kept)
-    age = source.age if source.age is not None else record.age
-    sex = source.sex or record.sex
-    sex_index = UNKNOWN if sex is None else SEX_CLASSES.index("male" if sex == "M" else "female")
-    potassium = UNKNOWN if source.potassium is None else POTASSIUM_CLASSES.index(source.potassium)
     width = len(WIDE_GRID)
     return Examples(
         window=_stack([one.window for one in chosen], (n, width)),
@@ -136,12 +157,7 @@ def _examples(
         context=_stack([one.context for one in chosen], (n, CONTEXT_SAMPLES)).astype(np.float16),
         sample=samples[kept],
         record=np.zeros(n, np.int32),
-        beat=beat[kept],
-        rhythm=rhythm[kept],
-        rr=rr[kept],
-        age=np.full(n, np.nan if age is None else age, np.float32),
-        sex=np.full(n, sex_index, np.int8),
-        potassium=np.full(n, potassium, np.int8),
+        labels={name: of_task[kept] for name, of_task in labels.items()},
         records=(source.name,),
     )
 

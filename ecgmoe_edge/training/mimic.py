@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.recording import Sex
 from ecgmoe_edge.records.registry import is_recording
 
 #: Potassium in blood by the chemistry laboratory, and in whole blood by the blood gas analyser (d_labitems).
@@ -38,7 +39,7 @@ class MimicRecord:
     patient: str
     rr_s: float | None
     age: float | None  # years
-    sex: str | None  # M or F
+    sex: Sex | None
     potassium: str | None  # normal or abnormal
 
 
@@ -50,7 +51,7 @@ class _Ecg:
     time: datetime
     rr_s: float | None = None
     age: float | None = None
-    sex: str | None = None
+    sex: Sex | None = None
     value: float | None = None  # mmol/L of the nearest draw
     distance_s: float = math.inf
 
@@ -102,7 +103,7 @@ def _read_patients(table: Path, ecgs: list[_Ecg]) -> None:
     for row in _rows(table, ("subject_id", "gender", "anchor_age", "anchor_year")):
         age, year = _number(row["anchor_age"]), _number(row["anchor_year"])
         for ecg in of_subject.get(row["subject_id"], ()):
-            ecg.sex = row["gender"] if row["gender"] in ("M", "F") else None
+            ecg.sex = "M" if row["gender"] == "M" else "F" if row["gender"] == "F" else None
             if age is not None and year is not None and age < _OLDEST:
                 ecg.age = age + ecg.time.year - year
 

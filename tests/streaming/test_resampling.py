@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from ecgmoe_edge.errors import SignalError
-from ecgmoe_edge.streaming.resampling import Method, read_linear, resample
+from ecgmoe_edge.streaming.resampling import Ends, Method, read_linear, resample
 
 
 def _sine(frequency: float, fs: float, seconds: float = 10.0) -> NDArray[np.float64]:
-    return np.sin(2 * np.pi * frequency * np.arange(round(seconds * fs)) / fs)
+    return np.asarray(np.sin(2 * np.pi * frequency * np.arange(round(seconds * fs)) / fs))
 
 
 @pytest.mark.parametrize("method", ["polyphase", "linear"])
@@ -50,9 +50,9 @@ def test_invalid_samples_are_bridged_where_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("ends", ["line", "mean", "constant"])
-def test_the_polyphase_filter_is_scipys(ends: str) -> None:
+def test_the_polyphase_filter_is_scipys(ends: Ends) -> None:
     leads = np.random.default_rng(0).normal(3.0, 1.0, (2, 1000))
-    made = resample(leads, 360.0, 250.0, ends=ends)  # type: ignore[arg-type]
+    made = resample(leads, 360.0, 250.0, ends=ends)
     np.testing.assert_array_equal(made, resample_poly(leads, 25, 36, axis=1, padtype=ends))
     np.testing.assert_array_equal(resample(leads, 360.0, 360.0), leads)
 

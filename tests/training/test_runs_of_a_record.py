@@ -71,7 +71,7 @@ def test_a_run_at_another_rate_keeps_the_beats_their_labels_and_their_shape(clin
     nearest = np.abs(other.sample[:, None] - native.sample[None]).argmin(axis=1)
     near = np.abs(other.sample - native.sample[nearest]) <= 0.02 * 250.0
     assert near.mean() > 0.97
-    assert (other.beat == native.beat[nearest])[near].all()
+    assert (other.labels["beat"] == native.labels["beat"][nearest])[near].all()
     difference = (other.window - native.window[nearest])[near]
     assert np.sqrt(np.mean(difference**2)) < 0.12 * np.sqrt(np.mean(native.window**2)) + 250.0 / rate * 0.02
 
@@ -89,7 +89,7 @@ def test_runs_are_cached_side_by_side_and_read_back_with_their_names(clinic: Pat
 
 def test_further_runs_of_a_patient_do_not_make_it_count_more(examples: Examples) -> None:
     """Three of four records come once and p0 three times: its share of the normal beats stays what it was."""
-    normal = np.flatnonzero(examples.beat == 0)
+    normal = np.flatnonzero(examples.labels["beat"] == 0)
     own = normal[examples.record[normal] == 0]
     index = np.concatenate([normal, own, own])
     record = np.concatenate([examples.record[normal], np.full(len(own), 4), np.full(len(own), 5)]).astype(np.int32)

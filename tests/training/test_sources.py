@@ -30,7 +30,7 @@ def test_each_label_of_the_challenge_becomes_its_rhythm(tmp_path: Path) -> None:
     folder = _headers(tmp_path / "cinc2017", "A1", "A2", "A3", "A4", "A5")
     (folder / "REFERENCE.csv").write_text("A1,N\nA2,A\nA3,O\nA4,~\n")
     fit = _fit(DataSet("cinc2017", "cinc2017", labels="cinc2017"), tmp_path)
-    assert {name: source.rhythm for name, source in fit.items()} == {
+    assert {name: dict(source.facts)["rhythm"] for name, source in fit.items()} == {
         "A1": "N", "A2": "AF", "A3": "other", "A4": "noisy",
     }  # fmt: skip
     (folder / "REFERENCE.csv").write_text("A1,N\nA2")
@@ -43,10 +43,10 @@ def test_ptbxl_gives_age_sex_and_patient(tmp_path: Path) -> None:
     rows = ["11.0,40.0,0,1,lr/1", "12.0,300.0,1,2,lr/2", "13.0,,,3,lr/3", "14.0,50.0,1,4,lr/absent"]
     (folder / "ptbxl_database.csv").write_text("\n".join([_PTBXL_HEADER, *rows]))
     fit = _fit(DataSet("ptbxl", "ptbxl", labels="ptbxl"), tmp_path)
-    assert {name: (source.age, source.sex, source.patient) for name, source in fit.items()} == {
-        "1": (40.0, "M", "11.0"),
-        "2": (None, "F", "12.0"),  # 300 stands for all above 89
-        "3": (None, None, "13.0"),
+    assert {name: (dict(source.facts), source.patient) for name, source in fit.items()} == {
+        "1": ({"age": 40.0, "sex": "male"}, "11.0"),
+        "2": ({"sex": "female"}, "12.0"),  # 300 stands for all above 89
+        "3": ({}, "13.0"),
     }
 
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.scoring.beat_traces import BeatTrace
-from ecgmoe_edge.scoring.ec57 import ANSWERS, BEAT_CLASSES, TRUTHS, Confusion
+from ecgmoe_edge.scoring.ec57 import ANSWERS, TRUTHS, Confusion
 from ecgmoe_edge.scoring.report import drawings
 from ecgmoe_edge.scoring.report.curves import reliability, separation
 from ecgmoe_edge.scoring.report.expert_use import ExpertUse, example_beats, expert_uses
 from ecgmoe_edge.scoring.report.markup import clock, folded, paragraph, picture, table
 from ecgmoe_edge.scoring.results import Evaluation, RecordResult
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 _WORST = 10
 _LONGEST_RUNS = 40
