@@ -74,7 +74,7 @@ def recalibrate(student: Student, examples: Examples, steps: int, *, seed: int =
     """A copy of a student with its routers fitted to the losses that its experts have."""
     rng = np.random.default_rng(seed)
     index = epoch_indices(examples, load_config().draw, rng)
-    index = index[examples.beat[index] != UNKNOWN]
+    index = index[examples.labels["beat"][index] != UNKNOWN]
     parts = [
         losses_of_all(student, clean_batch(examples, part)) for part in np.array_split(index, max(1, len(index) // 512))
     ]

@@ -33,8 +33,8 @@ from tqdm import tqdm
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.errors import EcgmoeError, UsageError
 from ecgmoe_edge.records.annotations import read_annotations
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate, noise_record
-from ecgmoe_edge.records.wfdb_record import open_record
 from ecgmoe_edge.scoring.ec57 import Counts, score_record, total_peaks
 from ecgmoe_edge.scoring.noise_stress import NOISE_KINDS, SNRS_DB, NoiseLevel, noisy_blocks
 from ecgmoe_edge.scoring.offline_reference import DETECTORS, detect_offline
@@ -99,7 +99,7 @@ class Task:
 
 def run_task(task: Task) -> Tally:
     """Detect, score and time; in a worker process."""
-    record = open_record(task.record)
+    record = open_recording(task.record)
     annotated = read_annotations(record)
     leads = range(len(record.leads)) if task.detector == FUSED else (0,)
     if task.noise is None:
@@ -201,7 +201,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     names = [name for name in NAMES if name not in arguments.without]
     paths = locate(arguments.data, split=arguments.split, records=arguments.records)
     snrs = arguments.snr
-    if all(len(open_record(path).leads) == 1 for path in paths):
+    if all(len(open_recording(path).leads) == 1 for path in paths):
         names = [name for name in names if name != FUSED]
     if arguments.quick:
         paths = paths[:: max(1, len(paths) // QUICK_RECORDS)][:QUICK_RECORDS]

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.model.routing import load_balance
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, tasks_named
 from ecgmoe_edge.records.splits import lot
+from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise
 from ecgmoe_edge.training.batches import drawn_batches
 from ecgmoe_edge.training.cache import build_examples
@@ -169,21 +169,21 @@ def figures(
     found: dict[str, float] = {}
     for data, examples in judges.items():
         answer = outputs[data]
-        known = examples.beat != UNKNOWN
+        known = examples.labels["beat"] != UNKNOWN
         if known.any():
             guess = answer["beat"][known].argmax(1)
             for name in ("S", "V"):
-                found[f"{data} {name} F1"] = f1(examples.beat[known], guess, BEAT_CLASSES.index(name))
-            found[f"{data} log loss"] = balanced_log_loss(examples.beat[known], answer["beat"][known])
+                found[f"{data} {name} F1"] = f1(examples.labels["beat"][known], guess, BEAT_CLASSES.index(name))
+            found[f"{data} log loss"] = balanced_log_loss(examples.labels["beat"][known], answer["beat"][known])
         if data == "cinc2017":
             guess = answer["rhythm"].argmax(1)
-            each = [f1(examples.rhythm, guess, RHYTHM_CLASSES.index(name)) for name in ("N", "AF", "other")]
+            each = [f1(examples.labels["rhythm"], guess, RHYTHM_CLASSES.index(name)) for name in ("N", "AF", "other")]
             found["rhythm mean F1"] = sum(each) / 3.0
         if data == "ptbxl":
-            found["sex F1"] = 0.5 * sum(f1(examples.sex, answer["sex"].argmax(1), label) for label in (0, 1))
-            found["age MAE, years"] = _mae(answer["age"], examples.age, "age")
+            found["sex F1"] = 0.5 * sum(f1(examples.labels["sex"], answer["sex"].argmax(1), label) for label in (0, 1))
+            found["age MAE, years"] = _mae(answer["age"], examples.labels["age"], "age")
         if data == "mitdb" and "rr" in answer:
-            found["RR MAE, ms"] = 1000.0 * _mae(answer["rr"], examples.rr, "rr")
+            found["RR MAE, ms"] = 1000.0 * _mae(answer["rr"], examples.labels["rr"], "rr")
     return found
 
 

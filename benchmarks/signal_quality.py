@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from ecgmoe_edge.errors import EcgmoeError
 from ecgmoe_edge.records.annotations import read_annotations
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate, noise_record
-from ecgmoe_edge.records.wfdb_record import open_record
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.noise_stress import CLEAN_START_S, NOISE_KINDS, SNRS_DB, TURN_S, NoiseLevel, noisy_blocks
 from ecgmoe_edge.streaming.beats import BeatContext
@@ -42,7 +42,7 @@ BLOCK_S = 60.0
 
 def qualities(path: Path, noise: NoiseLevel | None, minutes: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Quality of detected beats, and of detections that are none, during the minutes that noise is added to or not."""
-    record = open_record(path)
+    record = open_recording(path)
     annotated = read_annotations(record)
     front = FrontEnd(record.fs, grid=None)
     blocks = record.blocks(BLOCK_S, leads=[0]) if noise is None else noisy_blocks(record, 0, annotated, noise, BLOCK_S)

@@ -87,23 +87,25 @@ def shipped_beats() -> CalibrationBeats:
 
 
 def folder_beats(folder: Path | str) -> CalibrationBeats:
-    """The beats of the first lead of every WFDB recording in a folder, at most `MAX_BEATS`, spread evenly.
+    """The beats of the first lead of every recording in a folder, at most `MAX_BEATS`, spread evenly.
 
     Raises:
         RecordError: the folder holds no recording, one cannot be read, or no beat was found.
     """
-    from ecgmoe_edge.records.wfdb_record import open_record
+    from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, open_recording
 
-    headers = sorted(Path(folder).glob("*.hea"))
-    if not headers:
-        raise RecordError(f"{folder} holds no WFDB recording (*.hea). Name a folder of recordings with --calibration.")
+    paths = find_recordings(Path(folder))
+    if not paths:
+        raise RecordError(
+            f"{folder} holds no recording of these formats: {formats_in_folders()}. Name one that does: --calibration."
+        )
     beats: list[Placed] = []
-    for header in headers:
-        record = open_record(header.with_suffix(""))
+    for path in paths:
+        record = open_recording(path)
         found = beats_of([block[0] for block in record.blocks(leads=[0])], record.fs)
-        beats += [Placed(beat, record.fs, header.stem) for beat in found]
+        beats += [Placed(beat, record.fs, record.name) for beat in found]
     step = max(1, -(-len(beats) // MAX_BEATS))
-    return _join(beats[::step], f"{len(headers)} recordings in {Path(folder).name}")
+    return _join(beats[::step], f"{len(paths)} recordings in {Path(folder).name}")
 
 
 def delay_gate(beats: CalibrationBeats, limit_ms: float) -> Gate:

@@ -31,8 +31,8 @@ from ecgmoe_edge.runtime.bundle import write_bundle
 from ecgmoe_edge.runtime.engine import Engine
 from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry
 from ecgmoe_edge.runtime.preprocessing import decision_to_manifest, installed_preprocessing
-from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.tasks import TASK_CLASSES
 
 _VERSIONED = ("ecgmoe-edge", "torch", "torchao")
 

@@ -24,6 +24,7 @@ from ecgmoe_edge.firmware_bridge.items import (
     DeviceRestart,
     EndOfStream,
     LeadOffChange,
+    LossReason,
     Lost,
     Samples,
     StreamInfo,
@@ -138,7 +139,9 @@ class EcgmoeDecoder:
         if self._info is None:
             return
         self.counts.lost_frames += place.lost_frames
-        for samples, reason in ((place.lost_in_device, LOST_IN_DEVICE), (place.lost_on_way, place.reason)):
+        reasons: tuple[tuple[int, LossReason], ...]
+        reasons = (place.lost_in_device, LOST_IN_DEVICE), (place.lost_on_way, place.reason)
+        for samples, reason in reasons:
             if samples:
                 items.append(Lost(samples, reason))
                 self.counts.lost_samples += samples
@@ -168,7 +171,7 @@ class _Place:
 
     run: int
     clock_us: int  # unwrapped
-    reason: str  # of what was lost on the way
+    reason: LossReason  # of what was lost on the way
     restarted: bool = False
     lost_frames: int = 0
     lost_in_device: int = 0  # samples per lead
@@ -179,7 +182,7 @@ class _Follower:
     """Follows the counters in the headers, which wrap."""
 
     def __init__(self, counts: WireCounts) -> None:
-        self.reason = LOST_ON_LINK  # of the next hole
+        self.reason: LossReason = LOST_ON_LINK  # of the next hole
         self.run: int | None = None
         self._counts = counts
         self._repeats = 0

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 # Why samples are missing; the words that a `gap` event carries.
-LOST_ON_LINK = "link"  # bytes were damaged or dropped between the device and this host
-LOST_IN_DEVICE = "device overflow"  # the device's own buffer was full
-LOST_IN_HOST = "host overflow"  # the reader of this host's queue was minutes behind
-LOST_WHILE_AWAY = "reconnect"  # the port was away
-LOST_AT_RESTART = "restart"  # the device began to count anew
+LossReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart"]
+LOST_ON_LINK: Final = "link"  # bytes were damaged or dropped between the device and this host
+LOST_IN_DEVICE: Final = "device overflow"  # the device's own buffer was full
+LOST_IN_HOST: Final = "host overflow"  # the reader of this host's queue was minutes behind
+LOST_WHILE_AWAY: Final = "reconnect"  # the port was away
+LOST_AT_RESTART: Final = "restart"  # the device began to count from the start
 
 MILLIVOLTS_PER_PICOVOLT = 1e-9
 
@@ -53,7 +54,7 @@ class Lost:
     """Samples (per lead) that were measured, or should have been, and did not arrive."""
 
     samples: int | None  # None where nothing tells how many
-    reason: str
+    reason: LossReason
     at_least: bool = False  # the counter may have wrapped: so many or more
 
 

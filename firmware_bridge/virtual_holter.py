@@ -25,7 +25,7 @@ from ecgmoe_edge.firmware_bridge.formats.ecgmoe import EcgmoeDevice
 from ecgmoe_edge.firmware_bridge.items import Encoder, Settings, StreamInfo
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
-from ecgmoe_edge.firmware_bridge.resampling import resample
+from ecgmoe_edge.streaming.resampling import resample_blocks
 
 FRAME_S = 0.05  # of signal in a frame, where it fits
 UNPLUG_AT_LEAST_S = 0.3  # wall time, so that a reader can notice at any speed
@@ -110,7 +110,7 @@ class VirtualHolter:
         else:
             self._encoder = self._protocol.make_encoder(self._settings)
             same = self._encoder.rate == rate
-            self._blocks = blocks if same else resample(self._checked(blocks), rate, self._encoder.rate)
+            self._blocks = blocks if same else resample_blocks(self._checked(blocks), rate, self._encoder.rate)
         self._per_frame = self._encoder.per_frame
         self._fs = float(self._encoder.rate)
         self._speed = speed

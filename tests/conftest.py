@@ -57,6 +57,22 @@ def simulated_ecg() -> Callable[..., SimulatedEcg]:
     return simulate_ecg
 
 
+@pytest.fixture
+def write_mitdb_header(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
+    """`write_mitdb_header(folder, "232")`: a header, without signals, that is taken for that record of MIT-BIH."""
+    from ecgmoe_edge.records.databases import mitdb
+
+    def write(folder: Path, name: str) -> Path:
+        checksums = (int(name), -int(name))  # invented
+        monkeypatch.setitem(mitdb.RECORD_OF_DIGEST, mitdb.checksum_digest(checksums), name)
+        lines = [f"{name}.dat 212 200 11 1024 0 {checksum} 0 MLII" for checksum in checksums]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.hea").write_text("\n".join([f"{name} 2 360 650000", *lines]) + "\n")
+        return folder / name
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of open databases that ECGMOE_DATA names; the test is skipped where there is none."""

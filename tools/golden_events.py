@@ -6,11 +6,11 @@
     python -m tools.golden_events --keep before/      # store the beats themselves, outside the repository
     python -m tools.golden_events --against before/   # say which beats differ from those stored, record by record
 
-A set is `shipped` (the recording of the package), `drawn` (drawn ECGs that are hard to read, with gaps, invalid samples,
-leads off and rails), `ds1` or `svdb-fit` (from ECGMOE_DATA; skipped with a sentence where they are absent). Each record is
-monitored with the shipped bundle, once with its first lead and once with all leads. A line of the frozen file holds the
-record, its leads, the beats of each label and a SHA-256 over the beats' sample, label, RR interval (to 1 us) and quality
-(to 0.1); nothing of a recording can be read back from it.
+A set is `shipped` (the recording of the package), `drawn` (drawn ECGs that are hard to read, with gaps, invalid
+samples, leads off and rails), `ds1` or `svdb-fit` (from ECGMOE_DATA; skipped with a sentence where they are absent).
+Each record is monitored with the shipped bundle, once with its first lead and once with all leads. A line of the frozen
+file holds the record, its leads, the beats of each label and a SHA-256 over the beats' sample, label, RR interval (to
+1 us) and quality (to 0.1); nothing of a recording can be read back from it.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ class Beats:
         return f"{case} {said} {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def monitored(
-    model: BeatModel, fs: float, leads: Sequence[str], blocks: Iterable[NDArray[np.float64]]
-) -> list[Event]:
+def monitored(model: BeatModel, fs: float, leads: Sequence[str], blocks: Iterable[NDArray[np.float64]]) -> list[Event]:
     """Events of a recording, block by block (leads, samples)."""
     monitor = Monitor(model, fs, leads=leads)
     events = [event for block in blocks for event in monitor.push(block)]
@@ -103,9 +101,7 @@ def cases_of(name: str, data: Path | None) -> list[Case]:
         return list(_drawn())
     from ecgmoe_edge.records.splits import locate
 
-    return [
-        Case(path.name, leads, _Recorded(path, leads)) for path in locate(data, split=name) for leads in LEADS
-    ]
+    return [Case(path.name, leads, _Recorded(path, leads)) for path in locate(data, split=name) for leads in LEADS]
 
 
 @dataclass(frozen=True)
@@ -114,9 +110,9 @@ class _Recorded:
     leads: str
 
     def __call__(self, model: BeatModel) -> list[Event]:
-        from ecgmoe_edge.records.wfdb_record import open_record
+        from ecgmoe_edge.records.registry import open_recording
 
-        record = open_record(self.path)
+        record = open_recording(self.path)
         positions = [0] if self.leads == "first" else list(range(len(record.leads)))
         names = tuple(record.leads[position] for position in positions)
         return monitored(model, record.fs, names, record.blocks(60.0, leads=positions))
@@ -228,7 +224,9 @@ def differing(name: str, found: dict[str, Beats]) -> list[str]:
     now = {title: beats.line(title) for title, beats in found.items()}
     missing = [f"{title} is in the frozen file alone" for title in kept if title not in now]
     return missing + [
-        f"{title}: {line}\n  frozen: {kept.get(title, 'never')}" for title, line in now.items() if kept.get(title) != line
+        f"{title}: {line}\n  frozen: {kept.get(title, 'never')}"
+        for title, line in now.items()
+        if kept.get(title) != line
     ]
 
 

@@ -26,6 +26,7 @@ from ecgmoe_edge.cli.options import (
 from ecgmoe_edge.cli.output import result, result_json, say
 from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.tasks import TASK_NAMES, task_named
 
 EXAMPLES = (
     "ecgmoe-edge evaluate --data ~/physionet --split ds1-val",
@@ -40,6 +41,12 @@ EXAMPLES = (
 COMMAND = TeacherMayStandAlone
 
 
+def _checked_task(name: str) -> str:
+    if name not in TASK_NAMES:
+        raise typer.BadParameter(f"{name!r} is no task: give one of {', '.join(TASK_NAMES)}.")
+    return name
+
+
 def evaluate(
     data: DataOption = None,
     records: Annotated[
@@ -50,8 +57,10 @@ def evaluate(
         str | None, typer.Option("--split", metavar="NAME", help="A named split, such as ds1-val or ds2.")
     ] = None,
     task: Annotated[
-        Literal["beat", "rhythm", "rr", "age", "sex", "potassium"],
-        typer.Option("--task", help="What the model is asked."),
+        str,
+        typer.Option(
+            "--task", metavar=f"[{'|'.join(TASK_NAMES)}]", callback=_checked_task, help="What the model is asked."
+        ),
     ] = "beat",
     bundle: BundleOption = None,
     teacher: Annotated[
@@ -126,14 +135,15 @@ def evaluate(
     if lead is not None and leads is not None:
         raise UsageError("Give --lead for one lead or --leads for several, not both.")
     snrs_db = None if snr is None else _ratios(snr)
-    if task == "potassium":
+    asked = task_named(task)
+    if asked.database is None:
         raise UsageError(
-            "No recordings that this command reads say the potassium of a patient, and the shipped head is "
+            f"No recordings that this command reads say the {task} of a patient, and the shipped head is "
             "untrained. Train one on MIMIC-IV-ECG of your own, which validates it too; see docs/guide-own-data.md."
         )
     model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks")
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
-    if task != "beat":
+    if asked.score != "beats":
         given = {
             "--noise": noise,
             "--annotations": annotations,
@@ -143,7 +153,7 @@ def evaluate(
         }
         _refuse_for_task(task, [name for name, value in given.items() if value is not None])
         evaluate_other_task(
-            task,
+            asked,
             model,
             data,
             split=split,

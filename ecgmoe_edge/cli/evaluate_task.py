@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ecgmoe_edge.cli.evaluate_model import describe_model
 from ecgmoe_edge.cli.output import result, result_json, say
@@ -13,10 +13,11 @@ from ecgmoe_edge.cli.output import result, result_json, say
 if TYPE_CHECKING:
     from ecgmoe_edge.scoring.record_runs import ModelFile
     from ecgmoe_edge.scoring.results import Evaluation
+    from ecgmoe_edge.tasks import Task
 
 
 def evaluate_other_task(
-    task: Literal["rhythm", "rr", "age", "sex"],
+    task: Task,
     model: ModelFile,
     data: Path | None,
     *,
@@ -33,12 +34,13 @@ def evaluate_other_task(
 ) -> None:
     """Score one task and print it; write its report where one is wanted."""
     from ecgmoe_edge.records.layouts import known_records
-    from ecgmoe_edge.scoring.task_evaluation import DEFAULT_DATABASE, evaluate_task
+    from ecgmoe_edge.records.splits import DEFAULT_DATABASE
+    from ecgmoe_edge.scoring.task_evaluation import evaluate_task
     from ecgmoe_edge.scoring.task_records import TaskOptions
     from ecgmoe_edge.scoring.task_table import render_task
 
-    found = known_records(data, DEFAULT_DATABASE[task], split=split, records=records)
-    options = TaskOptions(task, lead=lead, invert=invert, mains=mains, whole=whole, extension=annotator)
+    found = known_records(data, task.database or DEFAULT_DATABASE, split=split, records=records)
+    options = TaskOptions(task.name, lead=lead, invert=invert, mains=mains, whole=whole, extension=annotator)
     scored = evaluate_task(found, options, model, jobs=jobs, on_record=tell)
     evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
     if as_json:

@@ -12,7 +12,6 @@ import typer
 
 from ecgmoe_edge.cli.options import JsonOption
 from ecgmoe_edge.cli.output import pace, result_json, say
-from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def replay(
         jitter_s=jitter / 1000,
         seed=seed,
     )
-    blocks, rate, leads = _open(record, fs, unit)
+    blocks, rate, leads = open_blocks(record, fs, unit)
     settings = Settings(Fraction(device_fs).limit_denominator(1_000_000) if device_fs else None, None, uv_per_lsb)
     holter = VirtualHolter(
         blocks, rate, leads, link=pty, protocol=protocol, settings=settings, speed=speed, faults=faults
@@ -145,27 +144,11 @@ def replay(
         say(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals.items()))
 
 
-def _open(
+def open_blocks(
     record: str, fs: float | None, unit: str | None
 ) -> tuple[Iterable[NDArray[np.float64]], float, Sequence[str]]:
     """Blocks (leads, n) in mV, rate in Hz and lead names of what the user named."""
-    is_csv = Path(record).suffix.lower() in (".csv", ".tsv", ".txt")
-    if not is_csv and (fs is not None or unit is not None):
-        raise UsageError(f"--fs and --unit are for a CSV, and {record} tells its own rate and unit: leave them out.")
-    if record == "calibration":
-        from ecgmoe_edge.calibration_data import load_calibration
+    from ecgmoe_edge.records.registry import open_recording
 
-        shipped = load_calibration()
-        return [shipped.signal], shipped.fs, shipped.leads
-    if is_csv:
-        if fs is None:
-            raise UsageError("A CSV does not say its sampling rate: give --fs, in Hz.")
-        from ecgmoe_edge.records.csv_record import open_csv
-
-        table = open_csv(Path(record), fs, unit=unit or "mV")
-        return table.blocks(), table.fs, table.leads
-    require("records", "wfdb")
-    from ecgmoe_edge.records.wfdb_record import open_record
-
-    found = open_record(Path(record))
+    found = open_recording(record, fs=fs, unit=unit)
     return found.blocks(), found.fs, found.leads

@@ -21,7 +21,7 @@ from ecgmoe_edge.firmware_bridge.items import (
     Stalled,
     StreamInfo,
 )
-from ecgmoe_edge.streaming.events import Clock, Event, FallingBehind, Gap, Reconnect, Stall
+from ecgmoe_edge.streaming.events import Clock, Event, FallingBehind, Gap, GapReason, Reconnect, Stall
 
 
 class MonitorLike(Protocol):
@@ -31,7 +31,7 @@ class MonitorLike(Protocol):
         """Take samples (leads, n) in mV."""
         ...
 
-    def gap(self, n_lost: int | None, reason: str) -> Sequence[Event]:
+    def gap(self, n_lost: int | None, reason: GapReason) -> Sequence[Event]:
         """Note samples (per lead) that never came."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, Task
+from ecgmoe_edge.tasks import BEAT_CLASSES, Task
 
 
 class BeatHead(nn.Module):

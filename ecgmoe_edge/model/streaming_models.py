@@ -13,11 +13,10 @@ from torch import nn
 from ecgmoe_edge.contract import BEAT_TASK, CONTEXT_SAMPLES
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.student import load_student
-from ecgmoe_edge.model.tasks import task_named
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
 from ecgmoe_edge.model.weights_file import read_metadata
-from ecgmoe_edge.runtime.task_classes import TASK_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.tasks import TASK_CLASSES, task_named
 
 _TRAINED = "trained_tasks"  # in a teacher's metadata: the heads that its training had labels for
 

@@ -27,8 +27,8 @@ from ecgmoe_edge.contract import FEATURES, ROUTES, SHAPES
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.lora import LoRALinear
 from ecgmoe_edge.model.routing import Route, route_weights
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, STUDENT_TASKS, tasks_named
 from ecgmoe_edge.model.weights_file import load_exactly, read_configuration, read_weights, write_weights
+from ecgmoe_edge.tasks import BEAT_CLASSES, STUDENT_TASKS, tasks_named
 
 STEM_SAMPLES = 52  # of z_morphology: the beat after a stride of 2
 _FORMAT = "ecgmoe-edge student 1"

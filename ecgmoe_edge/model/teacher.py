@@ -29,9 +29,9 @@ from ecgmoe_edge.model.gate import PeriodGate
 from ecgmoe_edge.model.heads import BeatHead, RRHead
 from ecgmoe_edge.model.routing import Annealing, Route, RouterGradient
 from ecgmoe_edge.model.rr_prior import mean_rr
-from ecgmoe_edge.model.tasks import Task, tasks_named
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 from ecgmoe_edge.model.weights_file import load_exactly, read_weights, write_weights
+from ecgmoe_edge.tasks import Task, tasks_named
 
 _FORMAT = "ecgmoe-edge teacher 1"
 

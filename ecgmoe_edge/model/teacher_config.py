@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ecgmoe_edge.model.tasks import TASK_NAMES
+from ecgmoe_edge.tasks import TASK_NAMES
 
 Size = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]

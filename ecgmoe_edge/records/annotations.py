@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, load_wfdb
+from ecgmoe_edge.records.formats.wfdb_record import load_wfdb
+from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.streaming.events import Beat
 
 EXTENSION = "ecgmoe"
@@ -56,8 +57,8 @@ class BeatAnnotations:
         return bool(np.any(self.symbols == "/"))
 
 
-def read_annotations(record: WfdbRecord, extension: str = "atr", *, beats_needed: bool = True) -> BeatAnnotations:
-    """Read the annotation file `<record>.<extension>` beside the record.
+def read_annotations(record: Recording, extension: str = "atr", *, beats_needed: bool = True) -> BeatAnnotations:
+    """Read the annotation file `<record>.<extension>` beside the record, of whatever format that is.
 
     With `beats_needed=False` a file of rhythm changes alone will do, as in the MIT-BIH Atrial Fibrillation Database.
 
@@ -71,7 +72,7 @@ def read_annotations(record: WfdbRecord, extension: str = "atr", *, beats_needed
         raise RecordError(f"{record.name} has no annotations: there is no {file.name} beside it.")
     try:
         is_whole = file.read_bytes().endswith(_END_MARK)
-        raw = load_wfdb().rdann(str(record.path), extension)
+        raw = load_wfdb().rdann(str(record.path.parent / record.name), extension)
     except _UNREADABLE as reason:
         raise RecordError(f"{file} is not a WFDB annotation file ({reason}). Copy it anew.") from reason
     if not is_whole:  # what is missing would count as beats that nobody annotated

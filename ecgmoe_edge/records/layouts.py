@@ -1,22 +1,24 @@
 """What is known of a recording as a whole - patient, rhythm, age, sex - in the layouts that open data come in.
 
 A folder is known by its files: REFERENCE.csv is the CinC 2017 challenge's, ptbxl_database.csv PTB-XL's; any other
-folder of WFDB headers says of each record what its header and its annotations say.
+folder of recordings says of each what the file itself and its annotations say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.recording import Sex
-from ecgmoe_edge.records.splits import SAME_PERSON, data_folder, database_folder, has_header, locate
+from ecgmoe_edge.records.databases import patient_of
+from ecgmoe_edge.records.facts import Facts, stated_facts
+from ecgmoe_edge.records.registry import holds_recordings, is_recording
+from ecgmoe_edge.records.splits import data_folder, database_folder, locate
 from ecgmoe_edge.records.tables import CINC_TABLE, PTBXL_TABLE, cinc_rhythms, ptbxl_rows
 
-Layout: TypeAlias = Literal["wfdb", "cinc2017", "ptbxl"]
+Layout: TypeAlias = Literal["plain", "cinc2017", "ptbxl"]
 
 _PTBXL_TEST_FOLDS = (9, 10)
 
@@ -25,12 +27,10 @@ _PTBXL_TEST_FOLDS = (9, 10)
 class KnownRecord:
     """A record, and what its data base's table says of it; what its own header says is not here."""
 
-    path: Path  # without extension
+    path: Path  # as `open_recording` takes it
     layout: Layout
     patient: str
-    rhythm: str | None = None  # N, AF, other, noisy: of the whole record
-    age: float | None = None  # years
-    sex: Sex | None = None
+    facts: Facts = field(default_factory=dict)  # task -> its class or value, of the whole record
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ def layout_of(folder: Path) -> Layout | None:
         return "cinc2017"
     if (folder / PTBXL_TABLE).is_file():
         return "ptbxl"
-    return "wfdb" if next(folder.glob("*.hea"), None) is not None else None
+    return "plain" if holds_recordings(folder) else None
 
 
 def known_records(
@@ -52,7 +52,7 @@ def known_records(
 ) -> list[KnownRecord]:
     """The records of a split, those named, or all of a folder, with what is known of them.
 
-    Records that a split or the caller names are listed even where their header is missing, so that whoever reads them
+    Records that a split or the caller names are listed even where they are missing, so that whoever reads them
     can say so.
 
     Args:
@@ -89,7 +89,7 @@ def _with_labels(paths: Sequence[Path]) -> list[KnownRecord]:
     for path in paths:
         home = next((place for place in (path.parent, *path.parent.parents[:2]) if _is_labelled(place)), None)
         if home is None:
-            known.append(KnownRecord(path, "wfdb", SAME_PERSON.get(path.name, path.name)))
+            known.append(KnownRecord(path, "plain", patient_of(path)))
             continue
         if home not in tables:
             tables[home] = _cinc(home) if layout_of(home) == "cinc2017" else _ptbxl(home)
@@ -104,17 +104,17 @@ def _is_labelled(folder: Path) -> bool:
 
 def _cinc(folder: Path) -> dict[Path, KnownRecord]:
     return {
-        folder / name: KnownRecord(folder / name, "cinc2017", name, rhythm=rhythm)
+        folder / name: KnownRecord(folder / name, "cinc2017", name, stated_facts(rhythm=rhythm))
         for name, rhythm in cinc_rhythms(folder).items()
     }
 
 
 def _ptbxl(folder: Path) -> dict[Path, KnownRecord]:
     known = (
-        KnownRecord(folder / row.record, "ptbxl", row.patient.removesuffix(".0"), age=row.age, sex=row.sex)
+        KnownRecord(folder / row.record, "ptbxl", row.patient.removesuffix(".0"), stated_facts(row.age, row.sex))
         for row in ptbxl_rows(folder)
     )
-    return {one.path: one for one in known if has_header(one.path)}
+    return {one.path: one for one in known if is_recording(one.path)}
 
 
 def others_of(evaluated: Sequence[KnownRecord]) -> list[KnownRecord]:

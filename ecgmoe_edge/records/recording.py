@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -12,12 +14,17 @@ from ecgmoe_edge.errors import RecordError
 
 Lead: TypeAlias = str | int
 Sex: TypeAlias = Literal["M", "F"]
+Truncated: TypeAlias = Literal["error", "read"]
 
 _MILLIVOLTS: dict[str, float] = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6}
 
 
 class Recording(Protocol):
     """A recording that is read in blocks, so that a day of ECG never has to fit in memory."""
+
+    @property
+    def path(self) -> Path:
+        """What `open_recording` opens again; annotations lie beside it, as `<name>.atr`."""
 
     @property
     def name(self) -> str:
@@ -32,8 +39,12 @@ class Recording(Protocol):
         """Names of the leads, in the order of the file."""
 
     @property
-    def n_samples(self) -> int | None:
-        """Samples a lead; None where only reading the file would tell."""
+    def units(self) -> tuple[str, ...]:
+        """Unit of each lead in the file; `blocks` and `read` give mV of any voltage."""
+
+    @property
+    def n_samples(self) -> int:
+        """Samples a lead; of a file that does not state it, the first use reads the file through."""
 
     @property
     def age(self) -> int | None:
@@ -45,6 +56,108 @@ class Recording(Protocol):
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
         """Successive blocks of `seconds`, `(leads, n)` in mV, invalid samples as NaN; the last is shorter."""
+
+    def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
+        """Samples `start` to `stop` (not included), `(leads, n)` in mV, invalid samples as NaN."""
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """What a user states about a file that does not state it itself; None is not stated."""
+
+    fs: float | None = None  # Hz
+    unit: str | None = None
+    columns: Sequence[Lead] | None = None
+    truncated: Truncated = "error"
+
+
+class Format(Protocol):
+    """One file format of recordings: the `FORMAT` of a module in `records.formats`."""
+
+    @property
+    def name(self) -> str:
+        """As a list of known formats has it, such as "WFDB record (.hea)"."""
+
+    @property
+    def states_rate(self) -> bool:
+        """Whether its files state their own rate and unit, so that nobody else may."""
+
+    @property
+    def in_folders(self) -> bool:
+        """Whether `find` looks for its files; where their rate has to be stated, it cannot."""
+
+    def recognise(self, path: Path) -> Path | None:
+        """What `open` takes where `path` names a file of this format that is there; None where it does not.
+
+        By its name and, where that does not tell, its first bytes; it reads no signal.
+        """
+
+    def find(self, folder: Path) -> Iterator[Path]:
+        """Paths for `open` of this format's recordings directly in `folder`, in any order."""
+
+    def open(self, path: Path, options: OpenOptions) -> Recording:
+        """Open it.
+
+        Raises:
+            RecordError: it cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class ArrayRecording:
+    """A recording that is short enough to be held in memory."""
+
+    path: Path
+    fs: float  # Hz
+    leads: tuple[str, ...]
+    signal: NDArray[np.float64]  # (leads, n) mV, invalid samples as NaN
+    age: int | None = None
+    sex: Sex | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the file, without extension."""
+        return self.path.stem
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Millivolts of every lead."""
+        return ("mV",) * len(self.leads)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples a lead."""
+        return int(self.signal.shape[1])
+
+    def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
+        """Successive blocks of `seconds`, `(leads, n)` in mV; the last is shorter."""
+        size = max(1, round(seconds * self.fs))
+        for start in range(0, self.n_samples, size):
+            yield self.read(start, start + size, leads)
+
+    def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
+        """Samples `start` to `stop` (not included), `(leads, n)` in mV."""
+        return self.signal[choose_leads(self.leads, leads, self.name), start:stop]
+
+
+def read_of_blocks(blocks: Iterable[NDArray[np.float64]], start: int, stop: int | None) -> NDArray[np.float64]:
+    """Samples `start` to `stop` (not included) of successive blocks `(leads, n)`, for files without random access."""
+    kept, at = [], 0
+    for block in blocks:
+        if stop is not None and at >= stop:
+            break
+        kept.append(block[:, max(0, start - at) : None if stop is None else stop - at])
+        at += block.shape[1]
+    return np.concatenate(kept, axis=1)
+
+
+def position_of(recording: Recording, lead: Lead) -> int:
+    """Where a lead, given by name or position, stands among the leads.
+
+    Raises:
+        RecordError: no such lead.
+    """
+    return choose_leads(recording.leads, [lead], recording.name)[0]
 
 
 def millivolts_per(unit: str) -> float:

@@ -17,6 +17,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.registry import (
+    find_recordings,
+    formats_in_folders,
+    holds_recordings,
+    is_recording,
+    recognised_path,
+)
 from ecgmoe_edge.records.tables import ptbxl_rows
 
 ENVIRONMENT = "ECGMOE_DATA"
@@ -33,8 +40,6 @@ DS2 = _names("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 22
 DS1_VAL = _names("112 118 119 124 223")
 DS1_FIT = tuple(name for name in DS1 if name not in DS1_VAL)
 SVDB_VAL = _names("808 825 841 848 851 855 861 868 874 877 887 893")
-PACED = ("102", "104", "107", "217")
-SAME_PERSON = MappingProxyType({"201": "202"})  # 201 lies in DS1, 202 in DS2: one patient
 
 CINC_VAL_SHARE = 0.2
 PTBXL_VAL_FOLD = 8
@@ -50,16 +55,16 @@ def lot(name: str) -> float:
 
 
 def _svdb_fit(folder: Path) -> list[Path]:
-    return [path for path in _records_in(folder) if path.name not in SVDB_VAL]
+    return [path for path in find_recordings(folder) if path.name not in SVDB_VAL]
 
 
 def _cinc(folder: Path, *, held_out: bool) -> list[Path]:
-    return [path for path in _records_in(folder) if (lot(f"cinc2017/{path.name}") < CINC_VAL_SHARE) == held_out]
+    return [path for path in find_recordings(folder) if (lot(f"cinc2017/{path.name}") < CINC_VAL_SHARE) == held_out]
 
 
 def _ptbxl(folder: Path, *, folds: range) -> list[Path]:
     paths = [folder / row.record for row in ptbxl_rows(folder) if row.fold in folds]
-    return [path for path in paths if has_header(path)]
+    return [path for path in paths if is_recording(path)]
 
 
 def _named_records(folder: Path, *, names: tuple[str, ...]) -> list[Path]:
@@ -95,8 +100,8 @@ def data_folder(data: Path | None = None) -> Path:
         named = os.environ.get(ENVIRONMENT)
         if not named:
             raise UsageError(
-                f"No recordings were named. Give --data DIR, or set {ENVIRONMENT}, to a folder of WFDB "
-                "records or to a folder that holds mitdb/, svdb/ and so on."
+                f"No recordings were named. Give --data DIR, or set {ENVIRONMENT}, to a folder of "
+                "recordings or to a folder that holds mitdb/, svdb/ and so on."
             )
         data = Path(named)
     if not data.is_dir():
@@ -114,17 +119,20 @@ def database_folder(data: Path | None, database: str) -> Path:
     folder = data_folder(data)
     if (folder / database).is_dir():
         return folder / database
-    if folder.name == database or _holds_records(folder) or (folder / f"{database}_database.csv").is_file():
+    if folder.name == database or holds_recordings(folder) or (folder / f"{database}_database.csv").is_file():
         return folder
-    raise RecordError(f"{folder} holds neither {database}/ nor WFDB headers (.hea). Give the folder that does.")
+    raise RecordError(
+        f"{folder} holds neither {database}/ nor a recording of these formats: {formats_in_folders()}. "
+        "Give the folder that does."
+    )
 
 
 def locate(data: Path | None = None, *, split: str | None = None, records: Sequence[str] | None = None) -> list[Path]:
-    """Paths, without extension, of the records of a split, of the records named, or of a whole database.
+    """Paths of the records of a split, of the records named, or of a whole database, as `open_recording` takes them.
 
-    `data` is a database (it holds .hea files itself) or a folder of databases; there a split chooses its own
+    `data` is a database (it holds recordings itself) or a folder of databases; there a split chooses its own
     database, records are looked for in mitdb first and then in the others, and mitdb is meant where nothing
-    is named. Records that a split or the caller names are listed even where their header is missing, so that
+    is named. Records that a split or the caller names are listed even where they are missing, so that
     whoever reads them can say so.
 
     Raises:
@@ -138,14 +146,16 @@ def locate(data: Path | None = None, *, split: str | None = None, records: Seque
     if records is not None:
         return _named(data_folder(data), records)
     folder = database_folder(data, DEFAULT_DATABASE)
-    found = _records_in(folder)
+    found = find_recordings(folder)
     if not found:
-        raise RecordError(f"{folder} holds no WFDB header (.hea). Give the folder that does.")
+        raise RecordError(
+            f"{folder} holds no recording of these formats: {formats_in_folders()}. Give the folder that does."
+        )
     return found
 
 
 def noise_record(data: Path | None, kind: str) -> Path:
-    """Path, without extension, of a record of the MIT-BIH Noise Stress Test Database: bw, em or ma.
+    """Path of a record of the MIT-BIH Noise Stress Test Database: bw, em or ma.
 
     It is looked for in the data folder's nstdb/, in the data folder itself, and in an nstdb/ beside it.
 
@@ -155,17 +165,12 @@ def noise_record(data: Path | None, kind: str) -> Path:
     """
     folder = data_folder(data).absolute()
     for place in (folder / NOISE_DATABASE, folder, folder.parent / NOISE_DATABASE):
-        if has_header(place / kind):
+        if is_recording(place / kind):
             return place / kind
     raise RecordError(
         f"There is no noise record {kind} in {folder / NOISE_DATABASE}. Copy PhysioNet's {NOISE_DATABASE} (the records "
         "bw, em and ma) there, or into a folder of that name beside the recordings."
     )
-
-
-def has_header(path: Path) -> bool:
-    """Whether the record of that path, without extension, is there."""
-    return path.with_name(path.name + ".hea").is_file()
 
 
 def _of_split(data: Path | None, split: str) -> list[Path]:
@@ -174,7 +179,7 @@ def _of_split(data: Path | None, split: str) -> list[Path]:
     database, select = _SPLITS[split]
     folder = database_folder(data, database)
     paths = select(folder)
-    if not any(has_header(path) for path in paths):
+    if not any(is_recording(path) for path in paths):
         raise RecordError(
             f"{folder} holds no record of the split {split}, whose records are those of {database}. "
             f"Give the folder of {database}, or one that holds {database}/."
@@ -186,22 +191,14 @@ def _named(folder: Path, records: Sequence[str]) -> list[Path]:
     if not records:
         raise UsageError("The list of records is empty. Name at least one, such as 100,103.")
     folders = [folder, folder / DEFAULT_DATABASE, *(p for p in sorted(folder.iterdir()) if p.is_dir())]
-    home = folder if _holds_records(folder) else folder / DEFAULT_DATABASE
+    home = folder if holds_recordings(folder) else folder / DEFAULT_DATABASE
     paths = []
     for name in records:
-        name = name.removesuffix(".hea")
-        paths.append(next((place / name for place in folders if has_header(place / name)), home / name))
-    if not any(has_header(path) for path in paths):
+        found = (recognised_path(place / name) for place in folders)
+        paths.append(next((path for path in found if path is not None), home / name))
+    if not any(is_recording(path) for path in paths):
         raise RecordError(
-            f"{folder} holds none of the records {', '.join(records)}: no header {paths[0].name}.hea was "
-            "found there or in the folders inside. Name records as their headers are named."
+            f"{folder} holds none of the records {', '.join(records)}, nor do the folders inside. Name records "
+            "as their files are named."
         )
     return paths
-
-
-def _records_in(folder: Path) -> list[Path]:
-    return [header.with_suffix("") for header in sorted(folder.glob("*.hea"))]
-
-
-def _holds_records(folder: Path) -> bool:
-    return next(folder.glob("*.hea"), None) is not None

@@ -1,18 +1,11 @@
-"""The classes of each task as the decision rule and every table here read them: a bundle must have just these."""
+"""A bundle must have the classes of each task in the order of `ecgmoe_edge.tasks`, as the decision rule reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ecgmoe_edge.errors import BundleError
-
-#: Task -> its classes in the order of the logits. It lies here since a device has no `model`, which reads it from here.
-TASK_CLASSES: dict[str, tuple[str, ...]] = {
-    "beat": ("N", "S", "V", "F"),
-    "rhythm": ("N", "AF", "other", "noisy"),
-    "sex": ("female", "male"),
-    "potassium": ("normal", "abnormal"),
-}
+from ecgmoe_edge.tasks import TASK_CLASSES
 
 
 def check_classes(classes: Mapping[str, tuple[str, ...]], where: str) -> None:

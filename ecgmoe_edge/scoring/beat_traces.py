@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.records.annotations import BeatAnnotations
-from ecgmoe_edge.records.wfdb_record import WfdbRecord
-from ecgmoe_edge.scoring.ec57 import BEAT_CLASSES, TOLERANCE_S, TRUTHS, scored_region
+from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.scoring.ec57 import TOLERANCE_S, TRUTHS, scored_region
 from ecgmoe_edge.scoring.live_run import LiveRun
 from ecgmoe_edge.scoring.matching import pair_beats
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 RUN_BEATS = 3  # V beats in a row that make a run
 
@@ -46,7 +47,7 @@ class BeatTrace:
     v_runs: tuple[VRun, ...]
 
 
-def trace_beats(live: LiveRun, annotated: BeatAnnotations, record: WfdbRecord, *, whole: bool) -> BeatTrace | None:
+def trace_beats(live: LiveRun, annotated: BeatAnnotations, record: Recording, *, whole: bool) -> BeatTrace | None:
     """The trace of a record that was run with a model; None of a paced record, whose beats have no AAMI class.
 
     Args:

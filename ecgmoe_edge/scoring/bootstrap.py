@@ -14,8 +14,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.records.splits import SAME_PERSON
-
 Figures: TypeAlias = Mapping[str, float | None]
 
 DRAWS = 1000
@@ -41,11 +39,6 @@ class Bootstrap:
             name: None if pair is None else [round(end, 3) for end in pair] for name, pair in self.intervals.items()
         }
         return {**made, "seed": self.seed, "figures": held}
-
-
-def patient_of(record: str) -> str:
-    """Whose record it is: two of MIT-BIH's, 201 and 202, are one person's."""
-    return SAME_PERSON.get(record, record)
 
 
 def bootstrap(

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from ecgmoe_edge.records.annotations import AAMI_CLASSES, BeatAnnotations
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.rr_error import RrErrors, rr_errors
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
-BEAT_CLASSES = ("N", "S", "V", "F")  # the classes that have figures: Q is never predicted
 TRUTHS = (*AAMI_CLASSES, "none")  # rows of a confusion; "none": no annotated beat there
 ANSWERS = (*BEAT_CLASSES, "?", "missed")  # columns of a confusion
 

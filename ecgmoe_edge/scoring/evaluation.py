@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
-from ecgmoe_edge.records.recording import Lead, millivolts_per
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.databases import origin_of
+from ecgmoe_edge.records.recording import Lead, Recording, millivolts_per, position_of
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.beat_traces import trace_beats
 from ecgmoe_edge.scoring.ec57 import score_record
 from ecgmoe_edge.scoring.live_run import run_live
@@ -64,7 +65,7 @@ def evaluate(
     its reason, and the rest goes on.
 
     Args:
-        records: paths without extension, as `records.splits.locate` gives them.
+        records: paths, as `records.splits.locate` gives them.
         options: how records are run and scored.
         jobs: processes to spread the records over; each loads the bundle for itself.
         on_record: called in this process as each record is done.
@@ -105,7 +106,7 @@ def evaluate_noise(
     Args:
         records: as for `evaluate`.
         options: as for `evaluate`; annotations are not written.
-        noise_record: of the noise, without extension; its name is that of the kind.
+        noise_record: path of the noise; its name is that of the kind.
         snrs_db: signal-to-noise ratios, dB.
         jobs: as for `evaluate`.
         on_record: as for `evaluate`, with the ratio first.
@@ -132,7 +133,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         RecordError: the record or its annotations cannot be read.
         SignalError: the front end cannot take its rate.
     """
-    record = open_record(path)
+    record = open_recording(path)
     annotated = read_annotations(record, options.extension)
     positions = _positions(record, options)
     names = tuple(record.leads[position] for position in positions)
@@ -170,6 +171,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         reference=reference,
         detection_delay_ms=np.array([beat.detection_delay_ms for beat in beats], dtype=np.float32),
         label_delay_ms=np.array([beat.delay_ms for beat in beats if beat.label is not None], dtype=np.float32),
+        origin=origin_of(record.path),
         trace=trace_beats(live, annotated, record, whole=options.whole) if options.traces else None,
     )
 
@@ -178,14 +180,14 @@ def _evaluate_record(path: Path, model: BeatModel | None, options: EvaluationOpt
     return evaluate_record(path, options, model)
 
 
-def _positions(record: WfdbRecord, options: EvaluationOptions) -> list[int]:
+def _positions(record: Recording, options: EvaluationOptions) -> list[int]:
     """Which of the record's leads are run."""
     if options.leads is None:
-        return [record.position(options.lead)]
+        return [position_of(record, options.lead)]
     if options.leads != "all":
-        return list(dict.fromkeys(record.position(lead) for lead in options.leads))
+        return list(dict.fromkeys(position_of(record, lead) for lead in options.leads))
     voltages = [position for position, unit in enumerate(record.units) if _is_voltage(unit)]
-    return voltages or [record.position(options.lead)]
+    return voltages or [position_of(record, options.lead)]
 
 
 def _is_voltage(unit: str) -> bool:
@@ -196,7 +198,7 @@ def _is_voltage(unit: str) -> bool:
 
 
 def _blocks(
-    record: WfdbRecord, positions: Sequence[int], annotated: BeatAnnotations, noise: NoiseLevel | None
+    record: Recording, positions: Sequence[int], annotated: BeatAnnotations, noise: NoiseLevel | None
 ) -> Iterator[NDArray[np.float64]]:
     """Blocks (leads, n) in mV; with noise each lead has its own gain and its own signal of the noise record."""
     if noise is None:

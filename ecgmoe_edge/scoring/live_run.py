@@ -28,9 +28,9 @@ class LiveRun:
 def run_live(monitor: Monitor, blocks: Iterable[NDArray[np.float64]], *, keep_waves: bool = False) -> LiveRun:
     """Run a record through a monitor that is new.
 
-    What a model answers never changes what the front end does next. So the beats of the whole record are gathered behind
-    the front end and answered together, which is much faster with a model that takes batches. Labels and events are
-    those of a live run.
+    What a model answers never changes what the front end does next. So the beats of the whole record are gathered
+    behind the front end and answered together, which is much faster with a model that takes batches. Labels and events
+    are those of a live run.
 
     Args:
         monitor: takes the record's rate and leads.

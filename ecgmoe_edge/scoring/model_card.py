@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.records.splits import DEFAULT_DATABASE, DS2, SAME_PERSON
+from ecgmoe_edge.records.databases.mitdb import SAME_PERSON
+from ecgmoe_edge.records.splits import DEFAULT_DATABASE, DS2
 from ecgmoe_edge.runtime.manifest import INTENDED_USE
+from ecgmoe_edge.tasks import task_named
 
 ABOUT = (
     "A mixture of experts over two paths, the morphology of a beat and its rhythm, with a period-aware gate. It "
@@ -31,16 +33,6 @@ LIMITS = (
     "One lead, with its polarity as the user says it. Not tested on children or with implanted devices.",
     "A beat that the R-peak detector misses is never classified.",
 )
-_TITLES = {
-    "rhythm": ("mean F1 of N, AF, other, %", "mean_f1"),
-    "rr": ("mean RR over 10 s, mean absolute error, ms", "mae_ms"),
-    "age": ("age, mean absolute error, years", "mae_years"),
-    "sex": ("sex, mean F1, %", "mean_f1"),
-}
-_BESIDE = {
-    "rr": ("the detector alone", "detector_mae_ms"),
-    "age": ("saying the mean age", "mean_age_mae_years"),
-}
 
 
 def teacher_card(
@@ -102,15 +94,15 @@ def _lines(
 
 def _figures(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     held = evaluation["intervals"]["figures"]
-    task = evaluation.get("task", "beat")
-    if task != "beat":
-        title, key = _TITLES[task]
+    asked = task_named(evaluation.get("task", "beat"))
+    if asked.score != "beats":
+        task, (title, key) = asked.name, asked.figure
         yield title, _value(evaluation[task][key], held.get(key))
-        if task == "rhythm":
+        if asked.score == "rhythm":
             for name in ("N", "AF", "other"):
                 yield f"F1 of {name}, %", _value(evaluation[task]["classes"][name]["f1"], held.get(f"{name}.f1"))
-        if task in _BESIDE:
-            title, key = _BESIDE[task]
+        if asked.beside is not None:
+            title, key = asked.beside
             yield title, _value(evaluation[task][key], held.get(key))
         return
     yield (

@@ -23,18 +23,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.records.registry import open_recording
+from ecgmoe_edge.streaming.resampling import resample
 
 NOISE_KINDS = ("em", "ma", "bw")  # electrode motion, muscle, baseline wander
 SNRS_DB = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
@@ -47,14 +47,13 @@ TRIMMED_SHARE = 20  # one part in twenty at either end
 NORMAL_SYMBOLS = frozenset("NLRaJASejn/fQB")  # what WFDB's map1 calls normal: all beats but ventricular and fusion
 
 _READ_AHEAD_S = 60.0
-_MAX_RESAMPLING = 1000  # terms of the ratio of two rates
 
 
 @dataclass(frozen=True)
 class NoiseLevel:
     """Which noise is added, and how much."""
 
-    record: Path  # of the noise, without extension
+    record: Path  # of the noise
     snr_db: float  # while there is noise
     whole: bool = False  # add the noise record from its first sample on, exactly as `nst` does
 
@@ -68,7 +67,7 @@ class Noise:
 
 
 def noisy_blocks(
-    record: WfdbRecord, position: int, beats: BeatAnnotations, level: NoiseLevel, seconds: float
+    record: Recording, position: int, beats: BeatAnnotations, level: NoiseLevel, seconds: float
 ) -> Iterator[NDArray[np.float64]]:
     """Successive blocks of one lead with noise, `(1, n)` in mV; invalid samples stay NaN.
 
@@ -141,7 +140,7 @@ class NoiseTrack:
         return -turns if turns < 0 else self._turn - turns % self._turn
 
 
-def qrs_height(record: WfdbRecord, position: int, beats: BeatAnnotations) -> float:
+def qrs_height(record: Recording, position: int, beats: BeatAnnotations) -> float:
     """Mean peak-to-peak height, mV, of the first 300 normal QRS complexes of a lead, largest and smallest 5 % left out.
 
     Raises:
@@ -160,9 +159,7 @@ def qrs_height(record: WfdbRecord, position: int, beats: BeatAnnotations) -> flo
     return height
 
 
-def _windows(
-    record: WfdbRecord, position: int, starts: NDArray[np.int64], length: int
-) -> Iterator[NDArray[np.float64]]:
+def _windows(record: Recording, position: int, starts: NDArray[np.int64], length: int) -> Iterator[NDArray[np.float64]]:
     """A lead from each of `starts` on, `(length,)` in mV, read a minute at a time."""
     ahead = round(_READ_AHEAD_S * record.fs) + length
     at, signal = 0, np.empty(0)
@@ -179,13 +176,13 @@ def load_noise(path: Path, fs: float, *, whole: bool = False) -> Noise:
     Raises:
         RecordError: it cannot be read, or one of its signals is silent.
     """
-    record = open_record(path)
+    record = open_recording(path)
     signals = record.read()
     rms = tuple(_noise_rms(signal, record.fs) for signal in signals)
     if not all(value > 0.0 for value in rms):
         raise RecordError(f"The noise record {record.name} is silent or not valid. Name one that holds noise.")
     added = signals if whole else signals[:, record.n_samples // 2 :]
-    return Noise(_resampled(added, record.fs, fs), rms)
+    return Noise(resample(added, record.fs, fs, ends="mean"), rms)
 
 
 def _noise_rms(signal: NDArray[np.float64], fs: float) -> float:
@@ -201,11 +198,3 @@ def _trimmed_mean(values: NDArray[np.float64]) -> float:
     out = len(values) // TRIMMED_SHARE
     kept = np.sort(values)[out : len(values) - out]
     return float(kept.mean()) if len(kept) else 0.0
-
-
-def _resampled(signals: NDArray[np.float64], fs: float, wanted_fs: float) -> NDArray[np.float64]:
-    ratio = Fraction(wanted_fs / fs).limit_denominator(_MAX_RESAMPLING)
-    up, down = ratio.numerator, ratio.denominator
-    if up == down:
-        return signals
-    return np.asarray(resample_poly(signals, up, down, axis=1, padtype="mean"))

@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.records.databases import Origin
 from ecgmoe_edge.scoring.beat_traces import BeatTrace
-from ecgmoe_edge.scoring.bootstrap import Figures, bootstrap, patient_of
+from ecgmoe_edge.scoring.bootstrap import Figures, bootstrap
 from ecgmoe_edge.scoring.ec57 import (
-    BEAT_CLASSES,
     Confusion,
     Counts,
     RecordScore,
@@ -21,10 +21,9 @@ from ecgmoe_edge.scoring.ec57 import (
     total_peaks,
 )
 from ecgmoe_edge.scoring.rr_error import RrErrors, total_rr
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 Reference: TypeAlias = Literal["neurokit"]
-
-DOMINANT_S_RECORD = "232"  # holds three quarters of DS2's S beats, most of them its usual beat
 
 # Tolerance, as it is named in the JSON -> where its counts are.
 _TOLERANCES: Mapping[str, Callable[[RecordScore], Counts]] = {
@@ -48,6 +47,17 @@ class RecordResult:
     detection_delay_ms: NDArray[np.float32]  # (beats,)
     label_delay_ms: NDArray[np.float32]  # (labelled beats,)
     trace: BeatTrace | None = None  # for a report
+    origin: Origin | None = None  # which record of a known data base it is
+
+    @property
+    def patient(self) -> str:
+        """Whose record it is."""
+        return self.name if self.origin is None else self.origin.patient
+
+    @property
+    def dominates_s(self) -> bool:
+        """Whether it is MIT-BIH's record 232, without which S is given too."""
+        return self.origin is not None and self.origin.dominates_s
 
     def to_json(self) -> dict[str, Any]:
         """The record's own figures."""
@@ -126,7 +136,7 @@ class Evaluation:
         }
 
     def _s_without_dominant(self, score: Callable[[RecordResult], RecordScore]) -> dict[str, float | int | None] | None:
-        others = [result for result in self.results if result.name != DOMINANT_S_RECORD]
+        others = [result for result in self.results if not result.dominates_s]
         confusion = total_confusion(score(result).confusion for result in others)
         if confusion is None or len(others) == len(self.results):
             return None
@@ -136,11 +146,11 @@ class Evaluation:
         """Bootstrap intervals of the gross statistics: R peaks, classes, and S without record 232."""
         peaks = [[counts(one.score) for counts in _TOLERANCES.values()] for one in self.results]
         rpeaks = np.array([[(each.tp, each.fn, each.fp) for each in row] for row in peaks])
-        made = bootstrap([patient_of(one.name) for one in self.results], rpeaks, _peak_figures).to_json()
+        made = bootstrap([one.patient for one in self.results], rpeaks, _peak_figures).to_json()
         labelled = [one for one in self.results if one.score.confusion is not None]
         if labelled:
             made["figures"] |= _beat_intervals(labelled, BEAT_CLASSES)
-            others = [one for one in labelled if one.name != DOMINANT_S_RECORD]
+            others = [one for one in labelled if not one.dominates_s]
             if 0 < len(others) < len(labelled):
                 without = _beat_intervals(others, ("S",))
                 made["figures"] |= {f"S_without_232.{name.partition('.')[2]}": pair for name, pair in without.items()}
@@ -195,7 +205,7 @@ def _beat_intervals(results: Sequence[RecordResult], classes: Sequence[str]) -> 
         return {f"{name}.{key}": getattr(each, key) for name, each in counts.items() for key in ("se", "ppv", "f1")}
 
     tables = np.array([one.score.confusion.table for one in results if one.score.confusion is not None])
-    made: dict[str, Any] = bootstrap([patient_of(one.name) for one in results], tables, figures).to_json()["figures"]
+    made: dict[str, Any] = bootstrap([one.patient for one in results], tables, figures).to_json()["figures"]
     return made
 
 

@@ -9,17 +9,14 @@ from functools import partial
 import numpy as np
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.facts import Facts, facts_of
 from ecgmoe_edge.records.layouts import KnownRecord, others_of
-from ecgmoe_edge.records.recording import Sex
-from ecgmoe_edge.records.splits import has_header
-from ecgmoe_edge.records.wfdb_record import open_record
+from ecgmoe_edge.records.registry import is_recording, open_recording
 from ecgmoe_edge.scoring.record_runs import ModelFile, OnRecord, run_records
-from ecgmoe_edge.scoring.task_records import TaskName, TaskOptions, TaskRecord, answer_record
+from ecgmoe_edge.scoring.task_records import TaskOptions, TaskRecord, answer_record
 from ecgmoe_edge.scoring.task_results import Baseline, TaskEvaluation
 from ecgmoe_edge.streaming.beat_model import BeatModel
-
-#: The data base that each task is scored on in a folder of several, where nobody says.
-DEFAULT_DATABASE = {"rhythm": "cinc2017", "rr": "mitdb", "age": "ptbxl", "sex": "ptbxl"}
+from ecgmoe_edge.tasks import Task, task_named
 
 
 def evaluate_task(
@@ -44,9 +41,9 @@ def evaluate_task(
         RecordError: not one record could be scored.
         BundleError, ModelError, MissingExtra: the model cannot be loaded.
     """
-    if len({one.layout for one in records if has_header(one.path)}) > 1:  # an absent one is skipped, wherever it was
+    if len({one.layout for one in records if is_recording(one.path)}) > 1:  # an absent one is skipped, wherever it was
         raise UsageError("These records are of several data bases. Evaluate one at a time, with --data.")
-    _check_task(options.task, model)
+    _check_task(task_named(options.task), model)
     outcomes = run_records(
         {one.name: one for one in records},
         partial(_answer, options=options),
@@ -54,7 +51,8 @@ def evaluate_task(
         jobs=jobs,
         on_record=on_record,
     )
-    baseline = _baseline(records) if options.task in ("age", "sex") else None
+    task = task_named(options.task)
+    baseline = _baseline(task, records) if task.scope == "recording" else None
     return TaskEvaluation(options.task, tuple(outcomes.of.values()), outcomes.skipped, baseline)
 
 
@@ -62,40 +60,39 @@ def _answer(known: KnownRecord, model: BeatModel | None, options: TaskOptions) -
     return answer_record(known, model, options)
 
 
-def _check_task(task: TaskName, model: ModelFile) -> None:
+def _check_task(task: Task, model: ModelFile) -> None:
     opened = model.open()
     if opened is None:
-        if task != "rr":
-            raise UsageError(f"The task {task} needs a model: leave --only rpeaks out.")
+        if task.score != "intervals":
+            raise UsageError(f"The task {task.name} needs a model: leave --only rpeaks out.")
         return
-    if task not in opened.tasks:
+    if task.name not in opened.tasks:
         raise UsageError(
-            f"This model has no trained head for the task {task}; it has {', '.join(opened.tasks)}. The full-precision "
-            f"teacher has more: add --teacher, or --teacher FILE for one of your own, trained on data that say {task}."
+            f"This model has no trained head for the task {task.name}; it has {', '.join(opened.tasks)}. The "
+            f"full-precision teacher has more: add --teacher, or --teacher FILE for your own, trained on its labels."
         )
 
 
-def _baseline(records: Sequence[KnownRecord]) -> Baseline:
+def _baseline(task: Task, records: Sequence[KnownRecord]) -> Baseline:
     """Of the data base's other patients where there are any; else of the evaluated ones, which flatters it."""
     others = others_of(records)
-    ages = [one.age for one in others if one.age is not None]
-    sexes = [one.sex for one in others if one.sex is not None]
+    known = [one.facts[task.name] for one in others if task.name in one.facts]
     source = "the other patients of the data base"
-    if not ages or not sexes:
-        told = [_age_and_sex(one) for one in records]
-        ages = [age for age, _ in told if age is not None]
-        sexes = [told_sex for _, told_sex in told if told_sex is not None]
+    if not known:
+        stated = [_facts(one) for one in records]
+        known = [facts[task.name] for facts in stated if task.name in facts]
         source = "the evaluated records themselves"
-    commoner = Counter(sexes).most_common(1)[0][0] if sexes else "M"
-    age = float(np.mean(ages)) if ages else float("nan")
-    return Baseline(age, "female" if commoner == "F" else "male", len(others) or len(records), source)
+    if task.kind == "regression":
+        answer: str | float = float(np.mean(np.array(known, np.float64))) if known else float("nan")
+    else:
+        answer = Counter(map(str, known)).most_common(1)[0][0] if known else task.classes[-1]
+    return Baseline(answer, len(others) or len(records), source)
 
 
-def _age_and_sex(one: KnownRecord) -> tuple[float | None, Sex | None]:
-    if one.layout == "ptbxl":
-        return one.age, one.sex
+def _facts(one: KnownRecord) -> Facts:
+    if one.layout == "ptbxl":  # its headers have no facts of their own
+        return one.facts
     try:
-        record = open_record(one.path)
+        return {**facts_of(open_recording(one.path)), **one.facts}
     except RecordError:
-        return None, None
-    return record.age, record.sex
+        return one.facts

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +17,20 @@ from numpy.typing import NDArray
 from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
+from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.layouts import KnownRecord
-from ecgmoe_edge.records.recording import Lead
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.recording import Lead, Recording, position_of
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.ec57 import first_scored
 from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.monitor import Monitor
 from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
-
-TaskName: TypeAlias = Literal["rhythm", "rr", "age", "sex"]
+from ecgmoe_edge.tasks import Task, task_named
 
 SETTLED_S = 5.0
 RR_WINDOW_S = 10.0
-SEXES = ("female", "male")
 _BLOCK_S = 60.0
 
 
@@ -40,7 +38,7 @@ _BLOCK_S = 60.0
 class TaskOptions:
     """How records are run; the same for all of them."""
 
-    task: TaskName
+    task: str  # a name of `tasks.TASKS`
     lead: Lead | None = None  # None: II of PTB-XL, as models are trained on it; else the header's first
     invert: bool = False
     mains: int | None = None
@@ -57,7 +55,7 @@ class TaskRecord:
     lead: str
     duration_s: float
     beats: int
-    truth: str | float | None = None  # class, or years
+    truth: str | float | None = None  # class, or in the task's unit
     answer: str | float | None = None  # None: nothing could be said
     probabilities: Mapping[str, float] = field(
         default_factory=dict
@@ -74,25 +72,26 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
         RecordError: the record cannot be read, or nothing is known of it for this task.
         SignalError: the front end cannot take its rate.
     """
-    record = open_record(known.path)
-    truth = _truth(known, record, options.task)
-    annotated = _annotations(known, record, options)
+    record = open_recording(known.path)
+    task = task_named(options.task)
+    truth = _truth(known, record, task)
+    annotated = _annotations(known, record, task, options.extension)
     lead = options.lead if options.lead is not None else "II" if known.layout == "ptbxl" else 0
-    position = record.position(lead)
+    position = position_of(record, lead)
     monitor = Monitor(model, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains)
     live = run_live(monitor, record.blocks(_BLOCK_S, leads=[position]))
     answer: str | float | None = None
     probabilities, table, errors = dict[str, float](), None, None
-    if options.task == "rr" and annotated is not None:
+    if task.score == "intervals" and annotated is not None:
         errors = _rr_errors(live, annotated, model, record, options.whole)
-    elif options.task == "rhythm" and annotated is not None:
+    elif task.score == "rhythm" and annotated is not None:
         first_s = first_scored(record.fs, record.n_samples, options.whole) / record.fs
         table = rhythm_durations(annotated.rhythms, live.rhythms, record.fs, first_s)
-    elif options.task == "age":
-        answer = _mean_answer(live, "age")
+    elif task.kind == "regression":
+        answer = _mean_answer(live, task.name)
     elif model is not None:
-        probabilities = _record_probabilities(live, options.task, model)
-        unanswered = "noisy" if options.task == "rhythm" else None  # no beat at all is what noise looks like
+        probabilities = _record_probabilities(live, task.name, model)
+        unanswered = "noisy" if task.score == "rhythm" else None  # no beat at all is what noise looks like
         answer = max(probabilities, key=probabilities.__getitem__) if probabilities else unanswered
     return TaskRecord(
         name=known.name,
@@ -117,26 +116,20 @@ def expert_counts(live: LiveRun) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _truth(known: KnownRecord, record: WfdbRecord, task: TaskName) -> str | float | None:
-    if task == "age":
-        age = known.age if known.age is not None else record.age
-        if age is None:
-            raise RecordError(f"The age of {known.name} is not known: neither a table nor its header has it.")
-        return float(age)
-    if task == "sex":
-        sex = known.sex or record.sex
-        if sex is None:
-            raise RecordError(f"The sex of {known.name} is not known: neither a table nor its header has it.")
-        return "female" if sex == "F" else "male"
-    return known.rhythm if task == "rhythm" else None
+def _truth(known: KnownRecord, record: Recording, task: Task) -> str | float | None:
+    """A class or a number of the whole record; None where the truth is in its annotations."""
+    fact = {**facts_of(record), **known.facts}.get(task.name)
+    if fact is None and task.scope == "recording":
+        raise RecordError(f"The {task.name} of {known.name} is not known: neither a table nor its header has it.")
+    return float(fact) if task.kind == "regression" and fact is not None else fact
 
 
-def _annotations(known: KnownRecord, record: WfdbRecord, options: TaskOptions) -> BeatAnnotations | None:
-    if options.task in ("age", "sex") or (options.task == "rhythm" and known.rhythm is not None):
+def _annotations(known: KnownRecord, record: Recording, task: Task, extension: str) -> BeatAnnotations | None:
+    if task.scope == "recording" or task.name in known.facts:
         return None
-    annotated = read_annotations(record, options.extension, beats_needed=options.task != "rhythm")
-    if options.task == "rhythm" and not annotated.rhythms:
-        raise RecordError(f"{known.name} has no rhythm annotations: its .{options.extension} file notes no rhythm.")
+    annotated = read_annotations(record, extension, beats_needed=task.score != "rhythm")
+    if task.score == "rhythm" and not annotated.rhythms:
+        raise RecordError(f"{known.name} has no rhythm annotations: its .{extension} file notes no rhythm.")
     return annotated
 
 
@@ -161,7 +154,7 @@ def _record_probabilities(live: LiveRun, task: str, model: BeatModel) -> dict[st
 
 
 def _rr_errors(
-    live: LiveRun, annotated: BeatAnnotations, model: BeatModel | None, record: WfdbRecord, whole: bool
+    live: LiveRun, annotated: BeatAnnotations, model: BeatModel | None, record: Recording, whole: bool
 ) -> NDArray[np.float64]:
     """At each beat, the error in ms of the mean RR of the 10 s that end with its window; (windows, 2)."""
     ahead = WIDE_GRID[-1] if model is not None and model.context_samples else BEAT_GRID[-1]

@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 from ecgmoe_edge.scoring.bootstrap import Bootstrap, Figures, bootstrap
 from ecgmoe_edge.scoring.class_table import ClassTable, rounded
 from ecgmoe_edge.scoring.rhythm_durations import ANSWERS, RHYTHMS
-from ecgmoe_edge.scoring.task_records import SEXES, TaskName, TaskRecord
+from ecgmoe_edge.scoring.task_records import TaskRecord
+from ecgmoe_edge.tasks import Score, Task, task_named
 
-#: Classes of a record of the CinC 2017 challenge, and those whose mean F1 is its score.
-RECORD_RHYTHMS = ("N", "AF", "other", "noisy")
+#: Those whose mean F1 is the score of the CinC 2017 challenge.
 CHALLENGE_RHYTHMS = ("N", "AF", "other")
 _NOTHING = "none"  # the answer of a record without one
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What someone says who has seen no ECG: the mean age, the commoner sex."""
+    """What someone says who has seen no ECG: the mean value, the commonest class."""
 
-    age: float
-    sex: str
+    answer: str | float
     patients: int
     source: str  # whose mean it is, in words
 
@@ -34,20 +33,20 @@ class Baseline:
 class TaskEvaluation:
     """The records of one task."""
 
-    task: TaskName
+    task: str
     records: tuple[TaskRecord, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)  # record -> why
-    baseline: Baseline | None = None  # age and sex
+    baseline: Baseline | None = None  # of tasks about a record as a whole
 
     def to_json(self) -> dict[str, Any]:
         """All figures, JSON-ready; per cent, ms, years, s. None (null) where there is nothing to divide."""
-        score = {
+        score: Mapping[Score, Callable[[], tuple[dict[str, Any], Bootstrap]]] = {
             "rhythm": self._rhythm,
-            "rr": self._rr,
-            "age": self._age,
-            "sex": self._sex,
-        }[self.task]
-        figures, intervals = score()
+            "intervals": self._rr,
+            "value": self._value,
+            "class": self._class,
+        }
+        figures, intervals = score[self._asked.score]()
         return {
             "task": self.task,
             "records": len(self.records),
@@ -55,14 +54,18 @@ class TaskEvaluation:
             "skipped_records": dict(self.skipped),
             self.task: figures,
             "intervals": intervals.to_json(),
-            "per_record": {one.name: _record_json(self.task, one) for one in self.records},
+            "per_record": {one.name: _record_json(self._asked, one) for one in self.records},
         }
 
     def class_table(self) -> ClassTable | None:
         """Truth against answer: records, or seconds where rhythms are annotated stretch by stretch."""
-        if self.task not in ("rhythm", "sex"):
+        if self._asked.score not in ("rhythm", "class"):
             return None
         return _summed(*self._class_tables())
+
+    @property
+    def _asked(self) -> Task:
+        return task_named(self.task)
 
     def _rhythm(self) -> tuple[dict[str, Any], Bootstrap]:
         classes, answers, tables = self._class_tables()
@@ -77,15 +80,15 @@ class TaskEvaluation:
         unit = "s" if by_duration else "records"
         return {"unit": unit, **table.to_json(scored)}, made
 
-    def _sex(self) -> tuple[dict[str, Any], Bootstrap]:
+    def _class(self) -> tuple[dict[str, Any], Bootstrap]:
         classes, answers, tables = self._class_tables()
         table = _summed(classes, answers, tables)
         made = self._intervals(tables, lambda total: ClassTable(classes, answers, total).figures())
         figures = {"unit": "records", **table.to_json()}
         if self.baseline is not None:
-            right = sum(one.truth == self.baseline.sex for one in self.records)
+            right = sum(one.truth == self.baseline.answer for one in self.records)
             figures["baseline"] = {
-                "says": self.baseline.sex,
+                "says": self.baseline.answer,
                 "accuracy": round(100.0 * right / len(self.records), 3),
                 "of": self.baseline.source,
             }
@@ -94,8 +97,8 @@ class TaskEvaluation:
     def _class_tables(self) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.float64]]:
         if self.records[0].table is not None:
             return RHYTHMS, ANSWERS, np.array([one.table for one in self.records])
-        classes = SEXES if self.task == "sex" else RECORD_RHYTHMS
-        answers = (*classes, _NOTHING) if self.task == "sex" else classes
+        classes = self._asked.classes
+        answers = (*classes, _NOTHING) if self._asked.score == "class" else classes
         tables = np.zeros((len(self.records), len(classes), len(answers)))
         for row, one in enumerate(self.records):
             tables[row, classes.index(str(one.truth)), answers.index(str(one.answer or _NOTHING))] = 1
@@ -106,12 +109,14 @@ class TaskEvaluation:
         made = self._intervals(sums, _rr_figures)
         return {**rounded(_rr_figures(sums.sum(0))), "windows": int(sums[:, 3].sum()), "window_s": 10}, made
 
-    def _age(self) -> tuple[dict[str, Any], Bootstrap]:
-        sums = np.array([_age_sums(one, self.baseline) for one in self.records])
-        made = self._intervals(sums, _age_figures)
-        figures: dict[str, Any] = {**rounded(_age_figures(sums.sum(0))), "answered": int(sums[:, 1].sum())}
+    def _value(self) -> tuple[dict[str, Any], Bootstrap]:
+        task = self._asked
+        sums = np.array([_value_sums(one, self.baseline) for one in self.records])
+        made = self._intervals(sums, lambda total: _value_figures(task, total))
+        figures: dict[str, Any] = {**rounded(_value_figures(task, sums.sum(0))), "answered": int(sums[:, 1].sum())}
         if self.baseline is not None:
-            figures["baseline"] = {"says_years": round(self.baseline.age, 2), "of": self.baseline.source}
+            said = round(float(self.baseline.answer), 2)
+            figures["baseline"] = {f"says_{task.unit}": said, "of": self.baseline.source}
         return figures, made
 
     def _intervals(self, tables: NDArray[Any], figures: Callable[[NDArray[Any]], Figures]) -> Bootstrap:
@@ -134,34 +139,34 @@ def _rr_figures(sums: NDArray[Any]) -> Figures:
     return {"mae_ms": _ratio(sums[0], sums[1]), "detector_mae_ms": _ratio(sums[2], sums[3])}
 
 
-def _age_sums(one: TaskRecord, baseline: Baseline | None) -> list[float]:
+def _value_sums(one: TaskRecord, baseline: Baseline | None) -> list[float]:
     if one.answer is None:
         return [0.0, 0.0, 0.0]
     truth = float(one.truth or 0.0)
-    plain = abs(truth - baseline.age) if baseline is not None else np.nan
+    plain = abs(truth - float(baseline.answer)) if baseline is not None else np.nan
     return [abs(float(one.answer) - truth), 1.0, plain]
 
 
-def _age_figures(sums: NDArray[Any]) -> Figures:
+def _value_figures(task: Task, sums: NDArray[Any]) -> Figures:
     own, plain = _ratio(sums[0], sums[1]), _ratio(sums[2], sums[1])
     better = None if own is None or plain is None else plain - own
-    return {"mae_years": own, "mean_age_mae_years": plain, "better_by_years": better}
+    return {f"mae_{task.unit}": own, f"mean_{task.name}_mae_{task.unit}": plain, f"better_by_{task.unit}": better}
 
 
 def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole and np.isfinite(part) else None
 
 
-def _record_json(task: TaskName, one: TaskRecord) -> dict[str, Any]:
+def _record_json(task: Task, one: TaskRecord) -> dict[str, Any]:
     said: dict[str, Any] = {"patient": one.patient, "lead": one.lead, "duration_s": round(one.duration_s, 3)}
     said["beats"] = one.beats
     if one.table is not None:
         table = ClassTable(RHYTHMS, ANSWERS, one.table)
         return said | {name: value for name, value in table.to_json().items() if name in ("classes", "confusion")}
-    if task == "rr":
+    if task.score == "intervals":
         sums = np.array(_rr_sums(one.rr_errors_ms))
         return said | dict(rounded(_rr_figures(sums))) | {"windows": int(sums[3])}
-    if task == "age":
-        return said | {"age": one.truth, "answer": None if one.answer is None else round(float(one.answer), 2)}
+    if task.score == "value":
+        return said | {task.name: one.truth, "answer": None if one.answer is None else round(float(one.answer), 2)}
     shares = {name: round(share, 4) for name, share in one.probabilities.items()}
     return said | {"truth": one.truth, "answer": one.answer, "probabilities": shares}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from ecgmoe_edge.tasks import Score, Task, task_named
 
 _NAME_WIDTH, _CELL_WIDTH = 26, 12
 
@@ -19,14 +21,16 @@ def _lines(evaluation: Mapping[str, Any]) -> Iterator[str]:
     patients = evaluation["patients"]
     yield f"{task}: {evaluation['records']} records of {patients} patient{'' if patients == 1 else 's'}"
     yield f"in brackets: {100 * made['level']:g} % interval over patients, {made['draws']} draws"
-    yield from {"rhythm": _class_lines, "sex": _class_lines, "rr": _rr_lines, "age": _age_lines}[task](
-        figures, made["figures"]
-    )
+    lines: Mapping[Score, Callable[[Task, Mapping[str, Any], Mapping[str, Any]], Iterator[str]]] = {
+        "rhythm": _class_lines, "class": _class_lines, "intervals": _rr_lines, "value": _value_lines
+    }  # fmt: skip
+    asked = task_named(task)
+    yield from lines[asked.score](asked, figures, made["figures"])
     for name, reason in evaluation["skipped_records"].items():
         yield f"skipped {name}: {reason}"
 
 
-def _class_lines(figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:
+def _class_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:
     for name, each in figures["classes"].items():
         cells = [_with_interval(each[key], intervals.get(f"{name}.{key}")) for key in ("se", "ppv", "f1")]
         yield f"{name:<10}" + "".join(
@@ -46,20 +50,21 @@ def _class_lines(figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> It
         yield f"{truth:<{_NAME_WIDTH}}" + "".join(f"{cell:>{_CELL_WIDTH}.0f}" for cell in row.values())
 
 
-def _rr_lines(figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:
+def _rr_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:
     yield f"mean RR of the beats in {figures['window_s']} s, {figures['windows']} windows, mean absolute error in ms"
     yield f"  model: {_with_interval(figures['mae_ms'], intervals['mae_ms'])}"
     yield f"  detector alone: {_with_interval(figures['detector_mae_ms'], intervals['detector_mae_ms'])}"
 
 
-def _age_lines(figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:
-    yield f"age, {figures['answered']} records, mean absolute error in years"
-    yield f"  model: {_with_interval(figures['mae_years'], intervals['mae_years'])}"
+def _value_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:
+    own, mean, better = (f"{key}_{task.unit}" for key in ("mae", f"mean_{task.name}_mae", "better_by"))
+    yield f"{task.name}, {figures['answered']} records, mean absolute error in {task.unit}"
+    yield f"  model: {_with_interval(figures[own], intervals[own])}"
     plain = figures.get("baseline")
     if plain is not None:
-        said = _with_interval(figures["mean_age_mae_years"], intervals["mean_age_mae_years"])
-        yield f"  saying {plain['says_years']:.1f}, the mean of {plain['of']}: {said}"
-        yield f"  better by: {_with_interval(figures['better_by_years'], intervals['better_by_years'])}"
+        said = _with_interval(figures[mean], intervals[mean])
+        yield f"  saying {plain[f'says_{task.unit}']:.1f}, the mean of {plain['of']}: {said}"
+        yield f"  better by: {_with_interval(figures[better], intervals[better])}"
 
 
 def _with_interval(value: float | None, interval: list[float] | None) -> str:

@@ -211,9 +211,7 @@ class FrontEnd:
         begins = np.flatnonzero(usable & ~self._watched).tolist()
         ends = np.flatnonzero(~usable & self._watched).tolist()
         self._watched = usable.copy()
-        left = [
-            (at + 1, _LAST, self._named(event, k)) for k in ends for event in self._leads[k].stop_watching(at)
-        ]
+        left = [(at + 1, _LAST, self._named(event, k)) for k in ends for event in self._leads[k].stop_watching(at)]
         self._change_leads([], begins, at, at + 1, out)
         self._change_leads([(k, "off" if self._off[k] else UNUSABLE) for k in ends], [], at, at + 1, out)
         out += left
@@ -221,7 +219,7 @@ class FrontEnd:
     def _watch_stillness(
         self, x: NDArray[np.float64], usable: NDArray[np.bool_], out: list[tuple[int, int, Item]]
     ) -> tuple[dict[int, list[tuple[int, LeadReason]]], dict[int, list[int]]]:
-        """Report flatline and clipping; at which samples the signals of which leads end (and why) and begin by it."""
+        """Report flatline and clipping; gives the samples at which signals end (lead, reason) and begin (lead)."""
         ends: dict[int, list[tuple[int, LeadReason]]] = {}
         begins: dict[int, list[int]] = {}
         for k, lead in enumerate(self._leads):
@@ -245,7 +243,7 @@ class FrontEnd:
         arrived: int,
         out: list[tuple[int, int, Item]],
     ) -> None:
-        """Before sample `at` the signals of these leads end, known once `arrived` samples have arrived; others begin."""
+        """At sample `at` these signals end, known once `arrived` samples have arrived, and others begin."""
         reports: list[LeadReport] = [LeadEnd(arrived, k, reason) for k, reason in ends]
         for k, _ in ends:
             if self._leads[k].present:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ecgmoe_edge.contract import assemble_inputs
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.wfdb_record import open_record
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.filters import monitoring_band
+from ecgmoe_edge.streaming.resampling import read_linear, resample
 from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
 from ecgmoe_edge.training.config import Augment, Noise
 from ecgmoe_edge.training.examples import Examples
@@ -27,7 +28,6 @@ _FIRST = int(np.searchsorted(WIDE_GRID, BEAT_GRID[0]))
 _CORE = slice(_FIRST, _FIRST + len(BEAT_GRID))
 _R = int(np.searchsorted(WIDE_GRID, 0))
 _RATIOS = len(RR_FEATURE_NAMES) - 2  # the last two say what is known; noise would make no sense in them
-LABELS = ("beat", "rhythm", "rr", "age", "sex", "potassium")
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Augmenter:
         rows.rr_sequence[:, 0] += s.feature_noise * rng.standard_normal(known.shape, np.float32) * known
         self._hide_memory(rows, rng)
         # The R peak of this beat jitters; the template is a median over beats and does not.
-        window = _resample(rows.window, shift, stretch)
-        template = _resample(rows.template, np.zeros(n), stretch)
+        window = _stretched(rows.window, shift, stretch)
+        template = _stretched(rows.template, np.zeros(n), stretch)
         return _batch(examples, index, rows, window, template)
 
     def _hide_memory(self, rows: _Rows, rng: np.random.Generator) -> None:
@@ -144,12 +144,12 @@ def read_noise(noise: Noise, data_dir: Path) -> NDArray[np.float32]:
     """
     kinds = []
     for name in noise.records:
-        record = open_record(data_dir / noise.folder / name)
+        record = open_recording(data_dir / noise.folder / name)
         half = record.read(stop=record.n_samples // 2, leads=[0])[0]
         filtered = monitoring_band(record.fs, None).process(np.nan_to_num(half))
-        steps = int(len(filtered) * MODEL_RATE_HZ / record.fs)
-        at = np.arange(2 * MODEL_RATE_HZ, steps) * record.fs / MODEL_RATE_HZ  # without the filter's start
-        kinds.append(np.interp(at, np.arange(len(filtered)), filtered).astype(np.float32))
+        # Linear, since the noise that the shipped weights were trained with is; the band-pass has left little to fold.
+        at_model_rate = resample(filtered, record.fs, MODEL_RATE_HZ, method="linear")
+        kinds.append(at_model_rate[2 * MODEL_RATE_HZ :].astype(np.float32))  # without the filter's start
     shortest = min(len(kind) for kind in kinds) if kinds else 0
     if shortest < 60 * MODEL_RATE_HZ:
         raise RecordError("Noise records need two minutes at least; change [noise] in the configuration.")
@@ -167,15 +167,11 @@ def _rows(examples: Examples, index: NDArray[np.int64]) -> _Rows:
     )
 
 
-def _resample(
+def _stretched(
     rows: NDArray[np.float32], shift: NDArray[np.float64], stretch: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Rows on WIDE_GRID read on BEAT_GRID * stretch + shift (grid samples), by linear interpolation."""
-    at = (_R + BEAT_GRID[None] * stretch[:, None] + shift[:, None]).clip(0, rows.shape[1] - 1.001)
-    low = at.astype(np.int64)
-    part = (at - low).astype(np.float32)
-    row = np.arange(len(rows))[:, None]
-    return np.asarray(rows[row, low] * (1.0 - part) + rows[row, low + 1] * part, np.float32)
+    return read_linear(rows, _R + BEAT_GRID[None] * stretch[:, None] + shift[:, None])
 
 
 def _batch(
@@ -187,8 +183,8 @@ def _batch(
 ) -> Batch:
     inputs = assemble_inputs(window, template, rows.amplitude, rows.rr_features, rows.rr_sequence, rows.context)
     labels = {}
-    for name in LABELS:
-        values = getattr(examples, name)[index]
+    for name, of_task in examples.labels.items():
+        values = of_task[index]
         labels[name] = torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
     return Batch(
         **{name: torch.from_numpy(values) for name, values in inputs.items()},

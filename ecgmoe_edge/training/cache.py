@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from importlib import resources
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.training.config import TrainingConfig
-from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, join
+from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, from_arrays, join
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
 
@@ -47,8 +48,8 @@ class ExampleSets:
         digest = hashlib.sha256()
         for name, examples in (("", self.fit), *sorted(self.validation.items())):
             digest.update(f"{name} {' '.join(examples.records)}".encode())
-            for array in ARRAYS:
-                digest.update(np.ascontiguousarray(getattr(examples, array)).data)
+            for array in examples.arrays().values():
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
 
@@ -98,7 +99,7 @@ def cached_examples(source: Source, cache: Path) -> Examples:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # cut short by a full disk, say; made anew below
         else:
-            return Examples(**arrays, records=(source.name,))
+            return from_arrays(arrays, (source.name,))
     examples = examples_of(source)
     _write(examples, path)
     for stale in cache.glob(f"{glob.escape(_stem(source))}-*.npz"):
@@ -117,7 +118,8 @@ def _write(examples: Examples, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as written:
-            np.savez(written, **{name: getattr(examples, name) for name in ARRAYS})
+            arrays: dict[str, Any] = examples.arrays()
+            np.savez(written, **arrays)
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):  # where there is no folder, nothing was left half written
@@ -132,12 +134,13 @@ def cache_path(source: Source, cache: Path) -> Path:
     """Where the examples of `source` belong; another file when anything that they depend on has changed.
 
     Raises:
-        RecordError: the record has no header.
+        RecordError: there is no file of the record.
     """
     digest = hashlib.sha256(front_end_digest().encode())
     digest.update(f"{_LAYOUT} {source.path.name in source.data.without_beat_labels}".encode())
-    digest.update(msgspec.json.encode([_settings(source), source.rhythm, source.age, source.sex]))
-    files = sorted(source.path.parent.glob(f"{source.path.name}.*"))
+    digest.update(msgspec.json.encode([_settings(source), source.facts]))
+    beside = source.path.parent.glob(f"{glob.escape(source.path.name)}.*")
+    files = [path for path in (source.path, *sorted(beside)) if path.is_file()]
     if not files:
         raise RecordError(f"There is no record {source.path}.")
     for file in files:
@@ -174,7 +177,7 @@ _FRONT_END_DIGEST = _source_digest()
 
 
 def _settings(source: Source) -> list[object]:
-    data, further = source.data, [source.inverted, source.rate, source.potassium, source.rr_s]
+    data, further = source.data, [source.inverted, source.rate]
     return [
         *(data.labels, data.rhythm, data.annotator, source.lead, data.beats_per_record, data.first_s),
         *(further if any(further) else ()),

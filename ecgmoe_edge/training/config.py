@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.model.tasks import TASK_NAMES
 from ecgmoe_edge.model.teacher_config import Positive, TeacherConfig
 from ecgmoe_edge.streaming.filters import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+from ecgmoe_edge.tasks import TASK_NAMES, TASKS
 
 #: Configurations inside the package, used by name: the shipped model's, and DS1 alone for comparison with others.
 SHIPPED = ("default", "ds1-only")
@@ -125,15 +125,19 @@ class QatFit(Fit, frozen=True):
     validate_every: Annotated[int, Meta(ge=1)] = 1
 
 
-class Losses(Strict, frozen=True):
-    """Weights of the tasks in the teacher's loss; fixed, see `training.fit`."""
+if TYPE_CHECKING:
 
-    beat: Strength = 1.0
-    rhythm: Strength = 0.5
-    rr: Strength = 0.2
-    age: Strength = 0.05
-    sex: Strength = 0.05
-    potassium: Strength = 0.05
+    class Losses(Strict, frozen=True):
+        """Weights of the tasks in the teacher's loss, a field a task; fixed, see `training.fit`."""
+else:
+    Losses = msgspec.defstruct(
+        "Losses",
+        [(task.name, Strength, task.loss_weight) for task in TASKS],
+        bases=(Strict,),
+        module=__name__,
+        frozen=True,
+        forbid_unknown_fields=True,
+    )
 
 
 class Distillation(Strict, frozen=True):

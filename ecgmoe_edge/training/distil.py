@@ -11,8 +11,8 @@ from torch.nn import functional as fn
 
 from ecgmoe_edge.contract import ROUTES
 from ecgmoe_edge.model.routing import Route, load_balance
-from ecgmoe_edge.model.tasks import tasks_named
 from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.tasks import STUDENT_TASKS, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch
 from ecgmoe_edge.training.batches import drawn_batches
 from ecgmoe_edge.training.cache import ExampleSets
@@ -38,7 +38,7 @@ def distil(
     *,
     settings: Fit,
     name: str = "student",
-    tasks: tuple[str, ...] = ("beat", "rhythm"),
+    tasks: tuple[str, ...] = STUDENT_TASKS,
     begun_from: str = "",
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     device: torch.device = _CPU,

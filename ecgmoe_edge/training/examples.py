@@ -5,24 +5,26 @@ The front end is the one that runs on the device; nothing here filters, finds pe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from fractions import Fraction
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from ecgmoe_edge.contract import CONTEXT_S, CONTEXT_SAMPLES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, POTASSIUM_CLASSES, RHYTHM_CLASSES, SEX_CLASSES
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.facts import facts_of
+from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.matching import pair_beats
-from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.frontend import FrontEnd
+from ecgmoe_edge.streaming.resampling import resample
 from ecgmoe_edge.streaming.windows import WIDE_GRID
+from ecgmoe_edge.tasks import BEAT_CLASSES, TASK_NAMES, TASKS, Task
 from ecgmoe_edge.training.sources import Source, rhythm_index
 
 #: A detected beat takes the label of an annotated one within this time (ANSI/AAMI EC57).
@@ -30,6 +32,7 @@ MATCH_S = 0.150
 #: A rhythm label needs the rhythm to have lasted this long, or the model could not know it.
 SETTLED_S = 5.0
 UNKNOWN = -1
+Labels: TypeAlias = NDArray[Any]  # int8 index into a task's classes, or float32 in its unit
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,7 @@ class Examples:
     context: NDArray[np.float16]  # (n, 1280) mV
     sample: NDArray[np.int64]  # (n,) R peak, in samples of the recording
     record: NDArray[np.int32]  # (n,) index into `records`
-    beat: NDArray[np.int8]  # (n,) index into BEAT_CLASSES
-    rhythm: NDArray[np.int8]  # (n,) index into RHYTHM_CLASSES
-    rr: NDArray[np.float32]  # (n,) s
-    age: NDArray[np.float32]  # (n,) years
-    sex: NDArray[np.int8]  # (n,) index into SEX_CLASSES
-    potassium: NDArray[np.int8]  # (n,) index into POTASSIUM_CLASSES
+    labels: Mapping[str, Labels]  # task -> (n,): int8 index into its classes, or float32 in its unit
     records: tuple[str, ...]  # "set/record", with what sets a further run apart after a colon: `Source.name`
 
     def __len__(self) -> int:
@@ -60,10 +58,24 @@ class Examples:
 
     def take(self, index: NDArray[np.int64]) -> Examples:
         """The examples of that index array, with the same list of records."""
-        return Examples(**{name: getattr(self, name)[index] for name in ARRAYS}, records=self.records)
+        return from_arrays({name: array[index] for name, array in self.arrays().items()}, self.records)
+
+    def with_labels(self, **labels: Labels) -> Examples:
+        """The same examples with other labels of some tasks, (n,) each."""
+        return replace(self, labels={**self.labels, **labels})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Every array by its name, those of labels by their task's: `ARRAYS`, in that order."""
+        return {name: self.labels[name] if name in TASK_NAMES else getattr(self, name) for name in ARRAYS}
 
 
-ARRAYS = tuple(field.name for field in fields(Examples) if field.name != "records")
+ARRAYS = (*(field.name for field in fields(Examples) if field.name not in ("labels", "records")), *TASK_NAMES)
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]], records: tuple[str, ...]) -> Examples:
+    """The examples whose `arrays()` these are."""
+    inputs = {name: array for name, array in arrays.items() if name not in TASK_NAMES}
+    return Examples(**inputs, labels={name: arrays[name] for name in TASK_NAMES}, records=records)
 
 
 def join(parts: Sequence[Examples]) -> Examples:
@@ -75,10 +87,11 @@ def join(parts: Sequence[Examples]) -> Examples:
     if not parts:
         raise RecordError("No recording gave any example. Check the data folder and the configuration.")
     offsets = np.cumsum([0, *(len(part.records) for part in parts)])
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS if name != "record"}
+    held = [part.arrays() for part in parts]
+    arrays = {name: np.concatenate([each[name] for each in held]) for name in ARRAYS if name != "record"}
     record = np.concatenate([part.record + offset for part, offset in zip(parts, offsets, strict=False)])
     names = tuple(name for part in parts for name in part.records)
-    return Examples(**arrays, record=record.astype(np.int32), records=names)
+    return from_arrays({**arrays, "record": record.astype(np.int32)}, names)
 
 
 def examples_of(source: Source) -> Examples:
@@ -90,43 +103,51 @@ def examples_of(source: Source) -> Examples:
     Raises:
         RecordError: the record cannot be read or has not the lead asked for.
     """
-    record = open_record(source.path)
+    record = open_recording(source.path)
     beats = [beat for beat in _through_front_end(record, source) if beat.complete]
     scale = 1.0 if source.rate is None else record.fs / source.rate
     samples = np.array([round(beat.sample * scale) for beat in beats], np.int64)
     annotations = read_annotations(record, source.data.annotator) if source.data.labels == "beats" else None
-    label = np.full(len(beats), UNKNOWN, np.int8)
-    rhythm = np.full(len(beats), UNKNOWN if source.rhythm is None else RHYTHM_CLASSES.index(source.rhythm), np.int8)
+    facts = {**facts_of(record), **dict(source.facts)}
+    labels = {task.name: whole_labels(task, facts.get(task.name), len(beats)) for task in TASKS}
     if annotations is not None:
         if source.path.name not in source.data.without_beat_labels:
-            label = _beat_labels(annotations, samples, record.fs)
+            labels["beat"] = _beat_labels(annotations, samples, record.fs)
         if source.data.rhythm:
-            rhythm = _rhythm_labels(annotations, samples, record.fs)
-    if source.data.labels == "mimic-iv-ecg":
-        rr = np.full(len(beats), np.nan if source.rr_s is None else source.rr_s, np.float32)
-    else:
+            labels["rhythm"] = _rhythm_labels(annotations, samples, record.fs)
+    if source.data.labels != "mimic-iv-ecg":
         end = samples + WIDE_GRID[-1] / 128.0 * record.fs
-        rr = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
+        labels["rr"] = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
     kept = _kept(samples / record.fs, source.data.first_s, source.data.beats_per_record)
-    return _examples(source, record, beats, kept, samples=samples, beat=label, rhythm=rhythm, rr=rr)
+    return _examples(source, beats, kept, samples, labels)
+
+
+def whole_labels(task: Task, fact: str | float | None, n: int) -> Labels:
+    """The label of each of `n` beats, (n,), where one fact holds for the whole recording, or none is known.
+
+    Raises:
+        RecordError: a class that the task has not.
+    """
+    if task.kind == "regression":
+        return np.full(n, np.nan if fact is None else fact, np.float32)
+    if fact is not None and fact not in task.classes:
+        raise RecordError(f"{fact!r} is none of the classes of {task.name}: {', '.join(task.classes)}.")
+    return np.full(n, UNKNOWN if fact is None else task.classes.index(str(fact)), np.int8)
+
+
+def is_known(labels: Labels) -> NDArray[np.bool_]:
+    """Which of the labels are known, (n,)."""
+    return np.isfinite(labels) if labels.dtype.kind == "f" else labels != UNKNOWN
 
 
 def _examples(
     source: Source,
-    record: WfdbRecord,
     beats: Sequence[BeatContext],
     kept: NDArray[np.int64],
-    *,
     samples: NDArray[np.int64],
-    beat: NDArray[np.int8],
-    rhythm: NDArray[np.int8],
-    rr: NDArray[np.float32],
+    labels: Mapping[str, Labels],
 ) -> Examples:
     chosen, n = [beats[i] for i in kept], len(kept)
-    age = source.age if source.age is not None else record.age
-    sex = source.sex or record.sex
-    sex_index = UNKNOWN if sex is None else SEX_CLASSES.index("male" if sex == "M" else "female")
-    potassium = UNKNOWN if source.potassium is None else POTASSIUM_CLASSES.index(source.potassium)
     width = len(WIDE_GRID)
     return Examples(
         window=_stack([one.window for one in chosen], (n, width)),
@@ -137,12 +158,7 @@ def _examples(
         context=_stack([one.context for one in chosen], (n, CONTEXT_SAMPLES)).astype(np.float16),
         sample=samples[kept],
         record=np.zeros(n, np.int32),
-        beat=beat[kept],
-        rhythm=rhythm[kept],
-        rr=rr[kept],
-        age=np.full(n, np.nan if age is None else age, np.float32),
-        sex=np.full(n, sex_index, np.int8),
-        potassium=np.full(n, potassium, np.int8),
+        labels={name: of_task[kept] for name, of_task in labels.items()},
         records=(source.name,),
     )
 
@@ -151,29 +167,15 @@ def _stack(rows: Sequence[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArr
     return np.asarray(rows, np.float32).reshape(shape)  # an empty record keeps its widths
 
 
-def _through_front_end(record: WfdbRecord, source: Source) -> list[BeatContext]:
+def _through_front_end(record: Recording, source: Source) -> list[BeatContext]:
     fs = source.rate or record.fs
     front_end = FrontEnd(fs, invert=source.inverted, grid=WIDE_GRID, context=CONTEXT_SAMPLES)
     blocks: Iterable[NDArray[np.float64]] = record.blocks(leads=[source.lead])
     if source.rate is not None and source.rate != record.fs:
-        blocks = [at_rate(np.concatenate([block[0] for block in blocks]), record.fs, source.rate)[None]]
+        whole = np.concatenate([block[0] for block in blocks])
+        blocks = [resample(whole, record.fs, source.rate, missing="bridge")[None]]  # a gap becomes a flat stretch
     items = [item for block in blocks for item in front_end.push(block)]
     return [item for item in (*items, *front_end.flush()) if isinstance(item, BeatContext)]
-
-
-def at_rate(signal: NDArray[np.float64], fs: float, rate: float) -> NDArray[np.float64]:
-    """A signal (n,) of `fs` Hz as a recorder of `rate` Hz would have taken it: band-limited, (about n * rate / fs,).
-
-    Invalid samples (NaN) are bridged by their neighbours first, which makes of a gap a flat stretch.
-    """
-    missing = np.isnan(signal)
-    if missing.all():
-        return np.zeros(0)
-    if missing.any():
-        at = np.arange(len(signal))
-        signal = np.interp(at, at[~missing], signal[~missing])
-    ratio = Fraction(rate / fs).limit_denominator(1000)
-    return np.asarray(resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line"), np.float64)
 
 
 def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:

@@ -13,14 +13,14 @@ from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
 from ecgmoe_edge.model.routing import Route, load_balance
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASK_NAMES, Task
 from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASK_NAMES, Task
 from ecgmoe_edge.training.augment import Augmenter, Batch
 from ecgmoe_edge.training.batches import drawn_batches
 from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.checkpoint import tensors_digest
 from ecgmoe_edge.training.config import Losses, TrainingConfig
-from ecgmoe_edge.training.examples import UNKNOWN, Examples
+from ecgmoe_edge.training.examples import UNKNOWN, Examples, is_known
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
 from ecgmoe_edge.training.validate import judge_of
@@ -104,12 +104,12 @@ def _frozen_networks(model: EcgMoe) -> list[nn.Module]:
 
 def trained_tasks(examples: Examples) -> tuple[str, ...]:
     """The tasks that these examples have labels of, in the order of TASK_NAMES."""
-    return tuple(name for name in TASK_NAMES if _known(torch.from_numpy(getattr(examples, name))).any())
+    return tuple(name for name in TASK_NAMES if is_known(examples.labels[name]).any())
 
 
 def labels_loss(task: Task, output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
     """`task_loss` of the task's own label; of beats also what the rhythm says where nobody has labelled them."""
-    return beat_loss(output, labels) if task.name == "beat" else task_loss(task, output, labels[task.name])
+    return beat_loss(output, labels) if task.loss == "beat" else task_loss(task, output, labels[task.name])
 
 
 def beat_loss(output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:

@@ -19,6 +19,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.recording import Sex
+from ecgmoe_edge.records.registry import is_recording
 
 #: Potassium in blood by the chemistry laboratory, and in whole blood by the blood gas analyser (d_labitems).
 POTASSIUM_ITEMS = ("50971", "50822")
@@ -33,11 +35,11 @@ _OLDEST = 90.0  # years; all above 89 are given the age 91
 class MimicRecord:
     """One ECG and what the tables know of it; None where they do not."""
 
-    path: Path  # without extension
+    path: Path  # as `open_recording` takes it
     patient: str
     rr_s: float | None
     age: float | None  # years
-    sex: str | None  # M or F
+    sex: Sex | None
     potassium: str | None  # normal or abnormal
 
 
@@ -49,7 +51,7 @@ class _Ecg:
     time: datetime
     rr_s: float | None = None
     age: float | None = None
-    sex: str | None = None
+    sex: Sex | None = None
     value: float | None = None  # mmol/L of the nearest draw
     distance_s: float = math.inf
 
@@ -81,7 +83,7 @@ def _listed(folder: Path) -> list[_Ecg]:
     table, ecgs = folder / "record_list.csv", []
     for row in _rows(table, ("subject_id", "study_id", "ecg_time", "path")):
         path = folder / row["path"]
-        if path.with_name(path.name + ".hea").is_file():
+        if is_recording(path):
             ecgs.append(_Ecg(path, row["subject_id"], row["study_id"], _time(row["ecg_time"], table)))
     if not ecgs:
         raise RecordError(f"{folder} holds none of the records that its record_list.csv lists. Copy files/ beside it.")
@@ -101,7 +103,7 @@ def _read_patients(table: Path, ecgs: list[_Ecg]) -> None:
     for row in _rows(table, ("subject_id", "gender", "anchor_age", "anchor_year")):
         age, year = _number(row["anchor_age"]), _number(row["anchor_year"])
         for ecg in of_subject.get(row["subject_id"], ()):
-            ecg.sex = row["gender"] if row["gender"] in ("M", "F") else None
+            ecg.sex = "M" if row["gender"] == "M" else "F" if row["gender"] == "F" else None
             if age is not None and year is not None and age < _OLDEST:
                 ecg.age = age + ecg.time.year - year
 

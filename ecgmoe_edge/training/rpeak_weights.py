@@ -14,19 +14,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 from torch import nn
 
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate, noise_record
-from ecgmoe_edge.records.wfdb_record import open_record
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.noise_stress import NoiseTrack, load_noise, noise_gain, qrs_height
 from ecgmoe_edge.streaming.qrs.candidates import Candidate
@@ -34,6 +32,7 @@ from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate
 from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater, Rating, ln_following
 from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
+from ecgmoe_edge.streaming.resampling import resample
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.training.drawn_ecg import Hardship, draw_ecg
 
@@ -70,7 +69,7 @@ def lessons(data: Path | None) -> Iterator[Lesson]:
     """Everything the network is taught with, one signal after another."""
     for split in ("ds1", "svdb-fit"):
         for k, path in enumerate(locate(data, split=split)):
-            record = open_record(path)
+            record = open_recording(path)
             beats = read_annotations(record)
             first, second = record.read(leads=[0])[0], record.read(leads=[1])[0]
             lesson = partial(Lesson, fs=record.fs, beats=beats.samples, left_out=beats.flutter)
@@ -109,8 +108,7 @@ def _with_gain_steps(x: NDArray[np.float64], fs: float, random: np.random.Genera
 
 
 def _at_rate(x: NDArray[np.float64], beats: BeatAnnotations, fs: float, wanted: float, weight: float) -> Lesson:
-    ratio = Fraction(wanted / fs).limit_denominator(1000)
-    resampled = resample_poly(x - x.mean(), ratio.numerator, ratio.denominator)
+    resampled = resample(x - x.mean(), fs, wanted, ends="constant")
     left_out = tuple((round(a * wanted / fs), round(b * wanted / fs)) for a, b in beats.flutter)
     return Lesson(resampled, wanted, np.round(beats.samples * wanted / fs).astype(np.int64), left_out, weight)
 
@@ -154,9 +152,7 @@ def examples_of(lesson: Lesson, network: QrsNetwork | None) -> Examples:
     pairs = pair_beats(lesson.beats, samples, _TOLERANCE_S * lesson.fs)
     truth = {each.candidate.at: bool(p >= 0) for each, p in zip(candidates, pairs.of_detected, strict=True)}
     ahead = {each.candidate.at: ln_following(each.candidate.following) for each in candidates}
-    out = {
-        each.candidate.at for each in candidates if any(a <= each.candidate.sample <= b for a, b in lesson.left_out)
-    }
+    out = {each.candidate.at for each in candidates if any(a <= each.candidate.sample <= b for a, b in lesson.left_out)}
     recorder = _Recorder(network, truth)
     detector = RPeakDetector(lesson.fs, 1, LeadSignal(0, lesson.fs).reach, [recorder])
     random, at = np.random.default_rng(0), 0
@@ -184,7 +180,9 @@ def _candidates(lesson: Lesson, start: int, stop: int) -> list[LeadCandidate]:
     lead = LeadSignal(0, lesson.fs)
     lead.begin(start)
     block = round(_BLOCK_S * lesson.fs)
-    found = [each for at in range(start, stop, block) for each in lead.process(lesson.signal[at : min(at + block, stop)])]
+    found = [
+        each for at in range(start, stop, block) for each in lead.process(lesson.signal[at : min(at + block, stop)])
+    ]
     lead.break_off()
     return found
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES
+from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS
 from ecgmoe_edge.training.config import Draw
-from ecgmoe_edge.training.examples import UNKNOWN, Examples
+from ecgmoe_edge.training.examples import UNKNOWN, Examples, is_known
 
 
 def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -23,17 +23,19 @@ def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> N
     """
     chosen = []
     record = _records(examples)
+    beat, rhythm = examples.labels["beat"], examples.labels["rhythm"]
     counts = {"N": draw.normal, "S": draw.s, "V": draw.v, "F": draw.f}
     for label, name in enumerate(BEAT_CLASSES):
-        pool = np.flatnonzero(examples.beat == label)
+        pool = np.flatnonzero(beat == label)
         wanted = min(counts[name], round(len(pool) * (1.0 if name == "N" else draw.repeat)))
         chosen.append(_damped(record[pool], pool, wanted, rng, replace=name != "N"))
     for label in range(len(RHYTHM_CLASSES)):
-        pool = np.flatnonzero(examples.rhythm == label)
+        pool = np.flatnonzero(rhythm == label)
         chosen.append(_damped(record[pool], pool, min(draw.rhythm, len(pool)), rng, replace=False))
-    rest = (examples.beat == UNKNOWN) & (examples.rhythm == UNKNOWN)
-    known = np.isfinite(examples.age) | (examples.sex != UNKNOWN) | (examples.potassium != UNKNOWN)
-    rr_alone = np.isfinite(examples.rr) & ~np.isin(record, record[~rest])  # of a record that teaches no class
+    rest = (beat == UNKNOWN) & (rhythm == UNKNOWN)
+    of_patient = [is_known(examples.labels[task.name]) for task in TASKS if task.scope == "recording"]
+    known = np.logical_or.reduce(of_patient)
+    rr_alone = is_known(examples.labels["rr"]) & ~np.isin(record, record[~rest])  # of a record that teaches no class
     pool = np.flatnonzero(rest & (known | rr_alone))
     chosen.append(_damped(record[pool], pool, min(draw.other, len(pool)), rng, replace=False))
     indices = np.concatenate(chosen)

@@ -5,35 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from ecgmoe_edge.errors import RecordError, UsageError
-from ecgmoe_edge.model.tasks import RHYTHM_CLASSES
-from ecgmoe_edge.records.splits import SAME_PERSON, has_header, locate, lot
+from ecgmoe_edge.records.databases import patient_of
+from ecgmoe_edge.records.facts import stated_facts
+from ecgmoe_edge.records.recording import Sex
+from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, is_recording
+from ecgmoe_edge.records.splits import locate, lot
 from ecgmoe_edge.records.tables import cinc_rhythms, ptbxl_rows
+from ecgmoe_edge.tasks import RHYTHM_CLASSES
 from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.mimic import mimic_records
 
 _SPLIT = "split:"
+_Facts: TypeAlias = tuple[tuple[str, str | float], ...]
 
 
 @dataclass(frozen=True)
 class Source:
     """One run of one record through the front end: which lead, how, and what is known of the record as a whole.
 
-    Age and sex here come from a table; those in a header are read with the record.
+    Facts come from a table here and go before those that the file itself states, which are read with the record.
     """
 
     data: DataSet
-    path: Path  # without extension
+    path: Path  # as `open_recording` takes it
     patient: str
     lead: int | str = 0
     inverted: bool = False
     rate: float | None = None  # Hz that the record is brought to first; None leaves it as it is
-    rhythm: str | None = None  # of the whole record
-    age: float | None = None  # years
-    sex: str | None = None  # M or F
-    potassium: str | None = None  # a class of POTASSIUM_CLASSES
-    rr_s: float | None = None  # mean RR interval of the whole record
+    facts: _Facts = ()  # task, and its class or value of the whole record
 
     @property
     def name(self) -> str:
@@ -124,24 +126,26 @@ def _all_sources(data: DataSet, data_dir: Path) -> dict[str, Source]:
         return {source.path.name: source for source in _ptbxl(data, folder)}
     if data.labels == "mimic-iv-ecg":
         return {source.path.name: source for source in _mimic(data, folder, data_dir)}
-    paths = {header.stem: header.with_suffix("") for header in sorted(folder.glob("*.hea"))}
+    paths = {path.name: path for path in find_recordings(folder)}
     if not paths:
-        raise RecordError(f"Data set {data.name!r}: {folder} holds no WFDB header (.hea).")
+        raise RecordError(f"Data set {data.name!r}: {folder} holds no recording ({formats_in_folders()}).")
     first = data.leads[0]
     if data.labels == "beats":
-        return {name: Source(data, path, SAME_PERSON.get(name, name), first) for name, path in paths.items()}
+        return {name: Source(data, path, patient_of(path), first) for name, path in paths.items()}
     rhythms = cinc_rhythms(folder)
     return {
-        name: Source(data, path, name, first, rhythm=rhythms[name]) for name, path in paths.items() if name in rhythms
+        name: Source(data, path, name, first, facts=_facts(rhythm=rhythms[name]))
+        for name, path in paths.items()
+        if name in rhythms
     }
 
 
 def _ptbxl(data: DataSet, folder: Path) -> list[Source]:
     sources = [
-        Source(data, folder / row.record, row.patient, data.leads[0], age=row.age, sex=row.sex)
+        Source(data, folder / row.record, row.patient, data.leads[0], facts=_facts(age=row.age, sex=row.sex))
         for row in ptbxl_rows(folder)
     ]
-    there = [source for source in sources if has_header(source.path)]
+    there = [source for source in sources if is_recording(source.path)]
     if not there:
         raise RecordError(f"{folder} holds none of the records that its ptbxl_database.csv lists.")
     return there
@@ -151,10 +155,18 @@ def _mimic(data: DataSet, folder: Path, data_dir: Path) -> list[Source]:
     clinical = data_dir / data.clinical_folder if data.clinical_folder else folder
     return [
         Source(
-            data, one.path, one.patient, data.leads[0], age=one.age, sex=one.sex, potassium=one.potassium, rr_s=one.rr_s
+            data,
+            one.path,
+            one.patient,
+            data.leads[0],
+            facts=_facts(age=one.age, sex=one.sex, potassium=one.potassium, rr=one.rr_s),
         )
         for one in mimic_records(folder, clinical, data.potassium_window_h)
     ]
+
+
+def _facts(age: float | None = None, sex: Sex | None = None, **further: str | float | None) -> _Facts:
+    return tuple(stated_facts(age, sex, **further).items())
 
 
 def rhythm_index(label: str) -> int:

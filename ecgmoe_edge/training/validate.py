@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgmoe_edge.contract import routes_by_path
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS, task_named
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.features import WAVEFORM_LIMIT
 from ecgmoe_edge.streaming.windows import BEAT_CORE
+from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS, task_named
 from ecgmoe_edge.training.augment import Batch, clean_batch
 from ecgmoe_edge.training.examples import UNKNOWN, Examples
 
@@ -113,15 +113,15 @@ def validate(
     """
     outputs = predict(run, clean_batches(examples) if batches is None else batches)
     beats = decided = rhythm = {}
-    labelled = examples.beat != UNKNOWN
+    labelled = examples.labels["beat"] != UNKNOWN
     if labelled.any() and "beat" in outputs:  # a teacher may be trained for other tasks alone
-        truth = examples.beat[labelled]
+        truth = examples.labels["beat"][labelled]
         beats = beat_scores(truth, outputs["beat"][labelled].argmax(1))
         labels = decide(outputs, examples, rule or DecisionRule())
         decided = beat_scores(truth, labels[labelled])
-    settled = examples.rhythm != UNKNOWN
+    settled = examples.labels["rhythm"] != UNKNOWN
     if settled.any() and "rhythm" in outputs:  # a nano student answers for beats alone
-        truth, guess = examples.rhythm[settled], outputs["rhythm"][settled].argmax(1)
+        truth, guess = examples.labels["rhythm"][settled], outputs["rhythm"][settled].argmax(1)
         rhythm = {
             name: _score(truth == label, guess == label)
             for label, name in enumerate(RHYTHM_CLASSES)
@@ -138,9 +138,9 @@ def _other_figures(
     figures: dict[str, float] = {}
     skills: dict[str, float] = {}
     for task in TASKS:
-        if task.name in ("beat", "rhythm") or task.name not in outputs:
+        if task.score in ("beats", "rhythm") or task.name not in outputs:
             continue
-        truth, answer = getattr(examples, task.name), outputs[task.name]
+        truth, answer = examples.labels[task.name], outputs[task.name]
         if task.kind == "classification":
             known = truth != UNKNOWN
             guess = answer.argmax(1)

@@ -23,6 +23,7 @@ from ecgmoe_edge.firmware_bridge.items import (
     LOST_ON_LINK,
     LOST_WHILE_AWAY,
     DeviceRestart,
+    LossReason,
     StreamInfo,
     WireCounts,
     WireItem,
@@ -259,7 +260,7 @@ class FramedDecoder(ABC):
             self._batch.lose(None, LOST_AT_RESTART, items)
             return
         self.counts.lost_frames += frames
-        reason = LOST_WHILE_AWAY if self._away else LOST_ON_LINK
+        reason: LossReason = LOST_WHILE_AWAY if self._away else LOST_ON_LINK
         self._batch.lose(frames * self.samples_per_frame, reason, items, at_least=self._unsure)
 
     def _last_counter(self) -> int:

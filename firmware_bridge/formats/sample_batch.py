@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.firmware_bridge.items import (
     MILLIVOLTS_PER_PICOVOLT,
     LeadOffChange,
+    LossReason,
     Lost,
     Samples,
     StreamInfo,
@@ -62,7 +63,7 @@ class SampleBatch:
         self._frames.append(frame)
         self.seen = True
 
-    def lose(self, samples: int | None, reason: str, items: list[WireItem], at_least: bool = False) -> None:
+    def lose(self, samples: int | None, reason: LossReason, items: list[WireItem], at_least: bool = False) -> None:
         """Samples are missing here; None if nobody knows how many."""
         self.flush(items)
         items.append(Lost(samples, reason, at_least))

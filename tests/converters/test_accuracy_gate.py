@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.converters.accuracy import Candidate, accuracy_on
-from ecgmoe_edge.model.tasks import BEAT_CLASSES
 from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 wfdb = pytest.importorskip("wfdb")
 

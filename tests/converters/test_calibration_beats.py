@@ -41,7 +41,7 @@ def test_a_folder_of_recordings_at_any_rate_calibrates(
 
 
 def test_a_folder_without_beats_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no WFDB recording"):
+    with pytest.raises(RecordError, match="holds no recording"):
         folder_beats(tmp_path)
     write(tmp_path, "flat", np.zeros(3600), 360.0)
     with pytest.raises(RecordError, match="No beat"):

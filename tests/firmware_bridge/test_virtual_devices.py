@@ -25,7 +25,7 @@ from ecgmoe_edge.firmware_bridge import (
 from ecgmoe_edge.firmware_bridge.items import WireFormat
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
 from ecgmoe_edge.firmware_bridge.rehearsal import example_settings
-from ecgmoe_edge.firmware_bridge.resampling import resample
+from ecgmoe_edge.streaming.resampling import resample_blocks
 
 FS = 360
 FORMATS = [wire_format for wire_format in all_protocols() if wire_format.name != "ecgmoe"]
@@ -112,8 +112,8 @@ def test_resampling_keeps_the_wave_and_its_time(rate: int | Fraction) -> None:
     wave = waves(5.0)
     wave[1, 600:700] = np.nan
     blocks = [wave[:, first : first + 700] for first in range(0, wave.shape[1], 700)]
-    out = np.concatenate(list(resample(blocks, FS, Fraction(rate))), axis=1)
-    whole = np.concatenate(list(resample([wave], FS, Fraction(rate))), axis=1)
+    out = np.concatenate(list(resample_blocks(blocks, FS, Fraction(rate))), axis=1)
+    whole = np.concatenate(list(resample_blocks([wave], FS, Fraction(rate))), axis=1)
     np.testing.assert_allclose(out, whole, atol=1e-9)
     t = np.arange(out.shape[1]) / float(rate)
     inside = (t > 0.3) & (t < 4.7)
@@ -126,7 +126,7 @@ def test_resampling_keeps_the_wave_and_its_time(rate: int | Fraction) -> None:
 
 def test_resampling_lets_nothing_fold_down() -> None:
     t = np.arange(3600) / FS
-    out = np.concatenate(list(resample([np.sin(2 * np.pi * 150 * t)[None]], FS, Fraction(125))), axis=1)
+    out = np.concatenate(list(resample_blocks([np.sin(2 * np.pi * 150 * t)[None]], FS, Fraction(125))), axis=1)
     assert np.abs(out[0, 50:-50]).max() < 0.01
 
 

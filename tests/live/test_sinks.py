@@ -19,11 +19,11 @@ from ecgmoe_edge.streaming.events import (
     End,
     Event,
     FallingBehind,
+    Flatline,
     Gap,
     LeadOff,
     Reconnect,
     Rhythm,
-    Flatline,
     Stall,
     to_json,
 )

@@ -9,19 +9,20 @@ import pytest
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import AAMI, RhythmSegment, read_annotations, write_annotations
-from ecgmoe_edge.records.splits import PACED
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.databases.mitdb import PACED
+from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.streaming.events import Beat
 
 wfdb = pytest.importorskip("wfdb", reason="annotations need the records extra")
 
 
 @pytest.fixture
-def record(write_record: Callable[..., Path]) -> WfdbRecord:
-    return open_record(write_record("a", np.zeros((1, 5000), dtype=np.int16)))
+def record(write_record: Callable[..., Path]) -> Recording:
+    return open_recording(write_record("a", np.zeros((1, 5000), dtype=np.int16)))
 
 
-def _annotate(record: WfdbRecord, marks: list[tuple[int, str, str]], fs: float | None = None) -> None:
+def _annotate(record: Recording, marks: list[tuple[int, str, str]], fs: float | None = None) -> None:
     samples, symbols, notes = zip(*marks, strict=True)
     wfdb.wrann(
         record.name, "atr", np.array(samples), symbol=list(symbols), aux_note=list(notes), fs=fs,
@@ -38,7 +39,7 @@ def test_symbols_map_to_aami_classes() -> None:
     assert dict(AAMI) == {symbol: name for name, symbols in classes.items() for symbol in symbols}
 
 
-def test_beats_flutter_and_rhythms_are_told_apart(record: WfdbRecord) -> None:
+def test_beats_flutter_and_rhythms_are_told_apart(record: Recording) -> None:
     marks = [
         (10, "+", "(N"), (100, "N", ""), (350, "A", ""), (400, "+", "(VFL"), (410, "[", ""), (500, "!", ""),
         (600, "]", ""), (620, "+", "(AFIB"), (700, "V", ""), (710, "~", ""), (900, "/", ""),
@@ -54,17 +55,17 @@ def test_beats_flutter_and_rhythms_are_told_apart(record: WfdbRecord) -> None:
     assert annotated.paced
 
 
-def test_flutter_without_an_end_lasts_to_the_end(record: WfdbRecord) -> None:
+def test_flutter_without_an_end_lasts_to_the_end(record: Recording) -> None:
     _annotate(record, [(100, "N", ""), (300, "[", ""), (400, "!", "")])
     assert read_annotations(record).flutter == ((300, 5000),)
 
 
-def test_annotations_at_a_rate_of_their_own_are_brought_to_the_signal(record: WfdbRecord) -> None:
+def test_annotations_at_a_rate_of_their_own_are_brought_to_the_signal(record: Recording) -> None:
     _annotate(record, [(500, "N", ""), (1500, "V", "")], fs=500)
     assert read_annotations(record).samples.tolist() == [250, 750]
 
 
-def test_a_record_without_beats_is_refused_where_they_are_needed(record: WfdbRecord) -> None:
+def test_a_record_without_beats_is_refused_where_they_are_needed(record: Recording) -> None:
     with pytest.raises(RecordError, match=r"no a\.atr beside it"):
         read_annotations(record)
     _annotate(record, [(10, "+", "(N")])
@@ -94,7 +95,7 @@ def test_no_beats_write_an_annotation_file_without_annotations(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", [2, 3, 40])
-def test_the_beginning_of_an_annotation_file_is_not_taken_for_the_whole(record: WfdbRecord, cut: int) -> None:
+def test_the_beginning_of_an_annotation_file_is_not_taken_for_the_whole(record: Recording, cut: int) -> None:
     _annotate(record, [(100 * k, "N", "") for k in range(1, 40)])
     file = record.path.with_name("a.atr")
     file.write_bytes(file.read_bytes()[:-cut])
@@ -120,7 +121,7 @@ def test_mitdb_has_the_beats_that_its_makers_counted(mitdb: Path) -> None:
     classes: Counter[str] = Counter()
     paced = []
     for header in sorted(mitdb.glob("*.hea")):
-        annotated = read_annotations(open_record(header))
+        annotated = read_annotations(open_recording(header))
         classes.update(annotated.classes.tolist())
         if annotated.paced:
             paced.append(header.stem)

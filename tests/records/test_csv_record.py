@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.csv_record import open_csv
+from ecgmoe_edge.records.formats.csv_record import open_csv
 
 
 def _write(folder: Path, text: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_folder_is_known_by_its_files(data: Path) -> None:
     assert [layout_of(data / name) for name in ("cinc2017", "ptbxl", "mitdb", ".")] == [
         "cinc2017",
         "ptbxl",
-        "wfdb",
+        "plain",
         None,
     ]
 
@@ -38,22 +39,25 @@ def test_a_folder_is_known_by_its_files(data: Path) -> None:
 def test_the_challenge_says_the_rhythm_of_each_record(data: Path) -> None:
     for folder in (data, data / "cinc2017"):
         records = known_records(folder, "cinc2017")
-        assert [(one.name, one.rhythm, one.patient) for one in records] == [("A1", "AF", "A1"), ("A2", "noisy", "A2")]
+        assert [(one.name, one.facts.get("rhythm"), one.patient) for one in records] == [
+            ("A1", "AF", "A1"),
+            ("A2", "noisy", "A2"),
+        ]
 
 
 def test_ptbxl_says_age_and_sex_and_who_the_patient_is(data: Path) -> None:
     records = {one.name: one for one in known_records(data, "ptbxl")}
     assert sorted(records) == [f"0000{n}_lr" for n in range(1, 6)]  # the sixth has no header
     first, second, old = (records[f"0000{n}_lr"] for n in (1, 2, 3))
-    assert (first.age, first.sex, first.patient) == (40.0, "M", second.patient)
-    assert (old.age, old.sex) == (None, "F")  # 300 stands for all above 89
-    assert records["00005_lr"].age is None
+    assert (first.facts, first.patient) == ({"age": 40.0, "sex": "male"}, second.patient)
+    assert old.facts == {"sex": "female"}  # 300 stands for all above 89
+    assert "age" not in records["00005_lr"].facts
 
 
 def test_records_can_be_named(data: Path) -> None:
     assert [one.name for one in known_records(data, "ptbxl", records=["00003_lr"])] == ["00003_lr"]
     named = known_records(data, "mitdb", records=["A2", "A9"])
-    assert [(one.name, one.rhythm) for one in named] == [("A2", "noisy"), ("A9", None)]
+    assert [(one.name, one.facts.get("rhythm")) for one in named] == [("A2", "noisy"), ("A9", None)]
     with pytest.raises(RecordError, match="none of the records"):
         known_records(data, "ptbxl", records=["nobody"])
 
@@ -65,8 +69,14 @@ def test_a_record_that_is_named_and_absent_stays_in_the_list(data: Path) -> None
     assert [(one.name, one.layout) for one in named] == [("A1", "cinc2017"), ("nope", "cinc2017")]
 
 
-def test_201_and_202_are_one_patient(data: Path) -> None:
-    assert len({one.patient for one in known_records(data, "mitdb")}) == 1
+def test_201_and_202_of_mit_bih_are_one_patient(data: Path, write_mitdb_header: Callable[[Path, str], Path]) -> None:
+    for name in ("201", "202", "203"):
+        write_mitdb_header(data / "mitdb", name)
+    assert [one.patient for one in known_records(data, "mitdb")] == ["202", "202", "203"]
+
+
+def test_records_of_those_names_that_are_not_of_mit_bih_are_two_patients(data: Path) -> None:
+    assert [one.patient for one in known_records(data, "mitdb")] == ["201", "202"]
 
 
 def test_the_others_are_other_patients_and_not_of_the_test_folds(data: Path) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.databases.mitdb import PACED
 from ecgmoe_edge.records.splits import (
     DS1,
     DS1_FIT,
     DS1_VAL,
     DS2,
-    PACED,
     SVDB_VAL,
     data_folder,
     database_folder,
@@ -94,7 +94,7 @@ def test_what_is_not_there_is_said(databases: Path, tmp_path: Path) -> None:
         locate(databases, records=["1", "2"])
     with pytest.raises(RecordError, match="holds no record of the split ds1"):
         locate(databases / "svdb", split="ds1")
-    with pytest.raises(RecordError, match=r"neither ptbxl/ nor WFDB headers"):
+    with pytest.raises(RecordError, match=r"neither ptbxl/ nor a recording"):
         database_folder(databases, "ptbxl")
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.wfdb_record import open_record
+from ecgmoe_edge.records.formats.wfdb_record import open_record
 
 wfdb = pytest.importorskip("wfdb", reason="WFDB records need the records extra")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations, read_annotations
-from ecgmoe_edge.records.wfdb_record import open_record
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.ec57 import Confusion, Counts, score_record, total_confusion, total_peaks
 
 FS = 360.0
@@ -160,7 +160,7 @@ def test_r_peaks_agree_with_wfdb_on_detections_that_jitter_miss_and_err(mitdb: P
     processing = pytest.importorskip("wfdb.processing")
     rng = np.random.default_rng(0)
     for name in ("100", "208", "232"):
-        record = open_record(mitdb / name)
+        record = open_recording(mitdb / name)
         annotated = read_annotations(record)
         kept = annotated.samples[rng.random(len(annotated.samples)) > 0.05]
         ghosts = rng.integers(0, record.n_samples, 60)

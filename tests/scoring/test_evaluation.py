@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.databases import Origin, origin_of
 from ecgmoe_edge.records.splits import locate
 from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate, evaluate_record
 from ecgmoe_edge.scoring.results import Evaluation
@@ -81,8 +83,13 @@ def test_labels_are_scored_class_by_class(write_ecg: Callable[..., Path]) -> Non
     assert 0 < figures["delay_ms"]["label"]["p95"] <= 600
 
 
-def test_s_is_given_without_record_232_where_that_is_among_them(write_ecg: Callable[..., Path]) -> None:
+def test_s_is_given_without_record_232_of_mit_bih_where_that_is_among_them(
+    tmp_path: Path, write_ecg: Callable[..., Path], write_mitdb_header: Callable[[Path, str], Path]
+) -> None:
     results = [evaluate_record(write_ecg(name, symbols="NA"), EvaluationOptions(), SaysV()) for name in ("232", "100")]
+    assert Evaluation(tuple(results)).to_json()["S_without_232"] is None  # a record of that name, of other content
+    assert "S_without_232.f1" not in Evaluation(tuple(results)).to_json()["intervals"]["figures"]
+    results[0] = replace(results[0], origin=origin_of(write_mitdb_header(tmp_path / "mitdb", "232")))
     both, alone = Evaluation(tuple(results)), Evaluation((results[1],))
     assert both.to_json()["S_without_232"] == alone.to_json()["beats"]["S"]
     assert both.to_json()["beats"]["S"]["fn"] > alone.to_json()["beats"]["S"]["fn"] > 0
@@ -105,7 +112,7 @@ def test_bad_records_are_skipped_with_their_reason_and_the_rest_goes_on(write_ec
     reasons = evaluation.to_json()["skipped_records"]
     says = {
         "nodat": "not in", "noatr": "no annotations", "short": "truncated", "norate": "rate of 0",
-        "slow": "50", "absent": "no header",
+        "slow": "50", "absent": "no recording",
     }  # fmt: skip
     assert set(reasons) == set(says)
     for name, part in says.items():
@@ -171,6 +178,7 @@ def test_records_named_twice_and_no_jobs_are_refused(write_ecg: Callable[..., Pa
 
 def test_the_table_shows_every_figure(write_ecg: Callable[..., Path]) -> None:
     results = [evaluate_record(write_ecg(name, symbols="NA"), EvaluationOptions(), SaysV()) for name in ("232", "5")]
+    results[0] = replace(results[0], origin=Origin("mitdb", "232", "232", dominates_s=True))
     table = render_table(Evaluation(tuple(results), {"x": "no header"}).to_json(), per_record=True)
     starts = ("R peaks, 150ms", "R peaks, 50ms", "class N", "class S", "S without 232", "delay to label", "skipped x")
     for start in starts:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
+from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import noise_record
-from ecgmoe_edge.records.wfdb_record import WfdbRecord, open_record
 from ecgmoe_edge.scoring.ec57 import score_record, total_peaks
 from ecgmoe_edge.scoring.noise_stress import NoiseLevel, NoiseTrack, load_noise, noise_gain, noisy_blocks, qrs_height
 from ecgmoe_edge.scoring.offline_reference import detect_offline
@@ -27,16 +28,16 @@ MINUTE = 60 * 128
 
 
 @pytest.fixture
-def write_record(tmp_path: Path) -> Callable[..., WfdbRecord]:
+def write_record(tmp_path: Path) -> Callable[..., Recording]:
     """`write_record(name, signal (leads, n) mV, fs=...)`: a WFDB record, opened."""
 
-    def write(name: str, signal: NDArray[np.float64], fs: float = FS) -> WfdbRecord:
+    def write(name: str, signal: NDArray[np.float64], fs: float = FS) -> Recording:
         leads = len(signal)
         wfdb.wrsamp(
             name, fs=fs, units=["mV"] * leads, sig_name=[f"L{lead}" for lead in range(leads)], p_signal=signal.T,
             fmt=["16"] * leads, adc_gain=[1000.0] * leads, baseline=[0] * leads, write_dir=str(tmp_path),
         )  # fmt: skip
-        return open_record(tmp_path / name)
+        return open_recording(tmp_path / name)
 
     return write
 
@@ -52,7 +53,7 @@ def _sines(seconds: float, fs: float, *rms_mv: float) -> NDArray[np.float64]:
     return signals
 
 
-def _added(record: WfdbRecord, position: int, beats: BeatAnnotations, level: NoiseLevel) -> NDArray[np.float64]:
+def _added(record: Recording, position: int, beats: BeatAnnotations, level: NoiseLevel) -> NDArray[np.float64]:
     clean = record.read(leads=[position])[0]
     noisy = np.concatenate(list(noisy_blocks(record, position, beats, level, 60.0)), axis=1)
     return np.asarray(noisy[0] - clean)
@@ -112,7 +113,7 @@ def test_a_day_of_noise_takes_no_more_memory_than_an_hour() -> None:
 
 
 def test_the_height_is_the_trimmed_mean_of_the_first_300_normal_complexes(
-    write_record: Callable[..., WfdbRecord],
+    write_record: Callable[..., Recording],
 ) -> None:
     peaks = np.arange(1, 351, dtype=np.int64) * 128
     signal = np.zeros((2, 352 * 128))
@@ -126,7 +127,7 @@ def test_the_height_is_the_trimmed_mean_of_the_first_300_normal_complexes(
     assert qrs_height(record, 1, _beats(peaks, "N")) == pytest.approx(0.25)
 
 
-def test_ventricular_and_fusion_beats_do_not_set_the_height(write_record: Callable[..., WfdbRecord]) -> None:
+def test_ventricular_and_fusion_beats_do_not_set_the_height(write_record: Callable[..., Recording]) -> None:
     peaks = np.arange(1, 61, dtype=np.int64) * 128
     signal = np.zeros((1, 62 * 128))
     signal[0, peaks[0::3]], signal[0, peaks[1::3]], signal[0, peaks[2::3]] = 1.0, 4.0, 5.0
@@ -138,7 +139,7 @@ def test_ventricular_and_fusion_beats_do_not_set_the_height(write_record: Callab
         qrs_height(write_record("flat", np.zeros((1, 62 * 128))), 0, _beats(peaks, "N"))
 
 
-def test_each_lead_is_noisy_at_the_ratio_asked_for(write_record: Callable[..., WfdbRecord]) -> None:
+def test_each_lead_is_noisy_at_the_ratio_asked_for(write_record: Callable[..., Recording]) -> None:
     peaks = np.arange(1, 59 * 8, dtype=np.int64) * 128
     signal = np.zeros((3, 480 * 128))
     for lead, height in enumerate((1.0, 0.4, 2.0)):
@@ -155,7 +156,7 @@ def test_each_lead_is_noisy_at_the_ratio_asked_for(write_record: Callable[..., W
     assert np.corrcoef(shape[0], shape[1])[0, 1] < 0.99
 
 
-def test_only_the_second_half_is_added_at_the_gain_of_the_whole(write_record: Callable[..., WfdbRecord]) -> None:
+def test_only_the_second_half_is_added_at_the_gain_of_the_whole(write_record: Callable[..., Recording]) -> None:
     quiet, loud = _sines(600.0, FS, 0.1), _sines(600.0, FS, 0.3)
     noise = load_noise(write_record("em", np.concatenate([quiet, loud], axis=1)).path, FS)
     assert noise.signals.shape == (1, 600 * 128)
@@ -165,12 +166,12 @@ def test_only_the_second_half_is_added_at_the_gain_of_the_whole(write_record: Ca
     assert whole.signals.shape == (1, 1200 * 128)
 
 
-def _noise_path(write_record: Callable[..., WfdbRecord], *parts: NDArray[np.float64]) -> Path:
+def _noise_path(write_record: Callable[..., Recording], *parts: NDArray[np.float64]) -> Path:
     return write_record("ma", np.concatenate(parts, axis=1)).path
 
 
 @pytest.mark.parametrize("fs", [128.0, 250.0, 360.0, 500.0, 257.0])
-def test_noise_is_brought_to_the_rate_of_the_record(write_record: Callable[..., WfdbRecord], fs: float) -> None:
+def test_noise_is_brought_to_the_rate_of_the_record(write_record: Callable[..., Recording], fs: float) -> None:
     noise = load_noise(write_record(f"n{fs:g}", _sines(700.0, 360.0, 0.5), fs=360.0).path, fs)
     assert abs(noise.signals.shape[1] - 350.0 * fs) <= 2
     assert noise.signals[:, 500:-500].std() == pytest.approx(0.5, rel=0.01)
@@ -179,13 +180,13 @@ def test_noise_is_brought_to_the_rate_of_the_record(write_record: Callable[..., 
     assert np.argmax(spectrum) * fs / noise.signals.shape[1] == pytest.approx(4.0, abs=0.05)
 
 
-def test_silent_noise_is_refused(write_record: Callable[..., WfdbRecord]) -> None:
+def test_silent_noise_is_refused(write_record: Callable[..., Recording]) -> None:
     with pytest.raises(RecordError, match="silent"):
         load_noise(write_record("em", np.zeros((2, 600 * 128))).path, FS)
 
 
 def test_invalid_samples_stay_invalid(
-    write_record: Callable[..., WfdbRecord], simulated_ecg: Callable[..., Any]
+    write_record: Callable[..., Recording], simulated_ecg: Callable[..., Any]
 ) -> None:
     ecg = simulated_ecg(400.0, fs=FS)
     signal = ecg.signal[None].copy()
@@ -222,7 +223,7 @@ def test_a_known_detector_suffers_from_our_noise_as_measured_elsewhere(data_dir:
     for snr_db, expected in SLEEPECG_F1.items():
         scores = []
         for name in ("118", "119"):
-            record = open_record(data_dir / "mitdb" / name)
+            record = open_recording(data_dir / "mitdb" / name)
             beats = read_annotations(record)
             noisy = np.concatenate(list(noisy_blocks(record, 0, beats, replace(level, snr_db=snr_db), 300.0)), axis=1)
             peaks = detect_offline(noisy[0], record.fs, "sleepecg")

@@ -11,8 +11,8 @@ import pytest
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations
+from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate
-from ecgmoe_edge.records.wfdb_record import open_record
 from ecgmoe_edge.scoring.csv_tables import write_csv
 from ecgmoe_edge.scoring.ec57 import Counts, average, score_record
 from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate_noise, evaluate_record
@@ -171,7 +171,7 @@ def test_r_peaks_under_noise_agree_with_wfdb(simulated_record: Path) -> None:
     processing = pytest.importorskip("wfdb.processing")
     from ecgmoe_edge.records.annotations import read_annotations
 
-    record = open_record(simulated_record)
+    record = open_recording(simulated_record)
     annotated = read_annotations(record)
     rng = np.random.default_rng(3)
     detected = np.sort(annotated.samples[rng.random(len(annotated.samples)) > 0.1] + rng.integers(-10, 11))

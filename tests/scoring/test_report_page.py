@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations, RhythmSegment
-from ecgmoe_edge.records.wfdb_record import WfdbRecord
+from ecgmoe_edge.records.databases import Origin
+from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord
 from ecgmoe_edge.scoring.beat_traces import BeatTrace, trace_beats
 from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate
 from ecgmoe_edge.scoring.live_run import LiveRun
@@ -162,6 +164,9 @@ def test_the_page_holds_everything_and_loads_nothing(
         wfdb.wrann(stem, "atr", ecg.r_peaks, symbol=codes, write_dir=str(tmp_path))
         paths.append(tmp_path / stem)
     scored = evaluate(paths, EvaluationOptions(bundle=tmp_path, load=load_sees, traces=True))
+    of_mitdb = Origin("mitdb", "232", "232", dominates_s=True)
+    results = (replace(one, origin=of_mitdb if one.name == "232" else None) for one in scored.results)
+    scored = replace(scored, results=tuple(results))
     evaluation = scored.to_json() | {"model": {"kind": "test <model>"}}
     file = write_beat_report(tmp_path / "report", scored, evaluation, "ecgmoe-edge evaluate --report report")
     text = file.read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly, sosfilt, sosfilt_zi
 
 from ecgmoe_edge.calibration_data import load_calibration
-from ecgmoe_edge.streaming.filters import CausalFilter, monitoring_band
 from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.filters import CausalFilter, monitoring_band
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.running_median import RunningMedian
@@ -141,15 +141,15 @@ def test_recorded_noise_is_told_from_clean_beats() -> None:
     if not folder or not (Path(folder) / "nstdb").is_dir():
         pytest.skip("needs ECGMOE_DATA with mitdb and nstdb")
     pytest.importorskip("wfdb")
-    from ecgmoe_edge.records.wfdb_record import open_record
+    from ecgmoe_edge.records.registry import open_recording
 
-    ecg_record = open_record(Path(folder) / "mitdb" / "122")  # of ds1-val
+    ecg_record = open_recording(Path(folder) / "mitdb" / "122")  # of ds1-val
     fs = ecg_record.fs
     x = ecg_record.read(leads=[0])[0][: round(300 * fs)]
     clean = np.array([beat.quality for beat in beats_of(x, fs)])
     assert np.mean(clean < 0.02) == 0.0
     for kind in ("em", "ma"):
-        noise = open_record(Path(folder) / "nstdb" / kind).read(leads=[0])[0][: x.size]
+        noise = open_recording(Path(folder) / "nstdb" / kind).read(leads=[0])[0][: x.size]
         noise -= noise.mean()
         at_0_db = np.array([beat.quality for beat in beats_of(x + noise * x.std() / noise.std(), fs)])
         better = np.mean(clean[:, None] > at_0_db[None])

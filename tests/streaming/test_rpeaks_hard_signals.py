@@ -56,9 +56,7 @@ def beats_in(items: Iterable[Item]) -> list[BeatContext]:
 
 def facts(peaks: Iterable[BeatContext], since: int = 0) -> list[tuple[object, ...]]:
     """What is said of R peaks, counted from sample `since` on."""
-    return [
-        (p.sample - since, p.known_at - since, p.ready_at - since, p.search_back, p.rr_s, p.quality) for p in peaks
-    ]
+    return [(p.sample - since, p.known_at - since, p.ready_at - since, p.search_back, p.rr_s, p.quality) for p in peaks]
 
 
 def times(peaks: Iterable[BeatContext], fs: float = FS) -> NDArray[np.float64]:

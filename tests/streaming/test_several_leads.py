@@ -353,8 +353,8 @@ def test_a_change_of_leads_is_a_json_line(two_leads: Ecg) -> None:
     signal[0, 5000:] = np.nan
     (change,) = changes(played(signal))
     assert to_json(change) == {
-        "event": "lead_change", "schema": 2, "sample": 5001, "time_s": 5001 / FS, "leads": ("V1",), "others": {"II": "nan"},
-        "broken": False,
+        "event": "lead_change", "schema": 2, "sample": 5001, "time_s": 5001 / FS, "leads": ("V1",),
+        "others": {"II": "nan"}, "broken": False,
     }  # fmt: skip
 
 
@@ -370,12 +370,12 @@ def test_electrode_motion_at_0_db_on_the_first_lead_leaves_the_second_s_figures(
 ) -> None:
     pytest.importorskip("wfdb", reason="records need the records extra")
     from ecgmoe_edge.records.annotations import read_annotations
+    from ecgmoe_edge.records.registry import open_recording
     from ecgmoe_edge.records.splits import noise_record
-    from ecgmoe_edge.records.wfdb_record import open_record
     from ecgmoe_edge.scoring.ec57 import score_record
     from ecgmoe_edge.scoring.noise_stress import NoiseLevel, noisy_blocks
 
-    record = open_record(mitdb / name)
+    record = open_recording(mitdb / name)
     annotated = read_annotations(record)
     noisy = noisy_blocks(record, 0, annotated, NoiseLevel(noise_record(data_dir, "em"), 0.0), 60.0)
     first = np.concatenate(list(noisy), axis=1)[:, : round(600 * record.fs)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -55,9 +54,9 @@ def test_a_checkpoint_of_another_configuration_is_refused(
 def test_a_checkpoint_of_other_labels_is_refused(
     run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig
 ) -> None:
-    beat = sets.fit.beat.copy()
+    beat = sets.fit.labels["beat"].copy()
     beat[np.flatnonzero(beat == 0)[0]] = 2  # one N that was a V
-    corrected = ExampleSets(replace(sets.fit, beat=beat), sets.validation)
+    corrected = ExampleSets(sets.fit.with_labels(beat=beat), sets.validation)
     with pytest.raises(ModelError, match="another configuration, data set or model"):
         fit_teacher(_teacher(tiny_config), corrected, tiny_config, Augmenter(tiny_config.augment), run_folder)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES
 from ecgmoe_edge.model.teacher import EcgMoe, save_teacher
+from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES
 from ecgmoe_edge.training.config import DataSet, Noise, TrainingConfig
 
 pytest.importorskip("wfdb", reason="the folds are read from recordings")
@@ -45,7 +45,7 @@ def test_a_fold_judges_patients_that_it_was_not_fitted_on(
 def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: Path, tmp_path: Path) -> None:
     comparison = importlib.import_module("benchmarks.mixture_vs_dense")
     subsets = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)
-    truth = [subset.judges["ward"].beat for subset in subsets]
+    truth = [subset.judges["ward"].labels["beat"] for subset in subsets]
     rhythm = np.zeros((1, len(RHYTHM_CLASSES)), np.float32)
 
     def answers(labels: list[np.ndarray[tuple[int, ...], np.dtype[np.int8]]]) -> list[dict[str, object]]:

@@ -34,9 +34,9 @@ def test_nearly_every_annotated_beat_becomes_an_example_with_its_class(patients:
     truth = wfdb.rdann(str(patients / "ward" / "p0"), "atr")
     for label, symbol in enumerate("NAV"):
         annotated = truth.symbol.count(symbol)
-        assert annotated * 0.9 <= (examples.beat == label).sum() <= annotated
-    assert examples.age[0] == 40
-    assert examples.sex[0] == 0
+        assert annotated * 0.9 <= (examples.labels["beat"] == label).sum() <= annotated
+    assert examples.labels["age"][0] == 40
+    assert examples.labels["sex"][0] == 0
     assert np.all(np.diff(examples.sample) > 0)
 
 
@@ -64,12 +64,12 @@ def test_the_context_ends_with_the_window(examples: Examples) -> None:
 
 def test_rr_label_is_the_mean_interval_and_unknown_before_the_context_is_full(examples: Examples) -> None:
     early = examples.sample < 8.0 * 250.0
-    assert np.isnan(examples.rr[early]).all()
-    assert np.nanmean(examples.rr) == pytest.approx(0.79, abs=0.08)
+    assert np.isnan(examples.labels["rr"][early]).all()
+    assert np.nanmean(examples.labels["rr"]) == pytest.approx(0.79, abs=0.08)
 
 
 def test_rhythm_needs_five_settled_seconds(examples: Examples) -> None:
-    known = examples.rhythm >= 0
+    known = examples.labels["rhythm"] >= 0
     assert known.mean() > 0.8
     assert examples.sample[known].min() >= 5.0 * 250.0
 
@@ -77,8 +77,8 @@ def test_rhythm_needs_five_settled_seconds(examples: Examples) -> None:
 def test_paced_records_keep_no_beat_label_but_stay(patients: Path) -> None:
     examples = examples_of(_source(patients, without_beat_labels=("p0",)))
     assert len(examples) > 50
-    assert (examples.beat == -1).all()
-    assert (examples.rhythm >= 0).any()
+    assert (examples.labels["beat"] == -1).all()
+    assert (examples.labels["rhythm"] >= 0).any()
 
 
 def test_long_records_can_be_thinned_and_their_start_left_out(patients: Path) -> None:
@@ -91,8 +91,9 @@ def test_long_records_can_be_thinned_and_their_start_left_out(patients: Path) ->
 def test_cached_examples_equal_fresh_ones(patients: Path, tmp_path: Path) -> None:
     source = _source(patients)
     made, read = cached_examples(source, tmp_path), cached_examples(source, tmp_path)
+    assert made.arrays().keys() == read.arrays().keys() == set(ARRAYS)
     for name in ARRAYS:
-        np.testing.assert_array_equal(getattr(made, name), getattr(read, name))
+        np.testing.assert_array_equal(made.arrays()[name], read.arrays()[name])
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -136,7 +137,7 @@ def test_two_processes_give_the_same_sets_as_one(
     assert again.fit.records == sets.fit.records == ("ward/p0", "ward/p1", "ward/p2")
     assert list(again.validation) == ["ward"]
     for name in ARRAYS:
-        np.testing.assert_array_equal(getattr(again.fit, name), getattr(sets.fit, name))
+        np.testing.assert_array_equal(again.fit.arrays()[name], sets.fit.arrays()[name])
 
 
 def test_division_by_share_never_depends_on_the_other_records(patients: Path) -> None:
@@ -198,7 +199,7 @@ def test_the_same_generator_makes_the_same_batch_and_leaves_examples_alone(examp
 
 
 def test_jitter_moves_the_beat_by_at_most_its_bound_and_never_the_template(examples: Examples) -> None:
-    index = np.flatnonzero(examples.beat == 0)[:60].astype(np.int64)
+    index = np.flatnonzero(examples.labels["beat"] == 0)[:60].astype(np.int64)
     clean = clean_batch(examples, index)
     moved = _augmenter(jitter_ms=20.0).batch(examples, index, np.random.default_rng(1))
     shift = (moved.beat[:, 0].argmax(1) - clean.beat[:, 0].argmax(1)).abs()
@@ -255,8 +256,8 @@ def test_an_epoch_draws_rare_classes_more_often_and_has_a_fixed_length(examples:
     for seed in range(3):
         index = epoch_indices(examples, draw, np.random.default_rng(seed))
         lengths.add(len(index))
-        share.append((examples.beat[index] == 1).sum())
-    s = int((examples.beat == 1).sum())
+        share.append((examples.labels["beat"][index] == 1).sum())
+    s = int((examples.labels["beat"] == 1).sum())
     assert lengths == {50 + 2 * s + 10 + 7}
     assert min(share) >= 2 * s
 
@@ -277,7 +278,7 @@ def test_records_with_many_beats_are_damped_but_not_equal(examples: Examples) ->
 
 
 def test_examples_without_any_label_are_refused(examples: Examples) -> None:
-    index = np.flatnonzero((examples.beat == -1) & (examples.rhythm == -1)).astype(np.int64)
+    index = np.flatnonzero((examples.labels["beat"] == -1) & (examples.labels["rhythm"] == -1)).astype(np.int64)
     empty = examples.take(index[:0])
     with pytest.raises(UsageError, match="label"):
         epoch_indices(empty, Draw(), np.random.default_rng(0))

@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,10 +15,10 @@ from safetensors.torch import load_file
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
-from ecgmoe_edge.model.tasks import BEAT_CLASSES, RHYTHM_CLASSES, task_named
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
 from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.model.weights_file import read_metadata
+from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, task_named
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.config import DataSet, Fit, TrainingConfig
@@ -183,7 +182,7 @@ def test_only_tasks_that_the_examples_have_labels_of_are_trained(
     run_folder: Path, examples: Examples, tiny_config: TrainingConfig
 ) -> None:
     assert trained_tasks(examples) == ("beat", "rhythm", "rr", "age", "sex")
-    with_draws = replace(examples, potassium=np.zeros(len(examples), np.int8))
+    with_draws = examples.with_labels(potassium=np.zeros(len(examples), np.int8))
     assert "potassium" in trained_tasks(with_draws)
     about = json.loads((run_folder / "teacher.json").read_text())
     assert about["trained_tasks"] == ["beat", "rhythm", "rr", "age", "sex"]

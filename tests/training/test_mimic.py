@@ -12,7 +12,7 @@ import pytest
 import wfdb
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.model.tasks import POTASSIUM_CLASSES
+from ecgmoe_edge.tasks import TASK_CLASSES
 from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.examples import examples_of
 from ecgmoe_edge.training.mimic import MimicRecord, mimic_records
@@ -118,12 +118,12 @@ def test_examples_carry_the_labels_of_their_ecg(mimic: Path) -> None:
     assert [source.path.name for source in division.validation] == ["40000004"]
     first = examples_of(division.fit[0])
     assert len(first) >= 4
-    assert set(first.potassium) == {POTASSIUM_CLASSES.index("normal")}
-    assert set(first.rr) == {np.float32(0.8)}
-    assert set(first.age) == {54.0}
+    assert set(first.labels["potassium"]) == {TASK_CLASSES["potassium"].index("normal")}
+    assert set(first.labels["rr"]) == {np.float32(0.8)}
+    assert set(first.labels["age"]) == {54.0}
     second = examples_of(division.fit[1])
-    assert np.isnan(second.rr).all()
-    assert set(second.potassium) == {-1}
+    assert np.isnan(second.labels["rr"]).all()
+    assert set(second.labels["potassium"]) == {-1}
 
 
 def test_both_ecgs_of_a_patient_lie_in_the_same_half(mimic: Path) -> None:

@@ -10,7 +10,7 @@ import wfdb
 
 from ecgmoe_edge.training.cache import build_examples, cache_path
 from ecgmoe_edge.training.config import DataSet, Draw, TrainingConfig
-from ecgmoe_edge.training.examples import Examples, at_rate, examples_of
+from ecgmoe_edge.training.examples import Examples, examples_of
 from ecgmoe_edge.training.sampling import epoch_indices
 from ecgmoe_edge.training.sources import Source, divide
 
@@ -71,18 +71,9 @@ def test_a_run_at_another_rate_keeps_the_beats_their_labels_and_their_shape(clin
     nearest = np.abs(other.sample[:, None] - native.sample[None]).argmin(axis=1)
     near = np.abs(other.sample - native.sample[nearest]) <= 0.02 * 250.0
     assert near.mean() > 0.97
-    assert (other.beat == native.beat[nearest])[near].all()
+    assert (other.labels["beat"] == native.labels["beat"][nearest])[near].all()
     difference = (other.window - native.window[nearest])[near]
     assert np.sqrt(np.mean(difference**2)) < 0.12 * np.sqrt(np.mean(native.window**2)) + 250.0 / rate * 0.02
-
-
-def test_a_resampled_sine_is_the_sine_of_that_rate() -> None:
-    time = np.arange(3600) / 360.0
-    resampled = at_rate(np.sin(2 * np.pi * 7.0 * time), 360.0, 128.0)
-    at = np.arange(len(resampled)) / 128.0
-    inner = slice(64, -64)
-    np.testing.assert_allclose(resampled[inner], np.sin(2 * np.pi * 7.0 * at)[inner], atol=5e-3)
-    assert np.isfinite(at_rate(np.where(np.arange(3600) % 900 < 5, np.nan, 1.0), 360.0, 128.0)).all()
 
 
 def test_runs_are_cached_side_by_side_and_read_back_with_their_names(clinic: Path, tmp_path: Path) -> None:
@@ -98,7 +89,7 @@ def test_runs_are_cached_side_by_side_and_read_back_with_their_names(clinic: Pat
 
 def test_further_runs_of_a_patient_do_not_make_it_count_more(examples: Examples) -> None:
     """Three of four records come once and p0 three times: its share of the normal beats stays what it was."""
-    normal = np.flatnonzero(examples.beat == 0)
+    normal = np.flatnonzero(examples.labels["beat"] == 0)
     own = normal[examples.record[normal] == 0]
     index = np.concatenate([normal, own, own])
     record = np.concatenate([examples.record[normal], np.full(len(own), 4), np.full(len(own), 5)]).astype(np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_each_label_of_the_challenge_becomes_its_rhythm(tmp_path: Path) -> None:
     folder = _headers(tmp_path / "cinc2017", "A1", "A2", "A3", "A4", "A5")
     (folder / "REFERENCE.csv").write_text("A1,N\nA2,A\nA3,O\nA4,~\n")
     fit = _fit(DataSet("cinc2017", "cinc2017", labels="cinc2017"), tmp_path)
-    assert {name: source.rhythm for name, source in fit.items()} == {
+    assert {name: dict(source.facts)["rhythm"] for name, source in fit.items()} == {
         "A1": "N", "A2": "AF", "A3": "other", "A4": "noisy",
     }  # fmt: skip
     (folder / "REFERENCE.csv").write_text("A1,N\nA2")
@@ -42,10 +43,10 @@ def test_ptbxl_gives_age_sex_and_patient(tmp_path: Path) -> None:
     rows = ["11.0,40.0,0,1,lr/1", "12.0,300.0,1,2,lr/2", "13.0,,,3,lr/3", "14.0,50.0,1,4,lr/absent"]
     (folder / "ptbxl_database.csv").write_text("\n".join([_PTBXL_HEADER, *rows]))
     fit = _fit(DataSet("ptbxl", "ptbxl", labels="ptbxl"), tmp_path)
-    assert {name: (source.age, source.sex, source.patient) for name, source in fit.items()} == {
-        "1": (40.0, "M", "11.0"),
-        "2": (None, "F", "12.0"),  # 300 stands for all above 89
-        "3": (None, None, "13.0"),
+    assert {name: (dict(source.facts), source.patient) for name, source in fit.items()} == {
+        "1": ({"age": 40.0, "sex": "male"}, "11.0"),
+        "2": ({"sex": "female"}, "12.0"),  # 300 stands for all above 89
+        "3": ({}, "13.0"),
     }
 
 
@@ -60,11 +61,20 @@ def test_a_spoilt_row_of_ptbxl_is_told(row: str, says: str, tmp_path: Path) -> N
             divide(data, tmp_path)
 
 
-def test_nothing_of_a_held_out_person_is_fitted_on_whatever_the_record_is_called(tmp_path: Path) -> None:
-    _headers(tmp_path / "mitdb", "100", "101", "201", "202")
+def test_nothing_of_a_held_out_person_is_fitted_on_whatever_the_record_is_called(
+    tmp_path: Path, write_mitdb_header: Callable[[Path, str], Path]
+) -> None:
+    for name in ("100", "101", "201", "202"):
+        write_mitdb_header(tmp_path / "mitdb", name)
     for held in ("201", "202"):
         division = divide(DataSet("mitdb", "mitdb", validation=(held,)), tmp_path)
         assert [source.path.name for source in division.validation] == [held]
         assert [source.path.name for source in division.fit] == ["100", "101"]
     drawn = divide(DataSet("mitdb", "mitdb", validation_share=0.5), tmp_path)
     assert {"201", "202"} <= {source.path.name for source in drawn.validation}  # 201 by itself would not be drawn
+
+
+def test_a_record_called_201_that_is_not_of_mit_bih_is_a_person_of_its_own(tmp_path: Path) -> None:
+    _headers(tmp_path / "ward", "100", "201", "202")
+    division = divide(DataSet("ward", "ward", validation=("202",)), tmp_path)
+    assert [source.path.name for source in division.fit] == ["100", "201"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmoe_edge.model.tasks import task_named
 from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.tasks import task_named
 from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.examples import Examples
 from ecgmoe_edge.training.validate import beat_scores, decide, flat_metrics, selection_score, validate
@@ -42,9 +42,9 @@ def test_se_ppv_and_f1_are_those_of_the_counts_and_f_as_v_is_ignored() -> None:
 
 
 def test_other_tasks_are_judged_by_f1_and_by_their_error_against_the_median(examples: Examples) -> None:
-    male = examples.sex == 1
+    male = examples.labels["sex"] == 1
     age = np.where(male, 60.0, 40.0).astype(np.float32)  # the median errs by at most 10 years a beat
-    known = replace(examples, age=age, potassium=np.where(male, 1, 0).astype(np.int8))
+    known = examples.with_labels(age=age, potassium=np.where(male, 1, 0).astype(np.int8))
     task = task_named("age")
 
     def run(batch: Batch) -> dict[str, torch.Tensor]:

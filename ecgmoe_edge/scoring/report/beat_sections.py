@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.scoring.beat_traces import BeatTrace
-from ecgmoe_edge.scoring.ec57 import ANSWERS, BEAT_CLASSES, TRUTHS, Confusion
+from ecgmoe_edge.scoring.ec57 import ANSWERS, TRUTHS, Confusion
 from ecgmoe_edge.scoring.report import drawings
 from ecgmoe_edge.scoring.report.curves import reliability, separation
 from ecgmoe_edge.scoring.report.expert_use import ExpertUse, example_beats, expert_uses
 from ecgmoe_edge.scoring.report.markup import clock, folded, paragraph, picture, table
-from ecgmoe_edge.scoring.results import DOMINANT_S_RECORD, Evaluation, RecordResult
+from ecgmoe_edge.scoring.results import Evaluation, RecordResult
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 _WORST = 10
 _LONGEST_RUNS = 40
@@ -52,7 +53,7 @@ def _in_sum(evaluation: Mapping[str, Any]) -> str:
     for name, counts in (evaluation["beats"] or {}).items():
         rows.append(_sum_row(f"class {name}", counts, whole["beats"][name], name, held))
     if evaluation["S_without_232"] is not None:
-        title = f"class S without record {DOMINANT_S_RECORD}"
+        title = "class S without record 232"
         rows.append(_sum_row(title, evaluation["S_without_232"], whole["S_without_232"], "S_without_232", held))
     delays = ", ".join(
         f"to {name} p50 {times['p50']:.0f}, p95 {times['p95']:.0f}, longest {times['max']:.0f}"

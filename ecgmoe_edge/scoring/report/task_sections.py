@@ -12,6 +12,7 @@ from ecgmoe_edge.scoring.report.curves import reliability, separation
 from ecgmoe_edge.scoring.report.markup import folded, paragraph, picture, table
 from ecgmoe_edge.scoring.task_records import TaskRecord
 from ecgmoe_edge.scoring.task_results import TaskEvaluation
+from ecgmoe_edge.tasks import Task, task_named
 
 _WORST = 25
 
@@ -33,10 +34,11 @@ def task_sections(scored: TaskEvaluation, evaluation: Mapping[str, Any]) -> Iter
     if said:
         yield "What was wrong", _wrong(said)
         yield "Can the scores be believed", _scores(said)
-    if scored.task == "rr":
+    task = task_named(scored.task)
+    if task.score == "intervals":
         yield "How large the errors are", _rr_errors(scored.records)
-    if scored.task == "age":
-        yield "Truth and answer", _ages(scored.records)
+    if task.score == "value":
+        yield "Truth and answer", _values(task, scored.records)
     if any(one.experts for one in scored.records):
         yield "What the experts do", _experts(scored.records)
     yield "Record by record", folded(f"{len(scored.records)} records", _records(evaluation))
@@ -89,13 +91,14 @@ def _rr_errors(records: Sequence[TaskRecord]) -> str:
     return picture(drawn, "Share of the ten-second windows whose mean RR interval is off by less than so much.")
 
 
-def _ages(records: Sequence[TaskRecord]) -> str:
+def _values(task: Task, records: Sequence[TaskRecord]) -> str:
     known = [(float(o.truth), float(o.answer)) for o in records if o.answer is not None and o.truth is not None]
     points = np.array(known).reshape(-1, 2)
     if not len(points):
         return paragraph("No record got an answer.")
     return picture(
-        drawings.scatter_drawing(points[:, 0], points[:, 1], "years"), "Age said against age, a point a record."
+        drawings.scatter_drawing(points[:, 0], points[:, 1], task.unit),
+        f"{task.name.capitalize()} said against {task.name}, a point a record.",
     )
 
 

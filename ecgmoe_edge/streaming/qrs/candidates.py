@@ -49,7 +49,9 @@ class Candidate:
     log_energy: float
     shape: list[float]  # ln of slow, fast, valley before, valley after, background over the energy
     waveform: NDArray[np.float64]  # (WAVEFORM,) round the largest deflection, mean 0, norm 1
-    following: float = _UNKNOWN_FOLLOWING  # largest energy from `known` to `settled` over its own; unknown until settled
+    following: float = (
+        _UNKNOWN_FOLLOWING  # largest energy from `known` to `settled` over its own; unknown until settled
+    )
 
 
 class CandidateFinder:

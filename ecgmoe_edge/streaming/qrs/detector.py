@@ -11,10 +11,10 @@ band, levels from the recent beats, search-back for those that were missed. Wher
 - the R peak is put where the band-limited signal is farthest from its local median, which removes the filters' delay.
 
 Peaks of energy in several leads that lie close together are one possible beat. Each lead says how likely a beat it is,
-by its own rating (log odds) or by showing nothing, and the mean of these, each with the lead's weight relative to that
+by its own rating (log odds) or by showing nothing, and the sum of these, each with the lead's weight relative to that
 of the clearest lead, decides. A lead's weight is how far its beats stand out from what lies between them: in noise all
-peaks are of one height, whatever is taken for a beat, and the lead loses its weight within a few beats. A lead without a
-signal has no vote at once; one that comes back votes again when its level is learnt and it has met some beats. All
+peaks are of one height, whatever is taken for a beat, and the lead loses its weight within a few beats. A lead without
+a signal has no vote at once; one that comes back votes again when its level is learnt and it has met some beats. All
 leads know of the same beats. With one lead all of this is that lead's own rating.
 
 Two things that fall due with the same sample are done in this order: learning, the trial of a lead, possible beats (the

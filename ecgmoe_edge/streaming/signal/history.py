@@ -55,7 +55,7 @@ class History:
         self._data[:, used : self._used] = x
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (absolute, clipped to what is held) of the first signal, a view: read it at once."""
+        """Samples `start` to `stop` (absolute, cut to what is held) of the first signal, a view: read it at once."""
         low, high = max(0, start - self._first), min(self._used, stop - self._first)
         return self._data[0, low : max(low, high)]
 

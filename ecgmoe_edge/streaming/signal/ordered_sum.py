@@ -15,7 +15,7 @@ def ordered_sum(x: NDArray[Real], axis: int = 0) -> NDArray[Real]:
 
     `np.sum` adds in pairs or in lanes, and BLAS in an order of its own; a last bit that differs can turn a decision.
     """
-    return np.add.accumulate(x, axis=axis).take(-1, axis=axis)
+    return np.asarray(np.add.accumulate(x, axis=axis).take(-1, axis=axis))
 
 
 def ordered_mean(x: NDArray[Real], axis: int = 0) -> NDArray[Real]:

@@ -11,15 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import MissingExtra, RecordError
-from ecgmoe_edge.records.recording import Lead, Sex, choose_leads, millivolts_per
-
-Truncated: TypeAlias = Literal["error", "read"]
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Sex, Truncated, choose_leads, millivolts_per
 
 # Bytes a sample, https://physionet.org/physiotools/wag/signal-5.htm. Formats 508, 516 and 524 are compressed:
 # the size of such a file does not tell how many samples it holds.
@@ -48,14 +46,6 @@ class WfdbRecord:
     def name(self) -> str:
         """Name of the record, without folder."""
         return self.path.name
-
-    def position(self, lead: Lead) -> int:
-        """Where a lead, given by name or position, stands among the leads.
-
-        Raises:
-            RecordError: no such lead.
-        """
-        return choose_leads(self.leads, [lead], self.name)[0]
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
         """Samples `start` to `stop` (not included), `(leads, n)` in mV, invalid samples as NaN.
@@ -132,8 +122,37 @@ def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbReco
     )
 
 
+class WfdbFormat:
+    """A record by its header, or by one of the files beside it."""
+
+    name = "WFDB record (.hea)"
+    states_rate = True
+    in_folders = True
+
+    def recognise(self, path: Path) -> Path | None:
+        """The record's path without extension, where its header is there or a header or signal file is named."""
+        stem = _stem(path)
+        named = path.suffix in (".hea", ".dat") and path.is_file()  # without the other of the two it is still one
+        return stem if named or _header_of(stem).is_file() else None
+
+    def find(self, folder: Path) -> Iterator[Path]:
+        """A path for each header."""
+        return (header.with_suffix("") for header in folder.glob("*.hea"))
+
+    def open(self, path: Path, options: OpenOptions) -> WfdbRecord:
+        """See `open_record`."""
+        return open_record(path, truncated=options.truncated)
+
+
+FORMAT = WfdbFormat()
+
+
 def _stem(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat", ".atr") else path
+
+
+def _header_of(path: Path) -> Path:
+    return path.parent / f"{path.name}.hea"  # `with_name` refuses the empty name of a root
 
 
 def load_wfdb() -> Any:
@@ -150,7 +169,7 @@ def load_wfdb() -> Any:
 
 
 def _read_header(path: Path) -> Any:
-    file = path.with_name(path.name + ".hea")
+    file = _header_of(path)
     if not file.is_file():
         raise RecordError(
             f"There is no header {file}. Name a record by the path of its .hea file, without the extension."
@@ -159,6 +178,35 @@ def _read_header(path: Path) -> Any:
         return load_wfdb().rdheader(str(path), rd_segments=True)
     except _UNREADABLE as reason:
         raise RecordError(f"{file} is not a WFDB header ({reason}). Copy it anew from its source.") from reason
+
+
+@dataclass(frozen=True)
+class HeaderFacts:
+    """What the text of a header says, read without the wfdb package."""
+
+    fs: float  # Hz
+    n_samples: int
+    checksums: tuple[int, ...]  # of each signal
+
+
+def read_header_facts(path: Path) -> HeaderFacts | None:
+    """Rate, length and checksums; None where there is no header of one segment that states them all.
+
+    Layout of the lines: https://physionet.org/physiotools/wag/header-5.htm.
+    """
+    try:
+        text = _header_of(_stem(path)).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    try:
+        _, count, fs, n_samples, *_ = lines[0]
+        signals = lines[1 : 1 + int(count)]
+        checksums = tuple(int(signal[6]) for signal in signals)
+        facts = HeaderFacts(float(re.split("[/(]", fs)[0]), int(n_samples), checksums)
+    except (ValueError, IndexError):
+        return None
+    return facts if len(signals) == int(count) else None
 
 
 def _signal_layout(header: Any) -> Any:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TextIO
 
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.recording import Lead, Sex, choose_leads, millivolts_per
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Sex, choose_leads, millivolts_per, read_of_blocks
 
+_EXTENSIONS = (".csv", ".tsv", ".txt")
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -34,7 +36,6 @@ class CsvRecord:
     width: int  # columns of the file
     delimiter: str | None  # None: white space
     header_rows: int
-    n_samples: int | None = None  # only reading the file would tell
     age: int | None = None
     sex: Sex | None = None
 
@@ -42,6 +43,20 @@ class CsvRecord:
     def name(self) -> str:
         """Name of the file, without extension."""
         return self.path.stem
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The same of every lead."""
+        return (self.unit,) * len(self.leads)
+
+    @cached_property
+    def n_samples(self) -> int:
+        """Samples a lead, counted by reading the file."""
+        return sum(block.shape[1] for block in self.blocks(leads=[0]))
+
+    def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
+        """Samples `start` to `stop` (not included), `(leads, n)` in mV; the file is read up to there."""
+        return read_of_blocks(self.blocks(leads=leads), start, stop)
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
         """Successive blocks of `seconds`, `(leads, n)` in mV, invalid samples as NaN; the last is shorter.
@@ -154,6 +169,29 @@ def open_csv(
         delimiter=delimiter,
         header_rows=1 if named else 0,
     )
+
+
+class CsvFormat:
+    """A table of samples, known by its name alone: what any text file holds might be one."""
+
+    name = f"table of samples ({', '.join(_EXTENSIONS)})"
+    states_rate = False
+    in_folders = False  # a folder of recordings may hold tables that are none: REFERENCE.csv, ptbxl_database.csv
+
+    def recognise(self, path: Path) -> Path | None:
+        """The file itself."""
+        return path if path.suffix.lower() in _EXTENSIONS and path.is_file() else None
+
+    def find(self, folder: Path) -> Iterator[Path]:
+        """Nothing: somebody has to state the rate of each."""
+        return iter(())
+
+    def open(self, path: Path, options: OpenOptions) -> CsvRecord:
+        """See `open_csv`; the rate must be stated."""
+        return open_csv(path, options.fs or 0.0, unit=options.unit or "mV", columns=options.columns)
+
+
+FORMAT = CsvFormat()
 
 
 def _open_text(path: Path) -> TextIO:
