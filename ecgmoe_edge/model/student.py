@@ -273,7 +273,7 @@ class Student(nn.Module):
         """Give all experts of a bank the weights of its first, for the start of a fit.
 
         Under the soft route such a bank trains as one dense net whose experts part by degrees, and little is lost when
-        the route turns hard. `benchmarks/mixture_vs_dense.py` compares it with experts that start apart; the shipped
+        the route turns hard. `experiments/mixture_vs_dense.py` compares it with experts that start apart; the shipped
         students start apart.
         """
         for bank in (self.morphology, self.rhythm):

@@ -15,11 +15,12 @@ pytest.importorskip("sleepecg", reason="peers need the dev extra")
 pytest.importorskip("tqdm", reason="the progress bar needs the train extra")
 pytest.importorskip("matplotlib", reason="the plot needs the train extra")
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "rpeaks.py"
+ROOT = Path(__file__).parents[2]
+BENCHMARK, WRITER = ROOT / "benchmarks" / "rpeaks.py", ROOT / "tools" / "rpeaks_page.py"
 
 
-def _run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, SCRIPT, *words]
+def _run(*words: str | Path, script: Path = BENCHMARK) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, script, *words]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
@@ -54,6 +55,17 @@ def test_detectors_stand_side_by_side_in_json_table_and_plot(
     assert "| ours | 100.00 | 100.00 |" in text
     assert (page.parent / "rpeaks-mitdb.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((page.parent / "rpeaks-mitdb.json").read_text()) == figures
+
+    # The writer alone makes the same page of the figures.
+    command = text.split("`")[1]
+    again = tmp_path / "again" / "rpeaks.md"
+    again.parent.mkdir()
+    again.write_text("before\n<!-- begin mitdb -->\n<!-- end mitdb -->\nafter\n")
+    (tmp_path / "figures.json").write_text(done.stdout)
+    words = (tmp_path / "figures.json", "--name", "mitdb", "--command", command, "--out", again.parent)
+    written = _run(*words, script=WRITER)
+    assert written.returncode == 0, written.stderr
+    assert again.read_text() == text
 
 
 def test_bad_words_are_answered_with_a_sentence(tmp_path: Path) -> None:
