@@ -30,7 +30,6 @@ from ecgmoe_edge.model.tasks import BEAT_CLASSES, STUDENT_TASKS, tasks_named
 from ecgmoe_edge.model.weights_file import load_exactly, read_configuration, read_weights, write_weights
 from ecgmoe_edge.streaming.features import N_FEATURES
 
-STEM_SAMPLES = 52  # of z_morphology: the beat after a stride of 2
 _FORMAT = "ecgmoe-edge student 1"
 
 
