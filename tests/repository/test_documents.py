@@ -96,6 +96,23 @@ def test_every_command_and_option_that_the_documents_name_exists() -> None:
     assert not unknown
 
 
+def test_every_script_and_option_that_the_documents_name_exists() -> None:
+    unknown = set()
+    for page in PAGES:
+        text = re.sub(r"\\\n|(?<=[^`\n])\n(?=--)", " ", page.read_text(encoding="utf-8"))
+        for folder, name, rest in re.findall(
+            r"(?<![\w/])(benchmarks|experiments|tools)[/.](\w+)(?:\.py)?\b([^\n`|#>]*)", text
+        ):
+            script = ROOT / folder / f"{name}.py"
+            known = script.read_text(encoding="utf-8") if script.is_file() else ""
+            if not known:
+                unknown.add(f"{page.relative_to(ROOT)}: {folder}/{name}.py")
+            for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
+                if f'"{option}"' not in known:
+                    unknown.add(f"{page.relative_to(ROOT)}: {folder}/{name}.py {option}")
+    assert not unknown
+
+
 def test_every_make_target_that_the_documents_name_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {
