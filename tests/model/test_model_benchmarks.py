@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,11 +13,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_sharing_prints_one_pass_beside_a_model_a_task() -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "sharing.py"), "--rounds", "3", "--json"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["sharing"]
+def test_sharing_prints_one_pass_beside_a_model_a_task(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(sys, "argv", ["sharing.py", "--rounds", "3", "--json"])
+    importlib.import_module("benchmarks.sharing").main()
+    rows = json.loads(capsys.readouterr().out)["sharing"]
     assert [row["batch"] for row in rows] == [1, 32]
     assert all(row["shared_ms"] < row["single_task_models_ms"] for row in rows)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from ecgmoe_edge.cli import app
 from ecgmoe_edge.device_profiles.profile import Profile
 from ecgmoe_edge.runtime.manifest import Manifest
 from ecgmoe_edge.streaming import events
@@ -72,14 +72,8 @@ def test_every_link_between_documents_leads_somewhere() -> None:
 
 @lru_cache
 def _help(command: str) -> str:
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ecgmoe-edge"), command, "--help"],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return done.stdout if done.returncode == 0 else ""
+    shown = CliRunner().invoke(app, [command, "--help"])
+    return shown.stdout if shown.exit_code == 0 else ""
 
 
 def test_every_command_and_option_that_the_documents_name_exists() -> None:
