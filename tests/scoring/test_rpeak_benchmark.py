@@ -35,7 +35,7 @@ def test_detectors_stand_side_by_side_in_json_table_and_plot(
     page.parent.mkdir()
     page.write_text("before\n<!-- begin mitdb -->\nunmeasured\n<!-- end mitdb -->\nafter\n")
     words = ("--data", data, "--jobs", "1", "--without", "xqrs", "--without", "neurokit", "--noise", "em")
-    command = [sys.executable, SCRIPT, *words, "--snr=-10", "--json", "--out", page.parent]
+    command: list[str | Path] = [sys.executable, SCRIPT, *words, "--snr=-10", "--json", "--out", page.parent]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -65,8 +65,9 @@ def test_detectors_stand_side_by_side_in_json_table_and_plot(
     again.parent.mkdir()
     again.write_text("before\n<!-- begin mitdb -->\n<!-- end mitdb -->\nafter\n")
     (tmp_path / "figures.json").write_text(done.stdout)
-    words = (tmp_path / "figures.json", "--name", "mitdb", "--command", text.split("`")[1], "--out", again.parent)
-    _main(monkeypatch, "tools.rpeaks_page", *words)
+    figures_file, command_shown = tmp_path / "figures.json", text.split("`")[1]
+    shown = ("--name", "mitdb", "--command", command_shown, "--out", again.parent)
+    _main(monkeypatch, "tools.rpeaks_page", figures_file, *shown)
     assert again.read_text() == text
 
 
