@@ -8,6 +8,7 @@ import subprocess
 import warnings
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,3 +98,11 @@ def test_a_script_that_is_run_as_a_file_finds_the_other_scripts(path: Path) -> N
 def test_a_warning_from_our_own_modules_is_an_error() -> None:
     with pytest.raises(DeprecationWarning):
         warnings.warn_explicit("of our own", DeprecationWarning, "anything.py", 1, module="ecgmoe_edge.streaming")
+
+
+def test_what_begins_first_and_what_stays_together_is_there(pytestconfig: pytest.Config) -> None:
+    conftest: Any = pytestconfig.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    modules = [str(path.relative_to(ROOT)) for path in _tracked() if path.name.startswith("test_")]
+    assert [part for part in conftest._FIRST if not any(module.startswith(part) for module in modules)] == []
+    assert conftest._group("tests/converters/test_a.py::b") == conftest._group("tests/converters/test_c.py::d[1]")
+    assert conftest._group("tests/cli/test_a.py::b") != conftest._group("tests/cli/test_c.py::d")
