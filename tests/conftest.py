@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from installed_command import Cli
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -93,6 +94,17 @@ def simulate_ecg(
 def simulated_ecg() -> Callable[..., SimulatedEcg]:
     """`simulated_ecg(seconds, fs=..., heart_rate=..., noise_mv=..., seed=...)`: a signal and its exact R peaks."""
     return simulate_ecg
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    """`cli("profiles", "--json")`: runs commands in the test's folder; what it started is killed at the end."""
+    runner = Cli(tmp_path)
+    yield runner
+    for running in runner.running:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait(10)
 
 
 @pytest.fixture(scope="session")
