@@ -1,5 +1,5 @@
 # demo       the device half alone, in .venv-device: the shipped recording through a virtual Holter
-# test       every extra but tensorflow, in .venv: ruff, mypy, import-linter, the fast tests
+# test       every extra but tensorflow, in .venv: ruff, vulture, mypy, import-linter, the fast tests
 # test-full  the same, and the cross-checks of minutes
 # train      the shipped weights and bundles, from the recordings in ECGMOE_DATA
 # bench      figures side by side
@@ -33,6 +33,7 @@ test-full: check
 check: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vulture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

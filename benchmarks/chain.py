@@ -1,7 +1,7 @@
 """The steps of the compression chain as models to be judged: teacher, float student, merged, fake-quantized, files.
 
 What a model answers on the validation records is kept on disk under a digest of model and examples, so that a second
-run costs seconds.
+run costs seconds. `python benchmarks/compression.py` and `python -m experiments.recalibration` use it.
 """
 
 from __future__ import annotations

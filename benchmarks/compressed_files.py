@@ -1,4 +1,4 @@
-"""The files that `benchmarks/compression.py` compares: each profile's own, a float twin, and all experts in float."""
+"""The files of `python benchmarks/compression.py`: each profile's own, a float twin, and all experts in float."""
 
 from __future__ import annotations
 

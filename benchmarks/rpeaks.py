@@ -7,7 +7,8 @@ each second of processor time of one core, reading aside; ours takes the record 
 from the R peak to the sample with which the detector is certain of it. The others need the whole recording before they
 give the first beat.
 
---out DIR writes rpeaks-NAME.md, .png and .json there; where DIR/rpeaks.md has marks for NAME, the table is put between.
+--out DIR writes rpeaks-NAME.md, .png and .json there; where DIR/rpeaks.md has marks for NAME, the table is put between
+(`tools/rpeaks_page.py`, which does it again from the JSON).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core each, before numpy and what it brings is loaded
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +42,8 @@ from ecgmoe_edge.scoring.noise_stress import NOISE_KINDS, SNRS_DB, NoiseLevel, n
 from ecgmoe_edge.scoring.offline_reference import DETECTORS, detect_offline
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat
+from tools.rpeaks_page import FUSED, OURS, markdown, write_page
 
-OURS = "ours"
-FUSED = "ours_fused"  # over all leads of a record: a row apart, since the others see its first lead alone
 NAMES = (OURS, FUSED, *DETECTORS)
 BLOCK_S = 300.0
 LIVE_CHUNK_S = 0.020
@@ -52,7 +53,6 @@ QUICK_RECORDS = 4
 QUICK_SNRS_DB = (12.0, 0.0)
 STREAM_HOURS, QUICK_STREAM_HOURS = 24, 2
 STREAM_FS = 250.0
-LEAST_ERROR = 0.005  # %, where there is none and the axis is logarithmic
 
 
 @dataclass
@@ -232,86 +232,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return figures
 
 
-def markdown(figures: dict[str, dict[str, Any]], command: str, picture: str) -> str:
-    """The figures as tables for the documents, with the command that makes them."""
-    lines = [f"`{command}`", "", "| detector | Se 150 ms | +P 150 ms | Se 50 ms | +P 50 ms | hours of ECG a second |"]
-    lines += ["| --- " + "| ---: " * 5 + "|"]
-    for name, row in figures.items():
-        cells = [row[key] for key in ("se150", "ppv150", "se50", "ppv50", "hours_per_s")]
-        lines.append(f"| {name} | " + " | ".join("-" if cell is None else f"{cell:.2f}" for cell in cells) + " |")
-    if FUSED in figures:
-        lines += ["", f"`{FUSED}` hears all leads of a record at once, the others its first lead."]
-    noise: dict[str, Any] = next((row["noise"] for row in figures.values() if "noise" in row), {})
-    for kind, at_snr in noise.items():
-        lines += ["", f"F1 % on records 118 and 119 with noise `{kind}`:", ""]
-        lines += [
-            f"| detector | {' | '.join(f'{snr} dB' for snr in at_snr)} |",
-            "| --- " + "| ---: " * len(at_snr) + "|",
-        ]
-        for name, row in figures.items():
-            cells = [row["noise"][kind][snr]["f1"] for snr in at_snr]
-            lines.append(f"| {name} | " + " | ".join("-" if cell is None else f"{cell:.1f}" for cell in cells) + " |")
-    ours = figures.get(OURS, {})
-    if ours.get("delay_ms"):
-        delay = ours["delay_ms"]
-        lines += [
-            "",
-            f"Ours, live: detection delay mean {delay['mean']:.0f} ms, 95th percentile {delay['p95']:.0f} ms;",
-        ]
-        lines += [f"{ours['live_times_real_time']:.0f} times real time on one core in 20 ms chunks."]
-    if "memory" in ours:
-        memory = ours["memory"]
-        lines += [
-            f"Memory over a stream of {memory['hours']} h: {memory['after_first_hour_mib']:.1f} MiB after one hour,"
-        ]
-        lines += [f"{memory['at_end_mib']:.1f} MiB at the end."]
-    return "\n".join([*lines, "", f"![Errors and F1 under noise by detector]({picture})"])
-
-
-def plot(figures: dict[str, dict[str, Any]], file: Path) -> None:
-    """Errors on clean records, and F1 under noise where that was measured."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    noise = {name: at_snr for name, row in figures.items() for at_snr in row.get("noise", {}).values()}
-    picture, axes = plt.subplots(1, 2 if noise else 1, figsize=(11 if noise else 6, 4), squeeze=False)
-    names = list(reversed(figures))
-    for key, label, mark in (("f1150", "within 150 ms", "o"), ("f150", "within 50 ms", "D")):
-        errors = [max(LEAST_ERROR, 100.0 - (figures[name][key] or 0.0)) for name in names]
-        axes[0, 0].plot(errors, names, mark, label=label)
-    axes[0, 0].set(xscale="log", xlabel="100 - F1, %", title="R peaks, clean")
-    axes[0, 0].grid(axis="x", which="both", alpha=0.3)
-    axes[0, 0].legend()
-    for name, at_snr in noise.items():
-        snrs = [float(snr) for snr in at_snr]
-        axes[0, 1].plot(snrs, [row["f1"] for row in at_snr.values()], "o-", label=name, lw=2.5 if name == OURS else 1.2)
-    if noise:
-        axes[0, 1].set(xlabel="SNR, dB", ylabel="F1, %", title="records 118 and 119 with noise")
-        axes[0, 1].legend()
-    picture.tight_layout()
-    picture.savefig(file, dpi=120)
-    plt.close(picture)
-
-
-def write_out(folder: Path, name: str, figures: dict[str, dict[str, Any]], command: str) -> None:
-    """Table, plot and JSON into a folder, and the table between its marks in the folder's rpeaks.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    picture = folder / f"rpeaks-{name}.png"
-    plot(figures, picture)
-    (folder / f"rpeaks-{name}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    table = markdown(figures, command, picture.name)
-    page = folder / "rpeaks.md"
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if begin in text and end in text:
-        head, tail = text.split(begin)[0], text.split(end)[1]
-        page.write_text(f"{head}{begin}\n{table}\n{end}{tail}", encoding="utf-8")
-    else:
-        (folder / f"rpeaks-{name}.md").write_text(table + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -340,7 +260,7 @@ def main() -> None:
     name += "-quick" if arguments.quick else ""
     command = " ".join(["python benchmarks/rpeaks.py", *without_paths(sys.argv[1:])])
     if arguments.out is not None:
-        write_out(arguments.out, name, figures, command)
+        write_page(arguments.out, name, figures, command)
     if arguments.json:
         json.dump(figures, sys.stdout, indent=2)
         print()

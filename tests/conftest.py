@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from installed_command import Cli
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+# Folders whose modules share what takes long to make (exported files, a fitted teacher): one process runs all of each.
+_WHOLE_FOLDERS = ("tests/converters", "tests/training", "tests/compress")
+# What takes longest begins first, so that no core waits for it at the end.
+_FIRST = (*_WHOLE_FOLDERS, "tests/cli/test_stream", "tests/cli/test_export", "tests/repository/test_packaging")
+
+
+def _group(nodeid: str) -> str:
+    """The tests that one process runs one after another: those of a module, or of a whole folder."""
+    module = nodeid.partition("::")[0]
+    return next((folder for folder in _WHOLE_FOLDERS if module.startswith(f"{folder}/")), module)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """With `--dist loadscope`, a scheduler that keeps folders together and begins with what takes longest."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    if config.getoption("dist") != "loadscope":
+        return None
+    config.option.loadscopereorder = False  # the order of collection, below, and not the number of tests
+    return ByFolder(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """After the tests were shuffled: what takes longest first, the rest in the order that chance gave."""
+    yield
+    items.sort(key=lambda item: next((k for k, part in enumerate(_FIRST) if item.nodeid.startswith(part)), len(_FIRST)))
+
 
 # Waves of a beat: centre in s from R at 60 per minute, width in s, height in mV.
 _WAVES = ((-0.18, 0.025, 0.12), (-0.035, 0.010, -0.08), (0.0, 0.011, 1.1), (0.035, 0.011, -0.2), (0.26, 0.045, 0.28))
@@ -71,6 +110,17 @@ def write_mitdb_header(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str],
         return folder / name
 
     return write
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    """`cli("profiles", "--json")`: runs commands in the test's folder; what it started is killed at the end."""
+    runner = Cli(tmp_path)
+    yield runner
+    for running in runner.running:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait(10)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,6 @@ from ecgmoe_edge.model.routing import Route, route_weights
 from ecgmoe_edge.model.weights_file import load_exactly, read_configuration, read_weights, write_weights
 from ecgmoe_edge.tasks import BEAT_CLASSES, STUDENT_TASKS, tasks_named
 
-STEM_SAMPLES = 52  # of z_morphology: the beat after a stride of 2
 _FORMAT = "ecgmoe-edge student 1"
 
 
@@ -273,7 +272,7 @@ class Student(nn.Module):
         """Give all experts of a bank the weights of its first, for the start of a fit.
 
         Under the soft route such a bank trains as one dense net whose experts part by degrees, and little is lost when
-        the route turns hard. `benchmarks/mixture_vs_dense.py` compares it with experts that start apart; the shipped
+        the route turns hard. `experiments/mixture_vs_dense.py` compares it with experts that start apart; the shipped
         students start apart.
         """
         for bank in (self.morphology, self.rhythm):

@@ -73,24 +73,3 @@ def monitoring_band(fs: float, mains: int | None = None) -> CausalFilter:
 def qrs_band(fs: float, low_hz: float, high_hz: float) -> CausalFilter:
     """The narrower band-pass (Butterworth, order 2) in which QRS complexes stand out from P and T waves."""
     return CausalFilter(butter(2, (low_hz, high_hz), "bandpass", fs=fs, output="sos"))
-
-
-class MovingMean:
-    """Mean over the last `width` samples; a running sum carried exactly, so that chunking cannot be seen."""
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._sums = np.zeros(width)
-
-    def reset(self) -> None:
-        """Forget the past, as if it had been zero."""
-        self._sums = np.zeros(self._width)
-
-    def process(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean of the last `width` values at each of `x` (samples,)."""
-        if not x.size:
-            return x
-        running = np.cumsum(np.concatenate((self._sums[-1:], x)))[1:]
-        sums = np.concatenate((self._sums, running))
-        self._sums = sums[-self._width :]
-        return np.asarray((sums[self._width :] - sums[: -self._width]) / self._width)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.streaming_models import taught_tasks
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
 from ecgmoe_edge.tasks import STUDENT_TASKS
-from ecgmoe_edge.training.augment import Augmenter, Batch, read_noise
+from ecgmoe_edge.training.augment import Augmenter, read_noise
 from ecgmoe_edge.training.cache import ExampleSets, build_examples, front_end_digest
 from ecgmoe_edge.training.checkpoint import tensors_digest
 from ecgmoe_edge.training.config import TrainingConfig
@@ -251,11 +249,6 @@ def _check_folder(folder: Path, option: str) -> None:
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file where a folder is needed; name another folder with {option}.")
-
-
-def _of_student(student: torch.nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-    outputs: dict[str, Tensor] = student(*batch.student_inputs(), route="hard")
-    return outputs
 
 
 def _augmenter(config: TrainingConfig, data_dir: Path) -> Augmenter:

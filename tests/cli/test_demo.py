@@ -6,7 +6,7 @@ from installed_command import Cli
 
 
 def test_the_demo_ends_with_the_end_event_and_a_summary(cli: Cli) -> None:
-    done = cli("demo", "--speed", "0")
+    done = cli.installed("demo", "--speed", "0")
     assert done.code == 0, done.err
     end = json.loads(done.out.splitlines()[-1])
     assert end["event"] == "end"

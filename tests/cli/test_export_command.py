@@ -37,7 +37,11 @@ def test_a_gate_outside_its_limit_leaves_no_bundle(cli: Cli) -> None:
     limit = load_profile("generic-cpu").memory.model_kib
     shipped = json.loads(cli("profiles", "generic-cpu").out)
     assert shipped["memory"]["model_kib"] == limit
-    (cli.folder / "tiny.toml").write_text(_toml({**shipped, "memory": {**shipped["memory"], "model_kib": 1}}))
+    small = {  # the smallest student is converted soonest
+        "memory": {**shipped["memory"], "model_kib": 1},
+        "model": {**shipped["model"], "width": "nano", "tasks": ["beat"]},
+    }
+    (cli.folder / "tiny.toml").write_text(_toml({**shipped, **small}))
     done = cli("export", "--profile", "./tiny.toml", "-o", "out", env=NO_DATA, timeout_s=300)
     assert done.code == 1, done.err
     assert done.err.splitlines()[-1].startswith("error: ")

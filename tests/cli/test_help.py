@@ -22,7 +22,7 @@ def test_the_command_lists_every_command_and_its_own_version(cli: Cli) -> None:
     shown = cli("--help")
     assert shown.code == 0
     assert [name for name in COMMANDS if f"  {name} " not in shown.out] == []
-    assert cli("--version").out.strip() == "0.1.0"
+    assert cli.installed("--version").out.strip() == "0.1.0"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from ecgmoe_edge.cli import app
 from ecgmoe_edge.device_profiles.profile import Profile
 from ecgmoe_edge.runtime.manifest import Manifest
 from ecgmoe_edge.streaming import events
@@ -72,14 +72,8 @@ def test_every_link_between_documents_leads_somewhere() -> None:
 
 @lru_cache
 def _help(command: str) -> str:
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ecgmoe-edge"), command, "--help"],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return done.stdout if done.returncode == 0 else ""
+    shown = CliRunner().invoke(app, [command, "--help"])
+    return shown.stdout if shown.exit_code == 0 else ""
 
 
 def test_every_command_and_option_that_the_documents_name_exists() -> None:
@@ -93,6 +87,23 @@ def test_every_command_and_option_that_the_documents_name_exists() -> None:
             for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest):
                 if not re.search(rf"(?<![\w-]){option}(?![\w-])", known):
                     unknown.add(f"{page.relative_to(ROOT)}: ecgmoe-edge {command} {option}")
+    assert not unknown
+
+
+def test_every_script_and_option_that_the_documents_name_exists() -> None:
+    unknown = set()
+    for page in PAGES:
+        text = re.sub(r"\\\n|(?<=[^`\n])\n(?=--)", " ", page.read_text(encoding="utf-8"))
+        for folder, name, rest in re.findall(
+            r"(?<![\w/])(benchmarks|experiments|tools)[/.](\w+)(?:\.py)?\b([^\n`|#>]*)", text
+        ):
+            script = ROOT / folder / f"{name}.py"
+            known = script.read_text(encoding="utf-8") if script.is_file() else ""
+            if not known:
+                unknown.add(f"{page.relative_to(ROOT)}: {folder}/{name}.py")
+            for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
+                if f'"{option}"' not in known:
+                    unknown.add(f"{page.relative_to(ROOT)}: {folder}/{name}.py {option}")
     assert not unknown
 
 

@@ -1,28 +1,26 @@
-"""`ecgmoe-edge evaluate` with noise and tables, run as installed."""
+"""`ecgmoe-edge evaluate` with noise and tables."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from installed_command import Cli, Finished
 
 pytest.importorskip("wfdb", reason="records need the records extra")
 
 
-def _evaluate(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("ecgmoe-edge"), "evaluate", *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+def _evaluate(cli: Cli, *words: str | Path) -> Finished:
+    return cli("evaluate", *words)
 
 
-def test_noise_adds_one_key_and_a_table(write_noisy_set: Callable[..., Path], tmp_path: Path) -> None:
+def test_noise_adds_one_key_and_a_table(cli: Cli, write_noisy_set: Callable[..., Path], tmp_path: Path) -> None:
     words = ("--data", write_noisy_set("1") / "mitdb", "--only", "rpeaks", "--jobs", "1", "--json")
-    done = _evaluate(*words, "--noise", "em", "--snr", "-9,30", "--csv", tmp_path / "tables")
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout)
+    done = _evaluate(cli, *words, "--noise", "em", "--snr", "-9,30", "--csv", tmp_path / "tables")
+    assert done.code == 0, done.err
+    figures = json.loads(done.out)
     assert figures["rpeaks"]["150ms"]["f1"] == 100.0  # the record as it is
     assert figures["noise"]["kind"] == "em"
     assert list(figures["noise"]["snr_db"]) == ["-9", "30"]
@@ -30,7 +28,7 @@ def test_noise_adds_one_key_and_a_table(write_noisy_set: Callable[..., Path], tm
         assert set(evaluation["rpeaks"]["150ms"]) == {"se", "ppv", "f1", "tp", "fn", "fp"}
     assert figures["noise"]["snr_db"]["-9"]["rpeaks"]["150ms"]["f1"] < 99.0
     assert {file.name for file in (tmp_path / "tables").iterdir()} == {"records.csv", "classes.csv", "noise.csv"}
-    assert "1/1 1 at -9 dB" in done.stderr
+    assert "1/1 1 at -9 dB" in done.err
 
 
 @pytest.mark.parametrize(
@@ -41,20 +39,22 @@ def test_noise_adds_one_key_and_a_table(write_noisy_set: Callable[..., Path], tm
         (("--noise", "pop"), "pop"),
     ],
 )
-def test_bad_noise_is_refused_with_a_sentence(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
-    done = _evaluate("--data", tmp_path, *words)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_noise_is_refused_with_a_sentence(cli: Cli, words: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    done = _evaluate(cli, "--data", tmp_path, *words)
+    assert done.code == 2
+    assert says in done.err
+    assert "Traceback" not in done.err
 
 
-def test_a_task_prints_its_figures_and_its_report(write_noisy_set: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_task_prints_its_figures_and_its_report(
+    cli: Cli, write_noisy_set: Callable[..., Path], tmp_path: Path
+) -> None:
     pytest.importorskip("matplotlib", reason="reports need matplotlib")
     data = write_noisy_set("1", "2", "3") / "mitdb"
     words = ("--data", data, "--jobs", "1", "--task", "rr", "--only", "rpeaks", "--report", tmp_path / "report")
-    done = _evaluate(*words, "--json")
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout)
+    done = _evaluate(cli, *words, "--json")
+    assert done.code == 0, done.err
+    figures = json.loads(done.out)
     assert (figures["task"], figures["records"], figures["skipped_records"]) == ("rr", 3, {})
     low, high = figures["intervals"]["figures"]["detector_mae_ms"]
     assert low <= figures["rr"]["detector_mae_ms"] <= high < 3.0
@@ -63,25 +63,27 @@ def test_a_task_prints_its_figures_and_its_report(write_noisy_set: Callable[...,
 
 
 @pytest.mark.parametrize("words", [(), ("--task", "rr")])
-def test_another_annotation_file_can_be_the_truth(words: tuple[str, ...], write_noisy_set: Callable[..., Path]) -> None:
+def test_another_annotation_file_can_be_the_truth(
+    cli: Cli, words: tuple[str, ...], write_noisy_set: Callable[..., Path]
+) -> None:
     data = write_noisy_set("1") / "mitdb"
     (data / "1.atr").rename(data / "1.qrs")
     words = ("--data", str(data), "--only", "rpeaks", "--jobs", "1", "--json", *words)
-    assert _evaluate(*words, "--annotator", "qrs").returncode == 0
-    refused = _evaluate(*words)
-    assert refused.returncode == 3
-    assert "there is no 1.atr" in refused.stderr
+    assert _evaluate(cli, *words, "--annotator", "qrs").code == 0
+    refused = _evaluate(cli, *words)
+    assert refused.code == 3
+    assert "there is no 1.atr" in refused.err
 
 
 @pytest.mark.slow
 def test_beats_come_with_intervals_whole_records_and_a_report(
-    write_noisy_set: Callable[..., Path], tmp_path: Path
+    cli: Cli, write_noisy_set: Callable[..., Path], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime", reason="the shipped bundle runs in onnxruntime")
     data = write_noisy_set("1", "2", "3") / "mitdb"
-    done = _evaluate("--data", data, "--jobs", "1", "--json", "--report", tmp_path / "report")
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout)
+    done = _evaluate(cli, "--data", data, "--jobs", "1", "--json", "--report", tmp_path / "report")
+    assert done.code == 0, done.err
+    figures = json.loads(done.out)
     assert figures["model"]["kind"] == "bundle"
     assert figures["whole_record"]["beats"]["N"]["tp"] > figures["beats"]["N"]["tp"] + 900  # five minutes more, thrice
     low, high = figures["intervals"]["figures"]["N.se"]
@@ -100,31 +102,33 @@ def test_beats_come_with_intervals_whole_records_and_a_report(
     ],
 )
 def test_tasks_and_models_that_cannot_be_are_refused_with_a_sentence(
-    words: tuple[str, ...], code: int, says: str, tmp_path: Path
+    cli: Cli, words: tuple[str, ...], code: int, says: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="the full-precision model needs torch")
-    done = _evaluate("--data", tmp_path, "--jobs", "1", *words)
-    assert done.returncode == code
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    done = _evaluate(cli, "--data", tmp_path, "--jobs", "1", *words)
+    assert done.code == code
+    assert says in done.err
+    assert "Traceback" not in done.err
 
 
-def test_a_task_that_the_shipped_bundle_lacks_is_refused_with_what_to_do(write_noisy_set: Callable[..., Path]) -> None:
+def test_a_task_that_the_shipped_bundle_lacks_is_refused_with_what_to_do(
+    cli: Cli, write_noisy_set: Callable[..., Path]
+) -> None:
     pytest.importorskip("onnxruntime", reason="the shipped bundle runs in onnxruntime")
-    done = _evaluate("--data", write_noisy_set("1") / "mitdb", "--task", "age")
-    assert done.returncode == 2
-    assert "no trained head for the task age" in done.stderr
-    assert "--teacher" in done.stderr
+    done = _evaluate(cli, "--data", write_noisy_set("1") / "mitdb", "--task", "age")
+    assert done.code == 2
+    assert "no trained head for the task age" in done.err
+    assert "--teacher" in done.err
 
 
 @pytest.mark.parametrize("option", ["--annotations", "--csv", "--report"])
 def test_a_folder_that_cannot_be_is_said_before_anything_is_scored(
-    option: str, write_noisy_set: Callable[..., Path], tmp_path: Path
+    cli: Cli, option: str, write_noisy_set: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "afile").touch()
     words = ("--data", write_noisy_set("1") / "mitdb", "--only", "rpeaks", "--jobs", "1")
-    done = _evaluate(*words, option, tmp_path / "afile")
-    assert done.returncode == 3
-    assert done.stdout == ""
-    assert f"{option} " in done.stderr
-    assert "1/1" not in done.stderr
+    done = _evaluate(cli, *words, option, tmp_path / "afile")
+    assert done.code == 3
+    assert done.out == ""
+    assert f"{option} " in done.err
+    assert "1/1" not in done.err

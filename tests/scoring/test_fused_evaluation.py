@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from installed_command import Cli, Finished
 
 pytest.importorskip("wfdb", reason="records need the records extra")
 FS = 250.0
@@ -35,17 +34,16 @@ def two_lead_data(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> Path:
     return folder
 
 
-def _evaluate(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("ecgmoe-edge"), "evaluate", "--only", "rpeaks", "--jobs", "1", *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+def _evaluate(cli: Cli, *words: str | Path) -> Finished:
+    return cli("evaluate", "--only", "rpeaks", "--jobs", "1", *words)
 
 
-def test_fused_leads_do_better_than_the_noisy_one_and_say_that_they_are_fused(two_lead_data: Path) -> None:
+def test_fused_leads_do_better_than_the_noisy_one_and_say_that_they_are_fused(cli: Cli, two_lead_data: Path) -> None:
     figures = {}
     for words in ((), ("--leads", "all"), ("--leads", "V1,II")):
-        done = _evaluate("--data", two_lead_data, "--json", *words)
-        assert done.returncode == 0, done.stderr
-        figures[words] = json.loads(done.stdout)
+        done = _evaluate(cli, "--data", two_lead_data, "--json", *words)
+        assert done.code == 0, done.err
+        figures[words] = json.loads(done.out)
     alone, every, named = figures.values()
     assert (alone["fused_leads"], alone["per_record"]["1"]["lead"]) == (False, "II")
     assert alone["rpeaks"]["150ms"]["f1"] < 97.0
@@ -55,11 +53,11 @@ def test_fused_leads_do_better_than_the_noisy_one_and_say_that_they_are_fused(tw
         assert fused["rpeaks"]["150ms"]["f1"] > 99.0
 
 
-def test_the_text_says_so_too_and_one_lead_needs_no_second(two_lead_data: Path) -> None:
+def test_the_text_says_so_too_and_one_lead_needs_no_second(cli: Cli, two_lead_data: Path) -> None:
     for leads, together in (("all", True), ("V1,II", True), ("V1", False), ("V1,V1", False)):
-        done = _evaluate("--data", two_lead_data, "--leads", leads)
-        assert done.returncode == 0, done.stderr
-        assert ("1 records, the leads of each heard together" in done.stdout) is together
+        done = _evaluate(cli, "--data", two_lead_data, "--leads", leads)
+        assert done.code == 0, done.err
+        assert ("1 records, the leads of each heard together" in done.out) is together
 
 
 def test_two_leads_find_more_of_v_than_the_first_alone(mitdb: Path) -> None:
@@ -85,9 +83,9 @@ def test_two_leads_find_more_of_v_than_the_first_alone(mitdb: Path) -> None:
     ],
 )
 def test_leads_that_cannot_be_are_refused_with_a_sentence(
-    two_lead_data: Path, words: tuple[str, ...], code: int, says: str
+    cli: Cli, two_lead_data: Path, words: tuple[str, ...], code: int, says: str
 ) -> None:
-    done = _evaluate("--data", two_lead_data, *words)
-    assert done.returncode == code
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    done = _evaluate(cli, "--data", two_lead_data, *words)
+    assert done.code == code
+    assert says in done.err
+    assert "Traceback" not in done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -15,23 +16,27 @@ pytest.importorskip("sleepecg", reason="peers need the dev extra")
 pytest.importorskip("tqdm", reason="the progress bar needs the train extra")
 pytest.importorskip("matplotlib", reason="the plot needs the train extra")
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "rpeaks.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "benchmarks" / "rpeaks.py"
 
 
-def _run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, SCRIPT, *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+def _main(monkeypatch: pytest.MonkeyPatch, module: str, *words: str | Path) -> None:
+    """Run a script in this process, as `python -m module` would."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(sys, "argv", [module, *map(str, words)])
+    importlib.import_module(module).main()
 
 
 def test_detectors_stand_side_by_side_in_json_table_and_plot(
-    write_noisy_set: Callable[..., Path], tmp_path: Path
+    write_noisy_set: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     data = write_noisy_set("118", "119")
     page = tmp_path / "docs" / "rpeaks.md"
     page.parent.mkdir()
     page.write_text("before\n<!-- begin mitdb -->\nunmeasured\n<!-- end mitdb -->\nafter\n")
     words = ("--data", data, "--jobs", "1", "--without", "xqrs", "--without", "neurokit", "--noise", "em")
-    done = _run(*words, "--snr=-10", "--json", "--out", page.parent)
+    command: list[str | Path] = [sys.executable, SCRIPT, *words, "--snr=-10", "--json", "--out", page.parent]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert list(figures) == ["ours", "sleepecg", "pantompkins1985"]
@@ -55,10 +60,23 @@ def test_detectors_stand_side_by_side_in_json_table_and_plot(
     assert (page.parent / "rpeaks-mitdb.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((page.parent / "rpeaks-mitdb.json").read_text()) == figures
 
+    # The writer alone makes the same page of the figures.
+    again = tmp_path / "again" / "rpeaks.md"
+    again.parent.mkdir()
+    again.write_text("before\n<!-- begin mitdb -->\n<!-- end mitdb -->\nafter\n")
+    (tmp_path / "figures.json").write_text(done.stdout)
+    figures_file, command_shown = tmp_path / "figures.json", text.split("`")[1]
+    shown = ("--name", "mitdb", "--command", command_shown, "--out", again.parent)
+    _main(monkeypatch, "tools.rpeaks_page", figures_file, *shown)
+    assert again.read_text() == text
 
-def test_bad_words_are_answered_with_a_sentence(tmp_path: Path) -> None:
+
+def test_bad_words_are_answered_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
-    absent = _run("--data", tmp_path / "empty", "--records", "100")
-    assert absent.returncode == 3
-    assert absent.stderr.startswith("error: ")
-    assert _run("--jobs", "0").returncode == 2
+    with pytest.raises(SystemExit, match="3"):
+        _main(monkeypatch, "benchmarks.rpeaks", "--data", tmp_path / "empty", "--records", "100")
+    assert capsys.readouterr().err.startswith("error: ")
+    with pytest.raises(SystemExit, match="2"):
+        _main(monkeypatch, "benchmarks.rpeaks", "--jobs", "0")

@@ -22,7 +22,7 @@ FOLDS = 3
 @pytest.fixture
 def short_fit(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT))
-    module = importlib.import_module("benchmarks.short_fit")
+    module = importlib.import_module("experiments.short_fit")
     monkeypatch.setattr(module, "NOISE", Noise("noise", ("hum",)))
     return module
 
@@ -43,7 +43,7 @@ def test_a_fold_judges_patients_that_it_was_not_fitted_on(
 
 
 def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: Path, tmp_path: Path) -> None:
-    comparison = importlib.import_module("benchmarks.mixture_vs_dense")
+    comparison = importlib.import_module("experiments.mixture_vs_dense")
     subsets = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)
     truth = [subset.judges["ward"].labels["beat"] for subset in subsets]
     rhythm = np.zeros((1, len(RHYTHM_CLASSES)), np.float32)
@@ -66,7 +66,7 @@ def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: 
 def test_each_net_is_fitted_and_answers_for_its_fold(
     short_fit: ModuleType, patients: Path, tmp_path: Path, name: str
 ) -> None:
-    comparison = importlib.import_module("benchmarks.mixture_vs_dense")
+    comparison = importlib.import_module("experiments.mixture_vs_dense")
     subset = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)[0]
     answers = comparison.answers_of_fold(name, "tiny", subset, 2, 1)
     n = len(subset.judges["ward"])
@@ -77,7 +77,7 @@ def test_each_net_is_fitted_and_answers_for_its_fold(
 
 @pytest.mark.usefixtures("short_fit")
 def test_a_net_that_says_what_its_teacher_says_is_no_way_from_it() -> None:
-    comparison = importlib.import_module("benchmarks.mixture_vs_dense")
+    comparison = importlib.import_module("experiments.mixture_vs_dense")
     rng = np.random.default_rng(2)
     taught = {"ward": {task: rng.normal(0, 1, (50, 4)).astype(np.float32) for task in comparison.TASKS}}
     shifted = {"ward": {task: logits + 3.0 for task, logits in taught["ward"].items()}}  # the same probabilities
@@ -91,7 +91,7 @@ def test_a_net_that_says_what_its_teacher_says_is_no_way_from_it() -> None:
 def test_a_net_can_be_distilled_and_judged_on_patients_whom_neither_was_fitted_on(
     short_fit: ModuleType, patients: Path, tmp_path: Path, tiny_config: TrainingConfig
 ) -> None:
-    comparison = importlib.import_module("benchmarks.mixture_vs_dense")
+    comparison = importlib.import_module("experiments.mixture_vs_dense")
     torch.manual_seed(0)
     save_teacher(tmp_path / "teacher.safetensors", EcgMoe(tiny_config.teacher))
     data = (DataSet("ward", "ward", fit=("p0", "p1"), validation=("p2", "p3"), rhythm=True),)

@@ -3,7 +3,7 @@
 Each variant takes three to eleven minutes on one processor core and less on a GPU, which is used where there is one.
 What is done is kept in the work folder; a run that was stopped goes on. The table is written into docs/ablation.md.
 
-    python -m benchmarks.ablation [--data DIR] [--epochs N] [--seeds N] [--only NAME ...] [--json]
+    python -m experiments.ablation [--data DIR] [--epochs N] [--seeds N] [--only NAME ...] [--json]
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import msgspec
 import torch
 from torch import Tensor
 
-from benchmarks.short_fit import BEATS, RECORDS, Subset, figures, load_subset, losses_of, predict, short_fit
 from ecgmoe_edge.model.routing import Route
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
@@ -29,6 +28,7 @@ from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.config import Draw
 from ecgmoe_edge.training.limits import choose_device
+from experiments.short_fit import BEATS, RECORDS, Subset, figures, load_subset, losses_of, predict, short_fit
 
 DRAW = Draw(normal=3000, s=1200, v=1800, f=200, rhythm=600, other=600)
 TASKS = ("beat", "rhythm", "rr", "age", "sex")
@@ -134,7 +134,7 @@ def what_was_fitted(subset: Subset, epochs: int, device: torch.device) -> str:
     sets = ExampleSets(subset.fit, dict(subset.judges))
     digest = hashlib.sha256(f"{sets.digest()} {epochs} {device.type} {torch.__version__}".encode())
     root = Path(__file__).parents[1]
-    sources = [Path(__file__), root / "benchmarks" / "short_fit.py"]
+    sources = [Path(__file__), root / "experiments" / "short_fit.py"]
     for folder in ("model", "training"):
         sources += sorted((root / "ecgmoe_edge" / folder).glob("*.py"))
     for source in sources:
@@ -178,7 +178,7 @@ def main() -> None:
     options = [f"--epochs {arguments.epochs}", f"--seeds {arguments.seeds}"]
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{arguments.threads} processor core(s)"
     text = TEXT.format(
-        command=" ".join(["python -m benchmarks.ablation", *options]), device=where, epochs=arguments.epochs,
+        command=" ".join(["python -m experiments.ablation", *options]), device=where, epochs=arguments.epochs,
         seeds=arguments.seeds, spread=spread(results), table=table(results), findings=findings_in(arguments.out),
     )  # fmt: skip
     if not arguments.only:

@@ -1,10 +1,10 @@
-"""Does it pay to fit the routers anew once the route is hard? Before and after, on the validation records.
+"""Does it pay to fit the routers again once the route is hard? Before and after, on the validation records.
 
 Experts, embeddings and tail stand still. Every combination of experts is run on beats of the fitting records (clean,
 drawn as an epoch draws them), and the two routers are fitted to lower the expected loss, sum over the experts of
 probability times loss; what is judged is the hard route.
 
-    python benchmarks/recalibration.py [--student FILE] [--data DIR] [--cache DIR] [--steps N] [--json]
+    python -m experiments.recalibration [--student FILE] [--data DIR] [--cache DIR] [--steps N] [--json]
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch

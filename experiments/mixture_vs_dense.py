@@ -12,7 +12,7 @@ without him (cross-validation by a stable hash of the record), and figures are t
 validation patients, whom neither the teacher nor they were fitted on; "from the teacher" is then the mean divergence
 KL(teacher || net) of a beat, in millinats: how much of the teacher gets lost.
 
-    python -m benchmarks.mixture_vs_dense [--data DIR] [--teacher [FILE]] [--width tiny|nano|small|base] [--epochs N]
+    python -m experiments.mixture_vs_dense [--data DIR] [--teacher [FILE]] [--width tiny|nano|small|base] [--epochs N]
         [--seeds N] [--json]
 """
 
@@ -34,7 +34,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.short_fit import (
+from ecgmoe_edge.contract import INPUTS, SHAPES, routes_by_path
+from ecgmoe_edge.model.routing import Route, load_balance
+from ecgmoe_edge.model.student import Student, StudentConfig
+from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
+from ecgmoe_edge.training.augment import Batch
+from ecgmoe_edge.training.config import Distillation, Draw, Losses
+from ecgmoe_edge.training.distil import distillation_losses
+from ecgmoe_edge.training.examples import join
+from ecgmoe_edge.training.fit import loss_weights
+from experiments.short_fit import (
     CROSS_VALIDATED,
     HELD_OUT,
     Subset,
@@ -45,15 +54,6 @@ from benchmarks.short_fit import (
     predict,
     short_fit,
 )
-from ecgmoe_edge.contract import INPUTS, SHAPES, routes_by_path
-from ecgmoe_edge.model.routing import Route, load_balance
-from ecgmoe_edge.model.student import Student, StudentConfig
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
-from ecgmoe_edge.training.augment import Batch
-from ecgmoe_edge.training.config import Distillation, Draw, Losses
-from ecgmoe_edge.training.distil import distillation_losses
-from ecgmoe_edge.training.examples import join
-from ecgmoe_edge.training.fit import loss_weights
 
 TASKS = ("beat", "rhythm")
 DRAW = Draw(other=0)

@@ -1,7 +1,7 @@
 """Write pretrained/MODEL_CARD.md of the full-precision model from files that training and evaluation wrote.
 
     ecgmoe-edge evaluate --teacher --split ds2 --json > figures/ds2.json            # and so on, a file a data set
-    python benchmarks/teacher_card.py figures -o ecgmoe_edge/pretrained/MODEL_CARD.md
+    python tools/teacher_card.py figures -o ecgmoe_edge/pretrained/MODEL_CARD.md
 
 The weights' own files, teacher.json and training_data.json, are read from the folder of the card.
 """

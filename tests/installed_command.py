@@ -1,16 +1,27 @@
-"""The installed command, run as a user runs it."""
+"""The command line: as a function of this process, which starts nothing, or as the installed command.
+
+What a command does and says is the same either way (`ecgmoe_edge.cli.main` is all that the installed command calls), so
+tests call it here, where numpy, torch and the runtimes are loaded once. What is about processes, pipes and signals, or
+has to go on beside the test, runs the installed command.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from ecgmoe_edge.cli import main
 
 COMMAND = Path(sys.executable).with_name("ecgmoe-edge")
 
@@ -52,9 +63,25 @@ class Running:
         return Finished(code, self.out.read_text(), self.err.read_text())
 
 
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Break off what takes longer than this."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"not done within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @dataclass
 class Cli:
-    """Runs the installed command in a folder of its own."""
+    """Runs commands in a folder of their own."""
 
     folder: Path
     running: list[Running] = field(default_factory=list)
@@ -62,10 +89,35 @@ class Cli:
     def __call__(
         self, *arguments: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 120.0
     ) -> Finished:
+        """Run a command here, with arguments, folder, environment and output of its own."""
+        words = [str(COMMAND), *map(str, arguments)]
+        before = Path.cwd()
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as out,
+            tempfile.TemporaryFile("w+", encoding="utf-8") as err,
+            mock.patch.dict(os.environ, env or {}),
+            mock.patch.multiple(sys, argv=words, stdout=out, stderr=err),
+            at_most(timeout_s),
+        ):
+            os.chdir(self.folder)
+            try:
+                main()
+                code: object = 0
+            except SystemExit as end:
+                code = end.code or 0
+            finally:
+                os.chdir(before)
+            out.seek(0)
+            err.seek(0)
+            assert isinstance(code, int)
+            return Finished(code, out.read(), err.read())
+
+    def installed(self, *arguments: str | Path, timeout_s: float = 120.0) -> Finished:
+        """Run the installed command, in a process."""
         done = subprocess.run(
             [COMMAND, *arguments],
             cwd=self.folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -74,6 +126,7 @@ class Cli:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str | Path) -> Running:
+        """Start the installed command, to go on beside the test."""
         number = len(self.running)
         out, err = self.folder / f"out-{number}", self.folder / f"err-{number}"
         with out.open("wb") as out_file, err.open("wb") as err_file:
