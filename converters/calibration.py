@@ -16,7 +16,7 @@ from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.runtime.manifest import Gate
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
-from ecgmoe_edge.streaming.windows import BEAT_GRID
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 MAX_BEATS = 4000
 

@@ -22,9 +22,10 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.features import FEATURE_LIMIT, N_FEATURES, RR_RATIO_LIMIT, WAVEFORM_LIMIT, model_inputs
-from ecgmoe_edge.streaming.features import RR_SEQUENCE as RR_INTERVALS
-from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ
+from ecgmoe_edge.streaming.features import FEATURE_LIMIT, N_FEATURES, WAVEFORM_LIMIT, model_inputs
+from ecgmoe_edge.streaming.patient.rr_history import RR_RATIO_LIMIT
+from ecgmoe_edge.streaming.patient.rr_history import RR_SEQUENCE as RR_INTERVALS
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, MODEL_RATE_HZ
 
 _Value = TypeVar("_Value")
 
@@ -109,7 +110,7 @@ def assemble_inputs(
         windows: (b, 103) beat windows, mV.
         templates: (b, 103) running templates, mV.
         amplitude: (b,) running R amplitudes, mV.
-        rr_features: (b, 15) from `streaming.features.RRMemory`.
+        rr_features: (b, 15) from `patient.rr_history.RRHistory`.
         rr_sequence: (b, 2, 32) from there too.
         context: (b, 1280) the last 10 s at 128 Hz, mV; None for a model that takes none.
     """

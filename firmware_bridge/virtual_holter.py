@@ -25,7 +25,7 @@ from ecgmoe_edge.firmware_bridge.formats.ecgmoe import EcgmoeDevice
 from ecgmoe_edge.firmware_bridge.items import Encoder, Settings, StreamInfo
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
-from ecgmoe_edge.streaming.resampling import resample_blocks
+from ecgmoe_edge.streaming.signal.resampling import resample_blocks
 
 FRAME_S = 0.05  # of signal in a frame, where it fits
 UNPLUG_AT_LEAST_S = 0.3  # wall time, so that a reader can notice at any speed

@@ -17,7 +17,7 @@ from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone, check_state, read_tensors
 from ecgmoe_edge.model.teacher_config import BackboneSpec
 from ecgmoe_edge.model.timesnet import TimesNet
-from ecgmoe_edge.streaming.windows import MODEL_RATE_HZ
+from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ
 
 #: (spec, d, leads) to the network.
 Factory = Callable[[BackboneSpec, int, int], nn.Module]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from ecgmoe_edge.streaming.windows import MODEL_RATE_HZ, WIDE_GRID
+from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, WIDE_GRID
 
 #: Median RR intervals that are tried, s: 20 to 300 beats a minute in steps of 0.8 %.
 _MEDIANS_S = torch.exp(torch.arange(torch.tensor(0.2).log().item(), torch.tensor(3.0).log().item(), 0.008))

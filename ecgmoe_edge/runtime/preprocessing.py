@@ -11,8 +11,10 @@ import msgspec
 
 from ecgmoe_edge.errors import BundleError
 from ecgmoe_edge.runtime.manifest import Preprocessing
-from ecgmoe_edge.streaming import features, filters, windows
+from ecgmoe_edge.streaming import features
 from ecgmoe_edge.streaming.decision import RULE_VERSION, DecisionRule, constants_before, constants_of
+from ecgmoe_edge.streaming.patient.rr_history import RR_SEQUENCE
+from ecgmoe_edge.streaming.signal import filters, windows
 
 _DIGITS = 6  # float32 tables, written as decimal numbers
 LAST_WITHOUT_NUMBER = 4  # of the rule's versions; since then the manifest says which it has
@@ -31,7 +33,7 @@ def installed_preprocessing() -> Preprocessing:
         feature_names=tuple(features.FEATURE_NAMES),
         feature_centre=tuple(round(float(x), _DIGITS) for x in features.FEATURE_CENTRE),
         feature_scale=tuple(round(float(x), _DIGITS) for x in features.FEATURE_SCALE),
-        rr_sequence_length=features.RR_SEQUENCE,
+        rr_sequence_length=RR_SEQUENCE,
     )
 
 

@@ -34,7 +34,7 @@ from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations
 from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
-from ecgmoe_edge.streaming.resampling import resample
+from ecgmoe_edge.streaming.signal.resampling import resample
 
 NOISE_KINDS = ("em", "ma", "bw")  # electrode motion, muscle, baseline wander
 SNRS_DB = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)

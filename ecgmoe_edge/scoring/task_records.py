@@ -26,7 +26,7 @@ from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.monitor import Monitor
-from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
 from ecgmoe_edge.tasks import Task, task_named
 
 SETTLED_S = 5.0

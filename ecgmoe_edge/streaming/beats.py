@@ -1,4 +1,4 @@
-"""What is known of one beat, and the patient's history in a lead that it is compared with: windows and amplitudes."""
+"""What is known of one beat, and how each lead shows it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.running_median import RunningMedian
-
-TEMPLATE_BEATS = 16
-AMPLITUDE_BEATS = 32
-NEAR_R = 13  # grid points either side of R in which the R amplitude is read (0.1 s)
 _NOTHING: NDArray[np.float32] = np.zeros(0, np.float32)
 
 
@@ -48,40 +43,3 @@ class BeatContext:
     rr_features: NDArray[np.float32] = field(default_factory=_nothing)  # (15,)
     rr_sequence: NDArray[np.float32] = field(default_factory=_nothing)  # (2, 32)
     context: NDArray[np.float32] = field(default_factory=_nothing)  # (context,) 10 s to the window's end, if asked for
-
-
-class LeadHistory:
-    """The patient's beats so far in one lead, as far as the next one is compared with them; a gap forgets nothing.
-
-    grid: number of points of a window, r_index: that of the R peak among them.
-    """
-
-    def __init__(self, grid: int, r_index: int) -> None:
-        self._near = slice(max(0, r_index - NEAR_R), r_index + NEAR_R + 1)
-        self._windows = np.zeros((grid, TEMPLATE_BEATS), np.float32)  # a beat a column, so that a row sorts fast
-        self._beats = 0
-        self._amplitudes = RunningMedian(AMPLITUDE_BEATS)
-
-    def template(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Median (grid,) of the last windows; the beat's own `window` where it is the first."""
-        held = min(self._beats, TEMPLATE_BEATS)
-        if not held:
-            return window
-        ordered = np.sort(self._windows[:, :held], axis=1)
-        middle = held // 2
-        if held % 2:
-            return np.ascontiguousarray(ordered[:, middle])
-        return np.asarray(np.float32(0.5) * (ordered[:, middle - 1] + ordered[:, middle]))
-
-    def amplitude(self, window: NDArray[np.float32]) -> float:
-        """Median R amplitude of the last beats, mV; that of the beat with this window where it is the first."""
-        return self._amplitudes.value() if self._beats else self._own_amplitude(window)
-
-    def remember(self, window: NDArray[np.float32]) -> None:
-        """Take a complete beat among those that the next ones are compared with."""
-        self._windows[:, self._beats % TEMPLATE_BEATS] = window
-        self._beats += 1
-        self._amplitudes.add(self._own_amplitude(window))
-
-    def _own_amplitude(self, window: NDArray[np.float32]) -> float:
-        return float(np.abs(window[self._near]).max())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge import contract  # as a module: it imports this package itself, so its names may come later
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.beats import BeatContext, LeadView
-from ecgmoe_edge.streaming.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
+from ecgmoe_edge.streaming.signal.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
 
 Inputs = Mapping[str, NDArray[np.float32]]
 _BATCH = 128  # beats that a batched model is given at once

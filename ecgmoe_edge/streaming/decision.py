@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.features import IRREGULAR_SHARE, TO_MEAN_OF_8
-from ecgmoe_edge.streaming.morphology import ShapeMemory
+from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE, TO_MEAN_OF_8
+from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
 
 EARLY = math.log(0.9)  # of the RR interval to the mean of the eight before, below which a beat comes early
 
@@ -119,8 +119,8 @@ class Decision:
     ) -> NDArray[np.float64]:
         """Adjusted logits (classes,) of the next beat.
 
-        rr_features: (15,), from `features.RRMemory`. beat: its window (103,) on BEAT_GRID in R amplitudes, or None for
-        one too poor to learn a shape from. rhythm: its rhythm logits (rhythms,), where the model has them.
+        rr_features: (15,), from `patient.rr_history.RRHistory`. beat: its window (103,) on BEAT_GRID in R amplitudes,
+        or None for one too poor to learn a shape from. rhythm: its rhythm logits (rhythms,), where the model has them.
         """
         rule = self._rule
         irregular = bool(rr_features[IRREGULAR_SHARE] > rule.irregular_share)

@@ -15,14 +15,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.beats import BeatContext, LeadHistory, LeadView
+from ecgmoe_edge.streaming.beats import BeatContext, LeadView
 from ecgmoe_edge.streaming.events import UNUSABLE, Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason
-from ecgmoe_edge.streaming.features import RRMemory
-from ecgmoe_edge.streaming.filters import check_rate
+from ecgmoe_edge.streaming.patient.lead_history import LeadHistory
+from ecgmoe_edge.streaming.patient.rr_history import RRHistory
 from ecgmoe_edge.streaming.qrs.detector import Decision, LeadStatus, RPeak, RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
+from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
-from ecgmoe_edge.streaming.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
 _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
@@ -74,7 +75,7 @@ class FrontEnd:
         before = self._context.before if self._context else 0
         self._leads = [LeadSignal(k, self.fs, points, before, mains=mains, invert=invert) for k in range(count)]
         self._histories = [LeadHistory(points.size, r_index) for _ in range(count)]
-        self._rr_memory = RRMemory()
+        self._rr_memory = RRHistory()
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
         self._edge, self._t_wave = round(_EDGE_S * self.fs), round(_T_WAVE_S * self.fs)
         self._off = np.zeros(count, bool)

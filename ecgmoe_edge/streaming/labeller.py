@@ -14,8 +14,8 @@ from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
 from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, heard_together
 from ecgmoe_edge.streaming.events import Beat, Event, Flatline, Gap, LeadChange, Rhythm
-from ecgmoe_edge.streaming.features import TO_MEAN_OF_8
 from ecgmoe_edge.streaming.frontend import Item
+from ecgmoe_edge.streaming.patient.rr_history import TO_MEAN_OF_8
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
 
 POOR_QUALITY = 0.005  # below it a beat is `?`: chosen on ds1-fit; `benchmarks/signal_quality.py` says what it costs

@@ -17,10 +17,10 @@ from torch import Tensor
 from ecgmoe_edge.contract import assemble_inputs
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.registry import open_recording
-from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
-from ecgmoe_edge.streaming.filters import monitoring_band
-from ecgmoe_edge.streaming.resampling import read_linear, resample
-from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
+from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES
+from ecgmoe_edge.streaming.signal.filters import monitoring_band
+from ecgmoe_edge.streaming.signal.resampling import read_linear, resample
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
 from ecgmoe_edge.training.config import Augment, Noise
 from ecgmoe_edge.training.examples import Examples
 

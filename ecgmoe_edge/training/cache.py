@@ -30,8 +30,9 @@ from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, from_ar
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
 
-_FRONT_END = ("frontend", "features")  # and all that they import of the package `streaming`
-_WITHOUT_EFFECT = ("events",)  # names things, computes nothing
+_MAKES_EXAMPLES = "ecgmoe_edge.training.examples"  # and all that it imports of this package
+_FORMATS = "ecgmoe_edge.records.formats"  # found by the registry, which no import statement shows
+_WITHOUT_EFFECT = ("ecgmoe_edge.errors", "ecgmoe_edge.streaming.events")  # name things, compute nothing
 _ABANDONED_S = 3600.0  # a half-written file of that age belongs to no running process
 _LAYOUT = 1  # of the cached files; raised when the fields of Examples change their meaning
 
@@ -155,17 +156,23 @@ def front_end_digest() -> str:
 
 
 def front_end_modules() -> dict[str, bytes]:
-    """Source text of the modules of `streaming` that shape an example, by name: found by their imports."""
-    folder = resources.files("ecgmoe_edge.streaming")
+    """Source text of the modules that shape an example and its labels, by name: found by their imports."""
     texts: dict[str, bytes] = {}
-    waiting = list(_FRONT_END)
+    formats = resources.files(_FORMATS).iterdir()
+    waiting = [_MAKES_EXAMPLES, *(f"{_FORMATS}.{file.name[:-3]}" for file in formats if file.name.endswith(".py"))]
     while waiting:
-        name = waiting.pop()
+        name = waiting.pop().removesuffix(".__init__")
         if name not in texts and name not in _WITHOUT_EFFECT:
-            texts[name] = folder.joinpath(f"{name}.py").read_bytes()
-            imports = re.findall(rb"^\s*from ecgmoe_edge\.streaming\.(\w+) import", texts[name], re.MULTILINE)
+            texts[name] = text = _source_of(name)
+            imports = re.findall(rb"^\s*from (ecgmoe_edge\.[\w.]+) import", text, re.MULTILINE)
             waiting += [found.decode() for found in imports]
     return dict(sorted(texts.items()))
+
+
+def _source_of(name: str) -> bytes:
+    package, _, module = name.rpartition(".")
+    file = resources.files(package).joinpath(f"{module}.py")
+    return file.read_bytes() if file.is_file() else resources.files(name).joinpath("__init__.py").read_bytes()
 
 
 def _source_digest() -> str:

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.teacher_config import Positive, TeacherConfig
-from ecgmoe_edge.streaming.filters import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+from ecgmoe_edge.streaming.signal.filters import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from ecgmoe_edge.tasks import TASK_NAMES, TASKS
 
 #: Configurations inside the package, used by name: the shipped model's, and DS1 alone for comparison with others.

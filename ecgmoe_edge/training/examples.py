@@ -20,10 +20,10 @@ from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.beats import BeatContext
-from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.frontend import FrontEnd
-from ecgmoe_edge.streaming.resampling import resample
-from ecgmoe_edge.streaming.windows import WIDE_GRID
+from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES
+from ecgmoe_edge.streaming.signal.resampling import resample
+from ecgmoe_edge.streaming.signal.windows import WIDE_GRID
 from ecgmoe_edge.tasks import BEAT_CLASSES, TASK_NAMES, TASKS, Task
 from ecgmoe_edge.training.sources import Source, rhythm_index
 

@@ -32,8 +32,8 @@ from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate
 from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater, Rating, ln_following
 from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
-from ecgmoe_edge.streaming.resampling import resample
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
+from ecgmoe_edge.streaming.signal.resampling import resample
 from ecgmoe_edge.training.drawn_ecg import Hardship, draw_ecg
 
 _TOLERANCE_S = 0.15

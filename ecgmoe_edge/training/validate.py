@@ -18,7 +18,7 @@ from torch import Tensor
 from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.features import WAVEFORM_LIMIT
-from ecgmoe_edge.streaming.windows import BEAT_CORE
+from ecgmoe_edge.streaming.signal.windows import BEAT_CORE
 from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS, task_named
 from ecgmoe_edge.training.augment import Batch, clean_batch
 from ecgmoe_edge.training.examples import UNKNOWN, Examples

@@ -25,7 +25,7 @@ from ecgmoe_edge.firmware_bridge import (
 from ecgmoe_edge.firmware_bridge.items import WireFormat
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
 from ecgmoe_edge.firmware_bridge.rehearsal import example_settings
-from ecgmoe_edge.streaming.resampling import resample_blocks
+from ecgmoe_edge.streaming.signal.resampling import resample_blocks
 
 FS = 360
 FORMATS = [wire_format for wire_format in all_protocols() if wire_format.name != "ecgmoe"]

@@ -193,7 +193,7 @@ def test_two_records_of_mitdb_reach_the_floor(mitdb: Path) -> None:
 
 
 def test_ventricular_beats_with_a_normal_qrs_are_found_and_very_early_s_are_not_taken_for_them(svdb: Path) -> None:
-    """In 841 and 861, whom the weights have not seen: what `streaming.morphology` is for."""
+    """In 841 and 861, whom the weights have not seen: what `streaming.patient.shapes` is for."""
     from ecgmoe_edge.runtime.bundle import shipped_bundle
 
     options = EvaluationOptions(bundle=shipped_bundle())

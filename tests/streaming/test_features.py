@@ -9,19 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
-from ecgmoe_edge.streaming.features import (
-    FEATURE_NAMES,
+from ecgmoe_edge.streaming.features import FEATURE_NAMES, N_FEATURES, model_inputs
+from ecgmoe_edge.streaming.patient.rr_history import (
     IRREGULAR_SHARE,
-    N_FEATURES,
     RR_FEATURE_NAMES,
     RR_MEMORY,
     TO_MEAN_OF_8,
-    RRMemory,
-    model_inputs,
+    RRHistory,
 )
-from ecgmoe_edge.streaming.morphology import ShapeMemory
+from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
-from ecgmoe_edge.streaming.windows import BEAT_GRID, WIDE_GRID, WindowSampler
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, WIDE_GRID, WindowSampler
 
 CLASSES = ("N", "S", "V", "F")
 RHYTHM_CLASSES = ("N", "AF", "other", "noisy")
@@ -33,7 +31,7 @@ def test_names_and_numbers_of_features_agree() -> None:
 
 
 def test_a_steady_rhythm_has_no_relative_features_and_an_early_beat_shows_in_them() -> None:
-    memory = RRMemory()
+    memory = RRHistory()
     for _ in range(40):
         features, _ = memory.add(0.8)
     named = dict(zip(RR_FEATURE_NAMES, features, strict=True))
@@ -47,7 +45,7 @@ def test_a_steady_rhythm_has_no_relative_features_and_an_early_beat_shows_in_the
 
 def test_rr_features_do_not_know_the_heart_rate() -> None:
     intervals = np.random.default_rng(0).normal(0.8, 0.05, 60)
-    slow, fast = RRMemory(), RRMemory()
+    slow, fast = RRHistory(), RRHistory()
     for rr in intervals:
         features_slow, sequence_slow = slow.add(float(rr))
         features_fast, sequence_fast = fast.add(float(rr) / 1.7)
@@ -56,7 +54,7 @@ def test_rr_features_do_not_know_the_heart_rate() -> None:
 
 
 def test_an_unknown_interval_is_zero_with_its_mask_and_leaves_the_memory_alone() -> None:
-    memory = RRMemory()
+    memory = RRHistory()
     for rr in (0.8, 0.82, 0.78):
         memory.add(rr)
     features, sequence = memory.add(None)
@@ -72,7 +70,7 @@ def test_an_unknown_interval_is_zero_with_its_mask_and_leaves_the_memory_alone()
 
 
 def test_the_memory_of_rr_intervals_is_bounded() -> None:
-    memory = RRMemory()
+    memory = RRHistory()
     for rr in np.random.default_rng(1).uniform(0.5, 1.2, 3 * RR_MEMORY):
         features, _ = memory.add(float(rr))
     assert features[-1] == pytest.approx(1.0)

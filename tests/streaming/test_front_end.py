@@ -13,11 +13,11 @@ from scipy.signal import resample_poly, sosfilt, sosfilt_zi
 
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming.beats import BeatContext
-from ecgmoe_edge.streaming.filters import CausalFilter, monitoring_band
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
-from ecgmoe_edge.streaming.running_median import RunningMedian
-from ecgmoe_edge.streaming.windows import BEAT_GRID, WIDE_GRID
+from ecgmoe_edge.streaming.signal.filters import CausalFilter, monitoring_band
+from ecgmoe_edge.streaming.signal.running_median import RunningMedian
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, WIDE_GRID
 
 R_PEAKS_ONLY = None
 

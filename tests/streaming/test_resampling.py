@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from ecgmoe_edge.errors import SignalError
-from ecgmoe_edge.streaming.resampling import Ends, Method, read_linear, resample
+from ecgmoe_edge.streaming.signal.resampling import Ends, Method, read_linear, resample
 
 
 def _sine(frequency: float, fs: float, seconds: float = 10.0) -> NDArray[np.float64]:

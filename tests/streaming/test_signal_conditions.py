@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat, Clipping, Event, Flatline, Gap, LeadOff
-from ecgmoe_edge.streaming.standstill import Standstill, Still
+from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
 
 FS = 250.0
 LSB_MV = 0.005

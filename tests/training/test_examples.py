@@ -13,9 +13,10 @@ import wfdb
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.streaming.beats import BeatContext
-from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES, model_inputs
+from ecgmoe_edge.streaming.features import model_inputs
 from ecgmoe_edge.streaming.frontend import FrontEnd
-from ecgmoe_edge.streaming.windows import WIDE_GRID
+from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES
+from ecgmoe_edge.streaming.signal.windows import WIDE_GRID
 from ecgmoe_edge.training import cache as cache_module
 from ecgmoe_edge.training.augment import Augmenter, clean_batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets, build_examples, cache_path, cached_examples
@@ -112,13 +113,35 @@ def test_cache_is_made_anew_when_record_settings_or_front_end_change(
     assert cache_path(source, tmp_path) != second
 
 
-def test_the_digest_covers_every_module_that_the_front_end_runs() -> None:
-    code = "import sys, ecgmoe_edge.streaming.frontend; print(*sys.modules)"
+def test_the_digest_covers_every_module_that_shapes_an_example_or_its_label() -> None:
+    code = "import sys, ecgmoe_edge.training.examples; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    before = loaded[: loaded.index("ecgmoe_edge.streaming.frontend") + 1]  # what it imports is complete before it is
-    names = {name.rpartition(".")[2] for name in before if name.startswith("ecgmoe_edge.streaming.")}
-    assert names - {"events"} <= cache_module.front_end_modules().keys()
-    assert {"filters", "features", "rpeaks"} <= names
+    before = loaded[: loaded.index("ecgmoe_edge.training.examples") + 1]  # what it imports is complete before it is
+    covered = cache_module.front_end_modules()
+    assert {
+        "ecgmoe_edge.streaming.frontend",
+        "ecgmoe_edge.streaming.qrs.detector",
+        "ecgmoe_edge.streaming.signal.filters",
+        "ecgmoe_edge.scoring.matching",
+        "ecgmoe_edge.records.annotations",
+        "ecgmoe_edge.training.examples",
+        "ecgmoe_edge.records.formats.wfdb_record",
+    } <= covered.keys()
+    # The front end is imported with its package, whose other modules label beats and shape no example.
+    front_end = {name for name in before if name.startswith("ecgmoe_edge.streaming.")}
+    later = {"beat_model", "classifier", "decision", "events", "labeller", "monitor", "rhythm", "totals"}
+    packages = {"signal", "qrs", "patient"}
+    assert front_end <= covered.keys() | {f"ecgmoe_edge.streaming.{name}" for name in (later | packages)} | {
+        "ecgmoe_edge.streaming.patient.shapes"
+    }
+
+
+@pytest.mark.parametrize("module", ["ecgmoe_edge.scoring.matching", "ecgmoe_edge.records.annotations"])
+def test_another_pairing_or_class_map_gives_another_digest(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache_module._source_digest()
+    source = cache_module._source_of
+    monkeypatch.setattr(cache_module, "_source_of", lambda name: source(name) + b"#" * (name == module))
+    assert cache_module._source_digest() != before
 
 
 def test_a_cut_cache_file_is_replaced(patients: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import MissingExtra
 from ecgmoe_edge.scoring.report.curves import Reliability, Separation
-from ecgmoe_edge.streaming.windows import BEAT_GRID, MODEL_RATE_HZ
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, MODEL_RATE_HZ
 
 _COLOURS = ("#2463a6", "#c2571a", "#3a8a4d", "#8a4fa3", "#7d6b2f", "#3b9aa8", "#b03060", "#5f6b76")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.filters import CausalFilter, qrs_band
+from ecgmoe_edge.streaming.signal.filters import CausalFilter, qrs_band
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.signal.moving_sums import MovingSums
 from ecgmoe_edge.streaming.signal.ordered_sum import ordered_mean, ordered_sum

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from ecgmoe_edge.streaming.events import LeadReason
 from ecgmoe_edge.streaming.qrs.candidates import FLOOR_MV_S, Candidate
 from ecgmoe_edge.streaming.qrs.rating import MEMORY, BeatTiming, Rater, Rating
-from ecgmoe_edge.streaming.running_median import RunningMedian
 from ecgmoe_edge.streaming.signal.ordered_sum import ordered_sum
+from ecgmoe_edge.streaming.signal.running_median import RunningMedian
 
 LARGEST_LOG_ODDS = 6.0  # that count
 _SAME_KIND = 0.25  # of the strongest peak's energy: may be a QRS too
@@ -96,8 +96,7 @@ class LeadMemory:
     def accept(self, shown: LeadCandidate | None) -> None:
         """Take note of a beat that this lead shows, or does not."""
         self.beats += 1
-        if shown is not None:
-            self.rater.accept(shown.candidate)
+        self.rater.accept(None if shown is None else shown.candidate)
 
     def trust(self, shown: LeadCandidate | None, sample: int) -> None:
         """Judge the lead by a beat just accepted, whose common R peak is `sample`."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.qrs.candidates import WAVEFORM, Candidate
 from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
-from ecgmoe_edge.streaming.signal.ordered_sum import ordered_sum
+from ecgmoe_edge.streaming.signal.ordered_sum import ordered_sum, plain_sum
 
 MEMORY = 8  # recent beats, and recent candidates that were none (Hamilton 2002)
 
@@ -59,9 +59,9 @@ class BeatTiming:
         self.last_at = at
         self.changes += 1
 
-    def since_last_s(self, at: int) -> float | None:
-        """From the last beat to sample `at`."""
-        return None if self.last_at is None else (at - self.last_at) / self._fs
+    def seconds(self, samples: int) -> float:
+        """Of so many samples."""
+        return samples / self._fs
 
 
 class Rater:
@@ -77,6 +77,7 @@ class Rater:
     def restart(self) -> None:
         """Forget every beat."""
         self._last: float | None = None  # ln energy of the last beat that this lead showed
+        self._last_at: int | None = None  # where this lead showed the last beat; None where it did not
         self._beats = 0
         self._energies: deque[float] = deque(maxlen=MEMORY)  # all energies here as ln
         self._others: deque[float] = deque(maxlen=MEMORY)
@@ -91,8 +92,12 @@ class Rater:
         self._set_level()
         self._others.clear()
 
-    def accept(self, beat: Candidate) -> None:
-        """Remember a candidate as a beat."""
+    def accept(self, beat: Candidate | None) -> None:
+        """Remember a candidate as a beat; None: there was one that this lead did not show."""
+        self._last_at = None if beat is None else beat.at
+        self.changes += 1
+        if beat is None:
+            return
         self._last = beat.log_energy
         self._energies.append(beat.log_energy)
         self._waveforms[:, self._beats % MEMORY] = beat.waveform
@@ -128,11 +133,11 @@ class Rater:
         """The network's inputs in the order of `INPUTS`; what follows the candidate is left at 0."""
         energy = candidate.log_energy
         others = _median(self._others) if self._others else self.level - _USUAL_NOISE
-        since = timing.since_last_s(candidate.at)
-        drop, early, rr_s = 0.0, 0.0, timing.rr_s
-        if since is None:
-            since = _LONGEST_S
-        else:
+        # Energy peaks later in some leads than in others, so time is counted from where this lead showed the last beat.
+        last_at = timing.last_at if self._last_at is None or timing.last_at is None else self._last_at
+        drop, early, rr_s, since = 0.0, 0.0, timing.rr_s, _LONGEST_S
+        if last_at is not None:
+            since = timing.seconds(candidate.at - last_at)
             early = max(0.0, 1.0 - since / _EARLY_S)
             if self._last is not None:
                 drop = min(0.0, energy - self._last) * max(0.0, 1.0 - since / _T_WAVE_S)
@@ -187,5 +192,5 @@ def _median(values: Iterable[float]) -> float:
 
 def _deviation(values: Iterable[float]) -> float:
     held = list(values)
-    mean = sum(held) / len(held)
-    return sqrt(sum((value - mean) ** 2 for value in held) / len(held))
+    mean = plain_sum(held) / len(held)
+    return sqrt(plain_sum((value - mean) ** 2 for value in held) / len(held))

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.events import Clipping
-from ecgmoe_edge.streaming.filters import monitoring_band
 from ecgmoe_edge.streaming.qrs.candidates import CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
-from ecgmoe_edge.streaming.quality import SignalQuality
+from ecgmoe_edge.streaming.signal.filters import monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
-from ecgmoe_edge.streaming.standstill import Standstill, Still
-from ecgmoe_edge.streaming.windows import RPEAK_GRID, WindowSampler
+from ecgmoe_edge.streaming.signal.quality import SignalQuality
+from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
+from ecgmoe_edge.streaming.signal.windows import RPEAK_GRID, WindowSampler
 
 _SEARCH_BACK_S = 6.0  # a beat may be found so late
 _RAW_S = 1.0  # of the unfiltered signal that are kept

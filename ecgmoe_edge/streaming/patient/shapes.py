@@ -19,7 +19,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.windows import BEAT_GRID
+from ecgmoe_edge.streaming.signal.ordered_sum import ordered_mean, ordered_sum
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 _FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s before R to 0.28 s after: QRS, ST, T
 _SHAPES = 16  # remembered; the one that was not seen for longest gives way
@@ -62,8 +63,8 @@ class ShapeMemory:
         margin = min(max(margin, -_MARGIN_LIMIT), _MARGIN_LIMIT)
         earliness = None if log_rr_ratio is None else bisect_right(_EARLINESS, log_rr_ratio)
         x = beat[_FORM].astype(np.float64)
-        x -= x.mean()
-        size = float(np.sqrt(x @ x)) + 1e-9
+        x -= ordered_mean(x)
+        size = float(np.sqrt(ordered_sum(x * x))) + 1e-9
         shape = self._shape_of(x, size)
         if shape is None:
             shape, correction = self._new(x, size), 0.0
@@ -71,7 +72,7 @@ class ShapeMemory:
             beats = self._beats[shape]
             correction = float(beats / (beats + _TRUST_BEATS)) * (self._expected(shape, earliness) - margin)
             self._mean[shape] += max(_LEAST_WEIGHT, 1.0 / (beats + 1.0)) * (x - self._mean[shape])
-            self._size[shape] = np.sqrt(self._mean[shape] @ self._mean[shape]) + 1e-9
+            self._size[shape] = np.sqrt(ordered_sum(self._mean[shape] * self._mean[shape])) + 1e-9
         self._n += 1
         self._seen[shape] = self._n
         _learn(self._beats, self._margin, shape, margin)
@@ -92,7 +93,7 @@ class ShapeMemory:
         if not self._known:
             return None
         sizes = self._size[: self._known]
-        likeness = self._mean[: self._known] @ x / (size * sizes)
+        likeness = ordered_sum(self._mean[: self._known] * x, 1) / (size * sizes)
         likeness[(sizes > _RATIO * size) | (size > _RATIO * sizes)] = -1.0
         best = int(likeness.argmax())
         return best if likeness[best] > self._least else None

@@ -1,0 +1,125 @@
+"""The patient's RR intervals of the past, and what a model is given of the present one beside them.
+
+Only ratios, never absolute times: those are what keeps a model from transferring to other patients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.streaming.signal.ordered_sum import plain_sum
+from ecgmoe_edge.streaming.signal.running_median import RunningMedian
+
+RR_MEMORY = 300  # beats; shorter memories lose the usual rhythm during long runs of S
+RR_SEQUENCE = 32  # intervals that the rhythm path sees one by one
+IRREGULAR_DEVIATION = 0.12  # share off the median that makes an RR interval irregular
+
+RR_FEATURE_NAMES: Final = (
+    "log RR / mean of 8",
+    "log RR / median of 64",
+    "log RR / RR before",
+    "log RR before / mean of 8",
+    "log second RR before / mean of 8",
+    "spread of 8 / their mean",
+    "mean successive difference of 16 / median of 64",
+    "shortest of 8 / their mean",
+    "log RR / median of 300",
+    "log median of 8 / median of 300",
+    "RR off the median of 8, robust z",
+    "median successive difference of 32 / their median",
+    "irregular share of 32",
+    "RR known",
+    "length of memory",
+)
+TO_MEAN_OF_8 = RR_FEATURE_NAMES.index("log RR / mean of 8")
+IRREGULAR_SHARE = RR_FEATURE_NAMES.index("irregular share of 32")
+RR_RATIO_LIMIT = 1.5  # natural logarithm
+
+_SHORTEST_S, _LONGEST_S = 0.15, 4.0
+
+
+class RRHistory:
+    """The patient's RR intervals of the past, and the features of the present one."""
+
+    def __init__(self) -> None:
+        self._past: deque[float] = deque(maxlen=32)  # s, oldest first
+        self._steps: deque[float] = deque(maxlen=15)  # from each to the next, s
+        self._median64, self._median300 = RunningMedian(64), RunningMedian(RR_MEMORY)
+        self._median_step = RunningMedian(31)
+        self._sequence = np.zeros((2, RR_SEQUENCE), np.float32)  # log ratio to the running median; mask
+
+    def add(self, rr_s: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features (15,) and sequence (2, 32) of a beat whose RR interval is `rr_s`; None where it is not known.
+
+        An interval that is not known enters neither the memory nor the features: those are zero, with the mask zero.
+        """
+        length = math.log1p(len(self._median300)) / math.log1p(RR_MEMORY)
+        if rr_s is None:
+            features = np.zeros(len(RR_FEATURE_NAMES), np.float32)
+            features[-1] = length
+            self._push(0.0, 0.0)
+            return features, self._sequence.copy()
+        rr = min(max(rr_s, _SHORTEST_S), _LONGEST_S)
+        is_first = not self._past
+        if is_first:  # it is its own past
+            self._remember(rr)
+        features = np.array((*self._features(rr), 1.0, length), np.float32)
+        self._push(float(features[8]), 1.0)
+        if not is_first:
+            self._remember(rr)
+        return features, self._sequence.copy()
+
+    def _remember(self, rr: float) -> None:
+        if self._past:
+            step = abs(rr - self._past[-1])
+            self._steps.append(step)
+            self._median_step.add(step)
+        self._past.append(rr)
+        self._median64.add(rr)
+        self._median300.add(rr)
+
+    def _push(self, ratio: float, known: float) -> None:
+        self._sequence[:, :-1] = self._sequence[:, 1:]
+        self._sequence[0, -1], self._sequence[1, -1] = min(max(ratio, -RR_RATIO_LIMIT), RR_RATIO_LIMIT), known
+
+    def _features(self, rr: float) -> tuple[float, ...]:
+        """All but the last two, in the order of RR_FEATURE_NAMES; plain numbers, since arrays this short cost more."""
+        p32 = list(self._past)
+        p8 = p32[-8:]
+        before = p32[-1]
+        second = p32[-2] if len(p32) > 1 else before
+        mean8, median8, median32 = plain_sum(p8) / len(p8), _median(p8), _median(p32)
+        spread8 = math.sqrt(plain_sum((p - mean8) ** 2 for p in p8) / len(p8))
+        median64, median300 = self._median64.value(), self._median300.value()
+        deviation = _median([abs(p - median32) for p in p32])
+        has_steps = len(self._steps) > 1
+        step16 = plain_sum(self._steps) / len(self._steps) if has_steps else 0.0
+        step32 = self._median_step.value() if has_steps else 0.0
+        log_rr, log_mean8, log_median300 = math.log(rr), math.log(mean8), math.log(median300)
+        return (
+            log_rr - log_mean8,
+            log_rr - math.log(median64),
+            log_rr - math.log(before),
+            math.log(before) - log_mean8,
+            math.log(second) - log_mean8,
+            spread8 / mean8,
+            step16 / median64,
+            min(p8) / mean8,
+            log_rr - log_median300,
+            math.log(median8) - log_median300,
+            min(max((rr - median8) / (0.03 * median8 + 1.48 * deviation), -8.0), 8.0),
+            step32 / median32,
+            sum(abs(p / median32 - 1.0) > IRREGULAR_DEVIATION for p in p32) / len(p32),
+        )
+
+
+def _median(x: Sequence[float]) -> float:
+    ordered = sorted(x)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else 0.5 * (ordered[middle - 1] + ordered[middle])

@@ -1,1 +1,0 @@
-"""Scripts that write documents and reference files: run each as `python -m tools.NAME`."""
