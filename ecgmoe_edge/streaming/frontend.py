@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.beats import BeatContext, LeadView
+from ecgmoe_edge.streaming.beat_builder import BeatBuilder
+from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.events import UNUSABLE, Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason
-from ecgmoe_edge.streaming.patient.lead_history import LeadHistory
-from ecgmoe_edge.streaming.patient.rr_history import RRHistory
-from ecgmoe_edge.streaming.qrs.detector import Decision, LeadStatus, RPeak, RPeakDetector
+from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
+from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
 from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
@@ -30,20 +30,9 @@ _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 _UNUSABLE_REPORT_S = 1.0
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
-_GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
-_SHOWN = 2  # leads that a model is shown of a beat: what a third would add is not measured, and each costs its time
 _FIRST, _NEXT, _LAST = range(3)  # order of what comes out with the same sample
 
 Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One beat in one lead."""
-
-    lead: int
-    window: NDArray[np.float32]
-    quality: float
 
 
 class FrontEnd:
@@ -68,14 +57,11 @@ class FrontEnd:
         self._names = tuple(leads)
         count = len(self._names)
         points = RPEAK_GRID if grid is None else grid
-        r_index = int(np.flatnonzero(points == 0)[0])
-        self._peaks_only = grid is None
-        self._after = WindowSampler(self.fs, points).after
-        self._context = WindowSampler(self.fs, np.arange(points[-1] - context + 1, points[-1] + 1)) if context else None
-        before = self._context.before if self._context else 0
+        longer = WindowSampler(self.fs, np.arange(points[-1] - context + 1, points[-1] + 1)) if context else None
+        before = longer.before if longer else 0
         self._leads = [LeadSignal(k, self.fs, points, before, mains=mains, invert=invert) for k in range(count)]
-        self._histories = [LeadHistory(points.size, r_index) for _ in range(count)]
-        self._rr_memory = RRHistory()
+        self._after = WindowSampler(self.fs, points).after
+        self._builder = BeatBuilder(self._leads, self._names, points, longer, peaks_only=grid is None)
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
         self._edge, self._t_wave = round(_EDGE_S * self.fs), round(_T_WAVE_S * self.fs)
         self._off = np.zeros(count, bool)
@@ -334,72 +320,12 @@ class FrontEnd:
             beat = self._complete(*self._pending.popleft(), latest=arrived)
             out.append((beat.ready_at, _NEXT, beat))
 
+    def _complete(self, peak: RPeak, rr_s: float | None, latest: int | None = None) -> BeatContext:
+        self._last_ready = self._ready(peak) if latest is None else min(self._ready(peak), latest)
+        return self._builder.build(peak, rr_s, self._last_ready, self._order)
+
     def _ready(self, peak: RPeak) -> int:
         return max(peak.known_at, peak.sample + self._after + 1, self._last_ready)
-
-    # -- beats
-
-    def _complete(self, peak: RPeak, rr_s: float | None, latest: int | None = None) -> BeatContext:
-        r = peak.sample
-        ready = self._ready(peak) if latest is None else min(self._ready(peak), latest)
-        self._last_ready = ready
-        views = self._views(r, ready)
-        if views:
-            # The first lead that shows the beat well, or else the one that shows it best.
-            view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_quality)
-        else:
-            view = _View(0, self._leads[0].window_of(r), 0.0)
-        lead = self._names[view.lead] if len(self._leads) > 1 and views else None
-        if self._peaks_only:
-            return BeatContext(r, peak.known_at, ready, peak.search_back, bool(views), rr_s, view.quality, lead)
-        others = [each for each in views if each is not view and each.quality >= _GOOD]
-        shown = self._shown(view, r)
-        others_shown = tuple(self._shown(each, r) for each in others[: _SHOWN - 1])
-        rr_features, rr_sequence = self._rr_memory.add(rr_s)
-        # Every lead remembers the beat, so that the next one can step in with a history of its own.
-        for each in views:
-            self._histories[each.lead].remember(each.window)
-        return BeatContext(
-            sample=r,
-            known_at=peak.known_at,
-            ready_at=ready,
-            search_back=peak.search_back,
-            complete=bool(views),
-            rr_s=rr_s,
-            quality=view.quality,
-            lead=lead,
-            others=others_shown,
-            window=shown.window,
-            template=shown.template,
-            amplitude=shown.amplitude,
-            rr_features=rr_features,
-            rr_sequence=rr_sequence,
-            context=shown.context,
-        )
-
-    def _views(self, r: int, ready: int) -> list[_View]:
-        """The beat at `r` in all leads that show the whole of it, clear leads first."""
-        views = []
-        for k in self._order:
-            lead = self._leads[k]
-            if lead.shows(r):
-                window = lead.window_of(r)
-                views.append(_View(k, window, lead.quality_of(window, r, ready)))
-        return views
-
-    def _shown(self, view: _View, r: int) -> LeadView:
-        history = self._histories[view.lead]
-        return LeadView(
-            window=view.window,
-            template=history.template(view.window),
-            amplitude=history.amplitude(view.window),
-            context=self._context_of(self._leads[view.lead], r),
-        )
-
-    def _context_of(self, lead: LeadSignal, r: int) -> NDArray[np.float32]:
-        if self._context is None:
-            return np.zeros(0, np.float32)
-        return self._context.read(lead.between(r - self._context.before, r + self._context.after + 1))
 
 
 def _when(out: tuple[int, int, Item]) -> tuple[int, int]:
@@ -408,7 +334,3 @@ def _when(out: tuple[int, int, Item]) -> tuple[int, int]:
 
 def _arrival(report: LeadCandidate) -> int:
     return report.arrived
-
-
-def _quality(view: _View) -> float:
-    return view.quality

@@ -24,11 +24,10 @@ earlier first), search-back, learning after a silence.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from ecgmoe_edge.streaming.events import LeadReason
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadMemory, LeadReport
+from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, PossibleBeat, RPeak
 from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater
 
 _TOGETHER_S = 0.12  # peaks of energy of one beat, from lead to lead
@@ -46,41 +45,6 @@ _AS_CLEAR = 0.5  # of the clearest lead's weight
 _TRIAL_BEATS = 3  # that a lead meets before it votes again
 _NEVER = 1 << 62
 _IMPOSSIBLE = float("-inf")
-
-
-@dataclass(frozen=True)
-class RPeak:
-    """One R peak."""
-
-    sample: int
-    known_at: int  # samples that had arrived when the detector was sure
-    log_odds: float  # that it is a beat, as they were then
-    search_back: bool
-
-
-@dataclass(frozen=True)
-class LeadStatus:
-    """Once `arrived` samples have arrived: leads that vote, those of them that are clear, why the others are not."""
-
-    arrived: int
-    voting: tuple[int, ...]
-    clear: tuple[int, ...]
-    reasons: tuple[tuple[int, LeadReason], ...]
-    broken: bool  # no lead was left: what comes is a new chain of RR intervals
-
-
-Decision: TypeAlias = RPeak | LeadStatus
-
-
-@dataclass(eq=False, slots=True)
-class _Possible:
-    """A possible beat: what the leads show of it."""
-
-    at: int  # of the first candidate's energy
-    due: int  # samples that have arrived when it is examined
-    shown: dict[int, LeadCandidate] = field(default_factory=dict)
-    settled: int = 0  # samples that have arrived when it is known what follows it
-    waits: bool = False  # for what follows it
 
 
 class RPeakDetector:
@@ -119,8 +83,8 @@ class RPeakDetector:
         self._learning_due = at + self._learning_for if present else _NEVER
         self._now = at
         self._timing.restart()
-        self._open: list[_Possible] = []
-        self._passed: list[_Possible] = []  # over, since the last beat or the last learning
+        self._open: list[PossibleBeat] = []
+        self._passed: list[PossibleBeat] = []  # over, since the last beat or the last learning
         self._searched = 0  # of them, by search-back
         self._last_sample: int | None = None
         self._quiet_from = at
@@ -166,7 +130,7 @@ class RPeakDetector:
         if possible is None:
             if not shown.votes:
                 return
-            possible = _Possible(at, arrived + self._together)
+            possible = PossibleBeat(at, arrived + self._together)
             self._open.append(possible)
         possible.shown[shown.lead] = shown
         possible.settled = max(possible.settled, settled)
@@ -230,7 +194,7 @@ class RPeakDetector:
 
     # -- decisions
 
-    def _examine(self, possible: _Possible, now: int, made: list[Decision]) -> None:
+    def _examine(self, possible: PossibleBeat, now: int, made: list[Decision]) -> None:
         """Take a possible beat if it is surely one, pass it over if it is surely none, else wait for what follows."""
         if not possible.waits:
             if self._is_echo(possible) or self._is_weak(possible):
@@ -247,7 +211,7 @@ class RPeakDetector:
                 return
         self._judge(possible, now, made, settled=True)
 
-    def _judge(self, possible: _Possible, now: int, made: list[Decision], *, settled: bool) -> None:
+    def _judge(self, possible: PossibleBeat, now: int, made: list[Decision], *, settled: bool) -> None:
         """Decide now; `settled`: what follows the beat is known, or all that will be known of it."""
         self._close(possible, now)
         if self._is_echo(possible):
@@ -275,21 +239,21 @@ class RPeakDetector:
             if possible in self._open:
                 self._judge(possible, now, made, settled=True)
 
-    def _close(self, possible: _Possible, now: int) -> None:
+    def _close(self, possible: PossibleBeat, now: int) -> None:
         self._open.remove(possible)
         possible.due = now
 
-    def _is_echo(self, possible: _Possible) -> bool:
+    def _is_echo(self, possible: PossibleBeat) -> bool:
         last = self._timing.last_at
         return last is not None and possible.at - last < self._refractory
 
-    def _is_weak(self, possible: _Possible) -> bool:
+    def _is_weak(self, possible: PossibleBeat) -> bool:
         return all(self._leads[k].rater.is_weak(shown.candidate) for k, shown in possible.shown.items())
 
     def _allowance(self) -> float:
         return _SILENCE_LOG_ODDS * self._silences
 
-    def _log_odds(self, possible: _Possible, *, settled: bool) -> float:
+    def _log_odds(self, possible: PossibleBeat, *, settled: bool) -> float:
         """What the leads say together; `settled`: what follows the beat is known."""
         said: list[tuple[float, float]] = []  # weight, log odds
         for k, lead in enumerate(self._leads):
@@ -305,13 +269,13 @@ class RPeakDetector:
             return said[0][1] if said else _IMPOSSIBLE
         return sum(weight * log_odds for weight, log_odds in said) / max(weight for weight, _ in said)
 
-    def _pass_over(self, possible: _Possible) -> None:
+    def _pass_over(self, possible: PossibleBeat) -> None:
         for k, shown in possible.shown.items():
             self._leads[k].pass_over(shown)
         self._passed.append(possible)
 
     def _accept(
-        self, possible: _Possible, now: int, log_odds: float, made: list[Decision], *, search_back: bool = False
+        self, possible: PossibleBeat, now: int, log_odds: float, made: list[Decision], *, search_back: bool = False
     ) -> None:
         sample = self._locate(possible)
         if self._last_sample is not None and sample - self._last_sample < self._least_rr:
@@ -330,7 +294,7 @@ class RPeakDetector:
         if len(self._leads) > 1:
             self._report_status(now, made)
 
-    def _locate(self, possible: _Possible) -> int:
+    def _locate(self, possible: PossibleBeat) -> int:
         """R in the first lead that shows the beat and is about as clear as any, put where the first lead has it."""
         if len(self._leads) == 1:
             return possible.shown[0].candidate.sample
@@ -424,13 +388,13 @@ def _learns_until(lead: LeadMemory) -> int:
     return lead.learns_until
 
 
-def _place(possible: _Possible) -> int:
+def _place(possible: PossibleBeat) -> int:
     return possible.at
 
 
-def _due_and_place(possible: _Possible) -> tuple[int, int]:
+def _due_and_place(possible: PossibleBeat) -> tuple[int, int]:
     return possible.due, possible.at
 
 
-def _log_odds_first(rated: tuple[float, _Possible]) -> float:
+def _log_odds_first(rated: tuple[float, PossibleBeat]) -> float:
     return rated[0]

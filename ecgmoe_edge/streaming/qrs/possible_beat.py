@@ -1,0 +1,44 @@
+"""What the detector works on and what it decides: possible beats, R peaks, and which leads are of use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ecgmoe_edge.streaming.events import LeadReason
+from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
+
+
+@dataclass(frozen=True)
+class RPeak:
+    """One R peak."""
+
+    sample: int
+    known_at: int  # samples that had arrived when the detector was sure
+    log_odds: float  # that it is a beat, as they were then
+    search_back: bool
+
+
+@dataclass(frozen=True)
+class LeadStatus:
+    """Once `arrived` samples have arrived: leads that vote, those of them that are clear, why the others are not."""
+
+    arrived: int
+    voting: tuple[int, ...]
+    clear: tuple[int, ...]
+    reasons: tuple[tuple[int, LeadReason], ...]
+    broken: bool  # no lead was left: what comes is a new chain of RR intervals
+
+
+Decision: TypeAlias = RPeak | LeadStatus
+
+
+@dataclass(eq=False, slots=True)
+class PossibleBeat:
+    """A possible beat: what the leads show of it."""
+
+    at: int  # of the first candidate's energy
+    due: int  # samples that have arrived when it is examined
+    shown: dict[int, LeadCandidate] = field(default_factory=dict)
+    settled: int = 0  # samples that have arrived when it is known what follows it
+    waits: bool = False  # for what follows it
