@@ -24,6 +24,7 @@ from unittest import mock
 from ecgmoe_edge.cli import main
 
 COMMAND = Path(sys.executable).with_name("ecgmoe-edge")
+SHIPPED_SAMPLES = 108_000  # of the shipped recording
 
 
 @dataclass(frozen=True)
@@ -133,3 +134,12 @@ class Cli:
             process = subprocess.Popen([COMMAND, *arguments], cwd=self.folder, stdout=out_file, stderr=err_file)
         self.running.append(Running(process, out, err))
         return self.running[-1]
+
+
+def wait_for_port(cli: Cli, name: str) -> Path:
+    """The port that a virtual Holter, started in the test's folder, makes."""
+    deadline = time.monotonic() + 60
+    while not (port := cli.folder / name).exists():
+        assert time.monotonic() < deadline, "the virtual Holter made no port"
+        time.sleep(0.02)
+    return port

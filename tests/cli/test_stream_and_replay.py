@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from installed_command import Cli
-
-SAMPLES = 108_000  # of the shipped recording
+from installed_command import SHIPPED_SAMPLES, Cli, wait_for_port
 
 
 def count(events: list[dict[str, Any]]) -> Counter[str]:
     return Counter(event["event"] for event in events)
-
-
-def wait_for_port(cli: Cli, name: str) -> Path:
-    deadline = time.monotonic() + 60
-    while not (port := cli.folder / name).exists():
-        assert time.monotonic() < deadline, "the virtual Holter made no port"
-        time.sleep(0.02)
-    return port
 
 
 def test_a_replayed_recording_comes_out_whole_as_events(cli: Cli) -> None:
@@ -35,7 +24,7 @@ def test_a_replayed_recording_comes_out_whole_as_events(cli: Cli) -> None:
     events = done.events
     end = events[-1]
     assert end["event"] == "end"
-    assert (end["samples"], end["lost"], end["gaps"]) == (SAMPLES, 0, 0)
+    assert (end["samples"], end["lost"], end["gaps"]) == (SHIPPED_SAMPLES, 0, 0)
     beats = [event for event in events if event["event"] == "beat"]
     assert len(beats) == sum(end["beats"].values()) >= 400
     assert {beat["label"] for beat in beats} <= {"N", "S", "V", "F", "?"}
@@ -74,7 +63,7 @@ def test_lost_and_damaged_frames_are_counted(cli: Cli) -> None:
     assert end["event"] == "end"
     assert end["lost"] > 0
     assert end["gaps"] > 0
-    assert end["samples"] + end["lost"] == SAMPLES
+    assert end["samples"] + end["lost"] == SHIPPED_SAMPLES
     assert replay.finish().code == 0
 
 
@@ -117,7 +106,7 @@ def test_a_device_is_recognised_by_listening_and_streamed_whole(cli: Cli) -> Non
     assert done.code == 0, done.err
     assert count(done.events)["clock"] >= 1
     assert f"{port}: ecgmoe at 115200 baud." in done.err
-    assert (done.events[-1]["samples"], done.events[-1]["lost"]) == (SAMPLES, 0)
+    assert (done.events[-1]["samples"], done.events[-1]["lost"]) == (SHIPPED_SAMPLES, 0)
     assert done.events[-1]["link"]["limits"]
 
 
@@ -129,7 +118,7 @@ def test_a_recording_plays_another_device_and_its_scale_comes_from_the_user(cli:
     assert "did not come back" in done.err
     end = done.events[-1]
     assert end["link"]["rate_hz"] == 125
-    assert end["duration_s"] == pytest.approx(SAMPLES / 360, abs=1.0)
+    assert end["duration_s"] == pytest.approx(SHIPPED_SAMPLES / 360, abs=1.0)
     assert sum(end["beats"].values()) >= 400
     assert "no counter" in end["link"]["limits"]
 

@@ -8,8 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from installed_command import COMMAND, Cli
-from test_stream_and_replay import SAMPLES, wait_for_port
+from installed_command import COMMAND, SHIPPED_SAMPLES, Cli, wait_for_port
 
 
 def piped(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
@@ -30,7 +29,7 @@ def test_a_stream_shows_its_events_and_writes_them_to_a_file(cli: Cli) -> None:
     done = cli("stream", "--port", wait_for_port(cli, "holter"), "--events", "night.jsonl")
     assert done.code == 0, done.err
     events = [json.loads(line) for line in (cli.folder / "night.jsonl").read_text().splitlines()]
-    assert (events[-1]["event"], events[-1]["samples"]) == ("end", SAMPLES)
+    assert (events[-1]["event"], events[-1]["samples"]) == ("end", SHIPPED_SAMPLES)
     assert len(done.out.splitlines()) == len(events) + 1  # one more: the header
     assert events[-1]["link"]["sinks"]["night.jsonl"] == {"dropped": 0, "failure": None}
 
@@ -51,7 +50,7 @@ def test_a_file_is_complete_where_stdout_fails(cli: Cli, stdout: str, code: int,
     assert "Traceback" not in done.stderr
     assert "Broken" not in done.stderr
     end = json.loads((cli.folder / "night.jsonl").read_text().splitlines()[-1])
-    assert (end["event"], end["samples"], end["lost"]) == ("end", SAMPLES, 0)
+    assert (end["event"], end["samples"], end["lost"]) == ("end", SHIPPED_SAMPLES, 0)
     assert end["link"]["sinks"]["stdout"]["failure"]
 
 
