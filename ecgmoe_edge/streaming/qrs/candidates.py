@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from ecgmoe_edge.streaming.signal.filters import CausalFilter, qrs_band
 from ecgmoe_edge.streaming.signal.history import History
@@ -32,6 +33,7 @@ _WAVEFORM_STEP_S = 0.008
 _FIRST_SHARE = 0.65  # of the QRS's largest deflection makes an earlier one the R peak
 _LONGEST_QRS_S = 0.21  # from its first deflection to the middle of its last
 _LONG_SHARE = 0.5  # of the energy's peak was there all the time before it: one long complex
+_MANY = 8  # tops, from which a running maximum is faster than a look at each
 _TINY = 0.01  # of its energy: less is the same as nothing
 _UNKNOWN_FOLLOWING = 1.0  # times its energy is taken to follow a candidate as long as nobody knows
 _ENERGY, _SLOW, _FAST, _BACKGROUND, _QRS = range(5)  # signals that the finder remembers
@@ -153,6 +155,8 @@ class CandidateFinder:
         # Tops are few; only there is the larger neighbourhood worth a look.
         is_top = (middle > energy[low - 1 : high - 1]) & (middle >= energy[low + 1 : high + 1]) & (middle > FLOOR_MV_S)
         tops = np.flatnonzero(is_top) + low
+        if tops.size > _MANY:
+            tops = tops[energy[tops] >= maximum_filter1d(energy, 2 * reach + 1, mode="nearest")[tops]]
         if not tops.size:
             return []
         near = energy[np.maximum(tops[:, None] + self._near, 0)]

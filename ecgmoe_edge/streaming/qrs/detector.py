@@ -281,17 +281,18 @@ class RPeakDetector:
         if self._last_sample is not None and sample - self._last_sample < self._least_rr:
             return
         self._timing.accept(possible.at)
+        changed = False
         for k, lead in enumerate(self._leads):
             shown = possible.shown.get(k)
             if lead.learning is None and (lead.present or shown is not None):
                 lead.accept(shown)
                 if len(self._leads) > 1:
-                    lead.trust(shown, sample)
+                    changed |= lead.trust(shown, sample) or not lead.votes
         self._passed = [passed for passed in self._passed if passed.at > possible.at]
         self._searched = 0
         self._last_sample, self._quiet_from, self._silences = sample, possible.at, 0
         made.append(RPeak(sample, now, log_odds, search_back))
-        if len(self._leads) > 1:
+        if changed:
             self._report_status(now, made)
 
     def _locate(self, possible: PossibleBeat) -> int:

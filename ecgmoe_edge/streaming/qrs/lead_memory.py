@@ -76,6 +76,7 @@ class LeadMemory:
         self._steady_weight = 1.0
         self._shift = RunningMedian(_SHIFTS)  # from its R peaks to the common ones
         self._between = RunningMedian(MEMORY)  # ln energy of what lies between beats
+        self._weight: float | None = None  # as it is now; None: not known yet
         self._passed = False  # a candidate over, since the last beat
         self._loud: list[Candidate] = []
 
@@ -83,6 +84,7 @@ class LeadMemory:
         """Take its level from candidates that nobody has sorted."""
         self.rater.learn(beat_energy([each.candidate for each in candidates]))
         self._between = RunningMedian(MEMORY)
+        self._weight = None
         self._passed = False
         self._loud.clear()
         self.learning = None
@@ -98,15 +100,17 @@ class LeadMemory:
         self.beats += 1
         self.rater.accept(None if shown is None else shown.candidate)
 
-    def trust(self, shown: LeadCandidate | None, sample: int) -> None:
-        """Judge the lead by a beat just accepted, whose common R peak is `sample`."""
+    def trust(self, shown: LeadCandidate | None, sample: int) -> bool:
+        """Judge the lead by a beat just accepted, whose common R peak is `sample`; whether its noise came or went."""
         if shown is not None:
             self._shift.add(sample - shown.candidate.sample)
         if not self._passed and len(self._between):  # nothing between two beats: what was there is forgotten slowly
             self._between.add(max(self._between.value() - _FORGOTTEN, self.rater.level - _USUAL_CONTRAST))
         self._passed = False
+        self._weight = None
         self._steady_weight += _STEADY * (self.weight - self._steady_weight)
-        self.noisy = self._steady_weight < (_CLEAR_ABOVE if self.noisy else _NOISY_BELOW)
+        before, self.noisy = self.noisy, self._steady_weight < (_CLEAR_ABOVE if self.noisy else _NOISY_BELOW)
+        return self.noisy is not before
 
     def pass_over(self, shown: LeadCandidate) -> None:
         """Take note of a candidate that is no beat."""
@@ -114,6 +118,7 @@ class LeadMemory:
         if self.learning is None:
             self._between.add(shown.candidate.log_energy)
             self._passed = True
+            self._weight = None
 
     def is_given_up(self, shown: LeadCandidate) -> bool:
         """Whether loud candidates of one waveform were passed over so often that the level was learnt from noise."""
@@ -126,8 +131,10 @@ class LeadMemory:
     @property
     def weight(self) -> float:
         """How far its beats stand out from what lies between them, 0 to 1."""
-        contrast = self.rater.level - self._between.value() if len(self._between) else _USUAL_CONTRAST
-        return float(max(_LEAST_WEIGHT, min(1.0, contrast / _FULL_CONTRAST)) ** _STEEP)
+        if self._weight is None:
+            contrast = self.rater.level - self._between.value() if len(self._between) else _USUAL_CONTRAST
+            self._weight = float(max(_LEAST_WEIGHT, min(1.0, contrast / _FULL_CONTRAST)) ** _STEEP)
+        return self._weight
 
     @property
     def common_shift(self) -> int:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 class MovingSums:
     """Sums over `width` and over `block` samples (width <= block) of several signals at once.
 
-    State: of each signal the sums since the block's start for the last `block` samples, and the last block's total.
+    State: of each signal the sums since the block's start, of the last `block` samples. When a block is full its total
+    is taken off those, so that they are what is left of it, negative: a window's sum is the newest sum less an old one.
     """
 
     def __init__(self, rows: int, width: int, block: int) -> None:
@@ -24,32 +25,33 @@ class MovingSums:
 
     def restart(self) -> None:
         """A new signal begins; before it there was nothing."""
-        self._sums = np.zeros((self._rows, self._block))  # since their block's start, of the last samples
-        self._previous = np.zeros(self._rows)  # total of the last whole block
+        self._sums = np.zeros((self._rows, self._block))
         self._offset = 0  # of the next sample in its block
 
     def process(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Sums that end at each sample of `x` (rows, n): over `width` (rows, n), and of row 0 over `block` (n,)."""
-        n, block, offset = x.shape[1], self._block, self._offset
-        rows = -(-(offset + n) // block)
-        grid = np.zeros((self._rows, rows * block))
-        if offset:
-            grid[:, offset - 1] = self._sums[:, -1]
-        grid[:, offset : offset + n] = x
-        blocks = grid.reshape(self._rows, rows, block)
-        np.add.accumulate(blocks, axis=2, out=blocks)
-        totals = np.empty((self._rows, rows))  # of the block before each
-        totals[:, 0], totals[:, 1:] = self._previous, blocks[:, :-1, -1]
-        sums = np.concatenate((self._sums, grid[:, offset : offset + n]), axis=1)
-        # A window that began in the block before has the rest of that block in it.
-        place = np.arange(offset, offset + n)
-        of_block, inside = place // block, place % block
-        before = totals[:, of_block]
-        base = np.where(inside < self._width, before, 0.0)
-        over_width = sums[:, block:] + (base - sums[:, block - self._width : block - self._width + n])
-        over_block = sums[0, block:] + (before[0] - sums[0, :n])
-        self._offset = (offset + n) % block
-        self._previous = blocks[:, -1, -1] if not self._offset else totals[:, -1]
-        self._previous = self._previous.copy()
-        self._sums = sums[:, -block:].copy()
+        over_width, over_block = np.empty_like(x), np.empty(x.shape[1])
+        at = 0
+        while at < x.shape[1]:
+            stop = min(at + self._block - self._offset, x.shape[1])
+            self._within_block(x[:, at:stop], over_width[:, at:stop], over_block[at:stop])
+            at = stop
         return over_width, over_block
+
+    def _within_block(
+        self, x: NDArray[np.float64], over_width: NDArray[np.float64], over_block: NDArray[np.float64]
+    ) -> None:
+        n, block = x.shape[1], self._block
+        sums = np.concatenate((self._sums, x), axis=1)
+        new = sums[:, block:]
+        if self._offset:
+            np.add.accumulate(sums[:, block - 1 :], axis=1, out=sums[:, block - 1 :])
+        else:
+            np.add.accumulate(new, axis=1, out=new)
+        np.subtract(new, sums[:, block - self._width : block - self._width + n], out=over_width)
+        np.subtract(new[0], sums[0, :n], out=over_block)
+        self._sums = sums[:, n:]
+        self._offset += n
+        if self._offset == block:
+            self._sums = self._sums - self._sums[:, -1:]
+            self._offset = 0
