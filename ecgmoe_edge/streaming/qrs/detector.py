@@ -62,6 +62,7 @@ class RPeakDetector:
         self._silence = round(_SILENCE_S * fs)
         self._fs = fs
         self._leads = [LeadMemory(rater) for rater in raters or (Rater() for _ in range(leads))]
+        self._one = len(self._leads) == 1
         self._timing = BeatTiming(fs)
         self.restart()
 
@@ -81,6 +82,7 @@ class RPeakDetector:
             lead.learning = lead.learning or []
         self.began = at  # where the present chain of beats begins
         self._learning_due = at + self._learning_for if present else _NEVER
+        self._voting = len(present)
         self._now = at
         self._timing.restart()
         self._open: list[PossibleBeat] = []
@@ -124,7 +126,7 @@ class RPeakDetector:
         at, settled = shown.candidate.at, shown.candidate.settled
         shown.votes = self._leads[shown.lead].votes
         possible = None
-        if self._open:
+        if self._open and not self._one:
             near = [p for p in self._open if abs(p.at - at) < self._together and shown.lead not in p.shown]
             possible = min(near, key=lambda p: abs(p.at - at), default=None)
         if possible is None:
@@ -134,16 +136,17 @@ class RPeakDetector:
             self._open.append(possible)
         possible.shown[shown.lead] = shown
         possible.settled = max(possible.settled, settled)
-        if all(k in possible.shown for k, lead in enumerate(self._leads) if lead.votes):
+        if self._one or all(k in possible.shown for k, lead in enumerate(self._leads) if lead.votes):
             possible.due = arrived
 
     def _lose(self, end: LeadEnd, made: list[Decision]) -> None:
         lead, arrived = self._leads[end.lead], end.arrived
-        last = lead.votes and sum(other.votes for other in self._leads) == 1
+        last = lead.votes and self._voting == 1
         if last:
             if self._learning_due != _NEVER:
                 self._finish_learning(arrived, made)
             self._judge_all(arrived, made)
+        self._voting -= lead.votes
         lead.present = lead.votes = False
         lead.reason = end.reason
         if last:
@@ -154,8 +157,7 @@ class RPeakDetector:
         lead = self._leads[begin.lead]
         lead.begin(begin.at + self._learning_for)
         lead.present, lead.reason = True, "settling"
-        alone = not any(other.votes for other in self._leads)
-        if alone or self._learning_due == begin.at + self._learning_for:
+        if not self._voting or self._learning_due == begin.at + self._learning_for:
             self._begin(begin.at)
 
     # -- learning
@@ -255,6 +257,9 @@ class RPeakDetector:
 
     def _log_odds(self, possible: PossibleBeat, *, settled: bool) -> float:
         """What the leads say together; `settled`: what follows the beat is known."""
+        if self._one:
+            only = possible.shown[0]
+            return self._leads[0].log_odds(only, self._timing, only.candidate.following if settled else _SURE_FOLLOWING)
         said: list[tuple[float, float]] = []  # weight, log odds
         for k, lead in enumerate(self._leads):
             shown = possible.shown.get(k)
@@ -286,7 +291,7 @@ class RPeakDetector:
             shown = possible.shown.get(k)
             if lead.learning is None and (lead.present or shown is not None):
                 lead.accept(shown)
-                if len(self._leads) > 1:
+                if not self._one:
                     changed |= lead.trust(shown, sample) or not lead.votes
         self._passed = [passed for passed in self._passed if passed.at > possible.at]
         self._searched = 0
@@ -297,7 +302,7 @@ class RPeakDetector:
 
     def _locate(self, possible: PossibleBeat) -> int:
         """R in the first lead that shows the beat and is about as clear as any, put where the first lead has it."""
-        if len(self._leads) == 1:
+        if self._one:
             return possible.shown[0].candidate.sample
         weights = {k: self._leads[k].weight if shown.votes else 0.0 for k, shown in possible.shown.items()}
         clear_enough = _AS_CLEAR * max(weights.values())
@@ -308,6 +313,7 @@ class RPeakDetector:
         for lead in self._leads:
             lead.votes |= lead.present and lead.learning is None and lead.beats >= _TRIAL_BEATS
         voting = tuple(k for k, lead in enumerate(self._leads) if lead.votes)
+        self._voting = len(voting)
         clear = tuple(k for k in voting if not self._leads[k].noisy)
         reasons: tuple[tuple[int, LeadReason], ...] = tuple(
             (k, "noise" if lead.votes else lead.reason) for k, lead in enumerate(self._leads) if k not in clear
@@ -324,12 +330,14 @@ class RPeakDetector:
             self._now = now
             if now == self._learning_due:
                 self._finish_learning(now, made)
-            elif (trial := self._next_trial()) is not None and now == trial.learns_until:
+            elif not self._one and (trial := self._next_trial()) is not None and now == trial.learns_until:
                 self._end_trial(trial, now)
             elif self._open:
-                possible = min(self._open, key=_due_and_place)
-                for earlier in [p for p in self._open if p.at < possible.at]:
-                    self._judge(earlier, now, made, settled=now >= earlier.settled)
+                possible = self._open[0]
+                if len(self._open) > 1:
+                    possible = min(self._open, key=_due_and_place)
+                    for earlier in [p for p in self._open if p.at < possible.at]:
+                        self._judge(earlier, now, made, settled=now >= earlier.settled)
                 if possible in self._open:
                     self._examine(possible, now, made)
             elif self._search_back_due() <= self._silence_due():
@@ -343,10 +351,10 @@ class RPeakDetector:
     def due(self) -> int:
         """Samples that must have arrived before anything new is certain, if nothing more is reported until then."""
         due = self._learning_due
-        if len(self._leads) > 1 and (trial := self._next_trial()) is not None:
+        if not self._one and (trial := self._next_trial()) is not None:
             due = min(due, trial.learns_until)
         if self._open:  # search-back and silence wait for what is being examined
-            return min(due, min(possible.due for possible in self._open))
+            return min(due, self._open[0].due if len(self._open) == 1 else min(map(_due, self._open)))
         return min(due, max(self._now, min(self._search_back_due(), self._silence_due())))
 
     def _next_trial(self) -> LeadMemory | None:
@@ -361,7 +369,7 @@ class RPeakDetector:
             lead.learns_until = now + self._learning_for
 
     def _silence_due(self) -> int:
-        if self._learning_due != _NEVER or not any(lead.votes for lead in self._leads):
+        if self._learning_due != _NEVER or not self._voting:
             return _NEVER
         return self._quiet_from + self._silence + 1
 
@@ -387,6 +395,10 @@ class RPeakDetector:
 
 def _learns_until(lead: LeadMemory) -> int:
     return lead.learns_until
+
+
+def _due(possible: PossibleBeat) -> int:
+    return possible.due
 
 
 def _place(possible: PossibleBeat) -> int:

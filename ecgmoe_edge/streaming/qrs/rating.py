@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.qrs.candidates import WAVEFORM, Candidate
 from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
-from ecgmoe_edge.streaming.signal.ordered_sum import ordered_sum, plain_sum
+from ecgmoe_edge.streaming.signal.ordered_sum import add_rows, plain_sum
 
 MEMORY = 8  # recent beats, and recent candidates that were none (Hamilton 2002)
 
@@ -70,6 +70,8 @@ class Rater:
     def __init__(self, network: QrsNetwork = QRS_NETWORK) -> None:
         self._network = network
         self._inputs = np.zeros((len(INPUTS), 1))
+        self._products = np.empty_like(network.weights)
+        self._likenesses = np.empty((WAVEFORM, MEMORY))
         self._waveforms = np.zeros((WAVEFORM, MEMORY))
         self.changes = 0  # counts what was remembered; a rating holds as long as it stands
         self.restart()
@@ -82,6 +84,7 @@ class Rater:
         self._energies: deque[float] = deque(maxlen=MEMORY)  # all energies here as ln
         self._others: deque[float] = deque(maxlen=MEMORY)
         self.level = 0.0  # median ln energy of the recent beats
+        self._other_level: float | None = None  # the same of the others
         self._weak = 0.0  # energy below which nothing is a beat
         self.changes += 1
 
@@ -91,6 +94,7 @@ class Rater:
         self._energies.append(log(energy))
         self._set_level()
         self._others.clear()
+        self._other_level = None
 
     def accept(self, beat: Candidate | None) -> None:
         """Remember a candidate as a beat; None: there was one that this lead did not show."""
@@ -107,6 +111,7 @@ class Rater:
     def pass_over(self, other: Candidate) -> None:
         """Remember a candidate as no beat."""
         self._others.append(other.log_energy)
+        self._other_level = _median(self._others)
         self.changes += 1
 
     def _set_level(self) -> None:
@@ -125,14 +130,15 @@ class Rater:
     def rate(self, candidate: Candidate, timing: BeatTiming) -> Rating:
         """The rating of a candidate as long as no other is remembered as a beat or as none."""
         self._inputs[:, 0] = self._features(candidate, timing)
-        hidden = ordered_sum(self._inputs * self._network.weights)
+        np.multiply(self._inputs, self._network.weights, out=self._products)
+        hidden = add_rows(self._products)
         hidden += self._network.bias
         return Rating(self._network, hidden)
 
     def _features(self, candidate: Candidate, timing: BeatTiming) -> list[float]:
         """The network's inputs in the order of `INPUTS`; what follows the candidate is left at 0."""
         energy = candidate.log_energy
-        others = _median(self._others) if self._others else self.level - _USUAL_NOISE
+        others = self.level - _USUAL_NOISE if self._other_level is None else self._other_level
         # Energy peaks later in some leads than in others, so time is counted from where this lead showed the last beat.
         last_at = timing.last_at if self._last_at is None or timing.last_at is None else self._last_at
         drop, early, rr_s, since = 0.0, 0.0, timing.rr_s, _LONGEST_S
@@ -161,7 +167,8 @@ class Rater:
         beats = min(self._beats, MEMORY)
         if not beats:
             return _USUAL_LIKENESS, _USUAL_LIKENESS
-        ranked = sorted(ordered_sum(self._waveforms * candidate.waveform[:, None]).tolist()[:beats], reverse=True)
+        np.multiply(self._waveforms, candidate.waveform[:, None], out=self._likenesses)
+        ranked = sorted(add_rows(self._likenesses).tolist()[:beats], reverse=True)
         return ranked[0], ranked[beats // 2]
 
 
@@ -176,7 +183,7 @@ class Rating:
     def log_odds(self, following: float) -> float:
         """Log odds that it is a beat, if the largest energy after it is `following` times its own."""
         hidden = np.tanh(self._hidden + ln_following(following) * self._network.weights[_AHEAD])
-        return float(ordered_sum(hidden * self._network.out)) + self._network.out_bias
+        return plain_sum((hidden * self._network.out).tolist()) + self._network.out_bias
 
 
 def ln_following(following: float) -> float:

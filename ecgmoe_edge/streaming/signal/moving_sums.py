@@ -33,10 +33,26 @@ class MovingSums:
         over_width, over_block = np.empty_like(x), np.empty(x.shape[1])
         at = 0
         while at < x.shape[1]:
-            stop = min(at + self._block - self._offset, x.shape[1])
-            self._within_block(x[:, at:stop], over_width[:, at:stop], over_block[at:stop])
+            whole = 0 if self._offset else (x.shape[1] - at) // self._block
+            stop = at + whole * self._block if whole > 1 else min(at + self._block - self._offset, x.shape[1])
+            part = self._whole_blocks if whole > 1 else self._within_block
+            part(x[:, at:stop], over_width[:, at:stop], over_block[at:stop])
             at = stop
         return over_width, over_block
+
+    def _whole_blocks(
+        self, x: NDArray[np.float64], over_width: NDArray[np.float64], over_block: NDArray[np.float64]
+    ) -> None:
+        """The same as `_within_block` a block, for many at once."""
+        width, block = self._width, self._block
+        sums = np.add.accumulate(x.reshape(self._rows, -1, block), axis=2)
+        left = np.concatenate((self._sums[:, None], sums - sums[:, :, -1:]), axis=1)  # of the block before each
+        over = over_width.reshape(sums.shape)
+        np.subtract(sums[:, :, width:], sums[:, :, :-width], out=over[:, :, width:])
+        np.subtract(sums[:, :, :width], left[:, :-1, block - width :], out=over[:, :, :width])
+        over_width[:] = over.reshape(over_width.shape)
+        over_block[:] = (sums[0] - left[0, :-1]).ravel()
+        self._sums = left[:, -1].copy()
 
     def _within_block(
         self, x: NDArray[np.float64], over_width: NDArray[np.float64], over_block: NDArray[np.float64]

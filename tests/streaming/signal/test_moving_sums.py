@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.signal.moving_sums import MovingSums
-from ecgmoe_edge.streaming.signal.ordered_sum import ordered_mean, ordered_sum, plain_sum
+from ecgmoe_edge.streaming.signal.ordered_sum import add_rows, ordered_mean, ordered_sum, plain_sum
 
 Sums = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -69,6 +69,15 @@ def test_an_ordered_sum_adds_as_a_plain_loop_does(axis: int) -> None:
     np.testing.assert_array_equal(ordered_sum(x, axis), expected)
     np.testing.assert_array_equal(ordered_sum(np.asfortranarray(x), axis), expected)
     np.testing.assert_array_equal(ordered_mean(x, axis), expected / np.float32(x.shape[axis]))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (25, 8), (103, 2)])
+def test_rows_are_added_as_a_plain_loop_does(shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(2).normal(size=shape)
+    expected = np.zeros(shape[1])
+    for row in x:
+        expected = expected + row
+    np.testing.assert_array_equal(add_rows(x), expected)
 
 
 def test_a_plain_sum_is_not_compensated() -> None:
