@@ -53,6 +53,12 @@ class ShapeMemory:
         self._n = 0
         self._known = 0
 
+    @property
+    def length(self) -> int:
+        """Numbers that it holds."""
+        held = (self._mean, self._size, self._beats, self._margin, self._early_beats, self._early_margin, self._seen)
+        return sum(array.size for array in held)
+
     def correction(self, beat: NDArray[np.float32], margin: float, log_rr_ratio: float | None) -> float:
         """What to add to the margin of this beat, so that it moves the whole way to its shape's; then learn it.
 

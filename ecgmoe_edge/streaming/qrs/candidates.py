@@ -65,7 +65,7 @@ class CandidateFinder:
     def __init__(self, fs: float, signal: History) -> None:
         self._fs = fs
         self._signal = signal
-        self._bands: tuple[CausalFilter, ...] = tuple(
+        self.bands: tuple[CausalFilter, ...] = tuple(
             qrs_band(fs, low, min(high, _HIGHEST_SHARE * fs)) for low, high in _BANDS_HZ
         )
         self._width = max(2, round(_ENERGY_S * fs))
@@ -79,17 +79,17 @@ class CandidateFinder:
         self._before_qrs = np.arange(-round(_LONGEST_QRS_S * fs), -half + 1)
         steps = np.arange(WAVEFORM) - WAVEFORM // 2
         self._waveform = np.round(steps * _WAVEFORM_STEP_S * fs).astype(np.int64)
-        self._sums = MovingSums(len(_BANDS_HZ), self._width, self._background)
-        self._past = History(round(_KEPT_S * fs), rows=5)
+        self.sums = MovingSums(len(_BANDS_HZ), self._width, self._background)
+        self.past = History(round(_KEPT_S * fs), rows=5)
         self._unsettled: list[Candidate] = []
         self.restart(0)
 
     def restart(self, at: int) -> None:
         """Start a new stretch of signal at absolute sample `at`: nothing is carried across."""
-        for band in self._bands:
+        for band in self.bands:
             band.reset()
-        self._sums.restart()
-        self._past.restart(at)
+        self.sums.restart()
+        self.past.restart(at)
         self._last: NDArray[np.float64] | None = None  # values of each band, (bands, 1)
         self._examined = at + 1  # energy samples before this are decided to be peaks or not
         self._unsettled.clear()
@@ -97,59 +97,59 @@ class CandidateFinder:
     @property
     def due(self) -> int:
         """Samples that must have arrived before the next candidate can be known."""
-        stop, reach = self._past.stop, self.reach
-        recent = self._past.between(stop - reach, stop)
+        stop, reach = self.past.stop, self.reach
+        recent = self.past.between(stop - reach, stop)
         if not recent.size:
             return stop + reach + 1
         # Of what is not decided yet only the largest can still dominate; its left side has been seen in full.
         place = int(recent.argmax())
         top, height = stop - recent.size + place, recent[place]
-        if height <= FLOOR_MV_S or self._past.between(top - reach, top).max(initial=0.0) >= height:
+        if height <= FLOOR_MV_S or self.past.between(top - reach, top).max(initial=0.0) >= height:
             return stop + reach + 1
         return top + reach + 1
 
     def process(self, y: NDArray[np.float64]) -> list[Candidate]:
         """Candidates that `y` (samples,), mV in the monitoring band, makes known, in order."""
-        values = np.empty((len(self._bands), y.size + 1))
-        for row, band in zip(values, self._bands, strict=True):
+        values = np.empty((len(self.bands), y.size + 1))
+        for row, band in zip(values, self.bands, strict=True):
             row[1:] = band.process(y)
         values[:, :1] = values[:, 1:2] if self._last is None else self._last
         self._last = values[:, -1:].copy()
         slopes = np.abs(values[:, 1:] - values[:, :-1])
         slopes *= self._fs
-        sums, background = self._sums.process(slopes)
-        self._past.settle()
+        sums, background = self.sums.process(slopes)
+        self.past.settle()
         past = np.empty((5, y.size))
         np.divide(sums, self._width, out=past[:3])
         np.divide(background, self._background, out=past[_BACKGROUND])
         np.abs(values[0, 1:], out=past[_QRS])
-        self._past.append(past)
+        self.past.append(past)
         if self._unsettled:
             self._settle()
         return self._new_candidates()
 
     def break_off(self) -> None:
         """The signal ends here: what follows the last candidates is what has come."""
-        stop = self._past.stop
+        stop = self.past.stop
         for candidate in self._unsettled:
-            after = self._past.between(candidate.known - 1, stop)
+            after = self.past.between(candidate.known - 1, stop)
             candidate.following = float(after.max(initial=0.0)) / candidate.energy
             candidate.settled = min(candidate.settled, stop)
         self._unsettled.clear()
 
     def _settle(self) -> None:
-        while self._unsettled and self._unsettled[0].settled <= self._past.stop:
+        while self._unsettled and self._unsettled[0].settled <= self.past.stop:
             candidate = self._unsettled.pop(0)
-            after = self._past.between(candidate.known - 1, candidate.settled - 1)
+            after = self.past.between(candidate.known - 1, candidate.settled - 1)
             candidate.following = float(after.max()) / candidate.energy
 
     def _new_candidates(self) -> list[Candidate]:
-        reach, low, high = self.reach, self._examined, self._past.stop - self.reach
+        reach, low, high = self.reach, self._examined, self.past.stop - self.reach
         if high <= low:
             return []
         self._examined = high
-        first = max(low - reach, self._past.start)
-        energy = self._past.between(first, high + reach)
+        first = max(low - reach, self.past.start)
+        energy = self.past.between(first, high + reach)
         low, high = low - first, high - first
         middle = energy[low:high]
         # Tops are few; only there is the larger neighbourhood worth a look.
@@ -168,14 +168,14 @@ class CandidateFinder:
 
     def _describe(self, tops: NDArray[np.int64], near: NDArray[np.float64]) -> list[Candidate]:
         """Candidates at `tops` (n,), with the energy round each, `near` (n, 2 reach + 1)."""
-        reach, start = self.reach, self._past.start
+        reach, start = self.reach, self.past.start
         middles = tops - self._width // 2
         around = _at(self._signal, middles[:, None] + self._around_qrs)
         levels = np.median(around, axis=1, keepdims=True)
         heights = np.abs(around[:, self._qrs_part] - levels)
         first = middles + self._around_qrs[self._qrs_part.start]
         place = np.maximum(middles[:, None] + (self._around_qrs[self._qrs_part] - start), 0)
-        largest = self._past.row(_QRS)[place].argmax(axis=1)
+        largest = self.past.row(_QRS)[place].argmax(axis=1)
         waveforms = _at(self._signal, (first + largest)[:, None] + self._waveform)
         waveforms -= ordered_mean(waveforms, 1)[:, None]
         waveforms /= np.sqrt(ordered_sum(waveforms * waveforms, 1))[:, None] + 1e-12
@@ -185,11 +185,11 @@ class CandidateFinder:
         shape = np.log(
             np.stack(
                 (
-                    self._past.row(_SLOW)[at_top],
-                    self._past.row(_FAST)[at_top],
+                    self.past.row(_SLOW)[at_top],
+                    self.past.row(_FAST)[at_top],
                     before,
                     after,
-                    self._past.row(_BACKGROUND)[at_top + reach],
+                    self.past.row(_BACKGROUND)[at_top + reach],
                 ),
                 axis=1,
             )
@@ -217,10 +217,10 @@ class CandidateFinder:
     def _follow(self, found: list[Candidate], at_top: NDArray[np.int64]) -> None:
         """What follows each of `found`, as far as it has come; the others are settled later."""
         known = len(found)
-        while known and found[known - 1].settled > self._past.stop:
+        while known and found[known - 1].settled > self.past.stop:
             known -= 1
         if known:
-            after = self._past.row(_ENERGY)[at_top[:known, None] + self._after].max(axis=1)
+            after = self.past.row(_ENERGY)[at_top[:known, None] + self._after].max(axis=1)
             for candidate, highest in zip(found, after.tolist(), strict=False):
                 candidate.following = highest / candidate.energy
         self._unsettled += found[known:]

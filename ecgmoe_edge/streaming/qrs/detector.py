@@ -45,6 +45,7 @@ _AS_CLEAR = 0.5  # of the clearest lead's weight
 _TRIAL_BEATS = 3  # that a lead meets before it votes again
 _NEVER = 1 << 62
 _IMPOSSIBLE = float("-inf")
+MOST_PASSED = 32  # possible beats that are remembered after they were passed over: those of 4.8 s
 
 
 class RPeakDetector:
@@ -278,6 +279,9 @@ class RPeakDetector:
         for k, shown in possible.shown.items():
             self._leads[k].pass_over(shown)
         self._passed.append(possible)
+        if len(self._passed) > MOST_PASSED:
+            del self._passed[0]
+            self._searched = max(0, self._searched - 1)
 
     def _accept(
         self, possible: PossibleBeat, now: int, log_odds: float, made: list[Decision], *, search_back: bool = False

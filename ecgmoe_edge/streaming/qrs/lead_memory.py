@@ -21,7 +21,7 @@ _USUAL_CONTRAST = 2.5  # where a lead shows nothing between beats
 _FORGOTTEN = 0.5  # ln energy of other peaks, with each beat before which there was none
 _NOISY_BELOW, _CLEAR_ABOVE, _STEADY = 0.08, 0.20, 0.2  # weight, averaged with so much of each beat's
 _SHIFTS, _FEWEST_SHIFTS = 9, 3  # R peaks that tell how far a lead's lie from the common ones
-_LOUD_PEAKS, _LOUD_BEATS, _ALIKE = 8, 3, 0.8  # of so many, so many are beats if their waveforms correlate
+LOUD_PEAKS, _LOUD_BEATS, _ALIKE = 8, 3, 0.8  # of so many, so many are beats if their waveforms correlate
 
 
 @dataclass(eq=False, slots=True)
@@ -124,7 +124,7 @@ class LeadMemory:
         """Whether loud candidates of one waveform were passed over so often that the level was learnt from noise."""
         if not self.rater.is_loud(shown.candidate):
             return False
-        self._loud = [*self._loud[1 - _LOUD_PEAKS :], shown.candidate]
+        self._loud = [*self._loud[1 - LOUD_PEAKS :], shown.candidate]
         own = shown.candidate.waveform
         return sum(float(ordered_sum(other.waveform * own)) > _ALIKE for other in self._loud) >= _LOUD_BEATS
 

@@ -23,6 +23,7 @@ class CausalFilter:
     """
 
     def __init__(self, sos: NDArray[np.float64]) -> None:
+        self.sections = len(sos)
         self._stages = [sos2tf(sos[k : k + 2]) for k in range(0, len(sos), 2)]
         self._rest: list[NDArray[np.float64]] = []  # state of each stage after an endless input of 1
         level = 1.0

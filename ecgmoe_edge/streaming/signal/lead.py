@@ -14,8 +14,8 @@ from ecgmoe_edge.streaming.signal.quality import SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
 from ecgmoe_edge.streaming.signal.windows import RPEAK_GRID, WindowSampler
 
-_SEARCH_BACK_S = 6.0  # a beat may be found so late
-_RAW_S = 1.0  # of the unfiltered signal that are kept
+_SEARCH_BACK_S = 5.0  # a beat may be found so late
+_RAW_S = 0.6  # of the unfiltered signal that are kept: from 0.15 s before R until its candidate is known
 _STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 
@@ -41,35 +41,35 @@ class LeadSignal:
         self._sign = -1.0 if invert else 1.0
         self._window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
-        self._band = monitoring_band(fs, mains)
-        self._raw = History(round(_RAW_S * fs))
-        self._signal = History(max(before, self._window.before) + round(_SEARCH_BACK_S * fs))
-        self._finder = CandidateFinder(fs, self._signal)
+        self.band = monitoring_band(fs, mains)
+        self.raw = History(round(_RAW_S * fs))
+        self.signal = History(max(before, self._window.before) + round(_SEARCH_BACK_S * fs))
+        self.finder = CandidateFinder(fs, self.signal)
         self._still = Standstill(fs)
         self._quality = SignalQuality()
         self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
         self._near = round(_CLIPPED_S * fs)
-        self.reach = self._finder.reach
+        self.reach = self.finder.reach
         self.restart(0)
 
     def restart(self, at: int) -> None:
         """The signal has ended everywhere; the next sample has number `at`."""
         self.present = False
-        self._signal.restart(at)
+        self.signal.restart(at)
         self._still.restart(at)
 
     def begin(self, at: int) -> None:
         """A new signal begins at sample `at`."""
         self.present = True
-        self._raw.restart(at)
-        self._signal.restart(at)
-        self._band.reset()
-        self._finder.restart(at)
+        self.raw.restart(at)
+        self.signal.restart(at)
+        self.band.reset()
+        self.finder.restart(at)
         self._quality.restart()
 
     def break_off(self) -> None:
         """No more samples come: what follows the last candidates is what has come."""
-        self._finder.break_off()
+        self.finder.break_off()
 
     def end(self) -> None:
         """The signal has ended."""
@@ -78,7 +78,7 @@ class LeadSignal:
     @property
     def due(self) -> int:
         """Samples that must have arrived before this lead can report anything new."""
-        return self._finder.due
+        return self.finder.due
 
     def still_due(self, stop: int) -> int:
         """Samples that must have arrived before stillness can be reported, once `stop` of them have been watched."""
@@ -96,34 +96,34 @@ class LeadSignal:
 
     def process(self, x: NDArray[np.float64]) -> list[LeadCandidate]:
         """Candidates that samples (n,) in mV of a signal that is present make known, n at least 1."""
-        self._raw.settle()
-        self._raw.append(x)
-        y = self._band.process(self._sign * x)
-        self._signal.settle()
-        self._signal.append(y)
+        self.raw.settle()
+        self.raw.append(x)
+        y = self.band.process(self._sign * x)
+        self.signal.settle()
+        self.signal.append(y)
         return [
             LeadCandidate(candidate.known, self.number, candidate)
-            for candidate in self._finder.process(y)
+            for candidate in self.finder.process(y)
             if not self._is_step(candidate.sample, candidate.known)
         ]
 
     def _is_step(self, r: int, known: int) -> bool:
         """Whether what looks like a beat is a step to a level at which the signal stays."""
         first, last = r + self._step[0], r + self._step[1]
-        after = self._raw.between(first, min(last, known))
+        after = self.raw.between(first, min(last, known))
         if after.size < (last - first) // 2 or after[0] != after[-1] or after.min() != after.max():
             return False
-        before = self._raw.between(2 * r - last, r)
+        before = self.raw.between(2 * r - last, r)
         if not before.size:
             return False
         level = float(np.median(before))
-        return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self._raw.between(r, first) - level).max())
+        return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self.raw.between(r, first) - level).max())
 
     # -- beats
 
     def shows(self, r: int) -> bool:
         """Whether the whole window of a beat with its R peak at sample `r` is there."""
-        return self.present and self._signal.start <= r and r + self._window.after < self._signal.stop
+        return self.present and self.signal.start <= r and r + self._window.after < self.signal.stop
 
     def window_of(self, r: int) -> NDArray[np.float32]:
         """The window (points,) in mV of a beat; zero where there is no signal."""
@@ -136,10 +136,10 @@ class LeadSignal:
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
         """The filtered signal from `start` to `stop`, zero where there is none."""
-        held = self._signal.between(start, stop)
+        held = self.signal.between(start, stop)
         if held.size == stop - start:
             return held
         stretch = np.zeros(stop - start)
-        offset = max(0, self._signal.start - start)
+        offset = max(0, self.signal.start - start)
         stretch[offset : offset + held.size] = held
         return stretch

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 class MovingSums:
     """Sums over `width` and over `block` samples (width <= block) of several signals at once.
 
-    State: of each signal the sums since the block's start, of the last `block` samples. When a block is full its total
-    is taken off those, so that they are what is left of it, negative: a window's sum is the newest sum less an old one.
+    State: of each signal the sums since the block's start, of the last `width` samples, of row 0 of the last `block`.
+    When a block is full its total is taken off those, so that they are what is left of it, negative: a window's sum is
+    the newest sum less an old one.
     """
 
     def __init__(self, rows: int, width: int, block: int) -> None:
-        self._rows, self._width, self._block = rows, width, block
+        self._rows, self.width, self.block = rows, width, block
         self.restart()
 
     def restart(self) -> None:
         """A new signal begins; before it there was nothing."""
-        self._sums = np.zeros((self._rows, self._block))
+        self._sums = np.zeros((self._rows, self.block))
         self._offset = 0  # of the next sample in its block
 
     def process(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -33,8 +34,8 @@ class MovingSums:
         over_width, over_block = np.empty_like(x), np.empty(x.shape[1])
         at = 0
         while at < x.shape[1]:
-            whole = 0 if self._offset else (x.shape[1] - at) // self._block
-            stop = at + whole * self._block if whole > 1 else min(at + self._block - self._offset, x.shape[1])
+            whole = 0 if self._offset else (x.shape[1] - at) // self.block
+            stop = at + whole * self.block if whole > 1 else min(at + self.block - self._offset, x.shape[1])
             part = self._whole_blocks if whole > 1 else self._within_block
             part(x[:, at:stop], over_width[:, at:stop], over_block[at:stop])
             at = stop
@@ -44,7 +45,7 @@ class MovingSums:
         self, x: NDArray[np.float64], over_width: NDArray[np.float64], over_block: NDArray[np.float64]
     ) -> None:
         """The same as `_within_block` a block, for many at once."""
-        width, block = self._width, self._block
+        width, block = self.width, self.block
         sums = np.add.accumulate(x.reshape(self._rows, -1, block), axis=2)
         left = np.concatenate((self._sums[:, None], sums - sums[:, :, -1:]), axis=1)  # of the block before each
         over = over_width.reshape(sums.shape)
@@ -57,14 +58,14 @@ class MovingSums:
     def _within_block(
         self, x: NDArray[np.float64], over_width: NDArray[np.float64], over_block: NDArray[np.float64]
     ) -> None:
-        n, block = x.shape[1], self._block
+        n, block = x.shape[1], self.block
         sums = np.concatenate((self._sums, x), axis=1)
         new = sums[:, block:]
         if self._offset:
             np.add.accumulate(sums[:, block - 1 :], axis=1, out=sums[:, block - 1 :])
         else:
             np.add.accumulate(new, axis=1, out=new)
-        np.subtract(new, sums[:, block - self._width : block - self._width + n], out=over_width)
+        np.subtract(new, sums[:, block - self.width : block - self.width + n], out=over_width)
         np.subtract(new[0], sums[0, :n], out=over_block)
         self._sums = sums[:, n:]
         self._offset += n

@@ -1,0 +1,104 @@
+"""The state of the engine, buffer by buffer: what an engine on a chip has to find room for.
+
+    python -m ecgmoe_edge.streaming.state [FS]
+
+prints the table of docs/architecture.md. Lengths are read from the objects that hold the buffers, so that the table
+cannot go stale; sizes are in float32. Python's own buffers are longer, since they take a minute of signal at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
+from ecgmoe_edge.streaming.patient.lead_history import AMPLITUDE_BEATS, TEMPLATE_BEATS
+from ecgmoe_edge.streaming.patient.rr_history import RR_MEMORY, RR_SEQUENCE
+from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
+from ecgmoe_edge.streaming.qrs.candidates import DOMINANCE_S, WAVEFORM, CandidateFinder
+from ecgmoe_edge.streaming.qrs.detector import MOST_PASSED
+from ecgmoe_edge.streaming.qrs.lead_memory import LOUD_PEAKS
+from ecgmoe_edge.streaming.qrs.rating import MEMORY
+from ecgmoe_edge.streaming.signal.filters import CausalFilter
+from ecgmoe_edge.streaming.signal.lead import LeadSignal
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
+
+BYTES = 4  # of a float32, and of an int32
+
+_CANDIDATE = WAVEFORM + 12  # waveform, five ratios, energy, its logarithm, what follows, four sample numbers
+_LEARNT_S = 2.0  # of candidates are collected before the first beat
+_WAITING = 4  # candidates that are not settled, beats whose window is not complete
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One buffer: numbers of four bytes."""
+
+    name: str
+    length: int
+
+    @property
+    def bytes(self) -> int:
+        """Size in bytes."""
+        return BYTES * self.length
+
+
+def lead_buffers(fs: float) -> tuple[Buffer, ...]:
+    """Buffers that each lead has, at `fs` Hz."""
+    lead = LeadSignal(0, fs, BEAT_GRID)
+    finder = lead.finder
+    learnt = round(_LEARNT_S / DOMINANCE_S) + 1
+    return (
+        Buffer("filters: two numbers a second-order section", _filter_state(lead.band, finder)),
+        Buffer("unfiltered signal", lead.raw.keep),
+        Buffer("signal in the monitoring band", lead.signal.keep),
+        Buffer("energies of three bands, background, QRS band", finder.past.keep * finder.past.rows),
+        Buffer("sums of slopes since their block's start", finder.sums.block + 2 * finder.sums.width),
+        Buffer(
+            f"candidates: {learnt} while learning, else {MOST_PASSED} passed over; {LOUD_PEAKS} loud, {_WAITING} open",
+            _CANDIDATE * (max(learnt, MOST_PASSED) + LOUD_PEAKS + _WAITING),
+        ),
+        Buffer(f"waveforms and energies of the last {MEMORY} beats and {MEMORY} others", MEMORY * (WAVEFORM + 3)),
+        Buffer(f"windows of the last {TEMPLATE_BEATS} beats", TEMPLATE_BEATS * BEAT_GRID.size),
+        Buffer(f"R amplitudes of the last {AMPLITUDE_BEATS} beats, in order and sorted", 2 * AMPLITUDE_BEATS),
+    )
+
+
+def patient_buffers() -> tuple[Buffer, ...]:
+    """Buffers that all leads share."""
+    shapes = ShapeMemory(0.85, 0.85)
+    return (
+        Buffer(f"the last {RR_MEMORY} RR intervals, in order and sorted", 2 * RR_MEMORY),
+        Buffer("the last 64, 32 and 16 RR intervals and their steps", 2 * 64 + 32 + 15 + 2 * 31),
+        Buffer(f"RR sequence of {RR_SEQUENCE} and features", 2 * RR_SEQUENCE + len(RR_FEATURE_NAMES)),
+        Buffer("beat shapes with their margins", shapes.length),
+        Buffer(f"timing of the last {MEMORY} beats; decision rule; rhythm", 4 * MEMORY + 32),
+    )
+
+
+def _filter_state(band: CausalFilter, finder: CandidateFinder) -> int:
+    return sum(2 * each.sections for each in (band, *finder.bands))
+
+
+def table(fs: float) -> str:
+    """The buffers as a table in Markdown."""
+
+    def rows(buffers: Iterable[Buffer]) -> list[str]:
+        return [f"| {buffer.name} | {buffer.length} | {buffer.bytes} |" for buffer in buffers]
+
+    lead, patient = lead_buffers(fs), patient_buffers()
+    return "\n".join(
+        (
+            f"| buffer at {fs:g} Hz | numbers | bytes |",
+            "| --- | ---: | ---: |",
+            *rows(lead),
+            f"| **one lead** | {sum(b.length for b in lead)} | {sum(b.bytes for b in lead)} |",
+            *rows(patient),
+            f"| **shared by all leads** | {sum(b.length for b in patient)} | {sum(b.bytes for b in patient)} |",
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table(float(sys.argv[1]) if len(sys.argv) > 1 else 250.0) + "\n")
