@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ecgmoe_edge.converters.parity import Infer
 from ecgmoe_edge.runtime.manifest import Gate, Metrics
-from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.streaming.beat_model import ModelFunction
 
 #: Classes whose F1 is held against the float student's: those that matter, with beats in every validation set.
 CLASSES = ("S", "V")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model in memory, as a `Monitor` takes it."""
-
-    classes: Mapping[str, tuple[str, ...]]
-    decision: DecisionRule
-    infer: Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
-    context_samples: int = 0
-    batched: bool = False
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """What it answers."""
-        return tuple(self.classes)
 
 
 @dataclass(frozen=True)
@@ -44,7 +24,7 @@ class AccuracyResult:
 
 
 #: Float student and exported model, to gates and figures.
-AccuracyCheck: TypeAlias = Callable[[Candidate, Candidate], AccuracyResult]
+AccuracyCheck: TypeAlias = Callable[[ModelFunction, ModelFunction], AccuracyResult]
 
 
 def gate_names() -> tuple[str, ...]:
@@ -61,7 +41,7 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
         limit_points: in points of F1 (per cent).
     """
 
-    def check(full: Candidate, exported: Candidate) -> AccuracyResult:
+    def check(full: ModelFunction, exported: ModelFunction) -> AccuracyResult:
         (before, old_beats), (after, new_beats) = _f1(records, full), _f1(records, exported)
         gates = []
         for gate, of in zip(gate_names(), CLASSES, strict=True):
@@ -82,7 +62,7 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
     return check
 
 
-def _f1(records: Sequence[Path], model: Candidate) -> tuple[dict[str, float | None], dict[str, tuple[str, str]]]:
+def _f1(records: Sequence[Path], model: ModelFunction) -> tuple[dict[str, float | None], dict[str, tuple[str, str]]]:
     """F1 of each class, and of each scored beat its place, what it is and what it was called."""
     from ecgmoe_edge.scoring.ec57 import total_confusion
     from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate_record
@@ -104,8 +84,3 @@ def _f1(records: Sequence[Path], model: Candidate) -> tuple[dict[str, float | No
 def not_run(why: str, limit_points: float) -> tuple[Gate, ...]:
     """The accuracy gates where there are no annotated records."""
     return tuple(Gate.not_run(name, why, limit=limit_points, sense="at most", unit="points") for name in gate_names())
-
-
-def candidate(infer: Infer, classes: Mapping[str, tuple[str, ...]], decision: DecisionRule) -> Candidate:
-    """An inference function with what a monitor needs besides."""
-    return Candidate(dict(classes), decision, infer)

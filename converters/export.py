@@ -31,6 +31,7 @@ from ecgmoe_edge.runtime.bundle import write_bundle
 from ecgmoe_edge.runtime.engine import Engine
 from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry
 from ecgmoe_edge.runtime.preprocessing import decision_to_manifest, installed_preprocessing
+from ecgmoe_edge.streaming.beat_model import ModelFunction
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.tasks import TASK_CLASSES
 
@@ -221,8 +222,8 @@ def _judge(
         why = "no annotated recordings were given (--data or ECGMOE_DATA)"
         return (*gates, *accuracies.not_run(why, limits.accuracy_drop_points)), ()
     result = request.accuracy(
-        accuracies.candidate(torch_model(full), classes, request.decision),
-        accuracies.candidate(made.engine.run, classes, request.decision),
+        ModelFunction(classes, request.decision, torch_model(full)),
+        ModelFunction(classes, request.decision, made.engine.run),
     )
     enforce(result.gates, result.shown)
     return (*gates, *result.gates), (result.metrics,)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -47,3 +48,19 @@ class BeatModel(Protocol):
         A `batched` model takes any number of rows.
         """
         ...
+
+
+@dataclass(frozen=True)
+class ModelFunction:
+    """A model that is a function of its inputs, with what it declares of itself."""
+
+    classes: Mapping[str, tuple[str, ...]]
+    decision: DecisionRule
+    infer: Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
+    context_samples: int = 0
+    batched: bool = False
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it answers: the tasks that have classes."""
+        return tuple(self.classes)

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ecgmoe_edge.streaming.features import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.patient.lead_history import AMPLITUDE_BEATS, TEMPLATE_BEATS
-from ecgmoe_edge.streaming.patient.rr_history import RR_MEMORY, RR_SEQUENCE
+from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES, RR_MEMORY, RR_SEQUENCE
 from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
 from ecgmoe_edge.streaming.qrs.candidates import DOMINANCE_S, WAVEFORM, CandidateFinder
 from ecgmoe_edge.streaming.qrs.detector import MOST_PASSED

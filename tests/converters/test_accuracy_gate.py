@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.converters.accuracy import Candidate, accuracy_on
+from ecgmoe_edge.converters.accuracy import accuracy_on
+from ecgmoe_edge.streaming.beat_model import ModelFunction
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.tasks import BEAT_CLASSES
 
 wfdb = pytest.importorskip("wfdb")
 
 
-def always(label: str) -> Candidate:
+def always(label: str) -> ModelFunction:
     def infer(_: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         return {"beat": np.array([[4.0 if name == label else 0.0 for name in BEAT_CLASSES]], np.float32)}
 
-    return Candidate({"beat": BEAT_CLASSES}, DecisionRule(), infer)
+    return ModelFunction({"beat": BEAT_CLASSES}, DecisionRule(), infer)
 
 
 @pytest.fixture

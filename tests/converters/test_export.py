@@ -12,7 +12,7 @@ import ecgmoe_edge
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat
 from ecgmoe_edge.converters import export as module
-from ecgmoe_edge.converters.accuracy import AccuracyResult, Candidate
+from ecgmoe_edge.converters.accuracy import AccuracyResult
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.experts import ModelSummary
 from ecgmoe_edge.converters.export import ExportRequest, export_model
@@ -23,6 +23,7 @@ from ecgmoe_edge.errors import BundleError, ConversionError, GateFailed, ModelEr
 from ecgmoe_edge.model.student import Student, save_student
 from ecgmoe_edge.runtime.bundle import load_bundle
 from ecgmoe_edge.runtime.manifest import Gate, Metrics
+from ecgmoe_edge.streaming.beat_model import ModelFunction
 
 PRETRAINED = Path(ecgmoe_edge.__file__).parent / "pretrained"
 
@@ -95,7 +96,7 @@ def test_a_failed_gate_leaves_nothing(
     with pytest.raises(GateFailed, match="label delay, p95 is 500"):
         export_model(ExportRequest(weights, hasty, calibration=late), out)
 
-    def worse(full: Candidate, exported: Candidate) -> AccuracyResult:
+    def worse(full: ModelFunction, exported: ModelFunction) -> AccuracyResult:
         agree = compare(full.infer(beats.inputs), exported.infer(beats.inputs)).label_agreement["beat"]
         gate = Gate.judge("V F1 lost", 1.0 + agree, 0.5, "at most", data="made up", unit="points")
         return AccuracyResult((gate,), Metrics("made up", {"V F1": 90.0}, {"V F1": 88.0}))

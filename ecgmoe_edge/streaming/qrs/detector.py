@@ -24,6 +24,7 @@ earlier first), search-back, learning after a silence.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter, itemgetter
 
 from ecgmoe_edge.streaming.events import LeadReason
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadMemory, LeadReport
@@ -45,6 +46,8 @@ _AS_CLEAR = 0.5  # of the clearest lead's weight
 _TRIAL_BEATS = 3  # that a lead meets before it votes again
 _NEVER = 1 << 62
 _IMPOSSIBLE = float("-inf")
+_DUE, _PLACE, _LEARNS_UNTIL = attrgetter("due"), attrgetter("at"), attrgetter("learns_until")
+_DUE_AND_PLACE = attrgetter("due", "at")
 MOST_PASSED = 32  # possible beats that are remembered after they were passed over: those of 4.8 s
 
 
@@ -237,7 +240,7 @@ class RPeakDetector:
     def _judge_all(self, now: int, made: list[Decision]) -> None:
         """The signal has ended: decide on all that is open."""
         while self._open:
-            possible = min(self._open, key=_place)
+            possible = min(self._open, key=_PLACE)
             self._examine(possible, now, made)
             if possible in self._open:
                 self._judge(possible, now, made, settled=True)
@@ -339,7 +342,7 @@ class RPeakDetector:
             elif self._open:
                 possible = self._open[0]
                 if len(self._open) > 1:
-                    possible = min(self._open, key=_due_and_place)
+                    possible = min(self._open, key=_DUE_AND_PLACE)
                     for earlier in [p for p in self._open if p.at < possible.at]:
                         self._judge(earlier, now, made, settled=now >= earlier.settled)
                 if possible in self._open:
@@ -358,12 +361,12 @@ class RPeakDetector:
         if not self._one and (trial := self._next_trial()) is not None:
             due = min(due, trial.learns_until)
         if self._open:  # search-back and silence wait for what is being examined
-            return min(due, self._open[0].due if len(self._open) == 1 else min(map(_due, self._open)))
+            return min(due, self._open[0].due if len(self._open) == 1 else min(map(_DUE, self._open)))
         return min(due, max(self._now, min(self._search_back_due(), self._silence_due())))
 
     def _next_trial(self) -> LeadMemory | None:
         on_trial = [lead for lead in self._leads if lead.present and not lead.votes and lead.learning is not None]
-        return min(on_trial, key=_learns_until, default=None)
+        return min(on_trial, key=_LEARNS_UNTIL, default=None)
 
     def _end_trial(self, lead: LeadMemory, now: int) -> None:
         """The first two seconds of a lead that came while others were present."""
@@ -392,26 +395,6 @@ class RPeakDetector:
         fit = [p for p in settled[self._searched :] if not self._is_echo(p) and not self._is_weak(p)]
         self._searched = len(settled)
         rated = [(self._log_odds(possible, settled=True), possible) for possible in fit]
-        log_odds, best = max(rated, key=_log_odds_first, default=(_IMPOSSIBLE, None))
+        log_odds, best = max(rated, key=itemgetter(0), default=(_IMPOSSIBLE, None))
         if best is not None and log_odds > _SEARCH_BACK_LOG_ODDS:
             self._accept(best, now, log_odds, made, search_back=True)
-
-
-def _learns_until(lead: LeadMemory) -> int:
-    return lead.learns_until
-
-
-def _due(possible: PossibleBeat) -> int:
-    return possible.due
-
-
-def _place(possible: PossibleBeat) -> int:
-    return possible.at
-
-
-def _due_and_place(possible: PossibleBeat) -> tuple[int, int]:
-    return possible.due, possible.at
-
-
-def _log_odds_first(rated: tuple[float, PossibleBeat]) -> float:
-    return rated[0]
