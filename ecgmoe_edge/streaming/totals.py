@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from ecgmoe_edge.streaming.events import UNUSABLE, Beat, End, Event, Gap
+from ecgmoe_edge.streaming.events import UNUSABLE, Beat, End, Event, Gap, GapReason
 
 _PERCENTS = (50, 95, 99)
 
@@ -52,6 +52,12 @@ class StreamTotals:
         self._delays, self._compute = Percentiles(), Percentiles()
         self._rr_sum_ms = 0.0
         self._rr_count = 0
+
+    def lose(self, samples: int, reason: GapReason) -> None:
+        """Count samples that never came; their gap is counted with the other events."""
+        self.lost += samples
+        if reason == UNUSABLE:
+            self._unusable -= samples  # `count` takes a gap of this reason for samples that came
 
     def count(self, events: Iterable[Event]) -> None:
         """Add what these events say."""
