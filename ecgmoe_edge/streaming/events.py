@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -31,6 +31,7 @@ __all__ = [
     "Rhythm",
     "RhythmPhase",
     "Stall",
+    "UnusableReason",
     "to_json",
 ]
 
@@ -50,12 +51,14 @@ EventKind: TypeAlias = Literal[
     "clipping",
     "end",
 ]
-GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan"]
-LeadReason: TypeAlias = Literal["start", "off", "nan", "flat", "rail", "settling", "noise"]
+GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan", "range"]
+LeadReason: TypeAlias = Literal["start", "off", "nan", "range", "flat", "rail", "settling", "noise"]
 FlatlineKind: TypeAlias = Literal["flat", "rail"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
 
-UNUSABLE: Final = "nan"  # the reason of a gap of samples that came and are no use
+# Reasons of a gap of samples that came and are no use.
+UnusableReason: TypeAlias = Literal["nan", "range"]
+UNUSABLE: Final[tuple[UnusableReason, ...]] = get_args(UnusableReason)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Gap:
     sample: int  # the first sample concerned
     time_s: float
     lost: int | None  # samples; None where the device cannot tell
-    reason: GapReason  # nan: also a lead that is off
+    reason: GapReason  # nan: also a lead that is off; range: beyond what an electrode or a converter can give
     at_least: bool = False  # the device's counter may have wrapped meanwhile: `lost` or more
 
 
@@ -194,7 +197,7 @@ class End:
 
     samples: int  # received
     lost: int  # known to be lost
-    unusable: int  # received, but NaN or of a lead that was off
+    unusable: int  # received, but NaN, out of range, or of a lead that was off
     gaps: int
     duration_s: float  # (samples + lost) / fs
     beats: Mapping[str, int]  # label -> count

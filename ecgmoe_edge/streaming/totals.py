@@ -56,8 +56,8 @@ class StreamTotals:
     def lose(self, samples: int, reason: GapReason) -> None:
         """Count samples that never came; their gap is counted with the other events."""
         self.lost += samples
-        if reason == UNUSABLE:
-            self._unusable -= samples  # `count` takes a gap of this reason for samples that came
+        if reason in UNUSABLE:
+            self._unusable -= samples  # `count` takes a gap of such a reason for samples that came
 
     def count(self, events: Iterable[Event]) -> None:
         """Add what these events say."""
@@ -71,7 +71,7 @@ class StreamTotals:
                     self._rr_count += 1
             elif isinstance(event, Gap):
                 self._gaps += 1
-                self._unusable += event.lost or 0 if event.reason == UNUSABLE else 0
+                self._unusable += event.lost or 0 if event.reason in UNUSABLE else 0
 
     def end(self) -> End:
         """The event that ends the stream."""
