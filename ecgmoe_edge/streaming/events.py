@@ -27,6 +27,7 @@ __all__ = [
     "LeadChange",
     "LeadOff",
     "LeadReason",
+    "ModelFault",
     "Reconnect",
     "Rhythm",
     "RhythmPhase",
@@ -49,6 +50,7 @@ EventKind: TypeAlias = Literal[
     "lead_change",
     "flatline",
     "clipping",
+    "model_fault",
     "end",
 ]
 GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan", "range"]
@@ -192,6 +194,16 @@ class LeadChange:
 
 
 @dataclass(frozen=True)
+class ModelFault:
+    """The model answered with what is no number, so its beats are `?`: at the first, then once a minute at most."""
+
+    sample: int  # R peak of the latest of these beats
+    time_s: float
+    outputs: tuple[str, ...]  # names of the outputs that were NaN, infinite or beyond the contract's limit
+    beats: int  # with such an answer since the event before, this one included
+
+
+@dataclass(frozen=True)
 class End:
     """The last event of a stream: totals that add up."""
 
@@ -208,7 +220,19 @@ class End:
 
 
 Event: TypeAlias = (
-    Beat | Rhythm | Gap | Stall | Reconnect | FallingBehind | Clock | LeadOff | LeadChange | Flatline | Clipping | End
+    Beat
+    | Rhythm
+    | Gap
+    | Stall
+    | Reconnect
+    | FallingBehind
+    | Clock
+    | LeadOff
+    | LeadChange
+    | Flatline
+    | Clipping
+    | ModelFault
+    | End
 )
 
 _KINDS: Final[Mapping[type, EventKind]] = {
@@ -223,6 +247,7 @@ _KINDS: Final[Mapping[type, EventKind]] = {
     LeadChange: "lead_change",
     Flatline: "flatline",
     Clipping: "clipping",
+    ModelFault: "model_fault",
     End: "end",
 }
 

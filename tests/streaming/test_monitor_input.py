@@ -242,7 +242,7 @@ def test_lead_off_flags_come_in_any_list(mask: Any) -> None:
 
 def test_after_a_reset_the_events_are_those_of_a_new_monitor(signal: NDArray[np.float64]) -> None:
     """Nothing of the first patient is left: samples, lead-off flags, gaps, totals, or history."""
-    from test_several_leads import FixedModel
+    from test_monitor_laws import FixedModel
 
     monitor, new = (Monitor(FixedModel(), FS, LEADS, mains=50) for _ in range(2))
     monitor.push(3.0 * signal[::-1, :5000])

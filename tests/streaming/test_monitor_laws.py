@@ -38,7 +38,8 @@ class FixedModel:
         }
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        x = np.concatenate([inputs[name].reshape(1, -1) for name in ("beat", "features", "rr_sequence")], axis=1)
+        rows = len(inputs["beat"])
+        x = np.concatenate([inputs[name].reshape(rows, -1) for name in ("beat", "features", "rr_sequence")], axis=1)
         return {name: x @ weight for name, weight in self._weights.items()}
 
 
