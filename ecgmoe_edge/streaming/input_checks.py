@@ -98,7 +98,7 @@ def check_loss(n_lost: Any, reason: Any) -> int | None:
         raise SignalError(f"A gap has no reason {reason!r}: give one of {', '.join(_REASONS)}.")
     if n_lost is None:
         return None
-    if isinstance(n_lost, bool) or not isinstance(n_lost, Integral) or not 0 <= n_lost <= MOST_LOST:
+    if isinstance(n_lost, bool) or not isinstance(n_lost, Integral) or not 0 <= int(n_lost) <= MOST_LOST:
         raise SignalError(
             f"A gap of {n_lost!r} samples cannot be: give a whole number from 0 to {MOST_LOST:,}, "
             "or None where nobody knows how many were lost."

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fixed_model import FixedModel, untimed
 from numpy.typing import NDArray
-from test_monitor_laws import FixedModel, untimed
 
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.live.sinks.terminal import line_of

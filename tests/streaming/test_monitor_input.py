@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+from fixed_model import FixedModel, untimed
 from numpy.typing import NDArray
 
 from ecgmoe_edge.calibration_data import load_calibration
@@ -25,16 +25,6 @@ LEADS = ("II", "V1")
 def signal() -> NDArray[np.float64]:
     first = np.asarray(load_calibration().signal[0, : 20 * 360], np.float64)
     return np.stack((first, -0.5 * np.roll(first, 3)))
-
-
-def untimed(events: list[Event]) -> list[Event]:
-    out: list[Event] = []
-    for event in events:
-        if isinstance(event, Beat):
-            out.append(replace(event, compute_ms=0.0))
-        else:
-            out.append(replace(event, compute_ms={}) if isinstance(event, End) else event)
-    return out
 
 
 @pytest.mark.parametrize(
@@ -96,45 +86,45 @@ def test_invert_is_true_or_false(invert: Any) -> None:
         Monitor(None, FS, invert=invert)
 
 
-REFUSED: list[tuple[Callable[[Monitor], object], str]] = [
-    (lambda m: m.push("text"), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push([["a", "b"], ["c", "d"]]), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push(np.array([["1.0"], ["2.0"]])), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push(np.array([[1.0, None], [2.0, 3.0]], object)), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push([[1.0, None], [2.0, 3.0]]), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push(np.zeros((2, 9), complex)), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push(np.zeros((2, 9), bool)), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push(np.zeros((2, 9), "M8[s]")), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push([[1.0, 2.0], [3.0]]), "no array of numbers"),  # type: ignore[arg-type]
-    (lambda m: m.push(None), "no real number"),  # type: ignore[arg-type]
-    (lambda m: m.push(np.float64(1.0)), r"\(leads, samples\)"),  # type: ignore[arg-type]
+REFUSED: list[tuple[Callable[[Any], object], str]] = [
+    (lambda m: m.push("text"), "no real number"),
+    (lambda m: m.push([["a", "b"], ["c", "d"]]), "no real number"),
+    (lambda m: m.push(np.array([["1.0"], ["2.0"]])), "no real number"),
+    (lambda m: m.push(np.array([[1.0, None], [2.0, 3.0]], object)), "no real number"),
+    (lambda m: m.push([[1.0, None], [2.0, 3.0]]), "no real number"),
+    (lambda m: m.push(np.zeros((2, 9), complex)), "no real number"),
+    (lambda m: m.push(np.zeros((2, 9), bool)), "no real number"),
+    (lambda m: m.push(np.zeros((2, 9), "M8[s]")), "no real number"),
+    (lambda m: m.push([[1.0, 2.0], [3.0]]), "no array of numbers"),
+    (lambda m: m.push(None), "no real number"),
+    (lambda m: m.push(np.float64(1.0)), r"\(leads, samples\)"),
     (lambda m: m.push(np.zeros(9)), r"\(leads, samples\)"),
     (lambda m: m.push(np.zeros((2, 9, 1))), r"\(leads, samples\)"),
     (lambda m: m.push(np.zeros((1, 9))), r"2 lead\(s\) II, V1"),
     (lambda m: m.push(np.zeros((9, 2))), r"2 lead\(s\) II, V1"),
     (lambda m: m.gap(-500, "link"), "A gap of -500 samples cannot be"),
-    (lambda m: m.gap(float("nan"), "link"), "A gap of nan"),  # type: ignore[arg-type]
-    (lambda m: m.gap(2.5, "link"), r"A gap of 2\.5"),  # type: ignore[arg-type]
-    (lambda m: m.gap(5.0, "link"), r"A gap of 5\.0"),  # type: ignore[arg-type]
+    (lambda m: m.gap(float("nan"), "link"), "A gap of nan"),
+    (lambda m: m.gap(2.5, "link"), r"A gap of 2\.5"),
+    (lambda m: m.gap(5.0, "link"), r"A gap of 5\.0"),
     (lambda m: m.gap(True, "link"), "A gap of True"),
-    (lambda m: m.gap("9", "link"), "A gap of '9'"),  # type: ignore[arg-type]
+    (lambda m: m.gap("9", "link"), "A gap of '9'"),
     (lambda m: m.gap(2**70, "link"), "cannot be"),
-    (lambda m: m.gap(9, "lost"), "no reason 'lost': give one of link, device overflow, host overflow"),  # type: ignore[arg-type]
-    (lambda m: m.gap(9, None), "no reason None"),  # type: ignore[arg-type]
-    (lambda m: m.gap(None, ["link"]), "no reason"),  # type: ignore[arg-type]
+    (lambda m: m.gap(9, "lost"), "no reason 'lost': give one of link, device overflow, host overflow"),
+    (lambda m: m.gap(9, None), "no reason None"),
+    (lambda m: m.gap(None, ["link"]), "no reason"),
     (lambda m: m.lead_off((True,)), r"1 lead-off flags do not fit 2 lead\(s\) II, V1"),
     (lambda m: m.lead_off((True, False, False)), "3 lead-off flags"),
     (lambda m: m.lead_off((1, 0)), "True or False"),
-    (lambda m: m.lead_off(("off", "on")), "True or False"),  # type: ignore[arg-type]
-    (lambda m: m.lead_off("TF"), "True or False"),  # type: ignore[arg-type]
-    (lambda m: m.lead_off(True), "True or False"),  # type: ignore[arg-type]
-    (lambda m: m.lead_off(None), "True or False"),  # type: ignore[arg-type]
+    (lambda m: m.lead_off(("off", "on")), "True or False"),
+    (lambda m: m.lead_off("TF"), "True or False"),
+    (lambda m: m.lead_off(True), "True or False"),
+    (lambda m: m.lead_off(None), "True or False"),
     (lambda m: m.lead_off(np.array([[True], [False]])), "True or False"),
 ]
 
 
 @pytest.mark.parametrize(("call", "said"), REFUSED)
-def test_what_cannot_be_used_is_refused_in_a_sentence(call: Callable[[Monitor], object], said: str) -> None:
+def test_what_cannot_be_used_is_refused_in_a_sentence(call: Callable[[Any], object], said: str) -> None:
     with pytest.raises(SignalError, match=said) as caught:
         call(Monitor(None, FS, LEADS))
     assert str(caught.value).endswith(".")
@@ -180,7 +170,8 @@ def test_samples_of_any_real_type_are_taken(dtype: Any, signal: NDArray[np.float
 
 def test_lists_and_other_layouts_of_memory_are_taken(signal: NDArray[np.float64]) -> None:
     want = untimed(Monitor(None, FS, LEADS).push(signal))
-    assert untimed(Monitor(None, FS, LEADS).push(signal.tolist())) == want  # type: ignore[arg-type]
+    listed: Any = signal.tolist()
+    assert untimed(Monitor(None, FS, LEADS).push(listed)) == want
     assert untimed(Monitor(None, FS, LEADS).push(np.asfortranarray(signal))) == want
     assert untimed(Monitor(None, FS, LEADS).push(np.repeat(signal, 2, axis=1)[:, ::2])) == want
 
@@ -242,8 +233,6 @@ def test_lead_off_flags_come_in_any_list(mask: Any) -> None:
 
 def test_after_a_reset_the_events_are_those_of_a_new_monitor(signal: NDArray[np.float64]) -> None:
     """Nothing of the first patient is left: samples, lead-off flags, gaps, totals, or history."""
-    from test_monitor_laws import FixedModel
-
     monitor, new = (Monitor(FixedModel(), FS, LEADS, mains=50) for _ in range(2))
     monitor.push(3.0 * signal[::-1, :5000])
     monitor.gap(77, "link")

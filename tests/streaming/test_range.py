@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from fixed_model import untimed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_several_leads import untimed
 
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
