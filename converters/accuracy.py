@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.contract import unusable_outputs
 from ecgmoe_edge.runtime.manifest import Gate, Metrics
 from ecgmoe_edge.streaming.beat_model import ModelFunction
 
@@ -35,6 +40,8 @@ def gate_names() -> tuple[str, ...]:
 def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> AccuracyCheck:
     """A check on annotated WFDB records: F1 of S and V must not fall more than `limit_points` below the float student.
 
+    It fails where either model answers any beat with what is no number.
+
     Args:
         records: paths without extension.
         name: what to call them in the manifest, such as "ds1-val".
@@ -42,7 +49,10 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
     """
 
     def check(full: ModelFunction, exported: ModelFunction) -> AccuracyResult:
-        (before, old_beats), (after, new_beats) = _f1(records, full), _f1(records, exported)
+        reference, candidate = _Watched(full), _Watched(exported)
+        before, old_beats = _f1(records, reference.model)
+        after, new_beats = _f1(records, candidate.model)
+        unusable = reference.unusable + candidate.unusable
         gates = []
         for gate, of in zip(gate_names(), CLASSES, strict=True):
             old, new = before[f"{of} F1"], after[f"{of} F1"]
@@ -50,7 +60,8 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
                 why = f"{name} holds no {of} beat"
                 gates.append(Gate.not_run(gate, why, limit=limit_points, sense="at most", unit="points"))
             else:
-                lost = old - (new or 0.0)
+                # A figure of beats without an answer says nothing, whichever model left them out.
+                lost = math.nan if unusable else old - (new or 0.0)
                 gates.append(Gate.judge(gate, lost, limit_points, "at most", data=name, unit="points"))
         other = [
             f"{place}: {truth} was called {old_beats[place][1]}, now {label}"
@@ -60,6 +71,20 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
         return AccuracyResult(tuple(gates), Metrics(name, before, after), tuple(other))
 
     return check
+
+
+class _Watched:
+    """A model whose answers that are no numbers are counted."""
+
+    def __init__(self, model: ModelFunction) -> None:
+        self.model = replace(model, infer=self._infer)
+        self.unusable = 0  # inferences
+        self._infer_of_model = model.infer
+
+    def _infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        outputs = self._infer_of_model(inputs)
+        self.unusable += bool(unusable_outputs(outputs))
+        return outputs
 
 
 def _f1(records: Sequence[Path], model: ModelFunction) -> tuple[dict[str, float | None], dict[str, tuple[str, str]]]:

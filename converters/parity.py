@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,7 +38,9 @@ class Difference:
 
     beat: int
     chosen: Mapping[str, tuple[int, int]]  # by task or router: its largest logit in the first and the second model
-    logits: float  # largest difference of the tasks' logits; of other experts, where the route differs
+    # Largest difference of the tasks' logits; of other experts, where the route differs; infinite where an answer is no
+    # finite number.
+    logits: float
 
     def said(self, place: str, classes: Mapping[str, Sequence[str]]) -> str:
         """In words; `place` says which beat it is."""
@@ -45,7 +48,8 @@ class Difference:
             f"{name} {' -> '.join(classes[name][one] if name in classes else str(one) for one in pair)}"
             for name, pair in self.chosen.items()
         ]
-        return f"{place}: {', '.join((*changes, f'logits differ by {self.logits:.2g}'))}"
+        apart = f"logits differ by {self.logits:.2g}" if isfinite(self.logits) else "an answer is not finite"
+        return f"{place}: {', '.join((*changes, apart))}"
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,11 @@ class ParityReport:
     beats: int
     route_agreement: float  # share of beats with the same expert in every path
     label_agreement: Mapping[str, float]  # share of beats with the same class, by task
-    logit_difference: float  # largest over all tasks, on beats of the same route; NaN where no route is the same
-    differences: tuple[Difference, ...] = ()  # other routes first, then other labels, then the largest difference
+    # Largest over all tasks, on beats of the same route; NaN where no route is the same, or where any answer of either
+    # model is not finite.
+    logit_difference: float
+    # Answers that are not finite first, then other routes, then other labels, then the largest difference.
+    differences: tuple[Difference, ...] = ()
 
     def gates(self, limits: ParityLimits, data: str) -> tuple[Gate, ...]:
         """The three gates of a manifest; `data` says what they ran on."""
@@ -89,26 +96,29 @@ def compare(reference: Tensors, exported: Tensors) -> ParityReport:
     beats = len(reference[tasks[0]])
     if not beats:
         raise SignalError("There is no beat to compare models with; give a recording that has some.")
-    same = np.ones(beats, bool)
-    for name in routes:
-        same &= _same_class(reference[name], exported[name])
-    differences = [float(np.abs(reference[task][same] - exported[task][same]).max(initial=0.0)) for task in tasks]
+    finite = {name: _finite(reference[name]) & _finite(exported[name]) for name in reference}
+    usable = np.logical_and.reduce(list(finite.values()))
+    agree = {name: _same_class(reference[name], exported[name]) & finite[name] for name in reference}
+    same = np.logical_and.reduce([np.ones(beats, bool), *(agree[name] for name in routes)])
+    counted = same & usable
+    differences = [float(np.abs(reference[task][counted] - exported[task][counted]).max(initial=0.0)) for task in tasks]
     return ParityReport(
         beats=beats,
         route_agreement=float(same.mean()),
-        label_agreement={task: float(_same_class(reference[task], exported[task]).mean()) for task in tasks},
-        logit_difference=max(differences) if same.any() else float("nan"),
-        differences=_differences(reference, exported, routes, tasks),
+        label_agreement={task: float(agree[task].mean()) for task in tasks},
+        logit_difference=max(differences) if usable.all() and same.any() else float("nan"),
+        differences=_differences(reference, exported, routes, tasks, usable),
     )
 
 
 def _differences(
-    reference: Tensors, exported: Tensors, routes: Sequence[str], tasks: Sequence[str]
+    reference: Tensors, exported: Tensors, routes: Sequence[str], tasks: Sequence[str], usable: NDArray[np.bool_]
 ) -> tuple[Difference, ...]:
-    apart = np.max([np.abs(reference[task] - exported[task]).max(-1) for task in tasks], 0)
+    apart = np.full(len(usable), np.inf)
+    apart[usable] = np.max([np.abs(reference[task][usable] - exported[task][usable]).max(-1) for task in tasks], 0)
     chosen = {name: (reference[name].argmax(-1), exported[name].argmax(-1)) for name in (*routes, *tasks)}
     other = {name: before != after for name, (before, after) in chosen.items()}
-    rank = 2 * np.any([other[name] for name in routes], 0) + np.any([other[name] for name in tasks], 0)
+    rank = 4 * ~usable + 2 * np.any([other[name] for name in routes], 0) + np.any([other[name] for name in tasks], 0)
     shown = np.union1d(np.flatnonzero(rank), apart.argmax())
     return tuple(
         Difference(
@@ -118,6 +128,11 @@ def _differences(
         )
         for beat in sorted(shown, key=lambda beat: (-rank[beat], -apart[beat]))
     )
+
+
+def _finite(a: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Beats whose numbers are all finite."""
+    return np.asarray(np.isfinite(a).all(-1))
 
 
 def _same_class(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -134,7 +149,7 @@ def enforce(gates: Sequence[Gate], beats: Sequence[str] = ()) -> None:
     Raises:
         GateFailed: a gate failed; the message names each with its value and limit, and the first of the beats.
     """
-    failed = [f"{gate.name} is {gate.value} and must be {gate.sense} {gate.limit}" for gate in gates if _failed(gate)]
+    failed = [f"{gate.name} is {_value(gate)} and must be {gate.sense} {gate.limit}" for gate in gates if _failed(gate)]
     if failed:
         raise GateFailed(
             f"Outside the profile's limits: {'; '.join(failed)}. Nothing was written. Train with quantization in the "
@@ -148,6 +163,10 @@ def _listed(beats: Sequence[str]) -> str:
         return ""
     more = f"; and {len(beats) - _SHOWN} more" if len(beats) > _SHOWN else ""
     return f" Beats: {'; '.join(beats[:_SHOWN])}{more}."
+
+
+def _value(gate: Gate) -> str:
+    return "no finite number" if gate.value is None else str(gate.value)
 
 
 def _failed(gate: Gate) -> bool:

@@ -61,6 +61,9 @@ ROUTE_PREFIX: Final = "route_"
 #: The two paths of the mixture, each a bank of experts with a router of its own.
 PATHS: Final = ("morphology", "rhythm")
 
+#: Largest magnitude of an answer. Logits are natural logarithms, of which 100 is certainty; values are ms or years.
+LARGEST_ANSWER: Final = 1e6
+
 _LEAST_AMPLITUDE = 1e-3  # mV; a flat signal has no R amplitude to divide by
 
 
@@ -94,6 +97,15 @@ def path_of(route: str) -> str:
 def routes_by_path(outputs: Mapping[str, _Value]) -> dict[str, _Value]:
     """The router logits among a model's outputs, by path."""
     return {path_of(name): value for name, value in outputs.items() if is_route(name)}
+
+
+def unusable_outputs(outputs: Mapping[str, NDArray[np.float32]]) -> tuple[str, ...]:
+    """Names of the outputs with a number that is NaN, infinite or beyond `LARGEST_ANSWER`.
+
+    >>> unusable_outputs({"beat": np.float32([[0, 1, 2, 3]]), "rhythm": np.float32([[0, 1, np.nan, 3]])})
+    ('rhythm',)
+    """
+    return tuple(name for name, value in outputs.items() if not (np.abs(value) <= LARGEST_ANSWER).all())
 
 
 def assemble_inputs(

@@ -37,12 +37,13 @@ def run_live(
     from ecgmoe_edge.live import FirstSeconds, Session
     from ecgmoe_edge.runtime import load_bundle, shipped_bundle
     from ecgmoe_edge.streaming import Monitor
+    from ecgmoe_edge.streaming.input_checks import distinct_names
 
     model = load_bundle(bundle or shipped_bundle())
     say_missing_providers(model.engine.describe())
 
     def make_monitor(info: StreamInfo) -> Monitor:
-        return Monitor(model, info.fs, leads=info.leads, invert=invert, mains=mains)
+        return Monitor(model, info.fs, leads=distinct_names(info.leads), invert=invert, mains=mains)
 
     source = link if seconds is None else FirstSeconds(link, seconds)
     session = Session(source, make_monitor, sinks, notify=say)

@@ -21,6 +21,7 @@ from ecgmoe_edge.runtime.manifest import MANIFEST_NAME, Manifest
 from ecgmoe_edge.runtime.preprocessing import check_preprocessing, decision_from_manifest
 from ecgmoe_edge.runtime.storage import BundleFiles, open_bundle, pack, write_bundle
 from ecgmoe_edge.runtime.task_classes import check_classes
+from ecgmoe_edge.runtime.trial_run import try_model
 from ecgmoe_edge.streaming.decision import DecisionRule
 
 __all__ = ["Bundle", "BundleFiles", "load_bundle", "open_bundle", "pack", "shipped_bundle", "write_bundle"]
@@ -92,7 +93,7 @@ def load_bundle(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
 ) -> Bundle:
-    """Verify the bundle at `path` (folder or zip) and start its engine.
+    """Verify the bundle at `path` (folder or zip), start its engine and run its model a first time.
 
     `runtime` overrides what runs the file: "onnxruntime" for ONNX; "litert", "litert-reference" (slow, TFLite
     Micro's results to the bit) or "tflite-runtime" for TFLite. `threads` and `providers` override the
@@ -118,6 +119,7 @@ def load_bundle(
         activations=model.activations,
     )
     engine = start_engine(model.format, files.read(model.file), setup, str(files.path))
+    try_model(engine, manifest, str(path))
     return Bundle(files.path, manifest, decision, engine)
 
 

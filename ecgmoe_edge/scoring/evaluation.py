@@ -29,6 +29,7 @@ from ecgmoe_edge.scoring.offline_reference import detect_offline
 from ecgmoe_edge.scoring.record_runs import LoadModel, ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.results import Evaluation, NoiseEvaluation, RecordResult, Reference
 from ecgmoe_edge.streaming.beat_model import BeatModel
+from ecgmoe_edge.streaming.input_checks import distinct_names
 from ecgmoe_edge.streaming.monitor import Monitor
 
 BLOCK_S = 60.0  # the monitor gives the same events however the samples are cut
@@ -136,7 +137,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     record = open_recording(path)
     annotated = read_annotations(record, options.extension)
     positions = _positions(record, options)
-    names = tuple(record.leads[position] for position in positions)
+    names = distinct_names([record.leads[position] for position in positions])
     monitor = Monitor(model, record.fs, leads=names, invert=options.invert, mains=options.mains)
     live = run_live(monitor, _blocks(record, positions, annotated, options.noise), keep_waves=options.traces)
     beats = live.beats

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.contract import routes_by_path
-from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.contract import routes_by_path, unusable_outputs
+from ecgmoe_edge.errors import ModelError, RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.layouts import KnownRecord
@@ -71,6 +71,7 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
     Raises:
         RecordError: the record cannot be read, or nothing is known of it for this task.
         SignalError: the front end cannot take its rate.
+        ModelError: the model answers with NaN or infinity.
     """
     record = open_recording(known.path)
     task = task_named(options.task)
@@ -80,6 +81,8 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
     position = position_of(record, lead)
     monitor = Monitor(model, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains)
     live = run_live(monitor, record.blocks(_BLOCK_S, leads=[position]))
+    if unusable := unusable_outputs(live.outputs):
+        raise ModelError(f"The model answers {known.name} with no number ({', '.join(unusable)}): train it again.")
     answer: str | float | None = None
     probabilities, table, errors = dict[str, float](), None, None
     if task.score == "intervals" and annotated is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -27,10 +27,12 @@ __all__ = [
     "LeadChange",
     "LeadOff",
     "LeadReason",
+    "ModelFault",
     "Reconnect",
     "Rhythm",
     "RhythmPhase",
     "Stall",
+    "UnusableReason",
     "to_json",
 ]
 
@@ -48,14 +50,17 @@ EventKind: TypeAlias = Literal[
     "lead_change",
     "flatline",
     "clipping",
+    "model_fault",
     "end",
 ]
-GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan"]
-LeadReason: TypeAlias = Literal["start", "off", "nan", "flat", "rail", "settling", "noise"]
+GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan", "range"]
+LeadReason: TypeAlias = Literal["start", "off", "nan", "range", "flat", "rail", "settling", "noise"]
 FlatlineKind: TypeAlias = Literal["flat", "rail"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
 
-UNUSABLE: Final = "nan"  # the reason of a gap of samples that came and are no use
+# Reasons of a gap of samples that came and are no use.
+UnusableReason: TypeAlias = Literal["nan", "range"]
+UNUSABLE: Final[tuple[UnusableReason, ...]] = get_args(UnusableReason)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Gap:
     sample: int  # the first sample concerned
     time_s: float
     lost: int | None  # samples; None where the device cannot tell
-    reason: GapReason  # nan: also a lead that is off
+    reason: GapReason  # nan: also a lead that is off; range: beyond what an electrode or a converter can give
     at_least: bool = False  # the device's counter may have wrapped meanwhile: `lost` or more
 
 
@@ -189,12 +194,22 @@ class LeadChange:
 
 
 @dataclass(frozen=True)
+class ModelFault:
+    """The model answered with what is no number, so its beats are `?`: at the first, then once a minute at most."""
+
+    sample: int  # R peak of the latest of these beats
+    time_s: float
+    outputs: tuple[str, ...]  # names of the outputs that were NaN, infinite or beyond the contract's limit
+    beats: int  # with such an answer since the event before, this one included
+
+
+@dataclass(frozen=True)
 class End:
     """The last event of a stream: totals that add up."""
 
     samples: int  # received
     lost: int  # known to be lost
-    unusable: int  # received, but NaN or of a lead that was off
+    unusable: int  # received, but NaN, out of range, or of a lead that was off
     gaps: int
     duration_s: float  # (samples + lost) / fs
     beats: Mapping[str, int]  # label -> count
@@ -205,7 +220,19 @@ class End:
 
 
 Event: TypeAlias = (
-    Beat | Rhythm | Gap | Stall | Reconnect | FallingBehind | Clock | LeadOff | LeadChange | Flatline | Clipping | End
+    Beat
+    | Rhythm
+    | Gap
+    | Stall
+    | Reconnect
+    | FallingBehind
+    | Clock
+    | LeadOff
+    | LeadChange
+    | Flatline
+    | Clipping
+    | ModelFault
+    | End
 )
 
 _KINDS: Final[Mapping[type, EventKind]] = {
@@ -220,6 +247,7 @@ _KINDS: Final[Mapping[type, EventKind]] = {
     LeadChange: "lead_change",
     Flatline: "flatline",
     Clipping: "clipping",
+    ModelFault: "model_fault",
     End: "end",
 }
 

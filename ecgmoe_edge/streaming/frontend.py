@@ -7,18 +7,17 @@ sample processed at once.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.beat_builder import BeatBuilder
 from ecgmoe_edge.streaming.beats import BeatContext
-from ecgmoe_edge.streaming.events import UNUSABLE, Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason
+from ecgmoe_edge.streaming.events import Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason, UnusableReason
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
@@ -29,6 +28,11 @@ from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSa
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
 _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 _UNUSABLE_REPORT_S = 1.0
+# A larger sample is as unusable as NaN. An amplifier saturates at some 100 mV; but signals without a known gain come as
+# the converter's own numbers, of which 24 bits reach 8,388,608. One sample at this limit costs the beats of 4 s, one of
+# 1e12 those of 8 s, and from 1e100 quality is NaN.
+LARGEST_MV: Final = 1e7
+_LARGEST_SQUARE = LARGEST_MV**2
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
 _FIRST, _NEXT, _LAST = range(3)  # order of what comes out with the same sample
@@ -66,12 +70,14 @@ class FrontEnd:
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
         self._edge, self._t_wave = round(_EDGE_S * self.fs), round(_T_WAVE_S * self.fs)
         self._off = np.zeros(count, bool)
+        self._none = np.zeros(count, bool)
         self._watched = np.zeros(count, bool)  # leads whose samples are of use
         self._position = 0  # of the samples processed
         self._waiting = np.empty((count, round(_WAIT_S * self.fs)))
         self._held = 0  # of them
         self._patience = 0  # so many may wait before something could become certain
         self._unusable = 0  # samples of the present run that no lead has, not yet reported
+        self._unusable_reason: UnusableReason = "nan"  # of all of them
         self._pending: deque[tuple[RPeak, float | None]] = deque()  # and the RR interval to it, s
         self._chain_start = 0  # of the present chain of beats
         self._last_r: int | None = None
@@ -91,10 +97,13 @@ class FrontEnd:
         return items
 
     def push(self, samples: NDArray[np.float64]) -> list[Item]:
-        """Take samples (leads, n) in mV; NaN marks unusable ones. Gives what became certain, in the order it did."""
+        """Take samples (leads, n) in mV; NaN and what is beyond +-`LARGEST_MV` are unusable.
+
+        Gives what became certain, in the order it did.
+        """
         held = self._held + samples.shape[1]
-        # A sum of squares is finite where all samples are, and takes a third of the time of looking at each.
-        if held < self._patience and math.isfinite(np.vdot(samples, samples)):
+        # Where the sum of squares is within the limit all samples are; it takes a third of the time of looking at each.
+        if held < self._patience and np.vdot(samples, samples) <= _LARGEST_SQUARE:
             self._waiting[:, self._held : held] = samples
             self._held = held
             return []
@@ -132,16 +141,20 @@ class FrontEnd:
         self._held = 0
         if not x.shape[1]:
             return items
-        finite = np.isfinite(x)
+        usable = np.abs(x) <= LARGEST_MV
         if self._off.any():
-            finite &= ~self._off[:, None]
+            usable &= ~self._off[:, None]
         edges: Sequence[int] = ()
-        if not finite.all():
-            edges = (np.flatnonzero((finite[:, 1:] != finite[:, :-1]).any(axis=0)) + 1).tolist()
+        large = None
+        if not usable.all():
+            large = ~(usable | np.isnan(x) | self._off[:, None])
+            changes = (usable[:, 1:] != usable[:, :-1]) | (large[:, 1:] != large[:, :-1])
+            edges = (np.flatnonzero(changes.any(axis=0)) + 1).tolist()
         piece = round(_PIECE_S * self.fs)
         for start, stop in zip((0, *edges), (*edges, x.shape[1]), strict=True):
+            beyond = self._none if large is None else large[:, start]
             for at in range(start, stop, piece):
-                self._take(x[:, at : min(at + piece, stop)], finite[:, at], items)
+                self._take(x[:, at : min(at + piece, stop)], usable[:, at], beyond, items)
         self._patience = 0 if self._unusable else min(self._due() - self._position, self._waiting.shape[1])
         return items
 
@@ -155,14 +168,16 @@ class FrontEnd:
                 due = min(due, lead.due)
         return min(due, self._ready(self._pending[0][0])) if self._pending else due
 
-    def _take(self, x: NDArray[np.float64], usable: NDArray[np.bool_], items: list[Item]) -> None:
-        """Samples (leads, n) of which each lead has all or none."""
+    def _take(
+        self, x: NDArray[np.float64], usable: NDArray[np.bool_], large: NDArray[np.bool_], items: list[Item]
+    ) -> None:
+        """Samples (leads, n) of which each lead has all or none; `large`: leads whose samples are out of range."""
         begin, n = self._position, x.shape[1]
         out: list[tuple[int, int, Item]] = []
         if self._unusable and usable.any():
             self._report_unusable(begin + 1, out)
         if (usable != self._watched).any():
-            self._watch(usable, begin, out)
+            self._watch(usable, large, begin, out)
         if usable.any():
             ends, begins = self._watch_stillness(x, usable, out)
             cuts = sorted({*ends, *begins, begin + n}) if ends or begins else [begin + n]
@@ -174,7 +189,7 @@ class FrontEnd:
                 if cut in ends or cut in begins:
                     self._change_leads(ends.get(cut, []), begins.get(cut, []), cut, cut, out)
         else:
-            self._count_unusable(n, out)
+            self._count_unusable(n, "range" if large.any() else "nan", out)
         self._position = begin + n
         self._complete_before(self._position + 1, out)
         if len(out) > 1:
@@ -195,14 +210,19 @@ class FrontEnd:
 
     # -- leads that come and go
 
-    def _watch(self, usable: NDArray[np.bool_], at: int, out: list[tuple[int, int, Item]]) -> None:
+    def _watch(
+        self, usable: NDArray[np.bool_], large: NDArray[np.bool_], at: int, out: list[tuple[int, int, Item]]
+    ) -> None:
         """From sample `at` on these leads have samples that are of use, and the others not."""
         begins = np.flatnonzero(usable & ~self._watched).tolist()
         ends = np.flatnonzero(~usable & self._watched).tolist()
         self._watched = usable.copy()
         left = [(at + 1, _LAST, self._named(event, k)) for k in ends for event in self._leads[k].stop_watching(at)]
         self._change_leads([], begins, at, at + 1, out)
-        self._change_leads([(k, "off" if self._off[k] else UNUSABLE) for k in ends], [], at, at + 1, out)
+        why: list[tuple[int, LeadReason]] = [
+            (k, "off" if self._off[k] else "range" if large[k] else "nan") for k in ends
+        ]
+        self._change_leads(why, [], at, at + 1, out)
         out += left
 
     def _watch_stillness(
@@ -245,8 +265,11 @@ class FrontEnd:
         self._follow(self._detector.process([LeadBegin(k, at) for k in begins], at), out)
         self._chain_start = self._detector.began
 
-    def _count_unusable(self, n: int, out: list[tuple[int, int, Item]]) -> None:
-        """No lead has a signal; report it once a second."""
+    def _count_unusable(self, n: int, reason: UnusableReason, out: list[tuple[int, int, Item]]) -> None:
+        """No lead has a signal; report it once a second, and where the reason changes."""
+        if reason != self._unusable_reason:
+            self._report_unusable(self._position + 1, out)
+            self._unusable_reason = reason
         limit = round(_UNUSABLE_REPORT_S * self.fs)
         while n:
             step = min(n, limit - self._unusable)
@@ -259,7 +282,7 @@ class FrontEnd:
     def _report_unusable(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
         if self._unusable:
             start = self._position - self._unusable
-            out.append((arrived, _FIRST, Gap(start, start / self.fs, self._unusable, UNUSABLE)))
+            out.append((arrived, _FIRST, Gap(start, start / self.fs, self._unusable, self._unusable_reason)))
             self._unusable = 0
 
     def _restart(self, at: int) -> None:

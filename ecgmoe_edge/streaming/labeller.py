@@ -13,8 +13,9 @@ from ecgmoe_edge import contract  # as a module: it imports this package itself,
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
 from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, heard_together
-from ecgmoe_edge.streaming.events import Beat, Event, Flatline, Gap, LeadChange, Rhythm
+from ecgmoe_edge.streaming.events import Beat, Event, Flatline, Gap, LeadChange, ModelFault
 from ecgmoe_edge.streaming.frontend import Item
+from ecgmoe_edge.streaming.model_faults import ModelFaults
 from ecgmoe_edge.streaming.patient.rr_history import TO_MEAN_OF_8
 from ecgmoe_edge.streaming.rhythm import RhythmTracker
 
@@ -36,6 +37,7 @@ class Labeller:
         rhythms = classes.get(contract.RHYTHM_TASK, ())
         self._decision = Decision(rule or DecisionRule(), self._classes, rhythms) if self._classes else None
         self._rhythm = RhythmTracker(rhythms)
+        self._faults = ModelFaults(fs)
 
     def take(self, item: Item, answer: Answer | None = None) -> list[Event]:
         """Events of one item; `answer` is the model's of a beat, where there is a model."""
@@ -43,9 +45,9 @@ class Labeller:
             return self._beat(item, answer)
         return [*self._rhythm.interrupt(), item] if self._breaks_rhythm(item) else [item]
 
-    def flush(self) -> list[Rhythm]:
-        """The signal has ended: rhythms that are open end."""
-        return self._rhythm.interrupt()
+    def flush(self) -> list[Event]:
+        """The signal has ended: rhythms that are open end, and what was counted is reported."""
+        return [*self._faults.flush(), *self._rhythm.interrupt()]
 
     def _breaks_rhythm(self, item: Item) -> bool:
         """Whether nothing is known of the rhythm from there on."""
@@ -60,7 +62,13 @@ class Labeller:
         experts: dict[str, int] = {}
         rhythm_logits = None
         seconds = 0.0
-        if self._decision is not None and answer is not None:
+        faults: list[ModelFault] = []
+        unusable = contract.unusable_outputs(answer.outputs) if answer is not None else ()
+        if answer is not None and unusable:
+            # Nothing is learned from it: neither margins and shapes, nor the rhythm.
+            label, seconds = "?", answer.seconds
+            faults = self._faults.add(beat.sample, unusable)
+        elif self._decision is not None and answer is not None:
             outputs = answer.outputs
             poor = not beat.complete or beat.quality < POOR_QUALITY
             rhythm = outputs.get(contract.RHYTHM_TASK)
@@ -88,7 +96,7 @@ class Labeller:
             search_back=beat.search_back,
             lead=beat.lead,
         )
-        return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
+        return [event, *faults, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
 
 
 def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:

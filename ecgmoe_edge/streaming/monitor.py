@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Classifier
 from ecgmoe_edge.streaming.events import Event, GapReason, LeadOff
 from ecgmoe_edge.streaming.frontend import FrontEnd, Item
+from ecgmoe_edge.streaming.input_checks import check_flag, check_lead_off, check_leads, check_loss, check_samples
 from ecgmoe_edge.streaming.labeller import Labeller
 from ecgmoe_edge.streaming.totals import StreamTotals
 
@@ -21,11 +22,11 @@ class Monitor:
     """Beat-by-beat monitoring of a stream.
 
     bundle: what `load_bundle` gives, or None to find R peaks only (labels are None then). fs: device rate in Hz,
-    100-1000. leads: names of the rows of what is pushed; R peaks are found in all of them together, and the first
-    two that show a beat well say what it is. invert: electrodes were swapped. mains: 50 or 60 Hz for a notch.
+    100-1000. leads: names of the rows of what is pushed, each its own; R peaks are found in all of them together, and
+    the first two that show a beat well say what it is. invert: electrodes were swapped. mains: 50 or 60 Hz for a notch.
 
     Every method returns the events that it made certain, in order. Any chunking gives the same events, `compute_ms`
-    aside. Raises SignalError for a rate or a shape that cannot be used.
+    aside. Raises SignalError for what cannot be used as given; a call that is refused changes nothing.
 
     Its stages can be used by themselves: `front_end` gives beats and breaks of the signal, `classifier` (None without a
     model) the model's answers, `labeller` the events. What a model answers never changes what the front end does next,
@@ -41,50 +42,52 @@ class Monitor:
         *,
         mains: int | None = None,
     ) -> None:
-        if not leads:
-            raise SignalError("A monitor needs at least one lead: give their names, such as leads=('II',).")
-        self.leads = tuple(leads)
-        self.classifier = Classifier(bundle) if bundle else None
-        self._invert, self._mains = invert, mains
+        self._leads = check_leads(leads)
+        self.classifier = Classifier(bundle) if bundle is not None else None
+        self._invert, self._mains = check_flag("invert", invert), mains
         self._begin(fs)
-        self.fs = self.front_end.fs
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """Names of the rows of what is pushed."""
+        return self._leads
+
+    @property
+    def fs(self) -> float:
+        """Device rate, Hz."""
+        return self.front_end.fs
 
     def _begin(self, fs: float) -> None:
         model = self.classifier.model if self.classifier else None
         self.front_end = FrontEnd(
             fs,
-            self.leads,
+            self._leads,
             mains=self._mains,
             invert=self._invert,
             grid=self.classifier.grid if self.classifier else None,
             context=self.classifier.context if self.classifier else 0,
         )
         classes = model.classes if model else {}
-        self.labeller = Labeller(fs, len(self.leads), classes, model.decision if model else None)
+        self.labeller = Labeller(self.front_end.fs, len(self._leads), classes, model.decision if model else None)
         self._totals = StreamTotals(self.front_end.fs, classes)
 
-    def push(self, samples: NDArray[np.float64]) -> list[Event]:
-        """Take samples (leads, n), float64, in mV; NaN marks unusable ones."""
-        x = np.asarray(samples, np.float64)
-        if x.ndim != 2 or x.shape[0] != len(self.leads):
-            raise SignalError(
-                f"Samples of shape {x.shape} do not fit {len(self.leads)} lead(s) {', '.join(self.leads)}: "
-                "push an array of shape (leads, samples) in mV."
-            )
+    def push(self, samples: NDArray[np.floating[Any] | np.integer[Any]]) -> list[Event]:
+        """Take samples (leads, n) in mV, of any real type; NaN marks unusable ones. The array stays as it is."""
+        x = check_samples(samples, self._leads)
         self._totals.received += x.shape[1]
         return self._events(self.front_end.push(x))
 
     def gap(self, n_lost: int | None, reason: GapReason) -> list[Event]:
         """Note that `n_lost` samples never came (None: nobody knows how many)."""
-        self._totals.lost += n_lost or 0
-        return self._events(self.front_end.gap(n_lost, reason))
+        lost = check_loss(n_lost, reason)
+        self._totals.lose(lost or 0, reason)
+        return self._events(self.front_end.gap(lost, reason))
 
-    def lead_off(self, mask: Sequence[bool]) -> list[Event]:
+    def lead_off(self, mask: Sequence[bool] | NDArray[np.bool_]) -> list[Event]:
         """Note which leads are off, one flag a lead; nothing is made of a lead while it is off."""
-        if len(mask) != len(self.leads):
-            raise SignalError(f"{len(mask)} lead-off flags do not fit {len(self.leads)} lead(s).")
-        events = self._events(self.front_end.lead_off(mask))
-        names = tuple(name for name, off in zip(self.leads, mask, strict=True) if off)
+        off = check_lead_off(mask, self._leads)
+        events = self._events(self.front_end.lead_off(off))
+        names = tuple(name for name, is_off in zip(self._leads, off, strict=True) if is_off)
         at = self.front_end.position
         return [*events, LeadOff(at, at / self.fs, names)]
 

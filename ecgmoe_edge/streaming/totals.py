@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from ecgmoe_edge.streaming.events import UNUSABLE, Beat, End, Event, Gap
+from ecgmoe_edge.streaming.events import UNUSABLE, Beat, End, Event, Gap, GapReason
 
 _PERCENTS = (50, 95, 99)
 
@@ -53,6 +53,12 @@ class StreamTotals:
         self._rr_sum_ms = 0.0
         self._rr_count = 0
 
+    def lose(self, samples: int, reason: GapReason) -> None:
+        """Count samples that never came; their gap is counted with the other events."""
+        self.lost += samples
+        if reason in UNUSABLE:
+            self._unusable -= samples  # `count` takes a gap of such a reason for samples that came
+
     def count(self, events: Iterable[Event]) -> None:
         """Add what these events say."""
         for event in events:
@@ -65,7 +71,7 @@ class StreamTotals:
                     self._rr_count += 1
             elif isinstance(event, Gap):
                 self._gaps += 1
-                self._unusable += event.lost or 0 if event.reason == UNUSABLE else 0
+                self._unusable += event.lost or 0 if event.reason in UNUSABLE else 0
 
     def end(self) -> End:
         """The event that ends the stream."""

@@ -49,3 +49,21 @@ def test_a_model_that_lost_nothing_passes(record: Path) -> None:
     result = accuracy_on([record], "made up", 0.5)(always("V"), always("V"))
     assert [gate.status for gate in result.gates] == ["not run", "passed"]
     assert result.metrics.full_precision == result.metrics.exported
+
+
+@pytest.mark.parametrize("faulty", ["full", "exported", "both"])
+def test_an_answer_that_is_no_number_fails_whatever_f1_says(record: Path, faulty: str) -> None:
+    def with_one_fault() -> Candidate:
+        sound = always("V")
+        beats = iter(range(10_000))
+
+        def infer(inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+            outputs = sound.infer(inputs)
+            return {"beat": np.full_like(outputs["beat"], np.nan)} if next(beats) == 7 else outputs
+
+        return Candidate({"beat": BEAT_CLASSES}, DecisionRule(), infer)
+
+    full = always("V") if faulty == "exported" else with_one_fault()
+    exported = always("V") if faulty == "full" else with_one_fault()
+    result = accuracy_on([record], "made up", 50.0)(full, exported)
+    assert [gate.status for gate in result.gates] == ["not run", "failed"]

@@ -88,3 +88,29 @@ def test_the_beats_that_differ_are_named_with_other_routes_first() -> None:
         enforce([Gate.judge("x", 0.0, 1.0, "at least", data="y")], ["a", "b"])
     with pytest.raises(GateFailed, match="and 12 more"):
         enforce([Gate.judge("x", 0.0, 1.0, "at least", data="y")], [str(i) for i in range(20)])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("output", ["beat", "rhythm", "route_morphology", "route_rhythm"])
+@pytest.mark.parametrize("sides", [("reference",), ("exported",), ("reference", "exported")])
+def test_one_answer_that_is_no_number_fails(sides: tuple[str, ...], output: str, value: float) -> None:
+    """Of one beat in a thousand, which no share of beats would show; also where both models have it."""
+    both = {"reference": outputs(1000), "exported": outputs(1000)}
+    for side in sides:
+        both[side][output][17, 2] = value
+    report = compare(both["reference"], both["exported"])
+    gates = report.gates(LIMITS, "random numbers")
+    assert [gate.status for gate in gates] == ["passed", "passed", "failed"]
+    assert report.differences[0].beat == 17
+    said = report.differences[0].said("100 at 4.2 s", {"beat": ("N", "S", "V", "F")})
+    assert said.endswith("an answer is not finite")
+    with pytest.raises(GateFailed, match="logit difference is no finite number and must be at most"):
+        enforce(gates)
+
+
+def test_a_model_of_nothing_but_nan_agrees_with_none() -> None:
+    nothing = {name: np.full_like(value, np.nan) for name, value in outputs().items()}
+    report = compare(nothing, nothing)
+    assert (report.route_agreement, set(report.label_agreement.values())) == (0.0, {0.0})
+    assert [gate.status for gate in report.gates(LIMITS, "random numbers")] == ["failed"] * 3
+    assert len(report.differences) == 10

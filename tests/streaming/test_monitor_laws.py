@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from fixed_model import FixedModel, untimed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -18,28 +18,6 @@ from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.streaming.events import Beat, End, Event, Flatline, Gap, LeadOff
 
 SECONDS = 40
-
-
-class FixedModel:
-    """A beat model of fixed random weights: real arithmetic on all three inputs, so that any change in them shows."""
-
-    classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F"), "rhythm": ("N", "AF", "other", "noisy")}
-    tasks = ("beat", "rhythm")
-    decision = DecisionRule()
-    context_samples = 0
-    batched = False
-
-    def __init__(self) -> None:
-        random = np.random.default_rng(3)
-        self._weights = {
-            "beat": random.normal(0, 0.3, (2 * 103 + 27 + 64, 4)).astype(np.float32),
-            "rhythm": random.normal(0, 0.3, (2 * 103 + 27 + 64, 4)).astype(np.float32),
-            "route_morphology": random.normal(0, 0.3, (2 * 103 + 27 + 64, 3)).astype(np.float32),
-        }
-
-    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        x = np.concatenate([inputs[name].reshape(1, -1) for name in ("beat", "features", "rr_sequence")], axis=1)
-        return {name: x @ weight for name, weight in self._weights.items()}
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +33,6 @@ def played(signal: NDArray[np.float64], fs: float, cuts: Iterable[int], *, model
     for chunk in np.split(signal, sorted({c for c in cuts if 0 < c < signal.shape[1]}), axis=1):
         events += monitor.push(chunk)
     return untimed(events + monitor.flush())
-
-
-def untimed(events: Iterable[Event]) -> list[Event]:
-    out: list[Event] = []
-    for event in events:
-        if isinstance(event, Beat):
-            out.append(replace(event, compute_ms=0.0))
-        elif isinstance(event, End):
-            out.append(replace(event, compute_ms={}))
-        else:
-            out.append(event)
-    return out
 
 
 def beats(events: Iterable[Event]) -> list[Beat]:

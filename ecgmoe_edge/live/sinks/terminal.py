@@ -18,6 +18,7 @@ from ecgmoe_edge.streaming.events import (
     Gap,
     LeadChange,
     LeadOff,
+    ModelFault,
     Reconnect,
     Rhythm,
     Stall,
@@ -103,7 +104,9 @@ def _rhythm(rhythm: Rhythm) -> str:
     return f"{rhythm.label} ends after {rhythm.to_s - rhythm.from_s:.1f} s{limit}"
 
 
-def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Flatline | Clipping) -> str:
+def _trouble(
+    event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Flatline | Clipping | ModelFault,
+) -> str:
     if isinstance(event, Gap):
         lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
         lost = f"at least {lost}" if event.at_least else lost
@@ -119,6 +122,9 @@ def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChan
     if isinstance(event, LeadChange):
         others = ", ".join(f"{lead} ({reason})" for lead, reason in event.others.items())
         return f"leads: {', '.join(event.leads) or 'none'}" + (f"; not {others}" if others else "")
+    if isinstance(event, ModelFault):
+        beats = "1 beat" if event.beats == 1 else f"{event.beats:,} beats"
+        return f"model fault: no usable {', '.join(event.outputs)} for {beats}"
     if isinstance(event, Clipping):
         return f"clipping: {event.samples} samples cut off within a second{_on(event.lead)}"
     return f"flatline: the signal stood still for {event.duration_s:.1f} s ({event.kind}){_on(event.lead)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, iirnotch, lfilter, lfilter_zi, sos2tf, tf2sos
@@ -50,9 +52,11 @@ class CausalFilter:
 
 def check_rate(fs: float) -> float:
     """The sampling rate in Hz if the front end can work with it; raises SignalError otherwise."""
-    if not np.isfinite(fs) or not LOWEST_RATE_HZ <= fs <= HIGHEST_RATE_HZ:
+    if isinstance(fs, bool) or not isinstance(fs, Real):
+        raise SignalError(f"fs={fs!r} is no sampling rate: give a number in Hz, such as fs=250.")
+    if not LOWEST_RATE_HZ <= fs <= HIGHEST_RATE_HZ:
         raise SignalError(
-            f"A sampling rate of {fs:g} Hz cannot be used: the front end works from {LOWEST_RATE_HZ:g} to "
+            f"A sampling rate of {float(fs):g} Hz cannot be used: the front end works from {LOWEST_RATE_HZ:g} to "
             f"{HIGHEST_RATE_HZ:g} Hz. Resample the signal, or correct the rate in its header."
         )
     return float(fs)
@@ -63,8 +67,8 @@ def monitoring_band(fs: float, mains: int | None = None) -> CausalFilter:
 
     Mains above 45 % of the rate cannot be notched and is left to the band-pass.
     """
-    if mains is not None and mains not in MAINS_HZ:
-        raise SignalError(f"Mains of {mains} Hz is not known: give 50 or 60, or none for a signal without hum.")
+    if mains is not None and (not isinstance(mains, Real) or mains not in MAINS_HZ):
+        raise SignalError(f"Mains of {mains!r} Hz is not known: give 50 or 60, or none for a signal without hum.")
     sections = [butter(2, BAND_HZ, "bandpass", fs=fs, output="sos")]
     if mains is not None and mains < 0.45 * fs:
         sections.append(tf2sos(*iirnotch(mains, _NOTCH_Q, fs=fs)))
