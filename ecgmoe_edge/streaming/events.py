@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
     "EVENT_SCHEMA",
+    "NO_ECG",
     "UNUSABLE",
     "Beat",
     "Clipping",
@@ -51,10 +52,11 @@ EventKind: TypeAlias = Literal[
     "end",
 ]
 GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan"]
-LeadReason: TypeAlias = Literal["start", "off", "nan", "flat", "rail", "settling", "noise"]
+LeadReason: TypeAlias = Literal["start", "off", "nan", "flat", "rail", "settling", "noise", "no ECG"]
 FlatlineKind: TypeAlias = Literal["flat", "rail"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
 
+NO_ECG: Final = "no ECG"  # the reason of a lead whose signal is none of a heart
 UNUSABLE: Final = "nan"  # the reason of a gap of samples that came and are no use
 
 
@@ -179,7 +181,7 @@ class Clipping:
 
 @dataclass(frozen=True)
 class LeadChange:
-    """Of several leads others than before are of use, until the next such event or a gap."""
+    """Other leads than before are of use, until the next such event or a gap. Of one lead: whether it shows an ECG."""
 
     sample: int
     time_s: float

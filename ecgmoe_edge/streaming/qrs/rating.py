@@ -27,6 +27,7 @@ _USUAL_SPREAD, _USUAL_DEVIATION = 0.3, 0.3  # of ln RR
 _USUAL_LIKENESS = 0.7
 _T_WAVE_S, _EARLY_S = 0.45, 0.40
 _LONGEST_S = 2.0
+_ENOUGH_BEATS = 4  # remembered, of which one alone may be like an artefact by chance
 _AHEAD = INPUTS.index("ahead")
 
 
@@ -155,6 +156,14 @@ class Rater:
             0.0,
             *candidate.shape,
         ]
+
+    def recurrence(self, candidate: Candidate) -> float | None:
+        """Correlation with the recent beats: the second most alike of four and more, else the most; None before any."""
+        beats = min(self._beats, MEMORY)
+        if not beats:
+            return None
+        ranked = sorted(ordered_sum(self._waveforms * candidate.waveform[:, None]).tolist()[:beats], reverse=True)
+        return ranked[1] if beats >= _ENOUGH_BEATS else ranked[0]
 
     def _likeness(self, candidate: Candidate) -> tuple[float, float]:
         """Correlation with the most alike of the recent beats, and with the middle one."""

@@ -12,11 +12,14 @@ from ecgmoe_edge.streaming.signal.filters import monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.signal.quality import SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
-from ecgmoe_edge.streaming.signal.windows import RPEAK_GRID, WindowSampler
+from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, RPEAK_GRID, WindowSampler
 
 _SEARCH_BACK_S = 6.0  # a beat may be found so late
 _RAW_S = 1.0  # of the unfiltered signal that are kept
 _STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
+_BESIDE_S = (0.050, 0.150)  # before and after R: straight there, on two levels, the signal made a step ...
+_STRAIGHT = 0.02  # of the step's height off a straight line at most
+_PLATEAU = 0.9  # of what the signal does meanwhile is between the levels: nothing stands above them, as an R does
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 
 
@@ -38,6 +41,7 @@ class LeadSignal:
         invert: bool = False,
     ) -> None:
         self.number = number
+        self._fs = fs
         self._sign = -1.0 if invert else 1.0
         self._window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
@@ -48,6 +52,7 @@ class LeadSignal:
         self._still = Standstill(fs)
         self._quality = SignalQuality()
         self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
+        self._beside = tuple(round(beside_s * fs) for beside_s in _BESIDE_S)
         self._near = round(_CLIPPED_S * fs)
         self.reach = self._finder.reach
         self.restart(0)
@@ -108,7 +113,9 @@ class LeadSignal:
         ]
 
     def _is_step(self, r: int, known: int) -> bool:
-        """Whether what looks like a beat is a step to a level at which the signal stays."""
+        """Whether what looks like a beat is a step to a level at which the signal stays, or goes straight on from."""
+        if self._is_straight_step(r, known):
+            return True
         first, last = r + self._step[0], r + self._step[1]
         after = self._raw.between(first, min(last, known))
         if after.size < (last - first) // 2 or after[0] != after[-1] or after.min() != after.max():
@@ -118,6 +125,19 @@ class LeadSignal:
             return False
         level = float(np.median(before))
         return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self._raw.between(r, first) - level).max())
+
+    def _is_straight_step(self, r: int, known: int) -> bool:
+        """Whether straight lines, one far off the other, lie on both sides: of a counter, saw tooth or square wave."""
+        near, far = self._beside
+        before, after = self._raw.between(r - far, r - near), self._raw.between(r + near, min(r + far, known))
+        if before.size < far - near or after.size < (far - near) // 2:
+            return False
+        middle = self._raw.between(r - near, r + near)
+        rise = near * (before[-1] - before[0]) / (before.size - 1), near * (after[-1] - after[0]) / (after.size - 1)
+        height = abs(float(after[0] - rise[1]) - float(before[-1] + rise[0]))
+        if height < _PLATEAU * float(middle.max() - middle.min()):
+            return False
+        return all(_bend(side) <= _STRAIGHT * height for side in (before, after))
 
     # -- beats
 
@@ -132,7 +152,8 @@ class LeadSignal:
     def quality_of(self, window: NDArray[np.float32], r: int, known: int) -> float:
         """Quality of the next beat of this lead, with what is known of clipping once `known` samples have arrived."""
         clipped = self._still.clipped(r - self._near, r + self._near + 1, known) > 0
-        return self._quality.of_beat(window, self._r_index, clipped=clipped)
+        seen = int((r - self._signal.start) * MODEL_RATE_HZ / self._fs)
+        return self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
         """The filtered signal from `start` to `stop`, zero where there is none."""
@@ -143,3 +164,9 @@ class LeadSignal:
         offset = max(0, self._signal.start - start)
         stretch[offset : offset + held.size] = held
         return stretch
+
+
+def _bend(x: NDArray[np.float64]) -> float:
+    """How far `x` (samples,), two at least, departs from the straight line through its ends."""
+    line = x[0] + (x[-1] - x[0]) / (x.size - 1) * np.arange(x.size)
+    return float(np.abs(x - line).max())
