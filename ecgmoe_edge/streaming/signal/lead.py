@@ -16,7 +16,7 @@ from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, RPEAK_GRID, Wind
 
 _SEARCH_BACK_S = 6.0  # a beat may be found so late
 _RAW_S = 1.0  # of the unfiltered signal that are kept
-_STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
+_STEP_S = (0.080, 0.150)  # beside R: a signal that stands still there, far off, went to its rail or left it: no beat
 _BESIDE_S = (0.050, 0.150)  # before and after R: straight there, on two levels, the signal made a step ...
 _STRAIGHT = 0.02  # of the step's height off a straight line at most
 _PLATEAU = 0.9  # of what the signal does meanwhile is between the levels: nothing stands above them, as an R does
@@ -113,18 +113,24 @@ class LeadSignal:
         ]
 
     def _is_step(self, r: int, known: int) -> bool:
-        """Whether what looks like a beat is a step to a level at which the signal stays, or goes straight on from."""
-        if self._is_straight_step(r, known):
-            return True
-        first, last = r + self._step[0], r + self._step[1]
-        after = self._raw.between(first, min(last, known))
-        if after.size < (last - first) // 2 or after[0] != after[-1] or after.min() != after.max():
+        """Whether what looks like a beat is a step to or from a level at which the signal stands, or off a line."""
+        near, far = self._step
+        last = min(r + far, known)
+        return (
+            self._is_level(self._raw.between(r + near, last), self._raw.between(r - far, r), r, r + near)
+            or self._is_level(self._raw.between(r - far, r - near), self._raw.between(r, last), r - near, r)
+            or self._is_straight_step(r, known)
+        )
+
+    def _is_level(self, still: NDArray[np.float64], beyond: NDArray[np.float64], first: int, stop: int) -> bool:
+        """Whether the signal stands still on one side, far off what is `beyond` R, as seen from `first` to `stop`."""
+        shortest = (self._step[1] - self._step[0]) // 2
+        if still.size < shortest or not beyond.size or still[0] != still[-1] or still.min() != still.max():
             return False
-        before = self._raw.between(2 * r - last, r)
-        if not before.size:
-            return False
-        level = float(np.median(before))
-        return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self._raw.between(r, first) - level).max())
+        level = float(np.median(beyond))
+        return abs(float(still[0]) - level) >= 0.5 * float(
+            np.abs(self._raw.between(first, stop) - level).max(initial=0.0)
+        )
 
     def _is_straight_step(self, r: int, known: int) -> bool:
         """Whether straight lines, one far off the other, lie on both sides: of a counter, saw tooth or square wave."""
