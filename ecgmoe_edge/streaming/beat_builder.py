@@ -72,8 +72,7 @@ class BeatBuilder:
         shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
         rr_features, rr_sequence = self._rr_history.add(rr_s)
         # Every lead remembers the beat, so that the next one can step in with a history of its own.
-        for each in views:
-            self._histories[each.lead].remember(each.window)
+        taught = {each.lead for each in views if self._histories[each.lead].remember(each.window, each.quality)}
         return BeatContext(
             sample=r,
             known_at=peak.known_at,
@@ -82,6 +81,7 @@ class BeatBuilder:
             complete=bool(views),
             rr_s=rr_s,
             quality=view.quality,
+            teaches=bool(views) and view.lead in taught,
             lead=lead,
             others=tuple(others_shown),
             window=shown.window,
