@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ FS = 250.0
 SECONDS = 60
 N = round(SECONDS * FS)
 EARNING_S = 4.0  # until then no lead has shown enough
-Signal = NDArray[np.float64]
+Signal = NDArray[Any]
 
 NORMAL = ((-0.16, 0.022, 0.12), (0.0, 0.011, 1.0), (0.03, 0.011, -0.2), (0.27, 0.05, 0.3))
 WIDE = ((0.0, 0.034, 1.45), (0.085, 0.03, -0.5), (0.31, 0.075, -0.42))
@@ -34,7 +35,7 @@ def drawn(beats: Iterable[tuple[float, Sequence[tuple[float, float, float]]]], s
 
 
 def steady_beats(rr_s: float = 0.83, seconds: float = SECONDS) -> NDArray[np.float64]:
-    return 0.6 + rr_s * np.arange(int((seconds - 1.5) / rr_s)) * 1.0
+    return np.asarray(0.6 + rr_s * np.arange(int((seconds - 1.5) / rr_s)), np.float64)
 
 
 def bigeminal_beats() -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -163,7 +163,7 @@ class Rater:
         if not beats:
             return None
         ranked = sorted(ordered_sum(self._waveforms * candidate.waveform[:, None]).tolist()[:beats], reverse=True)
-        return ranked[1] if beats >= _ENOUGH_BEATS else ranked[0]
+        return float(ranked[1] if beats >= _ENOUGH_BEATS else ranked[0])
 
     def _likeness(self, candidate: Candidate) -> tuple[float, float]:
         """Correlation with the most alike of the recent beats, and with the middle one."""
