@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.windows import WindowSampler
 
 _GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
+_DOUBTED = 0.004  # of its quality has a beat in a lead without an ECG: too little for a label
 _SHOWN = 2  # leads that a model is shown of a beat: what a third would add is not measured, and each costs its time
 
 
@@ -50,10 +51,15 @@ class BeatBuilder:
         self._histories = [LeadHistory(grid.size, r_index) for _ in leads]
         self._rr_history = RRHistory()
 
-    def build(self, peak: RPeak, rr_s: float | None, ready: int, order: Sequence[int]) -> BeatContext:
-        """The beat of an R peak, once `ready` samples have arrived; `order`: of the leads, clear ones first."""
+    def build(
+        self, peak: RPeak, rr_s: float | None, ready: int, order: Sequence[int], no_ecg: Collection[int]
+    ) -> BeatContext:
+        """The beat of an R peak, once `ready` samples have arrived.
+
+        order: of the leads, clear ones first. no_ecg: leads that have shown no ECG so far.
+        """
         r = peak.sample
-        views = self._views(r, ready, order)
+        views = self._views(r, ready, order, no_ecg)
         if views:
             # The first lead that shows the beat well, or else the one that shows it best.
             view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_quality)
@@ -66,8 +72,7 @@ class BeatBuilder:
         shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
         rr_features, rr_sequence = self._rr_history.add(rr_s)
         # Every lead remembers the beat, so that the next one can step in with a history of its own.
-        for each in views:
-            self._histories[each.lead].remember(each.window)
+        taught = {each.lead for each in views if self._histories[each.lead].remember(each.window, each.quality)}
         return BeatContext(
             sample=r,
             known_at=peak.known_at,
@@ -76,6 +81,7 @@ class BeatBuilder:
             complete=bool(views),
             rr_s=rr_s,
             quality=view.quality,
+            teaches=bool(views) and view.lead in taught,
             lead=lead,
             others=tuple(others_shown),
             window=shown.window,
@@ -86,14 +92,15 @@ class BeatBuilder:
             context=shown.context,
         )
 
-    def _views(self, r: int, ready: int, order: Sequence[int]) -> list[_View]:
+    def _views(self, r: int, ready: int, order: Sequence[int], no_ecg: Collection[int]) -> list[_View]:
         """The beat at `r` in all leads that show the whole of it."""
         views = []
         for k in order:
             lead = self._leads[k]
             if lead.shows(r):
                 window = lead.window_of(r)
-                views.append(_View(k, window, lead.quality_of(window, r, ready)))
+                quality = lead.quality_of(window, r, ready)
+                views.append(_View(k, window, _DOUBTED * quality if k in no_ecg else quality))
         return views
 
     def _shown(self, view: _View, r: int) -> LeadView:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 __all__ = [
     "EVENT_SCHEMA",
+    "NO_ECG",
     "UNUSABLE",
     "Beat",
     "Clipping",
@@ -54,10 +55,11 @@ EventKind: TypeAlias = Literal[
     "end",
 ]
 GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan", "range"]
-LeadReason: TypeAlias = Literal["start", "off", "nan", "range", "flat", "rail", "settling", "noise"]
+LeadReason: TypeAlias = Literal["start", "off", "nan", "range", "flat", "rail", "settling", "noise", "no ECG"]
 FlatlineKind: TypeAlias = Literal["flat", "rail"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
 
+NO_ECG: Final = "no ECG"  # the reason of a lead whose signal is none of a heart
 # Reasons of a gap of samples that came and are no use.
 UnusableReason: TypeAlias = Literal["nan", "range"]
 UNUSABLE: Final[tuple[UnusableReason, ...]] = get_args(UnusableReason)
@@ -184,7 +186,7 @@ class Clipping:
 
 @dataclass(frozen=True)
 class LeadChange:
-    """Of several leads others than before are of use, until the next such event or a gap."""
+    """Other leads than before are of use, until the next such event or a gap. Of one lead: whether it shows an ECG."""
 
     sample: int
     time_s: float

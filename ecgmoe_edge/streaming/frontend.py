@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.beat_builder import BeatBuilder
 from ecgmoe_edge.streaming.beats import BeatContext
-from ecgmoe_edge.streaming.events import Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason, UnusableReason
+from ecgmoe_edge.streaming.events import (
+    NO_ECG,
+    Clipping,
+    Flatline,
+    Gap,
+    GapReason,
+    LeadChange,
+    LeadReason,
+    UnusableReason,
+)
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
@@ -83,6 +92,8 @@ class FrontEnd:
         self._last_r: int | None = None
         self._last_ready = 0
         self._order = tuple(range(count))  # clear leads, then noisy ones: whose window is taken
+        self._no_ecg: frozenset[int] = frozenset()  # leads without an ECG
+        self._reported: tuple[object, ...] = (self._order, ())  # clear leads, and why the others are not
 
     @property
     def position(self) -> int:
@@ -295,6 +306,7 @@ class FrontEnd:
             lead.restart(at)
         self._last_r = None
         self._order = tuple(range(len(self._leads)))
+        self._no_ecg, self._reported = frozenset(), (self._order, ())
 
     def _named(self, event: Flatline | Clipping, lead: int) -> Flatline | Clipping:
         return event if len(self._leads) == 1 else replace(event, lead=self._names[lead])
@@ -314,9 +326,13 @@ class FrontEnd:
             if decision.broken:
                 self._complete_all(decision.arrived, out)
                 self._last_r = None
+            self._order = decision.order
+            no_ecg = frozenset(k for k, reason in decision.reasons if reason == NO_ECG)
+            is_news = no_ecg != self._no_ecg
             if len(self._leads) > 1:
-                voting = decision.voting
-                self._order = (*decision.clear, *(k for k in voting if k not in decision.clear))
+                is_news = decision.broken or (decision.clear, decision.reasons) != self._reported
+            self._no_ecg, self._reported = no_ecg, (decision.clear, decision.reasons)
+            if is_news:
                 self._report_change(decision, out)
 
     def _report_change(self, status: LeadStatus, out: list[tuple[int, int, Item]]) -> None:
@@ -347,7 +363,7 @@ class FrontEnd:
 
     def _complete(self, peak: RPeak, rr_s: float | None, latest: int | None = None) -> BeatContext:
         self._last_ready = self._ready(peak) if latest is None else min(self._ready(peak), latest)
-        return self._builder.build(peak, rr_s, self._last_ready, self._order)
+        return self._builder.build(peak, rr_s, self._last_ready, self._order, self._no_ecg)
 
     def _ready(self, peak: RPeak) -> int:
         return max(peak.known_at, peak.sample + self._after + 1, self._last_ready)

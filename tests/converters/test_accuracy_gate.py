@@ -53,7 +53,7 @@ def test_a_model_that_lost_nothing_passes(record: Path) -> None:
 
 @pytest.mark.parametrize("faulty", ["full", "exported", "both"])
 def test_an_answer_that_is_no_number_fails_whatever_f1_says(record: Path, faulty: str) -> None:
-    def with_one_fault() -> Candidate:
+    def with_one_fault() -> ModelFunction:
         sound = always("V")
         beats = iter(range(10_000))
 
@@ -61,7 +61,7 @@ def test_an_answer_that_is_no_number_fails_whatever_f1_says(record: Path, faulty
             outputs = sound.infer(inputs)
             return {"beat": np.full_like(outputs["beat"], np.nan)} if next(beats) == 7 else outputs
 
-        return Candidate({"beat": BEAT_CLASSES}, DecisionRule(), infer)
+        return ModelFunction({"beat": BEAT_CLASSES}, DecisionRule(), infer)
 
     full = always("V") if faulty == "exported" else with_one_fault()
     exported = always("V") if faulty == "full" else with_one_fault()

@@ -176,3 +176,50 @@ def test_an_electrode_that_comes_back_starts_a_new_signal() -> None:
     assert next(b for b in found if b.time_s > 20.0).rr_ms is None
     assert len([b for b in found if b.time_s > 20.1]) == np.sum(r_times > 20.1)
     assert [(e.time_s, e.leads) for e in events if isinstance(e, LeadOff)] == [(15.0, ("II",)), (20.0, ())]
+
+
+def several(count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """That ECG in one to three leads, (leads, samples), and the times of its R peaks, s."""
+    x, r_times = ecg(30.0, seed=seed)
+    random = np.random.default_rng(seed + 50)
+    others = [0.01 * random.normal(size=x.size) + gain * np.roll(x, 2) for gain in (-0.5, 0.7)]
+    return np.stack([x, *(np.round(other / LSB_MV) * LSB_MV for other in others)])[:count], r_times
+
+
+PLACES = {"at": st.integers(1500, 5500), "length": st.integers(75, 900), "count": st.integers(1, 3)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(**PLACES, seed=st.integers(0, 4), rail=st.sampled_from([-RAIL_MV, RAIL_MV]), which=st.integers(0, 3))
+def test_a_step_to_a_rail_and_back_is_no_beat(
+    at: int, length: int, count: int, seed: int, rail: float, which: int
+) -> None:
+    """Wherever it falls, of any length, on one lead of several or on all."""
+    x, r_times = several(count, seed)
+    x[slice(None) if which >= count else which, at : at + length] = rail
+    monitor = Monitor(None, FS, leads=("I", "II", "III")[:count])
+    assert not strangers(beats([*monitor.push(x), *monitor.flush()]), r_times)
+
+
+@settings(max_examples=60, deadline=None)
+@given(**PLACES, seed=st.integers(0, 4), how=st.sampled_from(["link", "nan", "off"]))
+def test_after_a_break_no_r_peak_comes_at_once_and_no_rr_begins_with_what_may_be_a_t_wave(
+    at: int, length: int, count: int, seed: int, how: str
+) -> None:
+    x, _ = several(count, seed)
+    monitor = Monitor(None, FS, leads=("I", "II", "III")[:count])
+    events = monitor.push(x[:, :at])
+    if how == "link":
+        events += monitor.gap(length, "link")
+    elif how == "nan":
+        events += monitor.push(np.full((count, length), np.nan))
+    else:
+        events += monitor.lead_off([True] * count)
+        events += monitor.push(x[:, at : at + length])
+        events += monitor.lead_off([False] * count)
+    found = beats([*events, *monitor.push(x[:, at + length :]), *monitor.flush()])
+    after = [beat.sample - at - length for beat in found]
+    assert not [since for since in after if 0 <= since < 0.06 * FS]
+    for since, following in zip(after, found[1:], strict=False):
+        if 0 <= since < 0.4 * FS:
+            assert following.rr_ms is None

@@ -9,11 +9,16 @@ from ecgmoe_edge.streaming.signal.running_median import RunningMedian
 
 TEMPLATE_BEATS = 16
 AMPLITUDE_BEATS = 32
+TEACHES = 0.1  # quality from which a beat is remembered
+POOREST_SHARE = 0.5  # of the usual quality, where that is lower still: who has no better beats has a history too
+QUALITY_BEATS = 300  # that say what is usual: longer than noise lasts
 NEAR_R = 13  # grid points either side of R in which the R amplitude is read (0.1 s)
 
 
 class LeadHistory:
     """The patient's beats so far in one lead, as far as the next one is compared with them; a gap forgets nothing.
+
+    Only beats of sufficient quality are remembered, lest half a minute of moving electrodes make the template.
 
     grid: number of points of a window, r_index: that of the R peak among them.
     """
@@ -23,6 +28,7 @@ class LeadHistory:
         self._windows = np.zeros((grid, TEMPLATE_BEATS), np.float32)  # a beat a column, so that a row sorts fast
         self._beats = 0
         self._amplitudes = RunningMedian(AMPLITUDE_BEATS)
+        self._qualities = RunningMedian(QUALITY_BEATS)
 
     def template(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Median (grid,) of the last windows; the beat's own `window` where it is the first."""
@@ -39,11 +45,15 @@ class LeadHistory:
         """Median R amplitude of the last beats, mV; that of the beat with this window where it is the first."""
         return self._amplitudes.value() if self._beats else self._own_amplitude(window)
 
-    def remember(self, window: NDArray[np.float32]) -> None:
-        """Take a complete beat among those that the next ones are compared with."""
+    def remember(self, window: NDArray[np.float32], quality: float) -> bool:
+        """Take a complete beat among those that the next ones are compared with, if its quality, 0 to 1, allows it."""
+        self._qualities.add(quality)
+        if quality < min(TEACHES, POOREST_SHARE * self._qualities.value()):
+            return False
         self._windows[:, self._beats % TEMPLATE_BEATS] = window
         self._beats += 1
         self._amplitudes.add(self._own_amplitude(window))
+        return True
 
     def _own_amplitude(self, window: NDArray[np.float32]) -> float:
         return float(np.abs(window[self._near]).max())

@@ -14,11 +14,14 @@ Peaks of energy in several leads that lie close together are one possible beat. 
 by its own rating (log odds) or by showing nothing, and the sum of these, each with the lead's weight relative to that
 of the clearest lead, decides. A lead's weight is how far its beats stand out from what lies between them: in noise all
 peaks are of one height, whatever is taken for a beat, and the lead loses its weight within a few beats. A lead without
-a signal has no vote at once; one that comes back votes again when its level is learnt and it has met some beats. All
-leads know of the same beats. With one lead all of this is that lead's own rating.
+a signal has no vote at once; one that comes back votes again when its level is learnt and it has shown some beats that
+the others show too. All leads know of the same beats. With one lead all of this is that lead's own rating.
 
-Two things that fall due with the same sample are done in this order: learning, the trial of a lead, possible beats (the
-earlier first), search-back, learning after a silence.
+A lead earns its standing by beats that look like a heart's (`LeadMemory`). One that has not done so in ten seconds
+shows no ECG: it does not vote beside leads that do, nor does one that stops showing beats while others go on.
+
+Two things that fall due with the same sample are done in this order: learning, the trial of a lead, the finding that a
+lead shows no ECG, possible beats (the earlier first), search-back, learning after a silence.
 """
 
 from __future__ import annotations
@@ -26,9 +29,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import attrgetter, itemgetter
 
-from ecgmoe_edge.streaming.events import LeadReason
-from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadMemory, LeadReport
-from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, PossibleBeat, RPeak
+from ecgmoe_edge.streaming.events import UNUSABLE
+from ecgmoe_edge.streaming.qrs.lead_memory import (
+    AcceptedBeat,
+    LeadBegin,
+    LeadCandidate,
+    LeadEnd,
+    LeadMemory,
+    LeadReport,
+)
+from ecgmoe_edge.streaming.qrs.lead_panel import IMPOSSIBLE, LeadPanel
+from ecgmoe_edge.streaming.qrs.possible_beat import Decision, PossibleBeat, RPeak
 from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater
 
 _TOGETHER_S = 0.12  # peaks of energy of one beat, from lead to lead
@@ -36,18 +47,13 @@ _REFRACTORY_S = 0.18
 _LEAST_RR_S = 0.10  # between R peaks, once they are put in their place
 _LEARNING_S = 2.0
 _SURE = 1.0  # log odds that are enough at once, if what follows is ...
-_SURE_FOLLOWING = 1.0  # times the candidate's energy
 _SEARCH_BACK_RR = 1.6  # times the recent median RR without a beat
 _SEARCH_BACK_LOG_ODDS = -1.0  # are enough then
 _SILENCE_S = 4.0  # without a beat: the levels are learnt again
 _SILENCE_LOG_ODDS, _MOST_SILENCES = 2.0, 2  # that much more likely is a beat after each silence, up to so many
-_NOT_SHOWN = -4.0  # log odds of a beat that a lead does not show at all: 0.6 % of beats and 37 % of other peaks
-_AS_CLEAR = 0.5  # of the clearest lead's weight
-_TRIAL_BEATS = 3  # that a lead meets before it votes again
+_NO_ECG_S = 10.0  # of a signal without anything that looks like an ECG
 _NEVER = 1 << 62
-_IMPOSSIBLE = float("-inf")
-_DUE, _PLACE, _LEARNS_UNTIL = attrgetter("due"), attrgetter("at"), attrgetter("learns_until")
-_DUE_AND_PLACE = attrgetter("due", "at")
+_PLACE, _DUE_AND_PLACE = attrgetter("at"), attrgetter("due", "at")
 MOST_PASSED = 32  # possible beats that are remembered after they were passed over: those of 4.8 s
 
 
@@ -64,18 +70,17 @@ class RPeakDetector:
         self._together = round(_TOGETHER_S * fs)
         self._learning_for = round(_LEARNING_S * fs)
         self._silence = round(_SILENCE_S * fs)
+        self._patience = round(_NO_ECG_S * fs)
         self._fs = fs
-        self._leads = [LeadMemory(rater) for rater in raters or (Rater() for _ in range(leads))]
+        self._panel = LeadPanel([LeadMemory(rater) for rater in raters or (Rater() for _ in range(leads))])
+        self._leads = self._panel.leads
         self._one = len(self._leads) == 1
         self._timing = BeatTiming(fs)
         self.restart()
 
     def restart(self) -> None:
         """All leads have ended; nothing is carried over."""
-        for lead in self._leads:
-            lead.present = lead.votes = False
-        everyone = tuple(range(len(self._leads)))
-        self._status: tuple[object, ...] = (everyone, everyone, ())
+        self._panel.restart()
         self._begin(0)
 
     def _begin(self, at: int) -> None:
@@ -86,7 +91,6 @@ class RPeakDetector:
             lead.learning = lead.learning or []
         self.began = at  # where the present chain of beats begins
         self._learning_due = at + self._learning_for if present else _NEVER
-        self._voting = len(present)
         self._now = at
         self._timing.restart()
         self._open: list[PossibleBeat] = []
@@ -135,6 +139,7 @@ class RPeakDetector:
             possible = min(near, key=lambda p: abs(p.at - at), default=None)
         if possible is None:
             if not shown.votes:
+                self._leads[shown.lead].pass_by(shown, self._together)
                 return
             possible = PossibleBeat(at, arrived + self._together)
             self._open.append(possible)
@@ -145,13 +150,13 @@ class RPeakDetector:
 
     def _lose(self, end: LeadEnd, made: list[Decision]) -> None:
         lead, arrived = self._leads[end.lead], end.arrived
-        last = lead.votes and self._voting == 1
+        last = lead.votes and sum(other.votes for other in self._leads) == 1
         if last:
             if self._learning_due != _NEVER:
                 self._finish_learning(arrived, made)
             self._judge_all(arrived, made)
-        self._voting -= lead.votes
         lead.present = lead.votes = False
+        lead.earned &= end.reason in UNUSABLE  # samples went missing; else it is the electrode that did
         lead.reason = end.reason
         if last:
             self._begin(arrived)
@@ -161,7 +166,9 @@ class RPeakDetector:
         lead = self._leads[begin.lead]
         lead.begin(begin.at + self._learning_for)
         lead.present, lead.reason = True, "settling"
-        if not self._voting or self._learning_due == begin.at + self._learning_for:
+        lead.earns_until = begin.at + self._patience
+        alone = not any(other.votes for other in self._leads)
+        if alone or self._learning_due == begin.at + self._learning_for:
             self._begin(begin.at)
 
     # -- learning
@@ -207,7 +214,7 @@ class RPeakDetector:
                 self._close(possible, now)
                 self._pass_over(possible)
                 return
-            log_odds = self._log_odds(possible, settled=False)
+            log_odds = self._panel.log_odds(possible, self._timing, settled=False)
             if log_odds > _SURE - self._allowance():
                 self._close(possible, now)
                 self._accept(possible, now, log_odds, made)
@@ -223,7 +230,7 @@ class RPeakDetector:
         if self._is_echo(possible):
             self._pass_over(possible)
             return
-        log_odds = self._log_odds(possible, settled=settled)
+        log_odds = self._panel.log_odds(possible, self._timing, settled=settled)
         if log_odds > -self._allowance():
             self._accept(possible, now, log_odds, made)
             return
@@ -259,25 +266,6 @@ class RPeakDetector:
     def _allowance(self) -> float:
         return _SILENCE_LOG_ODDS * self._silences
 
-    def _log_odds(self, possible: PossibleBeat, *, settled: bool) -> float:
-        """What the leads say together; `settled`: what follows the beat is known."""
-        if self._one:
-            only = possible.shown[0]
-            return self._leads[0].log_odds(only, self._timing, only.candidate.following if settled else _SURE_FOLLOWING)
-        said: list[tuple[float, float]] = []  # weight, log odds
-        for k, lead in enumerate(self._leads):
-            shown = possible.shown.get(k)
-            if lead.learning is not None or not (lead.votes if shown is None else shown.votes):
-                continue
-            if shown is None:
-                said.append((lead.weight, _NOT_SHOWN))
-            else:
-                following = shown.candidate.following if settled else _SURE_FOLLOWING
-                said.append((lead.weight, lead.log_odds(shown, self._timing, following)))
-        if len(said) < 2:
-            return said[0][1] if said else _IMPOSSIBLE
-        return sum(weight * log_odds for weight, log_odds in said) / max(weight for weight, _ in said)
-
     def _pass_over(self, possible: PossibleBeat) -> None:
         for k, shown in possible.shown.items():
             self._leads[k].pass_over(shown)
@@ -289,45 +277,41 @@ class RPeakDetector:
     def _accept(
         self, possible: PossibleBeat, now: int, log_odds: float, made: list[Decision], *, search_back: bool = False
     ) -> None:
-        sample = self._locate(possible)
+        sample, first = self._panel.locate(possible)
         if self._last_sample is not None and sample - self._last_sample < self._least_rr:
             return
+        last_at = self._timing.last_at
+        rr_s = None if last_at is None else self._timing.seconds(possible.at - last_at)
         self._timing.accept(possible.at)
-        changed = False
+        common = sample if self._leads[first].earned else None
+        with_ecg = {k for k in possible.shown if self._leads[k].earned}
         for k, lead in enumerate(self._leads):
             shown = possible.shown.get(k)
-            if lead.learning is None and (lead.present or shown is not None):
-                lead.accept(shown)
-                if not self._one:
-                    changed |= lead.trust(shown, sample) or not lead.votes
+            if lead.learning is not None:
+                continue
+            beat = AcceptedBeat(possible.at, common, rr_s, confirmed=bool(with_ecg - {k}))
+            if shown is None and lead.present and not lead.votes:
+                lead.accept_by_others(beat, self._together)
+            elif lead.present or shown is not None:
+                lead.accept(beat, shown)
         self._passed = [passed for passed in self._passed if passed.at > possible.at]
         self._searched = 0
         self._last_sample, self._quiet_from, self._silences = sample, possible.at, 0
         made.append(RPeak(sample, now, log_odds, search_back))
-        if changed:
-            self._report_status(now, made)
-
-    def _locate(self, possible: PossibleBeat) -> int:
-        """R in the first lead that shows the beat and is about as clear as any, put where the first lead has it."""
-        if self._one:
-            return possible.shown[0].candidate.sample
-        weights = {k: self._leads[k].weight if shown.votes else 0.0 for k, shown in possible.shown.items()}
-        clear_enough = _AS_CLEAR * max(weights.values())
-        first = min(k for k, weight in weights.items() if weight >= clear_enough)
-        return possible.shown[first].candidate.sample + (self._leads[first].common_shift if first else 0)
+        self._report_status(now, made)
 
     def _report_status(self, now: int, made: list[Decision], *, broken: bool = False) -> None:
-        for lead in self._leads:
-            lead.votes |= lead.present and lead.learning is None and lead.beats >= _TRIAL_BEATS
-        voting = tuple(k for k, lead in enumerate(self._leads) if lead.votes)
-        self._voting = len(voting)
-        clear = tuple(k for k in voting if not self._leads[k].noisy)
-        reasons: tuple[tuple[int, LeadReason], ...] = tuple(
-            (k, "noise" if lead.votes else lead.reason) for k, lead in enumerate(self._leads) if k not in clear
-        )
-        if broken or (voting, clear, reasons) != self._status:
-            self._status = (voting, clear, reasons)
-            made.append(LeadStatus(now, voting, clear, reasons, broken))
+        status = self._panel.status(now, broken=broken)
+        if status is not None:
+            made.append(status)
+
+    def _end_patience(self, lead: LeadMemory, now: int, made: list[Decision]) -> None:
+        """A signal has been there for long; what has begun to look like an ECG, of a slow heart, is given more time."""
+        if lead.credit:
+            lead.earns_until = now + self._patience
+            return
+        self._panel.find_no_ecg(lead)
+        self._report_status(now, made)
 
     # -- what the passing of time alone brings about
 
@@ -337,8 +321,10 @@ class RPeakDetector:
             self._now = now
             if now == self._learning_due:
                 self._finish_learning(now, made)
-            elif not self._one and (trial := self._next_trial()) is not None and now == trial.learns_until:
-                self._end_trial(trial, now)
+            elif not self._one and (trial := self._panel.next_trial()) is not None and now == trial.learns_until:
+                self._end_trial(trial, now, made)
+            elif (unproven := self._panel.next_unproven()) is not None and now == unproven.earns_until:
+                self._end_patience(unproven, now, made)
             elif self._open:
                 possible = self._open[0]
                 if len(self._open) > 1:
@@ -358,25 +344,24 @@ class RPeakDetector:
     def due(self) -> int:
         """Samples that must have arrived before anything new is certain, if nothing more is reported until then."""
         due = self._learning_due
-        if not self._one and (trial := self._next_trial()) is not None:
+        if not self._one and (trial := self._panel.next_trial()) is not None:
             due = min(due, trial.learns_until)
+        if (unproven := self._panel.next_unproven()) is not None:
+            due = min(due, unproven.earns_until)
         if self._open:  # search-back and silence wait for what is being examined
-            return min(due, self._open[0].due if len(self._open) == 1 else min(map(_DUE, self._open)))
+            return min(due, min(possible.due for possible in self._open))
         return min(due, max(self._now, min(self._search_back_due(), self._silence_due())))
 
-    def _next_trial(self) -> LeadMemory | None:
-        on_trial = [lead for lead in self._leads if lead.present and not lead.votes and lead.learning is not None]
-        return min(on_trial, key=_LEARNS_UNTIL, default=None)
-
-    def _end_trial(self, lead: LeadMemory, now: int) -> None:
+    def _end_trial(self, lead: LeadMemory, now: int, made: list[Decision]) -> None:
         """The first two seconds of a lead that came while others were present."""
         if lead.learning:
             lead.learn(lead.learning)
+            self._report_status(now, made)
         else:
             lead.learns_until = now + self._learning_for
 
     def _silence_due(self) -> int:
-        if self._learning_due != _NEVER or not self._voting:
+        if self._learning_due != _NEVER or not any(lead.votes for lead in self._leads):
             return _NEVER
         return self._quiet_from + self._silence + 1
 
@@ -394,7 +379,7 @@ class RPeakDetector:
         settled = [passed for passed in self._passed if passed.settled <= due]
         fit = [p for p in settled[self._searched :] if not self._is_echo(p) and not self._is_weak(p)]
         self._searched = len(settled)
-        rated = [(self._log_odds(possible, settled=True), possible) for possible in fit]
-        log_odds, best = max(rated, key=itemgetter(0), default=(_IMPOSSIBLE, None))
+        rated = [(self._panel.log_odds(possible, self._timing, settled=True), possible) for possible in fit]
+        log_odds, best = max(rated, key=itemgetter(0), default=(IMPOSSIBLE, None))
         if best is not None and log_odds > _SEARCH_BACK_LOG_ODDS:
             self._accept(best, now, log_odds, made, search_back=True)

@@ -21,10 +21,10 @@ class RPeak:
 
 @dataclass(frozen=True)
 class LeadStatus:
-    """Once `arrived` samples have arrived: leads that vote, those of them that are clear, why the others are not."""
+    """Once `arrived` samples have arrived: which leads are clear, why the others are not, whose windows to look at."""
 
     arrived: int
-    voting: tuple[int, ...]
+    order: tuple[int, ...]  # leads that show an ECG, or as long as none does all that vote; clear ones first
     clear: tuple[int, ...]
     reasons: tuple[tuple[int, LeadReason], ...]
     broken: bool  # no lead was left: what comes is a new chain of RR intervals

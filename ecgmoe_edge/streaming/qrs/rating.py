@@ -27,6 +27,7 @@ _USUAL_SPREAD, _USUAL_DEVIATION = 0.3, 0.3  # of ln RR
 _USUAL_LIKENESS = 0.7
 _T_WAVE_S, _EARLY_S = 0.45, 0.40
 _LONGEST_S = 2.0
+_ENOUGH_BEATS = 4  # remembered, of which one alone may be like an artefact by chance
 _AHEAD = INPUTS.index("ahead")
 
 
@@ -81,6 +82,7 @@ class Rater:
         self._last: float | None = None  # ln energy of the last beat that this lead showed
         self._last_at: int | None = None  # where this lead showed the last beat; None where it did not
         self._beats = 0
+        self._compared: tuple[Candidate | None, int, list[float]] = (None, 0, [])  # last candidate, beats then
         self._energies: deque[float] = deque(maxlen=MEMORY)  # all energies here as ln
         self._others: deque[float] = deque(maxlen=MEMORY)
         self.level = 0.0  # median ln energy of the recent beats
@@ -162,14 +164,23 @@ class Rater:
             *candidate.shape,
         ]
 
+    def recurrence(self, candidate: Candidate) -> float | None:
+        """Correlation with the recent beats: the second most alike of four and more, else the most; None before any."""
+        ranked = self._correlations(candidate)
+        return (ranked[1] if len(ranked) >= _ENOUGH_BEATS else ranked[0]) if ranked else None
+
     def _likeness(self, candidate: Candidate) -> tuple[float, float]:
         """Correlation with the most alike of the recent beats, and with the middle one."""
-        beats = min(self._beats, MEMORY)
-        if not beats:
-            return _USUAL_LIKENESS, _USUAL_LIKENESS
-        np.multiply(self._waveforms, candidate.waveform[:, None], out=self._likenesses)
-        ranked = sorted(add_rows(self._likenesses).tolist()[:beats], reverse=True)
-        return ranked[0], ranked[beats // 2]
+        ranked = self._correlations(candidate)
+        return (ranked[0], ranked[len(ranked) // 2]) if ranked else (_USUAL_LIKENESS, _USUAL_LIKENESS)
+
+    def _correlations(self, candidate: Candidate) -> list[float]:
+        """Correlation with each of the recent beats, the most alike first."""
+        if self._compared[0] is not candidate or self._compared[1] != self._beats:
+            np.multiply(self._waveforms, candidate.waveform[:, None], out=self._likenesses)
+            ranked = sorted(add_rows(self._likenesses).tolist()[: min(self._beats, MEMORY)], reverse=True)
+            self._compared = candidate, self._beats, ranked
+        return self._compared[2]
 
 
 class Rating:

@@ -12,11 +12,14 @@ from ecgmoe_edge.streaming.signal.filters import monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.signal.quality import SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
-from ecgmoe_edge.streaming.signal.windows import RPEAK_GRID, WindowSampler
+from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, RPEAK_GRID, WindowSampler
 
 _SEARCH_BACK_S = 5.0  # a beat may be found so late
 _RAW_S = 0.6  # of the unfiltered signal that are kept: from 0.15 s before R until its candidate is known
-_STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
+_STEP_S = (0.080, 0.150)  # beside R: a signal that stands still there, far off, went to its rail or left it: no beat
+_BESIDE_S = (0.050, 0.150)  # before and after R: straight there, on two levels, the signal made a step ...
+_STRAIGHT = 0.02  # of the step's height off a straight line at most
+_PLATEAU = 0.9  # of what the signal does meanwhile is between the levels: nothing stands above them, as an R does
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 
 
@@ -38,6 +41,7 @@ class LeadSignal:
         invert: bool = False,
     ) -> None:
         self.number = number
+        self._fs = fs
         self._sign = -1.0 if invert else 1.0
         self._window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
@@ -48,6 +52,7 @@ class LeadSignal:
         self._still = Standstill(fs)
         self._quality = SignalQuality()
         self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
+        self._beside = tuple(round(beside_s * fs) for beside_s in _BESIDE_S)
         self._near = round(_CLIPPED_S * fs)
         self.reach = self.finder.reach
         self.restart(0)
@@ -108,16 +113,37 @@ class LeadSignal:
         ]
 
     def _is_step(self, r: int, known: int) -> bool:
-        """Whether what looks like a beat is a step to a level at which the signal stays."""
-        first, last = r + self._step[0], r + self._step[1]
-        after = self.raw.between(first, min(last, known))
-        if after.size < (last - first) // 2 or after[0] != after[-1] or after.min() != after.max():
+        """Whether what looks like a beat is a step to or from a level at which the signal stands, or off a line."""
+        near, far = self._step
+        last = min(r + far, known)
+        return (
+            self._is_level(self.raw.between(r + near, last), self.raw.between(r - far, r), r, r + near)
+            or self._is_level(self.raw.between(r - far, r - near), self.raw.between(r, last), r - near, r)
+            or self._is_straight_step(r, known)
+        )
+
+    def _is_level(self, still: NDArray[np.float64], beyond: NDArray[np.float64], first: int, stop: int) -> bool:
+        """Whether the signal stands still on one side, far off what is `beyond` R, as seen from `first` to `stop`."""
+        shortest = (self._step[1] - self._step[0]) // 2
+        if still.size < shortest or not beyond.size or still[0] != still[-1] or still.min() != still.max():
             return False
-        before = self.raw.between(2 * r - last, r)
-        if not before.size:
+        level = float(np.median(beyond))
+        return abs(float(still[0]) - level) >= 0.5 * float(
+            np.abs(self.raw.between(first, stop) - level).max(initial=0.0)
+        )
+
+    def _is_straight_step(self, r: int, known: int) -> bool:
+        """Whether straight lines, one far off the other, lie on both sides: of a counter, saw tooth or square wave."""
+        near, far = self._beside
+        before, after = self.raw.between(r - far, r - near), self.raw.between(r + near, min(r + far, known))
+        if before.size < far - near or after.size < (far - near) // 2:
             return False
-        level = float(np.median(before))
-        return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self.raw.between(r, first) - level).max())
+        middle = self.raw.between(r - near, r + near)
+        rise = near * (before[-1] - before[0]) / (before.size - 1), near * (after[-1] - after[0]) / (after.size - 1)
+        height = abs(float(after[0] - rise[1]) - float(before[-1] + rise[0]))
+        if height < _PLATEAU * float(middle.max() - middle.min()):
+            return False
+        return all(_bend(side) <= _STRAIGHT * height for side in (before, after))
 
     # -- beats
 
@@ -132,7 +158,8 @@ class LeadSignal:
     def quality_of(self, window: NDArray[np.float32], r: int, known: int) -> float:
         """Quality of the next beat of this lead, with what is known of clipping once `known` samples have arrived."""
         clipped = self._still.clipped(r - self._near, r + self._near + 1, known) > 0
-        return self._quality.of_beat(window, self._r_index, clipped=clipped)
+        seen = int((r - self.signal.start) * MODEL_RATE_HZ / self._fs)
+        return self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
         """The filtered signal from `start` to `stop`, zero where there is none."""
@@ -143,3 +170,9 @@ class LeadSignal:
         offset = max(0, self.signal.start - start)
         stretch[offset : offset + held.size] = held
         return stretch
+
+
+def _bend(x: NDArray[np.float64]) -> float:
+    """How far `x` (samples,), two at least, departs from the straight line through its ends."""
+    line = x[0] + (x[-1] - x[0]) / (x.size - 1) * np.arange(x.size)
+    return float(np.abs(x - line).max())

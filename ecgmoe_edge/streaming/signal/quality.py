@@ -25,6 +25,8 @@ _NEAR_R = 13
 _LAG = 5
 _ROUGHNESS, _MOTION, _OFFSET = -3.08, -4.54, -19.79
 _LEAST = 1e-3  # of what the QRS complex has: below it the converter's steps are seen and no noise
+_LITTLE_BENDS_MV, _LITTLE_MOVES_MV = 0.0003, 0.0025  # less content round R than this is none: a QRS of 10 uV has more
+_FEWEST = 8  # points before R; a signal that began later cannot be judged yet
 _MEMORY = 0.3  # share of the newest beat
 _CLIPPED = 0.5  # of the quality is left where the QRS was cut off: it can be found and not measured
 
@@ -39,21 +41,22 @@ class SignalQuality:
         """Forget the beats so far: the signal broke off."""
         self._logit: float | None = None
 
-    def of_beat(self, window: NDArray[np.float32], r_index: int, *, clipped: bool) -> float:
+    def of_beat(self, window: NDArray[np.float32], r_index: int, *, seen: int, clipped: bool) -> float:
         """Quality of the next beat.
 
-        `window` (points,) in mV at 128 Hz has R at `r_index`, 45 points before it or more and 13 after; `clipped` says
-        that some of its QRS complex was cut off.
+        `window` (points,) in mV at 128 Hz has R at `r_index`, 45 points before it or more and 13 after; `seen`: points
+        before R since the signal began; `clipped` says that some of its QRS complex was cut off.
         """
-        before = window[r_index - _BEGIN : r_index - _END]
+        before = window[r_index - min(seen, _BEGIN) : r_index - _END]
         near = window[r_index - _NEAR_R : r_index + _NEAR_R + 1]
-        own = (
-            _OFFSET
-            + _ROUGHNESS * _log_ratio(_bends(before), _bends(near))
-            + _MOTION * _log_ratio(_moves(before), _moves(near))
-        )
-        self._logit = own if self._logit is None else self._logit + _MEMORY * (own - self._logit)
-        quality = 1.0 / (1.0 + math.exp(-self._logit))
+        if before.size >= _FEWEST:
+            own = (
+                _OFFSET
+                + _ROUGHNESS * _log_ratio(_bends(before), _bends(near), _LITTLE_BENDS_MV)
+                + _MOTION * _log_ratio(_moves(before), _moves(near), _LITTLE_MOVES_MV)
+            )
+            self._logit = own if self._logit is None else self._logit + _MEMORY * (own - self._logit)
+        quality = 1.0 / (1.0 + math.exp(-(self._logit or 0.0)))
         return _CLIPPED * quality if clipped else quality
 
 
@@ -66,7 +69,12 @@ def _moves(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.abs(x[_LAG:] - x[:-_LAG]))
 
 
-def _log_ratio(before: NDArray[np.float32], near: NDArray[np.float32]) -> float:
-    """Logarithm of the median of one (the upper of two in the middle) over the largest of the other."""
+def _log_ratio(before: NDArray[np.float32], near: NDArray[np.float32], little_mv: float) -> float:
+    """Logarithm of the median of one (the upper of two in the middle) over the largest of the other.
+
+    The less the QRS complex has beyond `little_mv`, the less its neighbourhood can be called still: in a signal without
+    content both are nothing.
+    """
     before.sort()
-    return math.log(float(before[before.size // 2]) / max(float(near.max()), 1e-3) + _LEAST)
+    largest = max(float(near.max()), little_mv)
+    return math.log(float(before[before.size // 2]) / largest + _LEAST + (little_mv / largest) ** 2)

@@ -1,0 +1,78 @@
+"""Poor beats teach nothing about the patient; who has none but poor beats has a history too."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.frontend import FrontEnd
+from ecgmoe_edge.streaming.patient.lead_history import LeadHistory
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
+
+FS = 250.0
+R = int(np.flatnonzero(BEAT_GRID == 0)[0])
+
+
+def a_window(height_mv: float) -> NDArray[np.float32]:
+    return np.asarray(height_mv * np.exp(-0.5 * (BEAT_GRID / 1.5) ** 2), np.float32)
+
+
+def an_ecg(seconds: float) -> NDArray[np.float64]:
+    t = np.arange(round(seconds * FS)) / FS
+    x = 0.01 * np.random.default_rng(1).normal(size=t.size)
+    for r in np.arange(0.6, seconds - 1.0, 0.83):
+        for after, width, height in ((-0.16, 0.022, 0.12), (0.0, 0.011, 1.0), (0.27, 0.05, 0.3)):
+            x += height * np.exp(-0.5 * ((t - r - after) / width) ** 2)
+    return x
+
+
+def electrode_motion(seconds: float, size_mv: float) -> NDArray[np.float64]:
+    walk = np.cumsum(np.random.default_rng(0).normal(size=round(seconds * FS)))
+    walk -= np.convolve(walk, np.ones(125) / 125, "same")
+    return np.asarray(size_mv * walk / walk.std())
+
+
+def built(x: NDArray[np.float64]) -> list[BeatContext]:
+    front = FrontEnd(FS)
+    return [item for item in [*front.push(x[None]), *front.flush()] if isinstance(item, BeatContext)]
+
+
+def test_half_a_minute_of_motion_moves_neither_amplitude_nor_template() -> None:
+    x = an_ecg(120.0)
+    x[15000:22500] += electrode_motion(30.0, 2.0)
+    beats = built(x)
+    before = [beat for beat in beats if 30.0 < beat.sample / FS < 59.0]
+    usual = float(np.median([beat.amplitude for beat in before]))
+    later = [beat for beat in beats if beat.sample / FS > 60.0]
+    assert len(later) > 50
+    assert max(abs(beat.amplitude / usual - 1.0) for beat in later) < 0.1
+    assert max(np.abs(beat.template - before[-1].template).max() for beat in later) < 0.1 * usual
+    moving = [beat for beat in later if 70.0 < beat.sample / FS < 88.0]
+    assert not any(beat.teaches for beat in moving)
+    assert all(beat.teaches for beat in before)
+    assert all(beat.teaches for beat in later if beat.sample / FS > 95.0)
+
+
+def test_who_has_none_but_poor_beats_has_a_history_of_the_better_ones() -> None:
+    history = LeadHistory(BEAT_GRID.size, R)
+    qualities = np.random.default_rng(2).uniform(0.001, 0.05, 200)
+    taught = [history.remember(a_window(1.0 if quality > 0.02 else 5.0), quality) for quality in qualities.tolist()]
+    assert sum(taught) > 100
+    assert history.amplitude(a_window(3.0)) == 1.0
+    assert history.template(a_window(3.0))[R] == 1.0
+
+
+def test_a_good_beat_always_teaches() -> None:
+    history = LeadHistory(BEAT_GRID.size, R)
+    assert all(history.remember(a_window(1.0), quality) for quality in (1.0, 0.9, 0.11, 1.0, 0.2))
+    assert not history.remember(a_window(1.0), 0.05)
+
+
+def test_a_change_for_the_worse_that_lasts_is_learnt_at_last() -> None:
+    history = LeadHistory(BEAT_GRID.size, R)
+    for _ in range(300):
+        history.remember(a_window(1.0), 1.0)
+    for _ in range(250):
+        history.remember(a_window(2.0), 0.05)
+    assert history.amplitude(a_window(1.0)) == 2.0
