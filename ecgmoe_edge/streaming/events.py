@@ -27,6 +27,8 @@ __all__ = [
     "LeadChange",
     "LeadOff",
     "LeadReason",
+    "Mains",
+    "NotchState",
     "Reconnect",
     "Rhythm",
     "RhythmPhase",
@@ -48,11 +50,13 @@ EventKind: TypeAlias = Literal[
     "lead_change",
     "flatline",
     "clipping",
+    "mains",
     "end",
 ]
 GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan"]
 LeadReason: TypeAlias = Literal["start", "off", "nan", "flat", "rail", "settling", "noise"]
 FlatlineKind: TypeAlias = Literal["flat", "rail"]
+NotchState: TypeAlias = Literal["in", "out", "not possible at this rate"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
 
 UNUSABLE: Final = "nan"  # the reason of a gap of samples that came and are no use
@@ -178,6 +182,19 @@ class Clipping:
 
 
 @dataclass(frozen=True)
+class Mains:
+    """Mains hum was measured, or is gone; by itself a notch goes in or out."""
+
+    sample: int  # from here on
+    time_s: float
+    frequency_hz: float  # nominal: 50, 60, or 16.7 of railways
+    notch: NotchState
+    share: float | None  # of the signal's power in the monitoring band; None where it was not measured
+    amplitude_mv: float | None  # in the monitoring band
+    lead: str | None = None  # None where there is only one
+
+
+@dataclass(frozen=True)
 class LeadChange:
     """Of several leads others than before are of use, until the next such event or a gap."""
 
@@ -205,7 +222,19 @@ class End:
 
 
 Event: TypeAlias = (
-    Beat | Rhythm | Gap | Stall | Reconnect | FallingBehind | Clock | LeadOff | LeadChange | Flatline | Clipping | End
+    Beat
+    | Rhythm
+    | Gap
+    | Stall
+    | Reconnect
+    | FallingBehind
+    | Clock
+    | LeadOff
+    | LeadChange
+    | Flatline
+    | Clipping
+    | Mains
+    | End
 )
 
 _KINDS: Final[Mapping[type, EventKind]] = {
@@ -220,6 +249,7 @@ _KINDS: Final[Mapping[type, EventKind]] = {
     LeadChange: "lead_change",
     Flatline: "flatline",
     Clipping: "clipping",
+    Mains: "mains",
     End: "end",
 }
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.beat_builder import BeatBuilder
 from ecgmoe_edge.streaming.beats import BeatContext
-from ecgmoe_edge.streaming.events import UNUSABLE, Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason
+from ecgmoe_edge.streaming.events import UNUSABLE, Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason, Mains
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
 from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
+from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
@@ -32,15 +33,16 @@ _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
 _FIRST, _NEXT, _LAST = range(3)  # order of what comes out with the same sample
 
-Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange
+Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange | Mains
 
 
 class FrontEnd:
     """Filter, R peaks, windows and features of one lead or several.
 
-    fs: device rate, 100-1000 Hz. leads: their names. mains: 50 or 60 for a notch. invert: all leads are turned over.
-    grid: 128 Hz points of the beat window round R; None for R peaks only, as soon as they are certain and at a fraction
-    of the cost. context: length of `BeatContext.context` in 128 Hz samples, 0 for none.
+    fs: device rate, 100-1000 Hz. leads: their names. mains: "auto" for a notch where hum is measured, 50 or 60 for one
+    that is always in, None for none. invert: all leads are turned over. grid: 128 Hz points of the beat window round R;
+    None for R peaks only, as soon as they are certain and at a fraction of the cost. context: length of
+    `BeatContext.context` in 128 Hz samples, 0 for none.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class FrontEnd:
         fs: float,
         leads: Sequence[str] = ("II",),
         *,
-        mains: int | None = None,
+        mains: MainsChoice = AUTO,
         invert: bool = False,
         grid: NDArray[np.int64] | None = BEAT_GRID,
         context: int = 0,
@@ -111,9 +113,8 @@ class FrontEnd:
         items = self._process(self._waiting[:, :0])
         out: list[tuple[int, int, Item]] = []
         self._report_unusable(self._position, out)
-        for lead in self._leads:
-            if lead.present:
-                lead.break_off()
+        kept_back = [each for lead in self._leads if lead.present for each in lead.break_off()]
+        self._follow(self._detector.process(kept_back, self._position), out)
         self._follow(self._detector.flush(self._position), out)
         self._complete_all(self._position, out)
         for k, lead in enumerate(self._leads):
@@ -185,6 +186,7 @@ class FrontEnd:
         for k, lead in enumerate(self._leads):
             if lead.present:
                 reports += lead.process(x[k])
+                out += [(arrived, _FIRST, self._named(event, k)) for arrived, event in lead.news()]
         if len(self._leads) > 1:
             reports.sort(key=_arrival)
         self._position = at + x.shape[1]
@@ -231,10 +233,11 @@ class FrontEnd:
         out: list[tuple[int, int, Item]],
     ) -> None:
         """At sample `at` these signals end, known once `arrived` samples have arrived, and others begin."""
-        reports: list[LeadReport] = [LeadEnd(arrived, k, reason) for k, reason in ends]
+        reports: list[LeadReport] = []
         for k, _ in ends:
             if self._leads[k].present:
-                self._leads[k].break_off()
+                reports += self._leads[k].break_off()
+        reports += [LeadEnd(arrived, k, reason) for k, reason in ends]
         self._follow(self._detector.process(reports, arrived - 1), out)
         for k, _ in ends:
             self._leads[k].end()
@@ -271,7 +274,7 @@ class FrontEnd:
         self._last_r = None
         self._order = tuple(range(len(self._leads)))
 
-    def _named(self, event: Flatline | Clipping, lead: int) -> Flatline | Clipping:
+    def _named(self, event: Flatline | Clipping | Mains, lead: int) -> Flatline | Clipping | Mains:
         return event if len(self._leads) == 1 else replace(event, lead=self._names[lead])
 
     # -- what the detector decides

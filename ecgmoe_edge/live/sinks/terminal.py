@@ -18,6 +18,7 @@ from ecgmoe_edge.streaming.events import (
     Gap,
     LeadChange,
     LeadOff,
+    Mains,
     Reconnect,
     Rhythm,
     Stall,
@@ -103,7 +104,9 @@ def _rhythm(rhythm: Rhythm) -> str:
     return f"{rhythm.label} ends after {rhythm.to_s - rhythm.from_s:.1f} s{limit}"
 
 
-def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Flatline | Clipping) -> str:
+def _trouble(
+    event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Flatline | Clipping | Mains,
+) -> str:
     if isinstance(event, Gap):
         lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
         lost = f"at least {lost}" if event.at_least else lost
@@ -119,9 +122,21 @@ def _trouble(event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChan
     if isinstance(event, LeadChange):
         others = ", ".join(f"{lead} ({reason})" for lead, reason in event.others.items())
         return f"leads: {', '.join(event.leads) or 'none'}" + (f"; not {others}" if others else "")
+    if isinstance(event, Mains):
+        return f"mains: {_mains(event)}{_on(event.lead)}"
     if isinstance(event, Clipping):
         return f"clipping: {event.samples} samples cut off within a second{_on(event.lead)}"
     return f"flatline: the signal stood still for {event.duration_s:.1f} s ({event.kind}){_on(event.lead)}"
+
+
+def _mains(mains: Mains) -> str:
+    hum = f"hum of {mains.frequency_hz:g} Hz"
+    if mains.notch == "in":
+        share = "" if mains.share is None else f", {100 * mains.share:.0f} % of the signal's power"
+        return f"{hum}{share}; its notch is in"
+    if mains.notch == "out":
+        return f"{hum} is gone; its notch is out"
+    return f"a notch for {hum} is not possible at this sampling rate"
 
 
 def _on(lead: str | None) -> str:

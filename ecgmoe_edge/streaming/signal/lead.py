@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.events import Clipping
+from ecgmoe_edge.streaming.events import Clipping, Mains
 from ecgmoe_edge.streaming.qrs.candidates import CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
-from ecgmoe_edge.streaming.signal.filters import monitoring_band
+from ecgmoe_edge.streaming.signal.filters import HIGHEST_NOTCH, monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
+from ecgmoe_edge.streaming.signal.mains import AUTO, HumFilter, MainsChoice
 from ecgmoe_edge.streaming.signal.quality import SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
 from ecgmoe_edge.streaming.signal.windows import RPEAK_GRID, WindowSampler
@@ -24,7 +25,11 @@ class LeadSignal:
     """Takes the samples of one lead and remembers some seconds of them.
 
     number: of the lead among the others. fs: Hz. grid: 128 Hz points of a beat's window round R. before: samples that
-    are needed before an R peak, if more than the window's. mains: 50 or 60 for a notch. invert: turn the signal over.
+    are needed before an R peak, if more than the window's. mains: "auto" for a notch where hum is measured; 50 or 60
+    for one that is always in. invert: turn the signal over.
+
+    With "auto" the first second of a signal is kept back until it is known whether there is hum in it: the detector
+    learns for longer than that, so nothing comes out later.
     """
 
     def __init__(
@@ -34,14 +39,19 @@ class LeadSignal:
         grid: NDArray[np.int64] = RPEAK_GRID,
         before: int = 0,
         *,
-        mains: int | None = None,
+        mains: MainsChoice = None,
         invert: bool = False,
     ) -> None:
         self.number = number
+        self._fs = fs
         self._sign = -1.0 if invert else 1.0
         self._window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
-        self._band = monitoring_band(fs, mains)
+        self._band = monitoring_band(fs, None if mains == AUTO else mains)
+        self._hum = HumFilter(fs) if mains == AUTO else None
+        self._news: list[tuple[int, Mains]] = []
+        self._notch_hz = mains if isinstance(mains, int) and mains >= HIGHEST_NOTCH * fs else None  # asked for in vain
+        self._kept_back: list[NDArray[np.float64]] | None = None  # band-passed, until its hum is known
         self._raw = History(round(_RAW_S * fs))
         self._signal = History(max(before, self._window.before) + round(_SEARCH_BACK_S * fs))
         self._finder = CandidateFinder(fs, self._signal)
@@ -61,15 +71,27 @@ class LeadSignal:
     def begin(self, at: int) -> None:
         """A new signal begins at sample `at`."""
         self.present = True
+        if self._notch_hz is not None:
+            time_s = at / self._fs
+            self._news.append((at + 1, Mains(at, time_s, self._notch_hz, "not possible at this rate", None, None)))
+            self._notch_hz = None
         self._raw.restart(at)
         self._signal.restart(at)
         self._band.reset()
+        if self._hum is not None:
+            self._hum.restart(at)
+            self._kept_back = []
         self._finder.restart(at)
         self._quality.restart()
 
-    def break_off(self) -> None:
-        """No more samples come: what follows the last candidates is what has come."""
+    def break_off(self) -> list[LeadCandidate]:
+        """No more samples come: what follows the last candidates is what has come. Gives those not known before."""
+        found: list[LeadCandidate] = []
+        if self._kept_back:
+            found = self._find(np.concatenate(self._kept_back))
+            self._kept_back = None
         self._finder.break_off()
+        return found
 
     def end(self) -> None:
         """The signal has ended."""
@@ -78,7 +100,9 @@ class LeadSignal:
     @property
     def due(self) -> int:
         """Samples that must have arrived before this lead can report anything new."""
-        return self._finder.due
+        if self._hum is None:
+            return self._finder.due
+        return self._hum.due if self._kept_back is not None else min(self._finder.due, self._hum.due)
 
     def still_due(self, stop: int) -> int:
         """Samples that must have arrived before stillness can be reported, once `stop` of them have been watched."""
@@ -100,6 +124,39 @@ class LeadSignal:
         self._raw.append(x)
         y = self._band.process(self._sign * x)
         self._signal.settle()
+        if self._hum is None:
+            return self._find(y)
+        if self._kept_back is not None:
+            self._kept_back.append(y)
+            if self._raw.stop < self._hum.due:
+                return []
+            y = np.concatenate(self._kept_back)
+            self._kept_back = None
+            self._hum.begin(y[: self._hum.block])
+            rest = y[self._hum.block :]
+        else:
+            rest = y
+        found: list[LeadCandidate] = []
+        for change in self._hum.measure(rest):
+            count = change.at - self._signal.stop
+            found += self._find(self._hum.process(y[:count]))
+            y = y[count:]
+            notch = self._hum.change(change)
+            if notch is not None:
+                block = self._signal.between(change.since, change.at)
+                block[:] = notch.process(block)
+                self._finder.run_again(change.since, block)
+        return found + self._find(self._hum.process(y)) if y.size else found
+
+    def news(self) -> list[tuple[int, Mains]]:
+        """Events on mains since the last call, each with the samples that had arrived then."""
+        if self._hum is not None:
+            return self._hum.news()
+        news, self._news = self._news, []
+        return news
+
+    def _find(self, y: NDArray[np.float64]) -> list[LeadCandidate]:
+        """Candidates that samples (n,) of the filtered signal make known."""
         self._signal.append(y)
         return [
             LeadCandidate(candidate.known, self.number, candidate)
