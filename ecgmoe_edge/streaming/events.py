@@ -29,6 +29,7 @@ __all__ = [
     "LeadReason",
     "Mains",
     "NotchState",
+    "PacingSpike",
     "Reconnect",
     "Rhythm",
     "RhythmPhase",
@@ -51,6 +52,7 @@ EventKind: TypeAlias = Literal[
     "flatline",
     "clipping",
     "mains",
+    "pacing_spike",
     "end",
 ]
 GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan"]
@@ -195,6 +197,17 @@ class Mains:
 
 
 @dataclass(frozen=True)
+class PacingSpike:
+    """A pacing spike: it is no beat and was taken out of the signal. From 250 Hz on."""
+
+    sample: int  # its first
+    time_s: float
+    amplitude_mv: float  # largest deflection, with its sign
+    width_ms: float  # samples / fs
+    lead: str | None = None  # None where there is only one
+
+
+@dataclass(frozen=True)
 class LeadChange:
     """Of several leads others than before are of use, until the next such event or a gap."""
 
@@ -234,6 +247,7 @@ Event: TypeAlias = (
     | Flatline
     | Clipping
     | Mains
+    | PacingSpike
     | End
 )
 
@@ -250,6 +264,7 @@ _KINDS: Final[Mapping[type, EventKind]] = {
     Flatline: "flatline",
     Clipping: "clipping",
     Mains: "mains",
+    PacingSpike: "pacing_spike",
     End: "end",
 }
 

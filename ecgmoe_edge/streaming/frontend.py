@@ -17,13 +17,24 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.beat_builder import BeatBuilder
 from ecgmoe_edge.streaming.beats import BeatContext
-from ecgmoe_edge.streaming.events import UNUSABLE, Clipping, Flatline, Gap, GapReason, LeadChange, LeadReason, Mains
+from ecgmoe_edge.streaming.events import (
+    UNUSABLE,
+    Clipping,
+    Flatline,
+    Gap,
+    GapReason,
+    LeadChange,
+    LeadReason,
+    Mains,
+    PacingSpike,
+)
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
 from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
+from ecgmoe_edge.streaming.signal.pacing import PacingFilter
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
@@ -31,9 +42,9 @@ _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 _UNUSABLE_REPORT_S = 1.0
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
-_FIRST, _NEXT, _LAST = range(3)  # order of what comes out with the same sample
+_SPIKE, _FIRST, _NEXT, _LAST = range(4)  # order of what comes out with the same sample
 
-Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange | Mains
+Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange | Mains | PacingSpike
 
 
 class FrontEnd:
@@ -62,6 +73,7 @@ class FrontEnd:
         longer = WindowSampler(self.fs, np.arange(points[-1] - context + 1, points[-1] + 1)) if context else None
         before = longer.before if longer else 0
         self._leads = [LeadSignal(k, self.fs, points, before, mains=mains, invert=invert) for k in range(count)]
+        self._pacing = PacingFilter(self.fs, count)
         self._after = WindowSampler(self.fs, points).after
         self._builder = BeatBuilder(self._leads, self._names, points, longer, peaks_only=grid is None)
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
@@ -82,11 +94,11 @@ class FrontEnd:
     @property
     def position(self) -> int:
         """Number of the next sample, lost ones counted."""
-        return self._position + self._held
+        return self._position + self._held + self._pacing.waiting
 
     def lead_off(self, mask: Sequence[bool]) -> list[Item]:
         """From the next sample on these leads are off, and the others on."""
-        items = self._process(self._waiting[:, :0])
+        items = self._process(self._waiting[:, :0], last=True)
         self._off = np.array(mask, bool)
         self._patience = 0
         return items
@@ -110,7 +122,7 @@ class FrontEnd:
 
     def flush(self) -> list[Item]:
         """What is left when the signal has ended; beats without their full window come out as not complete."""
-        items = self._process(self._waiting[:, :0])
+        items = self._process(self._waiting[:, :0], last=True)
         out: list[tuple[int, int, Item]] = []
         self._report_unusable(self._position, out)
         kept_back = [each for lead in self._leads if lead.present for each in lead.break_off()]
@@ -124,11 +136,12 @@ class FrontEnd:
 
     # -- samples
 
-    def _process(self, samples: NDArray[np.float64]) -> list[Item]:
-        """Samples that wait, as nothing can become certain by them, and these."""
+    def _process(self, samples: NDArray[np.float64], *, last: bool = False) -> list[Item]:
+        """Samples that wait, as nothing can become certain by them, and these; `last`: the signal breaks off here."""
         items: list[Item] = []
         x = np.concatenate((self._waiting[:, : self._held], samples), axis=1) if self._held else samples
         self._held = 0
+        x = self._pacing.process(x, last=last)
         if not x.shape[1]:
             return items
         finite = np.isfinite(x)
@@ -141,8 +154,16 @@ class FrontEnd:
         for start, stop in zip((0, *edges), (*edges, x.shape[1]), strict=True):
             for at in range(start, stop, piece):
                 self._take(x[:, at : min(at + piece, stop)], finite[:, at], items)
-        self._patience = 0 if self._unusable else min(self._due() - self._position, self._waiting.shape[1])
-        return items
+        waits = self._unusable or self._pacing.waiting
+        self._patience = 0 if waits else min(self._due() - self._position, self._waiting.shape[1])
+        return [self._delayed(item) for item in items] if self._pacing.delays else items
+
+    def _delayed(self, item: Item) -> Item:
+        """A beat with the samples that had arrived by the device's count, where some had to wait."""
+        if not isinstance(item, BeatContext):
+            return item
+        arrival = self._pacing.arrival
+        return replace(item, known_at=arrival(item.known_at), ready_at=arrival(item.ready_at))
 
     def _due(self) -> int:
         """Samples that must have arrived before anything new can become certain."""
@@ -158,6 +179,13 @@ class FrontEnd:
         """Samples (leads, n) of which each lead has all or none."""
         begin, n = self._position, x.shape[1]
         out: list[tuple[int, int, Item]] = []
+        for spike in self._pacing.spikes(begin + n):
+            if usable[spike.lead]:
+                self._leads[spike.lead].spike(spike.sample, spike.width)
+                event = PacingSpike(
+                    spike.sample, spike.sample / self.fs, spike.amplitude_mv, 1000.0 * spike.width / self.fs
+                )
+                out.append((spike.sample + 1, _SPIKE, self._named(event, spike.lead)))
         if self._unusable and usable.any():
             self._report_unusable(begin + 1, out)
         if (usable != self._watched).any():
@@ -267,6 +295,7 @@ class FrontEnd:
         """A new signal begins on all leads at sample `at`."""
         self._position = at
         self._patience = 0
+        self._pacing.restart(at)
         self._watched[:] = False
         self._detector.restart()
         for lead in self._leads:
@@ -274,7 +303,9 @@ class FrontEnd:
         self._last_r = None
         self._order = tuple(range(len(self._leads)))
 
-    def _named(self, event: Flatline | Clipping | Mains, lead: int) -> Flatline | Clipping | Mains:
+    def _named(
+        self, event: Flatline | Clipping | Mains | PacingSpike, lead: int
+    ) -> Flatline | Clipping | Mains | PacingSpike:
         return event if len(self._leads) == 1 else replace(event, lead=self._names[lead])
 
     # -- what the detector decides

@@ -19,6 +19,7 @@ from ecgmoe_edge.streaming.events import (
     LeadChange,
     LeadOff,
     Mains,
+    PacingSpike,
     Reconnect,
     Rhythm,
     Stall,
@@ -105,7 +106,7 @@ def _rhythm(rhythm: Rhythm) -> str:
 
 
 def _trouble(
-    event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Flatline | Clipping | Mains,
+    event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Flatline | Clipping | Mains | PacingSpike,
 ) -> str:
     if isinstance(event, Gap):
         lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
@@ -124,6 +125,8 @@ def _trouble(
         return f"leads: {', '.join(event.leads) or 'none'}" + (f"; not {others}" if others else "")
     if isinstance(event, Mains):
         return f"mains: {_mains(event)}{_on(event.lead)}"
+    if isinstance(event, PacingSpike):
+        return f"pacing spike: {event.amplitude_mv:+.1f} mV, {event.width_ms:.1f} ms{_on(event.lead)}"
     if isinstance(event, Clipping):
         return f"clipping: {event.samples} samples cut off within a second{_on(event.lead)}"
     return f"flatline: the signal stood still for {event.duration_s:.1f} s ({event.kind}){_on(event.lead)}"

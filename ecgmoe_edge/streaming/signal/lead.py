@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.events import Clipping, Mains
-from ecgmoe_edge.streaming.qrs.candidates import CandidateFinder
+from ecgmoe_edge.streaming.qrs.candidates import Candidate, CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
 from ecgmoe_edge.streaming.signal.filters import HIGHEST_NOTCH, monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.signal.mains import AUTO, HumFilter, MainsChoice
+from ecgmoe_edge.streaming.signal.pacing import TAIL_S, is_tail
 from ecgmoe_edge.streaming.signal.quality import SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
 from ecgmoe_edge.streaming.signal.windows import RPEAK_GRID, WindowSampler
@@ -18,6 +21,7 @@ from ecgmoe_edge.streaming.signal.windows import RPEAK_GRID, WindowSampler
 _SEARCH_BACK_S = 6.0  # a beat may be found so late
 _RAW_S = 1.0  # of the unfiltered signal that are kept
 _STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
+_SPIKE_REACH_S = 0.13  # from a spike to the peak of energy that it alone causes
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 
 
@@ -58,6 +62,8 @@ class LeadSignal:
         self._still = Standstill(fs)
         self._quality = SignalQuality()
         self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
+        self._spike_reach, self._tail = round(_SPIKE_REACH_S * fs), round(TAIL_S * fs)
+        self._spikes: deque[tuple[int, int]] = deque()  # first sample and width, of the last second
         self._near = round(_CLIPPED_S * fs)
         self.reach = self._finder.reach
         self.restart(0)
@@ -161,7 +167,7 @@ class LeadSignal:
         return [
             LeadCandidate(candidate.known, self.number, candidate)
             for candidate in self._finder.process(y)
-            if not self._is_step(candidate.sample, candidate.known)
+            if not self._is_step(candidate.sample, candidate.known) and not self._is_spike(candidate)
         ]
 
     def _is_step(self, r: int, known: int) -> bool:
@@ -175,6 +181,23 @@ class LeadSignal:
             return False
         level = float(np.median(before))
         return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self._raw.between(r, first) - level).max())
+
+    def spike(self, sample: int, width: int) -> None:
+        """A pacing spike was taken out of the samples that come next."""
+        self._spikes.append((sample, width))
+
+    def _is_spike(self, candidate: Candidate) -> bool:
+        """Whether the energy of what looks like a beat is that of a pacing spike's tail."""
+        while self._spikes and self._spikes[0][0] < self._raw.start:
+            self._spikes.popleft()
+        for sample, width in self._spikes:
+            if candidate.at - self._spike_reach <= sample <= candidate.at:
+                end = sample + width
+                after = self._raw.between(end, min(max(candidate.at, end + self._tail), candidate.known))
+                before = self._raw.between(sample - 1, sample)
+                if after.size and before.size and is_tail(after - before[0], self._fs):
+                    return True
+        return False
 
     # -- beats
 
