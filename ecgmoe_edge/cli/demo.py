@@ -39,7 +39,7 @@ def demo(
     sink = JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)
     holter = VirtualHolter([recording.signal], recording.fs, recording.leads, speed=speed)
     with holter, SerialLink(holter.port) as link:
-        end, rate = run_live(link, bundle, [sink], invert=False, mains=None)
+        end, rate = run_live(link, bundle, [sink], invert=False)
     say(render_summary(end, rate))
     if not as_json:
         result(json.dumps(to_json(end), allow_nan=False))

@@ -22,6 +22,7 @@ from ecgmoe_edge.cli.options import (
     JsonOption,
     MainsOption,
     cores,
+    mains_choice,
 )
 from ecgmoe_edge.cli.output import result, result_json, say
 from ecgmoe_edge.cli.requirements import require
@@ -111,7 +112,7 @@ def evaluate(
             "--leads", metavar="all|A,B,...", help="Instead of --lead: several at once, as a stream of theirs has it."
         ),
     ] = None,
-    mains: MainsOption = None,
+    mains: MainsOption = "auto",
     invert: InvertOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -160,7 +161,7 @@ def evaluate(
             records=names,
             lead=None if lead is None else _lead(lead),
             invert=invert,
-            mains=mains,
+            mains=mains_choice(mains),
             whole=whole,
             annotator=annotator.removeprefix("."),
             jobs=jobs or cores(),
@@ -182,7 +183,7 @@ def evaluate(
         lead=_lead(lead or "0"),
         leads=_leads(leads),
         invert=invert,
-        mains=mains,
+        mains=mains_choice(mains),
         whole=whole,
         extension=annotator.removeprefix("."),
         annotations_dir=annotations,

@@ -13,6 +13,7 @@ from ecgmoe_edge.cli.output import result, result_json, say
 if TYPE_CHECKING:
     from ecgmoe_edge.scoring.record_runs import ModelFile
     from ecgmoe_edge.scoring.results import Evaluation
+    from ecgmoe_edge.streaming.signal.mains import MainsChoice
     from ecgmoe_edge.tasks import Task
 
 
@@ -25,7 +26,7 @@ def evaluate_other_task(
     records: list[str] | None,
     lead: str | int | None,
     invert: bool,
-    mains: int | None,
+    mains: MainsChoice,
     whole: bool,
     annotator: str,
     jobs: int,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ecgmoe_edge.live import Session, Sink
     from ecgmoe_edge.streaming import Monitor
     from ecgmoe_edge.streaming.events import End
+    from ecgmoe_edge.streaming.signal.mains import MainsChoice
 
 
 def run_live(
@@ -26,7 +27,7 @@ def run_live(
     sinks: Sequence[Sink],
     *,
     invert: bool,
-    mains: int | None,
+    mains: MainsChoice = "auto",
     seconds: float | None = None,
 ) -> tuple[End, float]:
     """Classify what `link` brings, each event to every sink; gives the End event and the device's rate in Hz.

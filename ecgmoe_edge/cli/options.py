@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
-_MAINS_HZ = (50, 60)
-
-
-def _checked_mains(value: int | None) -> int | None:
-    if value is not None and value not in _MAINS_HZ:
-        raise typer.BadParameter("it is 50 or 60 (Hz).")
-    return value
+if TYPE_CHECKING:
+    from ecgmoe_edge.streaming.signal.mains import MainsChoice
 
 
 def _checked_positive(value: float | None) -> float | None:
@@ -38,6 +33,13 @@ class FiniteNumbers(TyperCommand):
                     f"it must be a finite number, not {value:g}.", ctx=ctx, param_hint=f"'{option.opts[0]}'"
                 )
         return rest
+
+
+def mains_choice(option: Literal["auto", "off", "50", "60"]) -> MainsChoice:
+    """What a monitor is given for `--mains`."""
+    if option == "auto":
+        return option
+    return None if option == "off" else int(option)
 
 
 def cores() -> int:
@@ -72,8 +74,8 @@ InvertOption = Annotated[bool, typer.Option("--invert", help="The electrodes are
 JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes. Default: one a core.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 MainsOption = Annotated[
-    int | None,
-    typer.Option("--mains", metavar="HZ", callback=_checked_mains, help="Remove mains hum of 50 or 60 Hz."),
+    Literal["auto", "off", "50", "60"],
+    typer.Option("--mains", help="Mains hum, Hz. auto: a notch where hum is measured; 50 or 60: that notch always."),
 ]
 MinutesOption = Annotated[
     float | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import BundleOption, InvertOption, MainsOption, ProbeOption, SecondsOption
+from ecgmoe_edge.cli.options import BundleOption, InvertOption, MainsOption, ProbeOption, SecondsOption, mains_choice
 from ecgmoe_edge.cli.output import say
 from ecgmoe_edge.errors import UsageError
 
@@ -50,7 +50,7 @@ def stream(
         typer.Option("--uv-per-lsb", metavar="UV", help="Microvolts a step, where the device does not say it."),
     ] = None,
     invert: InvertOption = False,
-    mains: MainsOption = None,
+    mains: MainsOption = "auto",
     seconds: SecondsOption = None,
     give_up: Annotated[
         float | None,
@@ -81,7 +81,7 @@ def stream(
         port, protocol=protocol or "ecgmoe", baud=baud, settings=settings, opened=opened, give_up_after_s=give_up
     )
     with link:
-        end, rate = run_live(link, bundle, sinks, invert=invert, mains=mains, seconds=seconds)
+        end, rate = run_live(link, bundle, sinks, invert=invert, mains=mains_choice(mains), seconds=seconds)
     if not as_json:
         say(render_summary(end, rate))
 

@@ -31,6 +31,7 @@ from ecgmoe_edge.scoring.results import Evaluation, NoiseEvaluation, RecordResul
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.input_checks import distinct_names
 from ecgmoe_edge.streaming.monitor import Monitor
+from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 
 BLOCK_S = 60.0  # the monitor gives the same events however the samples are cut
 
@@ -44,7 +45,7 @@ class EvaluationOptions:
     lead: Lead = 0  # name or position; the header's first signal unless said otherwise
     leads: Sequence[Lead] | Literal["all"] | None = None  # instead: these together; "all": that are voltages
     invert: bool = False
-    mains: int | None = None  # 50 or 60 Hz
+    mains: MainsChoice = AUTO
     whole: bool = False  # score the first five minutes too
     extension: str = "atr"  # of the annotations
     annotations_dir: Path | None = None  # where our beats are written as WFDB annotations

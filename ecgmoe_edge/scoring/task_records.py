@@ -26,6 +26,7 @@ from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.monitor import Monitor
+from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
 from ecgmoe_edge.tasks import Task, task_named
 
@@ -41,7 +42,7 @@ class TaskOptions:
     task: str  # a name of `tasks.TASKS`
     lead: Lead | None = None  # None: II of PTB-XL, as models are trained on it; else the header's first
     invert: bool = False
-    mains: int | None = None
+    mains: MainsChoice = AUTO
     whole: bool = False  # score the first five minutes too
     extension: str = "atr"
 

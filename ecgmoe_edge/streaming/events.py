@@ -28,7 +28,10 @@ __all__ = [
     "LeadChange",
     "LeadOff",
     "LeadReason",
+    "Mains",
     "ModelFault",
+    "NotchState",
+    "PacingSpike",
     "Reconnect",
     "Rhythm",
     "RhythmPhase",
@@ -52,11 +55,14 @@ EventKind: TypeAlias = Literal[
     "flatline",
     "clipping",
     "model_fault",
+    "mains",
+    "pacing_spike",
     "end",
 ]
 GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan", "range"]
 LeadReason: TypeAlias = Literal["start", "off", "nan", "range", "flat", "rail", "settling", "noise", "no ECG"]
 FlatlineKind: TypeAlias = Literal["flat", "rail"]
+NotchState: TypeAlias = Literal["in", "out", "not possible at this rate"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
 
 NO_ECG: Final = "no ECG"  # the reason of a lead whose signal is none of a heart
@@ -185,6 +191,30 @@ class Clipping:
 
 
 @dataclass(frozen=True)
+class Mains:
+    """Mains hum was measured, or is gone; by itself a notch goes in or out."""
+
+    sample: int  # from here on
+    time_s: float
+    frequency_hz: float  # nominal: 50, 60, or 16.7 of railways
+    notch: NotchState
+    share: float | None  # of the signal's power in the monitoring band; None where it was not measured
+    amplitude_mv: float | None  # in the monitoring band
+    lead: str | None = None  # None where there is only one
+
+
+@dataclass(frozen=True)
+class PacingSpike:
+    """A pacing spike: it is no beat and was taken out of the signal. From 250 Hz on."""
+
+    sample: int  # its first
+    time_s: float
+    amplitude_mv: float  # largest deflection, with its sign
+    width_ms: float  # samples / fs
+    lead: str | None = None  # None where there is only one
+
+
+@dataclass(frozen=True)
 class LeadChange:
     """Other leads than before are of use, until the next such event or a gap. Of one lead: whether it shows an ECG."""
 
@@ -234,6 +264,8 @@ Event: TypeAlias = (
     | Flatline
     | Clipping
     | ModelFault
+    | Mains
+    | PacingSpike
     | End
 )
 
@@ -250,6 +282,8 @@ _KINDS: Final[Mapping[type, EventKind]] = {
     Flatline: "flatline",
     Clipping: "clipping",
     ModelFault: "model_fault",
+    Mains: "mains",
+    PacingSpike: "pacing_spike",
     End: "end",
 }
 

@@ -25,6 +25,8 @@ from ecgmoe_edge.streaming.events import (
     GapReason,
     LeadChange,
     LeadReason,
+    Mains,
+    PacingSpike,
     UnusableReason,
 )
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
@@ -32,6 +34,8 @@ from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, Lead
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
 from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
+from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
+from ecgmoe_edge.streaming.signal.pacing import PacingFilter
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
@@ -44,17 +48,18 @@ LARGEST_MV: Final = 1e7
 _LARGEST_SQUARE = LARGEST_MV**2
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
-_FIRST, _NEXT, _LAST = range(3)  # order of what comes out with the same sample
+_SPIKE, _FIRST, _NEXT, _LAST = range(4)  # order of what comes out with the same sample
 
-Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange
+Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange | Mains | PacingSpike
 
 
 class FrontEnd:
     """Filter, R peaks, windows and features of one lead or several.
 
-    fs: device rate, 100-1000 Hz. leads: their names. mains: 50 or 60 for a notch. invert: all leads are turned over.
-    grid: 128 Hz points of the beat window round R; None for R peaks only, as soon as they are certain and at a fraction
-    of the cost. context: length of `BeatContext.context` in 128 Hz samples, 0 for none.
+    fs: device rate, 100-1000 Hz. leads: their names. mains: "auto" for a notch where hum is measured, 50 or 60 for one
+    that is always in, None for none. invert: all leads are turned over. grid: 128 Hz points of the beat window round R;
+    None for R peaks only, as soon as they are certain and at a fraction of the cost. context: length of
+    `BeatContext.context` in 128 Hz samples, 0 for none.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class FrontEnd:
         fs: float,
         leads: Sequence[str] = ("II",),
         *,
-        mains: int | None = None,
+        mains: MainsChoice = AUTO,
         invert: bool = False,
         grid: NDArray[np.int64] | None = BEAT_GRID,
         context: int = 0,
@@ -74,6 +79,7 @@ class FrontEnd:
         longer = WindowSampler(self.fs, np.arange(points[-1] - context + 1, points[-1] + 1)) if context else None
         before = longer.before if longer else 0
         self._leads = [LeadSignal(k, self.fs, points, before, mains=mains, invert=invert) for k in range(count)]
+        self._pacing = PacingFilter(self.fs, count)
         self._after = WindowSampler(self.fs, points).after
         self._builder = BeatBuilder(self._leads, self._names, points, longer, peaks_only=grid is None)
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
@@ -98,11 +104,11 @@ class FrontEnd:
     @property
     def position(self) -> int:
         """Number of the next sample, lost ones counted."""
-        return self._position + self._held
+        return self._position + self._held + self._pacing.waiting
 
     def lead_off(self, mask: Sequence[bool]) -> list[Item]:
         """From the next sample on these leads are off, and the others on."""
-        items = self._process(self._waiting[:, :0])
+        items = self._process(self._waiting[:, :0], last=True)
         self._off = np.array(mask, bool)
         self._patience = 0
         return items
@@ -130,12 +136,11 @@ class FrontEnd:
 
     def flush(self) -> list[Item]:
         """What is left when the signal has ended; beats without their full window come out as not complete."""
-        items = self._process(self._waiting[:, :0])
+        items = self._process(self._waiting[:, :0], last=True)
         out: list[tuple[int, int, Item]] = []
         self._report_unusable(self._position, out)
-        for lead in self._leads:
-            if lead.present:
-                lead.break_off()
+        kept_back = [each for lead in self._leads if lead.present for each in lead.break_off()]
+        self._follow(self._detector.process(kept_back, self._position), out)
         self._follow(self._detector.flush(self._position), out)
         self._complete_all(self._position, out)
         for k, lead in enumerate(self._leads):
@@ -145,11 +150,12 @@ class FrontEnd:
 
     # -- samples
 
-    def _process(self, samples: NDArray[np.float64]) -> list[Item]:
-        """Samples that wait, as nothing can become certain by them, and these."""
+    def _process(self, samples: NDArray[np.float64], *, last: bool = False) -> list[Item]:
+        """Samples that wait, as nothing can become certain by them, and these; `last`: the signal breaks off here."""
         items: list[Item] = []
         x = np.concatenate((self._waiting[:, : self._held], samples), axis=1) if self._held else samples
         self._held = 0
+        x = self._pacing.process(x, last=last)
         if not x.shape[1]:
             return items
         usable = np.abs(x) <= LARGEST_MV
@@ -166,8 +172,16 @@ class FrontEnd:
             beyond = self._none if large is None else large[:, start]
             for at in range(start, stop, piece):
                 self._take(x[:, at : min(at + piece, stop)], usable[:, at], beyond, items)
-        self._patience = 0 if self._unusable else min(self._due() - self._position, self._waiting.shape[1])
-        return items
+        waits = self._unusable or self._pacing.waiting
+        self._patience = 0 if waits else min(self._due() - self._position, self._waiting.shape[1])
+        return [self._delayed(item) for item in items] if self._pacing.delays else items
+
+    def _delayed(self, item: Item) -> Item:
+        """A beat with the samples that had arrived by the device's count, where some had to wait."""
+        if not isinstance(item, BeatContext):
+            return item
+        arrival = self._pacing.arrival
+        return replace(item, known_at=arrival(item.known_at), ready_at=arrival(item.ready_at))
 
     def _due(self) -> int:
         """Samples that must have arrived before anything new can become certain."""
@@ -185,6 +199,13 @@ class FrontEnd:
         """Samples (leads, n) of which each lead has all or none; `large`: leads whose samples are out of range."""
         begin, n = self._position, x.shape[1]
         out: list[tuple[int, int, Item]] = []
+        for spike in self._pacing.spikes(begin + n):
+            if usable[spike.lead]:
+                self._leads[spike.lead].spike(spike.sample, spike.width)
+                event = PacingSpike(
+                    spike.sample, spike.sample / self.fs, spike.amplitude_mv, 1000.0 * spike.width / self.fs
+                )
+                out.append((spike.sample + 1, _SPIKE, self._named(event, spike.lead)))
         if self._unusable and usable.any():
             self._report_unusable(begin + 1, out)
         if (usable != self._watched).any():
@@ -213,6 +234,7 @@ class FrontEnd:
         for k, lead in enumerate(self._leads):
             if lead.present:
                 reports += lead.process(x[k])
+                out += [(arrived, _FIRST, self._named(event, k)) for arrived, event in lead.news()]
         if len(self._leads) > 1:
             reports.sort(key=_arrival)
         self._position = at + x.shape[1]
@@ -264,10 +286,11 @@ class FrontEnd:
         out: list[tuple[int, int, Item]],
     ) -> None:
         """At sample `at` these signals end, known once `arrived` samples have arrived, and others begin."""
-        reports: list[LeadReport] = [LeadEnd(arrived, k, reason) for k, reason in ends]
+        reports: list[LeadReport] = []
         for k, _ in ends:
             if self._leads[k].present:
-                self._leads[k].break_off()
+                reports += self._leads[k].break_off()
+        reports += [LeadEnd(arrived, k, reason) for k, reason in ends]
         self._follow(self._detector.process(reports, arrived - 1), out)
         for k, _ in ends:
             self._leads[k].end()
@@ -300,6 +323,7 @@ class FrontEnd:
         """A new signal begins on all leads at sample `at`."""
         self._position = at
         self._patience = 0
+        self._pacing.restart(at)
         self._watched[:] = False
         self._detector.restart()
         for lead in self._leads:
@@ -308,7 +332,9 @@ class FrontEnd:
         self._order = tuple(range(len(self._leads)))
         self._no_ecg, self._reported = frozenset(), (self._order, ())
 
-    def _named(self, event: Flatline | Clipping, lead: int) -> Flatline | Clipping:
+    def _named(
+        self, event: Flatline | Clipping | Mains | PacingSpike, lead: int
+    ) -> Flatline | Clipping | Mains | PacingSpike:
         return event if len(self._leads) == 1 else replace(event, lead=self._names[lead])
 
     # -- what the detector decides

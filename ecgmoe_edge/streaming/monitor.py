@@ -15,6 +15,7 @@ from ecgmoe_edge.streaming.events import Event, GapReason, LeadOff
 from ecgmoe_edge.streaming.frontend import FrontEnd, Item
 from ecgmoe_edge.streaming.input_checks import check_flag, check_lead_off, check_leads, check_loss, check_samples
 from ecgmoe_edge.streaming.labeller import Labeller
+from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 from ecgmoe_edge.streaming.totals import StreamTotals
 
 
@@ -23,7 +24,8 @@ class Monitor:
 
     bundle: what `load_bundle` gives, or None to find R peaks only (labels are None then). fs: device rate in Hz,
     100-1000. leads: names of the rows of what is pushed, each its own; R peaks are found in all of them together, and
-    the first two that show a beat well say what it is. invert: electrodes were swapped. mains: 50 or 60 Hz for a notch.
+    the first two that show a beat well say what it is. invert: electrodes were swapped. mains: "auto" puts a notch in
+    where hum is measured, and a `Mains` event reports it; 50 or 60 Hz: one that is always in; None: none.
 
     Every method returns the events that it made certain, in order. Any chunking gives the same events, `compute_ms`
     aside. Raises SignalError for what cannot be used as given; a call that is refused changes nothing.
@@ -40,7 +42,7 @@ class Monitor:
         leads: Sequence[str] = ("II",),
         invert: bool = False,
         *,
-        mains: int | None = None,
+        mains: MainsChoice = AUTO,
     ) -> None:
         self._leads = check_leads(leads)
         self.classifier = Classifier(bundle) if bundle is not None else None

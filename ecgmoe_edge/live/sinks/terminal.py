@@ -18,7 +18,9 @@ from ecgmoe_edge.streaming.events import (
     Gap,
     LeadChange,
     LeadOff,
+    Mains,
     ModelFault,
+    PacingSpike,
     Reconnect,
     Rhythm,
     Stall,
@@ -105,7 +107,17 @@ def _rhythm(rhythm: Rhythm) -> str:
 
 
 def _trouble(
-    event: Gap | Stall | Reconnect | FallingBehind | LeadOff | LeadChange | Flatline | Clipping | ModelFault,
+    event: Gap
+    | Stall
+    | Reconnect
+    | FallingBehind
+    | LeadOff
+    | LeadChange
+    | Flatline
+    | Clipping
+    | Mains
+    | PacingSpike
+    | ModelFault,
 ) -> str:
     if isinstance(event, Gap):
         lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
@@ -125,9 +137,23 @@ def _trouble(
     if isinstance(event, ModelFault):
         beats = "1 beat" if event.beats == 1 else f"{event.beats:,} beats"
         return f"model fault: no usable {', '.join(event.outputs)} for {beats}"
+    if isinstance(event, Mains):
+        return f"mains: {_mains(event)}{_on(event.lead)}"
+    if isinstance(event, PacingSpike):
+        return f"pacing spike: {event.amplitude_mv:+.1f} mV, {event.width_ms:.1f} ms{_on(event.lead)}"
     if isinstance(event, Clipping):
         return f"clipping: {event.samples} samples cut off within a second{_on(event.lead)}"
     return f"flatline: the signal stood still for {event.duration_s:.1f} s ({event.kind}){_on(event.lead)}"
+
+
+def _mains(mains: Mains) -> str:
+    hum = f"hum of {mains.frequency_hz:g} Hz"
+    if mains.notch == "in":
+        share = "" if mains.share is None else f", {100 * mains.share:.0f} % of the signal's power"
+        return f"{hum}{share}; its notch is in"
+    if mains.notch == "out":
+        return f"{hum} is gone; its notch is out"
+    return f"a notch for {hum} is not possible at this sampling rate"
 
 
 def _on(lead: str | None) -> str:

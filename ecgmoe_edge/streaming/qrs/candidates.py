@@ -128,6 +128,17 @@ class CandidateFinder:
             self._settle()
         return self._new_candidates()
 
+    def run_again(self, at: int, y: NDArray[np.float64]) -> None:
+        """Replace the past by `y` (samples,), which begins at sample `at` and ends where the signal has come to.
+
+        Candidates that became known meanwhile have been given; what follows them is what has come.
+        """
+        for candidate in self._unsettled:
+            after = self.past.between(candidate.known - 1, self.past.stop)
+            candidate.following = float(after.max(initial=0.0)) / candidate.energy
+        self.restart(at)
+        self.process(y)
+
     def break_off(self) -> None:
         """The signal ends here: what follows the last candidates is what has come."""
         stop = self.past.stop

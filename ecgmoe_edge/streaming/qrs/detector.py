@@ -37,6 +37,7 @@ from ecgmoe_edge.streaming.qrs.lead_memory import (
     LeadEnd,
     LeadMemory,
     LeadReport,
+    have_one_waveform,
 )
 from ecgmoe_edge.streaming.qrs.lead_panel import IMPOSSIBLE, LeadPanel
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, PossibleBeat, RPeak
@@ -183,13 +184,22 @@ class RPeakDetector:
         self._report_status(now, made)
         self._examine_again(kept, now, made)
 
-    def _learn_again(self, now: int, made: list[Decision]) -> None:
-        """After a silence that no pause explains: take the levels from what was passed over."""
+    def _learn_again(self, now: int, made: list[Decision], *, only_alike: bool = False) -> None:
+        """After a silence that no pause explains: take the levels from what was passed over.
+
+        only_alike: not where no lead has shown one waveform twice, since then it may be noise in an asystole.
+        """
         kept = [shown for passed in self._passed for shown in passed.shown.values()]
+        by_lead = [[shown for shown in kept if shown.lead == k] for k in range(len(self._leads))]
+        if only_alike and not any(
+            lead.votes and have_one_waveform([shown.candidate for shown in passed])
+            for lead, passed in zip(self._leads, by_lead, strict=True)
+        ):
+            return
         self._passed, self._searched = [], 0
-        for k, lead in enumerate(self._leads):
+        for lead, passed in zip(self._leads, by_lead, strict=True):
             if lead.votes:
-                lead.learn_again([shown for shown in kept if shown.lead == k])
+                lead.learn_again(passed)
         self._examine_again(kept, now, made)
 
     def _examine_again(self, kept: list[LeadCandidate], now: int, made: list[Decision]) -> None:
@@ -338,7 +348,7 @@ class RPeakDetector:
             else:
                 self._quiet_from = self._silence_due()
                 self._silences = min(self._silences + 1, _MOST_SILENCES)
-                self._learn_again(now, made)
+                self._learn_again(now, made, only_alike=True)
 
     @property
     def due(self) -> int:

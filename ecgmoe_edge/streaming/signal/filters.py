@@ -13,7 +13,8 @@ from ecgmoe_edge.errors import SignalError
 BAND_HZ = (0.5, 40.0)  # what the model sees: baseline wander out, the P wave and the QRS kept
 MAINS_HZ = (50, 60)
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 100.0, 1000.0
-_NOTCH_Q = 30.0  # a stop band of about 2 Hz
+HIGHEST_NOTCH = 0.45  # of the rate
+_NOTCH_Q = 30.0  # a stop band of about 2 Hz at 50 Hz, of half a hertz at 16.7 Hz
 
 
 class CausalFilter:
@@ -68,11 +69,42 @@ def monitoring_band(fs: float, mains: int | None = None) -> CausalFilter:
     Mains above 45 % of the rate cannot be notched and is left to the band-pass.
     """
     if mains is not None and (not isinstance(mains, Real) or mains not in MAINS_HZ):
-        raise SignalError(f"Mains of {mains!r} Hz is not known: give 50 or 60, or none for a signal without hum.")
+        raise SignalError(f'Mains of {mains!r} Hz is not known: give 50, 60, "auto" or None.')
     sections = [butter(2, BAND_HZ, "bandpass", fs=fs, output="sos")]
-    if mains is not None and mains < 0.45 * fs:
+    if mains is not None and mains < HIGHEST_NOTCH * fs:
         sections.append(tf2sos(*iirnotch(mains, _NOTCH_Q, fs=fs)))
     return CausalFilter(np.vstack(sections))
+
+
+class Notch:
+    """A notch that can be put into a running signal: it starts as if a given tone had always been there.
+
+    frequency_hz: its centre, below `HIGHEST_NOTCH` of the rate.
+    """
+
+    def __init__(self, fs: float, frequency_hz: float) -> None:
+        self._fs = fs
+        self._numerator, self._denominator = iirnotch(frequency_hz, _NOTCH_Q, fs=fs)
+        self._state = np.zeros(2)
+
+    def start(self, frequency_hz: float, phasor: complex) -> None:
+        """The next sample is the first of h[n] = Re(phasor * exp(2j pi frequency_hz n / fs)), and of what else comes.
+
+        The state is that after an endless h. A phasor of 0 starts the notch from rest.
+        """
+        b, a = self._numerator, self._denominator
+        z = complex(np.exp(2j * np.pi * frequency_hz / self._fs))
+        before = phasor / z  # the tone and the notch's answer to it, one sample before
+        earlier = before / z
+        gain = complex((b[0] + b[1] / z + b[2] / z**2) / (a[0] + a[1] / z + a[2] / z**2))
+        second = b[2] * before.real - a[2] * (gain * before).real
+        second_before = b[2] * earlier.real - a[2] * (gain * earlier).real
+        self._state = np.array([b[1] * before.real - a[1] * (gain * before).real + second_before, second])
+
+    def process(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Filter `y` (samples,), continuing where the last call ended; same shape and unit."""
+        out, self._state = lfilter(self._numerator, self._denominator, y, zi=self._state)
+        return np.asarray(out)
 
 
 def qrs_band(fs: float, low_hz: float, high_hz: float) -> CausalFilter:

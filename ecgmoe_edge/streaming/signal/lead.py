@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.events import Clipping
-from ecgmoe_edge.streaming.qrs.candidates import CandidateFinder
+from ecgmoe_edge.streaming.events import Clipping, Mains
+from ecgmoe_edge.streaming.qrs.candidates import Candidate, CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
-from ecgmoe_edge.streaming.signal.filters import monitoring_band
+from ecgmoe_edge.streaming.signal.filters import HIGHEST_NOTCH, monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
+from ecgmoe_edge.streaming.signal.mains import AUTO, HumFilter, MainsChoice
+from ecgmoe_edge.streaming.signal.pacing import TAIL_S, is_tail
 from ecgmoe_edge.streaming.signal.quality import SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
 from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, RPEAK_GRID, WindowSampler
 
 _SEARCH_BACK_S = 5.0  # a beat may be found so late
-_RAW_S = 0.6  # of the unfiltered signal that are kept: from 0.15 s before R until its candidate is known
+_RAW_S = 1.6  # of the unfiltered signal that are kept: hum is measured for a second before R peaks are looked for
 _STEP_S = (0.080, 0.150)  # beside R: a signal that stands still there, far off, went to its rail or left it: no beat
 _BESIDE_S = (0.050, 0.150)  # before and after R: straight there, on two levels, the signal made a step ...
 _STRAIGHT = 0.02  # of the step's height off a straight line at most
 _PLATEAU = 0.9  # of what the signal does meanwhile is between the levels: nothing stands above them, as an R does
+_SPIKE_REACH_S = 0.13  # from a spike to the peak of energy that it alone causes
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 
 
@@ -27,7 +32,11 @@ class LeadSignal:
     """Takes the samples of one lead and remembers some seconds of them.
 
     number: of the lead among the others. fs: Hz. grid: 128 Hz points of a beat's window round R. before: samples that
-    are needed before an R peak, if more than the window's. mains: 50 or 60 for a notch. invert: turn the signal over.
+    are needed before an R peak, if more than the window's. mains: "auto" for a notch where hum is measured; 50 or 60
+    for one that is always in. invert: turn the signal over.
+
+    With "auto" the first second of a signal is kept back until it is known whether there is hum in it: the detector
+    learns for longer than that, so nothing comes out later.
     """
 
     def __init__(
@@ -37,7 +46,7 @@ class LeadSignal:
         grid: NDArray[np.int64] = RPEAK_GRID,
         before: int = 0,
         *,
-        mains: int | None = None,
+        mains: MainsChoice = None,
         invert: bool = False,
     ) -> None:
         self.number = number
@@ -45,13 +54,19 @@ class LeadSignal:
         self._sign = -1.0 if invert else 1.0
         self._window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
-        self.band = monitoring_band(fs, mains)
+        self.band = monitoring_band(fs, None if mains == AUTO else mains)
+        self._hum = HumFilter(fs) if mains == AUTO else None
+        self._news: list[tuple[int, Mains]] = []
+        self._notch_hz = mains if isinstance(mains, int) and mains >= HIGHEST_NOTCH * fs else None  # asked for in vain
+        self._kept_back: list[NDArray[np.float64]] | None = None  # band-passed, until its hum is known
         self.raw = History(round(_RAW_S * fs))
         self.signal = History(max(before, self._window.before) + round(_SEARCH_BACK_S * fs))
         self.finder = CandidateFinder(fs, self.signal)
         self._still = Standstill(fs)
         self._quality = SignalQuality()
         self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
+        self._spike_reach, self._tail = round(_SPIKE_REACH_S * fs), round(TAIL_S * fs)
+        self._spikes: deque[tuple[int, int]] = deque()  # first sample and width, of the last second
         self._beside = tuple(round(beside_s * fs) for beside_s in _BESIDE_S)
         self._near = round(_CLIPPED_S * fs)
         self.reach = self.finder.reach
@@ -66,15 +81,27 @@ class LeadSignal:
     def begin(self, at: int) -> None:
         """A new signal begins at sample `at`."""
         self.present = True
+        if self._notch_hz is not None:
+            time_s = at / self._fs
+            self._news.append((at + 1, Mains(at, time_s, self._notch_hz, "not possible at this rate", None, None)))
+            self._notch_hz = None
         self.raw.restart(at)
         self.signal.restart(at)
         self.band.reset()
+        if self._hum is not None:
+            self._hum.restart(at)
+            self._kept_back = []
         self.finder.restart(at)
         self._quality.restart()
 
-    def break_off(self) -> None:
-        """No more samples come: what follows the last candidates is what has come."""
+    def break_off(self) -> list[LeadCandidate]:
+        """No more samples come: what follows the last candidates is what has come. Gives those not known before."""
+        found: list[LeadCandidate] = []
+        if self._kept_back:
+            found = self._find(np.concatenate(self._kept_back))
+            self._kept_back = None
         self.finder.break_off()
+        return found
 
     def end(self) -> None:
         """The signal has ended."""
@@ -83,7 +110,9 @@ class LeadSignal:
     @property
     def due(self) -> int:
         """Samples that must have arrived before this lead can report anything new."""
-        return self.finder.due
+        if self._hum is None:
+            return self.finder.due
+        return self._hum.due if self._kept_back is not None else min(self.finder.due, self._hum.due)
 
     def still_due(self, stop: int) -> int:
         """Samples that must have arrived before stillness can be reported, once `stop` of them have been watched."""
@@ -105,11 +134,44 @@ class LeadSignal:
         self.raw.append(x)
         y = self.band.process(self._sign * x)
         self.signal.settle()
+        if self._hum is None:
+            return self._find(y)
+        if self._kept_back is not None:
+            self._kept_back.append(y)
+            if self.raw.stop < self._hum.due:
+                return []
+            y = np.concatenate(self._kept_back)
+            self._kept_back = None
+            self._hum.begin(y[: self._hum.block])
+            rest = y[self._hum.block :]
+        else:
+            rest = y
+        found: list[LeadCandidate] = []
+        for change in self._hum.measure(rest):
+            count = change.at - self.signal.stop
+            found += self._find(self._hum.process(y[:count]))
+            y = y[count:]
+            notch = self._hum.change(change)
+            if notch is not None:
+                block = self.signal.between(change.since, change.at)
+                block[:] = notch.process(block)
+                self.finder.run_again(change.since, block)
+        return found + self._find(self._hum.process(y)) if y.size else found
+
+    def news(self) -> list[tuple[int, Mains]]:
+        """Events on mains since the last call, each with the samples that had arrived then."""
+        if self._hum is not None:
+            return self._hum.news()
+        news, self._news = self._news, []
+        return news
+
+    def _find(self, y: NDArray[np.float64]) -> list[LeadCandidate]:
+        """Candidates that samples (n,) of the filtered signal make known."""
         self.signal.append(y)
         return [
             LeadCandidate(candidate.known, self.number, candidate)
             for candidate in self.finder.process(y)
-            if not self._is_step(candidate.sample, candidate.known)
+            if not self._is_step(candidate.sample, candidate.known) and not self._is_spike(candidate)
         ]
 
     def _is_step(self, r: int, known: int) -> bool:
@@ -144,6 +206,23 @@ class LeadSignal:
         if height < _PLATEAU * float(middle.max() - middle.min()):
             return False
         return all(_bend(side) <= _STRAIGHT * height for side in (before, after))
+
+    def spike(self, sample: int, width: int) -> None:
+        """A pacing spike was taken out of the samples that come next."""
+        self._spikes.append((sample, width))
+
+    def _is_spike(self, candidate: Candidate) -> bool:
+        """Whether the energy of what looks like a beat is that of a pacing spike's tail."""
+        while self._spikes and self._spikes[0][0] < self.raw.start:
+            self._spikes.popleft()
+        for sample, width in self._spikes:
+            if candidate.at - self._spike_reach <= sample <= candidate.at:
+                end = sample + width
+                after = self.raw.between(end, min(max(candidate.at, end + self._tail), candidate.known))
+                before = self.raw.between(sample - 1, sample)
+                if after.size and before.size and is_tail(after - before[0], self._fs):
+                    return True
+        return False
 
     # -- beats
 
