@@ -108,7 +108,10 @@ class SpikeFilter:
         """
         origin = self._at - self._past.size  # sample number of z[0]
         z_size, width = z.size, self._width
-        # What has come back after 1, 2 ... samples; most steep steps are a QRS complex and never do.
+        alone = self._are_alone(steps, steep)
+        if not alone.any():  # steps of a QRS complex, or of noise
+            return z_size
+        # After how many samples each is back; most steps of a QRS complex never are.
         before = z[steep - 1]
         back_after = np.full(steep.size, width + 1)
         for w in range(width, 0, -1):
@@ -118,7 +121,6 @@ class SpikeFilter:
             inside = steep + w < z_size
             is_back = (after <= _LEFT * np.abs(top)) & (after >= -_BEYOND * np.abs(top))
             back_after[inside & is_back] = w
-        alone = self._are_alone(steps, steep)
         open_ones = (back_after > width) & (steep + width >= z_size) & (not last)
         stop, past_end = z_size, 0  # past_end: of the last spike, in z
         inner = np.zeros(steep.size, bool)  # steps within a spike
@@ -149,6 +151,8 @@ class SpikeFilter:
         own = steps[steep - 1]
         alone = (steep > self._quiet) & (_CONTRAST * steps[np.maximum(steep - 2, 0)] <= own)
         likely = alone.nonzero()[0]
+        if not likely.size:
+            return np.asarray(alone)
         before = steps[(steep[likely] - 1 - self._quiet)[:, None] + np.arange(self._quiet)]
         alone[likely] = _CONTRAST * before.max(axis=1) <= own[likely]
         return np.asarray(alone)
