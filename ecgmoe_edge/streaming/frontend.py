@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter, itemgetter
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -155,6 +156,8 @@ class FrontEnd:
         items: list[Item] = []
         x = np.concatenate((self._waiting[:, : self._held], samples), axis=1) if self._held else samples
         self._held = 0
+        if not (inside := np.abs(x) <= LARGEST_MV).all():
+            x = np.where(inside | np.isnan(x), x, np.inf)
         x = self._pacing.process(x, last=last)
         if not x.shape[1]:
             return items
@@ -225,7 +228,7 @@ class FrontEnd:
         self._position = begin + n
         self._complete_before(self._position + 1, out)
         if len(out) > 1:
-            out.sort(key=_when)
+            out.sort(key=itemgetter(0, 1))
         items += [item for _, _, item in out]
 
     def _detect(self, x: NDArray[np.float64], at: int, out: list[tuple[int, int, Item]]) -> None:
@@ -236,7 +239,7 @@ class FrontEnd:
                 reports += lead.process(x[k])
                 out += [(arrived, _FIRST, self._named(event, k)) for arrived, event in lead.news()]
         if len(self._leads) > 1:
-            reports.sort(key=_arrival)
+            reports.sort(key=attrgetter("arrived"))
         self._position = at + x.shape[1]
         self._follow(self._detector.process(reports, self._position), out)
         self._complete_before(self._position + 1, out)
@@ -393,11 +396,3 @@ class FrontEnd:
 
     def _ready(self, peak: RPeak) -> int:
         return max(peak.known_at, peak.sample + self._after + 1, self._last_ready)
-
-
-def _when(out: tuple[int, int, Item]) -> tuple[int, int]:
-    return out[0], out[1]
-
-
-def _arrival(report: LeadCandidate) -> int:
-    return report.arrived

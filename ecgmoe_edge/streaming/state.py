@@ -21,6 +21,8 @@ from ecgmoe_edge.streaming.qrs.lead_memory import LOUD_PEAKS
 from ecgmoe_edge.streaming.qrs.rating import MEMORY
 from ecgmoe_edge.streaming.signal.filters import CausalFilter
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
+from ecgmoe_edge.streaming.signal.mains import HumFilter
+from ecgmoe_edge.streaming.signal.pacing import SpikeFilter
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 BYTES = 4  # of a float32, and of an int32
@@ -50,6 +52,8 @@ def lead_buffers(fs: float) -> tuple[Buffer, ...]:
     learnt = round(_LEARNT_S / DOMINANCE_S) + 1
     return (
         Buffer("filters: two numbers a second-order section", _filter_state(lead.band, finder)),
+        Buffer("pacing: the last 40 ms, and what may be a spike", SpikeFilter(0, fs).length),
+        Buffer("mains: the second that is measured, its phasors", HumFilter(fs).block + 2 * 3 * 4 + 16),
         Buffer("unfiltered signal", lead.raw.keep),
         Buffer("signal in the monitoring band", lead.signal.keep),
         Buffer("energies of three bands, background, QRS band", finder.past.keep * finder.past.rows),

@@ -74,6 +74,11 @@ class SpikeFilter:
         """Whether any sample had to wait, but those forgotten."""
         return bool(self._waits)
 
+    @property
+    def length(self) -> int:
+        """Samples that it holds at most: the last decided ones, and those that may be a spike."""
+        return self._quiet + 1 + self._width + 1
+
     def forget(self, stop: int) -> None:
         """Forget what waited until no more than `stop` samples had arrived."""
         if self._waits:
@@ -91,8 +96,11 @@ class SpikeFilter:
             x = np.concatenate((self._open, x))
         k = self._past.size
         z = np.concatenate((self._past, x))
-        steps = z[1:] - z[:-1]
+        with np.errstate(invalid="ignore"):
+            steps = z[1:] - z[:-1]
         np.abs(steps, out=steps)
+        if not steps.max(initial=0.0) < np.inf:  # unusable samples begin no spike
+            steps[~(steps < np.inf)] = 0.0
         steep = (steps[max(k - 1, 0) :] >= _LEAST_STEP_MV).nonzero()[0] + max(k, 1)  # in z
         stop = self._decide(z, steps, steep, last) if steep.size else z.size
         self._open = z[stop:]
