@@ -198,7 +198,7 @@ def test_the_array_of_the_caller_is_neither_changed_nor_kept(
         events += reused.push(buffer)
         assert np.array_equal(buffer, spoiled[:, at : at + size], equal_nan=True)
         buffer[:] = 7.0
-    spoiled.flags.writeable = False
+    spoiled.setflags(write=False)
     want = untimed([*whole.push(spoiled), *whole.flush()])
     assert untimed([*events, *reused.flush()]) == want
     assert np.array_equal(spoiled, before, equal_nan=True)

@@ -54,9 +54,9 @@ class LeadSignal:
         self._sign = -1.0 if invert else 1.0
         self._window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
-        is_auto = isinstance(mains, str) and mains == AUTO
-        self.band = monitoring_band(fs, None if is_auto else mains)
-        self._hum = HumFilter(fs) if is_auto else None
+        notch_hz = None if isinstance(mains, str) and mains == AUTO else mains
+        self.band = monitoring_band(fs, notch_hz)  # type: ignore[arg-type]  # refuses what is neither
+        self._hum = HumFilter(fs) if isinstance(mains, str) else None
         self._news: list[tuple[int, Mains]] = []
         self._notch_hz = mains if isinstance(mains, int) and mains >= HIGHEST_NOTCH * fs else None  # asked for in vain
         self._kept_back: list[NDArray[np.float64]] | None = None  # band-passed, until its hum is known
