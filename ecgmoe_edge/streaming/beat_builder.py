@@ -26,6 +26,7 @@ class _View:
     lead: int
     window: NDArray[np.float32]
     quality: float
+    is_noise: bool
 
 
 class BeatBuilder:
@@ -58,16 +59,20 @@ class BeatBuilder:
             # The first lead that shows the beat well, or else the one that shows it best.
             view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_quality)
         else:
-            view = _View(0, self._leads[0].window_of(r), 0.0)
+            view = _View(0, self._leads[0].window_of(r), 0.0, is_noise=False)
+        is_noise = bool(views) and all(each.is_noise for each in views)
         lead = self._names[view.lead] if len(self._leads) > 1 and views else None
         if self._peaks_only:
-            return BeatContext(r, peak.known_at, ready, peak.search_back, bool(views), rr_s, view.quality, lead)
+            return BeatContext(
+                r, peak.known_at, ready, peak.search_back, bool(views), rr_s, view.quality, is_noise, lead
+            )
         others = [each for each in views if each is not view and each.quality >= _GOOD]
         shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
         rr_features, rr_sequence = self._rr_history.add(rr_s)
         # Every lead remembers the beat, so that the next one can step in with a history of its own.
         for each in views:
-            self._histories[each.lead].remember(each.window)
+            if not each.is_noise:
+                self._histories[each.lead].remember(each.window)
         return BeatContext(
             sample=r,
             known_at=peak.known_at,
@@ -76,6 +81,7 @@ class BeatBuilder:
             complete=bool(views),
             rr_s=rr_s,
             quality=view.quality,
+            is_noise=is_noise,
             lead=lead,
             others=tuple(others_shown),
             window=shown.window,
@@ -93,7 +99,8 @@ class BeatBuilder:
             lead = self._leads[k]
             if lead.shows(r):
                 window = lead.window_of(r)
-                views.append(_View(k, window, lead.quality_of(window, r, ready)))
+                quality = lead.quality_of(window, r, ready)
+                views.append(_View(k, window, quality, lead.shows_noise))
         return views
 
     def _shown(self, view: _View, r: int) -> LeadView:

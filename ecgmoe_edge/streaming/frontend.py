@@ -21,8 +21,11 @@ from ecgmoe_edge.streaming.events import UNUSABLE, Clipping, Flatline, Gap, GapR
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
+from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
+from ecgmoe_edge.streaming.rhythm.silence import SignalEnd, Silence, SilenceClock
 from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
+from ecgmoe_edge.streaming.signal.standstill import FLAT_S
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
@@ -30,9 +33,9 @@ _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
 _UNUSABLE_REPORT_S = 1.0
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
-_FIRST, _NEXT, _LAST = range(3)  # order of what comes out with the same sample
+_FIRST, _QUIET, _NEXT, _LAST = range(4)  # order of what comes out with the same sample
 
-Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange
+Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange | Silence | SignalEnd
 
 
 class FrontEnd:
@@ -40,7 +43,8 @@ class FrontEnd:
 
     fs: device rate, 100-1000 Hz. leads: their names. mains: 50 or 60 for a notch. invert: all leads are turned over.
     grid: 128 Hz points of the beat window round R; None for R peaks only, as soon as they are certain and at a fraction
-    of the cost. context: length of `BeatContext.context` in 128 Hz samples, 0 for none.
+    of the cost. context: length of `BeatContext.context` in 128 Hz samples, 0 for none. limits: those of the silence
+    that is reported.
     """
 
     def __init__(
@@ -52,7 +56,9 @@ class FrontEnd:
         invert: bool = False,
         grid: NDArray[np.int64] | None = BEAT_GRID,
         context: int = 0,
+        limits: RhythmLimits | None = None,
     ) -> None:
+        limits = limits or RhythmLimits()
         self.fs = check_rate(fs)
         self._names = tuple(leads)
         count = len(self._names)
@@ -63,6 +69,7 @@ class FrontEnd:
         self._after = WindowSampler(self.fs, points).after
         self._builder = BeatBuilder(self._leads, self._names, points, longer, peaks_only=grid is None)
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
+        self._silence = SilenceClock(self.fs, (limits.pause_s, limits.asystole_s))
         self._edge, self._t_wave = round(_EDGE_S * self.fs), round(_T_WAVE_S * self.fs)
         self._off = np.zeros(count, bool)
         self._watched = np.zeros(count, bool)  # leads whose samples are of use
@@ -116,6 +123,7 @@ class FrontEnd:
                 lead.break_off()
         self._follow(self._detector.flush(self._position), out)
         self._complete_all(self._position, out)
+        self._end_signal(self._position, self._position, out, lead_lost=False)
         for k, lead in enumerate(self._leads):
             out += [(self._position, _LAST, self._named(event, k)) for event in lead.stop_watching(self._position)]
         self._restart(self._position)
@@ -145,7 +153,7 @@ class FrontEnd:
 
     def _due(self) -> int:
         """Samples that must have arrived before anything new can become certain."""
-        due = self._detector.due
+        due = min(self._detector.due, self._silence.due)
         for lead, watched in zip(self._leads, self._watched.tolist(), strict=True):
             if watched:
                 due = min(due, lead.still_due(self._position))
@@ -175,6 +183,7 @@ class FrontEnd:
             self._count_unusable(n, out)
         self._position = begin + n
         self._complete_before(self._position + 1, out)
+        self._note_silence(self._position, out)
         if len(out) > 1:
             out.sort(key=_when)
         items += [item for _, _, item in out]
@@ -235,13 +244,17 @@ class FrontEnd:
         for k, _ in ends:
             if self._leads[k].present:
                 self._leads[k].break_off()
-        self._follow(self._detector.process(reports, arrived - 1), out)
+        # An input that stands still has given no signal since it does.
+        still = round(FLAT_S * self.fs) if all(reason in ("flat", "rail") for _, reason in ends) else 0
+        self._follow(self._detector.process(reports, arrived - 1), out, signal_end=at - still)
         for k, _ in ends:
             self._leads[k].end()
         for k in begins:
             self._leads[k].begin(at)
         self._follow(self._detector.process([LeadBegin(k, at) for k in begins], at), out)
         self._chain_start = self._detector.began
+        if not self._silence.running and any(lead.present for lead in self._leads):
+            self._silence.start(self._chain_start)
 
     def _count_unusable(self, n: int, out: list[tuple[int, int, Item]]) -> None:
         """No lead has a signal; report it once a second."""
@@ -276,23 +289,44 @@ class FrontEnd:
 
     # -- what the detector decides
 
-    def _follow(self, decisions: list[Decision], out: list[tuple[int, int, Item]]) -> None:
+    def _follow(self, decisions: list[Decision], out: list[tuple[int, int, Item]], signal_end: int = 0) -> None:
+        """Act on decisions; `signal_end`: the sample with which the signal ends, if they say that it does."""
         for decision in decisions:
             if isinstance(decision, RPeak):
                 r = decision.sample
                 if r >= self._chain_start + self._edge:
                     rr_s = None if self._last_r is None else (r - self._last_r) / self.fs
                     self._last_r = r if r >= self._chain_start + self._t_wave else None
+                    self._complete_before(decision.known_at, out)
+                    self._note_silence(decision.known_at - 1, out)
                     self._pending.append((decision, rr_s))
+                    self._silence.peak(r)
                 continue
             self._complete_before(decision.arrived, out)
             if decision.broken:
                 self._complete_all(decision.arrived, out)
+                self._end_signal(signal_end, decision.arrived, out, lead_lost=True)
                 self._last_r = None
             if len(self._leads) > 1:
                 voting = decision.voting
                 self._order = (*decision.clear, *(k for k in voting if k not in decision.clear))
                 self._report_change(decision, out)
+
+    def _note_beat(self, beat: BeatContext, out: list[tuple[int, int, Item]]) -> None:
+        self._note_silence(beat.ready_at - 1, out)
+        counts = beat.sample >= self._chain_start + self._t_wave
+        self._silence.beat(beat.sample, beat.ready_at, is_beat=not beat.is_noise, counts=counts)
+
+    def _note_silence(self, until: int, out: list[tuple[int, int, Item]]) -> None:
+        if self._silence.due <= until:
+            out += [(silence.arrived, _QUIET, silence) for silence in self._silence.run(until)]
+
+    def _end_signal(self, sample: int, arrived: int, out: list[tuple[int, int, Item]], *, lead_lost: bool) -> None:
+        """No lead has a signal from `sample` on."""
+        if self._silence.running:
+            self._note_silence(arrived - 1, out)
+            self._silence.stop()
+            out.append((arrived, _NEXT, SignalEnd(arrived, sample, lead_lost)))
 
     def _report_change(self, status: LeadStatus, out: list[tuple[int, int, Item]]) -> None:
         broken = status.broken
@@ -312,12 +346,14 @@ class FrontEnd:
         """Beats that are complete before `arrived` samples have arrived."""
         while self._pending and self._ready(self._pending[0][0]) < arrived:
             beat = self._complete(*self._pending.popleft())
+            self._note_beat(beat, out)
             out.append((beat.ready_at, _NEXT, beat))
 
     def _complete_all(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
         """The signal has ended: beats that wait for the rest of their window are given as they are."""
         while self._pending:
             beat = self._complete(*self._pending.popleft(), latest=arrived)
+            self._note_beat(beat, out)
             out.append((beat.ready_at, _NEXT, beat))
 
     def _complete(self, peak: RPeak, rr_s: float | None, latest: int | None = None) -> BeatContext:

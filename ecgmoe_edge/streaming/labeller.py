@@ -13,45 +13,44 @@ from ecgmoe_edge import contract  # as a module: it imports this package itself,
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
 from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, heard_together
-from ecgmoe_edge.streaming.events import Beat, Event, Flatline, Gap, LeadChange, Rhythm
+from ecgmoe_edge.streaming.events import Beat, Event
 from ecgmoe_edge.streaming.frontend import Item
 from ecgmoe_edge.streaming.patient.rr_history import TO_MEAN_OF_8
-from ecgmoe_edge.streaming.rhythm import RhythmTracker
-
-POOR_QUALITY = 0.005  # below it a beat is `?`: chosen on ds1-fit; `benchmarks/signal_quality.py` says what it costs
+from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
+from ecgmoe_edge.streaming.rhythm.silence import SignalEnd, Silence
+from ecgmoe_edge.streaming.rhythm.tracker import RhythmTracker
+from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 
 
 class Labeller:
     """Turns the items of a front end, each beat with its answer, into events.
 
-    fs: Hz. leads: how many. classes: of each task, "beat" at least; empty where no model runs. rule: that of the model.
+    fs: Hz. classes: of each task, "beat" at least; empty where no model runs. rule: that of the model. limits: those of
+    the rhythm events.
     """
 
     def __init__(
-        self, fs: float, leads: int, classes: Mapping[str, tuple[str, ...]], rule: DecisionRule | None = None
+        self,
+        fs: float,
+        classes: Mapping[str, tuple[str, ...]],
+        rule: DecisionRule | None = None,
+        limits: RhythmLimits | None = None,
     ) -> None:
         self._fs = fs
-        self._one_lead = leads == 1
         self._classes = classes.get(contract.BEAT_TASK, ())
         rhythms = classes.get(contract.RHYTHM_TASK, ())
         self._decision = Decision(rule or DecisionRule(), self._classes, rhythms) if self._classes else None
-        self._rhythm = RhythmTracker(rhythms)
+        self._rhythm = RhythmTracker(rhythms, limits)
 
     def take(self, item: Item, answer: Answer | None = None) -> list[Event]:
         """Events of one item; `answer` is the model's of a beat, where there is a model."""
         if isinstance(item, BeatContext):
             return self._beat(item, answer)
-        return [*self._rhythm.interrupt(), item] if self._breaks_rhythm(item) else [item]
-
-    def flush(self) -> list[Rhythm]:
-        """The signal has ended: rhythms that are open end."""
-        return self._rhythm.interrupt()
-
-    def _breaks_rhythm(self, item: Item) -> bool:
-        """Whether nothing is known of the rhythm from there on."""
-        if isinstance(item, LeadChange):
-            return item.broken
-        return isinstance(item, Gap) or (isinstance(item, Flatline) and self._one_lead)
+        if isinstance(item, Silence):
+            return [*self._rhythm.silence(item.since / self._fs, item.seconds, after_beat=item.after_beat)]
+        if isinstance(item, SignalEnd):
+            return [*self._rhythm.interrupt(item.sample / self._fs, lead_lost=item.lead_lost)]
+        return [item]
 
     def _beat(self, beat: BeatContext, answer: Answer | None) -> list[Event]:
         started = time.perf_counter()
@@ -60,9 +59,9 @@ class Labeller:
         experts: dict[str, int] = {}
         rhythm_logits = None
         seconds = 0.0
+        poor = not beat.complete or beat.is_noise or beat.quality < POOR_QUALITY
         if self._decision is not None and answer is not None:
             outputs = answer.outputs
-            poor = not beat.complete or beat.quality < POOR_QUALITY
             rhythm = outputs.get(contract.RHYTHM_TASK)
             rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
             early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
@@ -88,7 +87,7 @@ class Labeller:
             search_back=beat.search_back,
             lead=beat.lead,
         )
-        return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
+        return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits, poor=poor, noise=beat.is_noise)]
 
 
 def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from ecgmoe_edge.streaming.classifier import Classifier
 from ecgmoe_edge.streaming.events import Event, GapReason, LeadOff
 from ecgmoe_edge.streaming.frontend import FrontEnd, Item
 from ecgmoe_edge.streaming.labeller import Labeller
+from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.totals import StreamTotals
 
 
@@ -22,7 +23,8 @@ class Monitor:
 
     bundle: what `load_bundle` gives, or None to find R peaks only (labels are None then). fs: device rate in Hz,
     100-1000. leads: names of the rows of what is pushed; R peaks are found in all of them together, and the first
-    two that show a beat well say what it is. invert: electrodes were swapped. mains: 50 or 60 Hz for a notch.
+    two that show a beat well say what it is. invert: electrodes were swapped. mains: 50 or 60 Hz for a notch. limits:
+    when pause, asystole, rates and V runs are reported.
 
     Every method returns the events that it made certain, in order. Any chunking gives the same events, `compute_ms`
     aside. Raises SignalError for a rate or a shape that cannot be used.
@@ -40,12 +42,13 @@ class Monitor:
         invert: bool = False,
         *,
         mains: int | None = None,
+        limits: RhythmLimits | None = None,
     ) -> None:
         if not leads:
             raise SignalError("A monitor needs at least one lead: give their names, such as leads=('II',).")
         self.leads = tuple(leads)
         self.classifier = Classifier(bundle) if bundle else None
-        self._invert, self._mains = invert, mains
+        self._invert, self._mains, self._limits = invert, mains, limits
         self._begin(fs)
         self.fs = self.front_end.fs
 
@@ -58,9 +61,10 @@ class Monitor:
             invert=self._invert,
             grid=self.classifier.grid if self.classifier else None,
             context=self.classifier.context if self.classifier else 0,
+            limits=self._limits,
         )
         classes = model.classes if model else {}
-        self.labeller = Labeller(fs, len(self.leads), classes, model.decision if model else None)
+        self.labeller = Labeller(fs, classes, model.decision if model else None, self._limits)
         self._totals = StreamTotals(self.front_end.fs, classes)
 
     def push(self, samples: NDArray[np.float64]) -> list[Event]:
@@ -90,8 +94,7 @@ class Monitor:
 
     def flush(self) -> list[Event]:
         """End the stream: what is left, and `End` with the totals."""
-        events = self._events(self.front_end.flush())
-        return [*events, *self.labeller.flush(), self._totals.end()]
+        return [*self._events(self.front_end.flush()), self._totals.end()]
 
     def reset(self) -> None:
         """Forget stream and patient: what comes next is another patient's, from sample 0 on."""

@@ -134,6 +134,11 @@ class LeadSignal:
         clipped = self._still.clipped(r - self._near, r + self._near + 1, known) > 0
         return self._quality.of_beat(window, self._r_index, clipped=clipped)
 
+    @property
+    def shows_noise(self) -> bool:
+        """Whether the last beat whose quality was asked for is a peak of noise here."""
+        return self._quality.is_noise
+
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
         """The filtered signal from `start` to `stop`, zero where there is none."""
         held = self._signal.between(start, stop)

@@ -11,6 +11,9 @@ beat. Its constants are those of a logistic regression: beats found in `ds1-fit`
 first half of NSTDB's `em` and `ma` at 0 and -6 dB, equal in weight. So one half means: as likely clean as buried in
 noise. Nothing is compared with other beats of the wearer, lest an ectopic beat look like noise; and nothing later than
 0.1 s after R is needed, so that it is the same whether a model runs or not.
+
+A peak of noise in a standstill of the heart is another matter: it is poor by itself, whatever the beats before it were,
+and far smaller than the patient's R peaks. It has the quality of itself alone.
 """
 
 from __future__ import annotations
@@ -20,12 +23,18 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.streaming.signal.running_median import RunningMedian
+
+POOR_QUALITY = 0.005  # below it a beat is `?`: chosen on ds1-fit; `benchmarks/signal_quality.py` says what it costs
 _BEGIN, _END = 45, 10  # points at 128 Hz before R
 _NEAR_R = 13
 _LAG = 5
 _ROUGHNESS, _MOTION, _OFFSET = -3.08, -4.54, -19.79
 _LEAST = 1e-3  # of what the QRS complex has: below it the converter's steps are seen and no noise
 _MEMORY = 0.3  # share of the newest beat
+_POOR_LOGIT = math.log(POOR_QUALITY / (1.0 - POOR_QUALITY))
+_SMALL = 0.3  # of the patient's median R amplitude
+_AMPLITUDE_BEATS, _FEWEST_BEATS = 32, 3  # of which that median is
 _CLIPPED = 0.5  # of the quality is left where the QRS was cut off: it can be found and not measured
 
 
@@ -33,6 +42,8 @@ class SignalQuality:
     """Quality of one beat after the other, 0 (unusable) to 1 (clean)."""
 
     def __init__(self) -> None:
+        self.is_noise = False  # the last beat was a peak of noise
+        self._amplitude = RunningMedian(_AMPLITUDE_BEATS)  # R amplitude of the others, mV; a break forgets nothing
         self.restart()
 
     def restart(self) -> None:
@@ -52,6 +63,12 @@ class SignalQuality:
             + _ROUGHNESS * _log_ratio(_bends(before), _bends(near))
             + _MOTION * _log_ratio(_moves(before), _moves(near))
         )
+        amplitude = float(np.abs(near).max())
+        known = len(self._amplitude) >= _FEWEST_BEATS
+        self.is_noise = own < _POOR_LOGIT and known and amplitude < _SMALL * self._amplitude.value()
+        if self.is_noise:  # it says nothing about the beats beside it, which are larger
+            return 1.0 / (1.0 + math.exp(-own))
+        self._amplitude.add(amplitude)
         self._logit = own if self._logit is None else self._logit + _MEMORY * (own - self._logit)
         quality = 1.0 / (1.0 + math.exp(-self._logit))
         return _CLIPPED * quality if clipped else quality
