@@ -66,8 +66,7 @@ class Labeller:
             rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
             early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
             together = heard_together(outputs[contract.BEAT_TASK], self._classes, early=early)
-            shape = None if poor else answer.waveform
-            logits = self._decision.apply(together, beat.rr_features, shape, rhythm_logits)
+            logits = self._decision.apply(together, beat.rr_features, answer.waveform, rhythm_logits, learn=not poor)
             scores = _probabilities(logits, self._classes)
             label = "?" if poor else self._classes[int(np.argmax(logits))]
             experts = {path: int(np.argmax(value[0])) for path, value in contract.routes_by_path(outputs).items()}
@@ -87,7 +86,12 @@ class Labeller:
             search_back=beat.search_back,
             lead=beat.lead,
         )
-        return [event, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits, poor=poor, noise=beat.is_noise)]
+        return [
+            event,
+            *self._rhythm.beat(
+                event.time_s, rr_ms, label, rhythm_logits, quality=beat.quality, poor=poor, noise=beat.is_noise
+            ),
+        ]
 
 
 def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:

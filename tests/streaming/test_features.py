@@ -263,6 +263,7 @@ def test_rhythm_events_open_and_close_with_their_times() -> None:
     run = next(e for e in events if e.label == "V run" and e.to_s is not None)
     assert (run.from_s, run.to_s) == (4.0, 5.5)
     assert ("N", True) in said
-    tracker.beat(17.5, None, "N", None)
+    for time_s in (11.5, 13.0, 14.5, 16.0, 17.5):
+        tracker.beat(time_s, 1500.0, "N", None)
     pause = tracker.beat(20.0, 2500.0, "N", None)
     assert [(e.label, e.from_s, e.to_s) for e in pause] == [("pause", 17.5, None), ("pause", 17.5, 20.0)]

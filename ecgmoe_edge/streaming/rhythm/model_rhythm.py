@@ -11,6 +11,7 @@ from ecgmoe_edge.streaming.events import Rhythm
 from ecgmoe_edge.streaming.rhythm.alarm import Alarm
 
 _SCORE_MEMORY = 16  # beats over which rhythm scores are averaged (exponentially)
+_NOISY = "noisy"
 _HOLD_BEATS = 8  # a new rhythm must lead for so many beats before it is reported
 
 
@@ -32,8 +33,11 @@ class ModelRhythm:
         self._leading: str | None = None
         self._since_s, self._beats = 0.0, 0  # of it
 
-    def beat(self, time_s: float, logits: NDArray[np.float32], out: list[Rhythm]) -> None:
-        """A beat at `time_s` with its rhythm logits (classes,)."""
+    def beat(self, time_s: float, logits: NDArray[np.float32], out: list[Rhythm], *, may_begin: bool) -> None:
+        """A beat at `time_s` with its rhythm logits (classes,); `?` beats are left out.
+
+        may_begin: the signal is good enough for a rhythm other than `noisy` to be reported.
+        """
         odds = np.exp(np.asarray(logits, np.float64) - float(logits.max()))
         probability = odds / odds.sum()
         self._seen += 1
@@ -43,7 +47,8 @@ class ModelRhythm:
         if self._leading != label:
             self._leading, self._since_s, self._beats = label, time_s, 0
         self._beats += 1
-        if self._beats >= _HOLD_BEATS and (self._current is None or self._current.label != label):
+        may_begin |= label == _NOISY
+        if may_begin and self._beats >= _HOLD_BEATS and (self._current is None or self._current.label != label):
             if self._current is not None:
                 self._current.end(self._since_s, out)
             self._current = Alarm(label)

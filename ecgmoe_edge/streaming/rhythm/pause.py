@@ -10,7 +10,7 @@ from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 class PauseAlarm:
     """No R peak for `pause_s`, and none for `asystole_s`.
 
-    A pause is an RR interval and begins with a beat that is no `?`. Asystole may also follow a beat that is `?`, or
+    A pause is an RR interval and begins with a clear beat. Asystole may also follow a beat that is `?`, or
     the start of a signal after lost samples, lest noise or a bad link hide it; what it needs is that beats were seen
     before. Both end with the next R peak, or where the signal breaks off.
     """

@@ -16,15 +16,18 @@ class VRunAlarm:
         self._beats = 0
         self._first_s = self._last_s = 0.0
 
-    def beat(self, time_s: float, label: str | None, out: list[Rhythm]) -> None:
-        """A beat at `time_s`."""
+    def beat(self, time_s: float, label: str | None, out: list[Rhythm], *, may_begin: bool) -> None:
+        """A beat at `time_s`; a `?` ends a run as any other label does, since nobody knows what it is.
+
+        may_begin: the signal is good enough for a run to be reported.
+        """
         if label != "V":
             self.end(out)
             return
         if not self._beats:
             self._first_s = time_s
         self._beats, self._last_s = min(self._beats + 1, self._least), time_s
-        if self._beats == self._least:
+        if self._beats == self._least and may_begin:
             self._alarm.begin(self._first_s, out)
 
     def end(self, out: list[Rhythm]) -> None:

@@ -10,13 +10,14 @@ from ecgmoe_edge.streaming.qrs.candidates import CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
 from ecgmoe_edge.streaming.signal.filters import monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
-from ecgmoe_edge.streaming.signal.quality import SignalQuality
+from ecgmoe_edge.streaming.signal.quality import BEFORE_S, SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
 from ecgmoe_edge.streaming.signal.windows import RPEAK_GRID, WindowSampler
 
 _SEARCH_BACK_S = 6.0  # a beat may be found so late
 _RAW_S = 1.0  # of the unfiltered signal that are kept
 _STEP_S = (0.080, 0.150)  # after R: a signal that stands still there, far off, went to its rail and was no beat
+_STEP_MOVES = 0.02  # times the step is noise in it; no ST segment is as high and as flat
 _CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
 
 
@@ -48,6 +49,7 @@ class LeadSignal:
         self._still = Standstill(fs)
         self._quality = SignalQuality()
         self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
+        self._judged = round(BEFORE_S * fs)
         self._near = round(_CLIPPED_S * fs)
         self.reach = self._finder.reach
         self.restart(0)
@@ -111,13 +113,16 @@ class LeadSignal:
         """Whether what looks like a beat is a step to a level at which the signal stays."""
         first, last = r + self._step[0], r + self._step[1]
         after = self._raw.between(first, min(last, known))
-        if after.size < (last - first) // 2 or after[0] != after[-1] or after.min() != after.max():
+        if after.size < (last - first) // 2:
             return False
         before = self._raw.between(2 * r - last, r)
         if not before.size:
             return False
         level = float(np.median(before))
-        return abs(float(after[0]) - level) >= 0.5 * float(np.abs(self._raw.between(r, first) - level).max())
+        step = min(abs(float(after.min()) - level), abs(float(after.max()) - level))
+        if float(after.max() - after.min()) > _STEP_MOVES * step:
+            return False
+        return step >= 0.5 * float(np.abs(self._raw.between(r, first) - level).max())
 
     # -- beats
 
@@ -132,7 +137,8 @@ class LeadSignal:
     def quality_of(self, window: NDArray[np.float32], r: int, known: int) -> float:
         """Quality of the next beat of this lead, with what is known of clipping once `known` samples have arrived."""
         clipped = self._still.clipped(r - self._near, r + self._near + 1, known) > 0
-        return self._quality.of_beat(window, self._r_index, clipped=clipped)
+        whole = self._signal.start <= r - self._judged
+        return self._quality.of_beat(window, self._r_index, clipped=clipped, whole=whole)
 
     @property
     def shows_noise(self) -> bool:

@@ -26,12 +26,14 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.signal.running_median import RunningMedian
 
 POOR_QUALITY = 0.005  # below it a beat is `?`: chosen on ds1-fit; `benchmarks/signal_quality.py` says what it costs
+BEFORE_S = 45 / 128  # before R: from there on a beat is judged
 _BEGIN, _END = 45, 10  # points at 128 Hz before R
 _NEAR_R = 13
 _LAG = 5
 _ROUGHNESS, _MOTION, _OFFSET = -3.08, -4.54, -19.79
 _LEAST = 1e-3  # of what the QRS complex has: below it the converter's steps are seen and no noise
 _MEMORY = 0.3  # share of the newest beat
+UNKNOWN = 0.5  # quality of a beat that nothing is known of
 _POOR_LOGIT = math.log(POOR_QUALITY / (1.0 - POOR_QUALITY))
 _SMALL = 0.3  # of the patient's median R amplitude
 _AMPLITUDE_BEATS, _FEWEST_BEATS = 32, 3  # of which that median is
@@ -50,12 +52,17 @@ class SignalQuality:
         """Forget the beats so far: the signal broke off."""
         self._logit: float | None = None
 
-    def of_beat(self, window: NDArray[np.float32], r_index: int, *, clipped: bool) -> float:
+    def of_beat(self, window: NDArray[np.float32], r_index: int, *, clipped: bool, whole: bool = True) -> float:
         """Quality of the next beat.
 
         `window` (points,) in mV at 128 Hz has R at `r_index`, 45 points before it or more and 13 after; `clipped` says
-        that some of its QRS complex was cut off.
+        that some of its QRS complex was cut off; `whole` that the signal had begun 45 points before R. Where it had
+        not, what was before R cannot be judged: such a beat is of the quality `UNKNOWN`, if it is the first.
         """
+        if not whole:
+            known = UNKNOWN if self._logit is None else 1.0 / (1.0 + math.exp(-self._logit))
+            self.is_noise = False
+            return _CLIPPED * known if clipped else known
         before = window[r_index - _BEGIN : r_index - _END]
         near = window[r_index - _NEAR_R : r_index + _NEAR_R + 1]
         own = (
