@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.events import Clipping
+from ecgmoe_edge.streaming.events import Clipping, Flatline
 from ecgmoe_edge.streaming.qrs.candidates import CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
 from ecgmoe_edge.streaming.signal.filters import monitoring_band
@@ -90,9 +90,9 @@ class LeadSignal:
         """Flatline and clipping in usable samples (n,), mV, the first of which has number `at`."""
         return self._still.process(x, at)
 
-    def stop_watching(self, at: int) -> list[Clipping]:
-        """The samples before `at` were the last usable ones: what was counted and not reported yet."""
-        left = self._still.broken_off()
+    def stop_watching(self, at: int) -> list[Flatline | Clipping]:
+        """The samples before `at` were the last usable ones: what was counted or lasts, and was not reported yet."""
+        left = self._still.broken_off(at)
         self._still.restart(at)
         return left
 
