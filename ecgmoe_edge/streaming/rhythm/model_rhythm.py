@@ -1,4 +1,4 @@
-"""The model's rhythm, steadied over beats."""
+"""The model's rhythm, steadied over beats; atrial fibrillation only where RR intervals are unpredictable."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.events import Rhythm
 from ecgmoe_edge.streaming.rhythm.alarm import Alarm
+from ecgmoe_edge.streaming.rhythm.predictability import Predictability
 
 _SCORE_MEMORY = 16  # beats over which rhythm scores are averaged (exponentially)
-_NOISY = "noisy"
+_NOISY, _AF = "noisy", "AF"
+_FEWEST_RR = 16  # intervals, before atrial fibrillation is reported
+# Share of the variance of RR that those before leave unexplained: below it an arrhythmia is no fibrillation.
+_PREDICTABLE = 0.5
 _HOLD_BEATS = 8  # a new rhythm must lead for so many beats before it is reported
 
 
@@ -24,7 +28,9 @@ class ModelRhythm:
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
         self._scores = np.zeros(len(self._classes))
+        self._af = self._classes.index(_AF) if _AF in self._classes else None
         self._current: Alarm | None = None
+        self._intervals = Predictability()
         self._restart()
 
     def _restart(self) -> None:
@@ -44,15 +50,26 @@ class ModelRhythm:
         weight = max(1.0 / self._seen, 1.0 / _SCORE_MEMORY)
         self._scores += weight * (probability - self._scores)
         label = self._classes[int(np.argmax(self._scores))]
+        too_early = label == _AF and len(self._intervals) < _FEWEST_RR
+        if label == _AF and not too_early and not self._may_be_af():
+            label = self._classes[int(np.argmax([-1.0 if k == self._af else s for k, s in enumerate(self._scores)]))]
         if self._leading != label:
             self._leading, self._since_s, self._beats = label, time_s, 0
         self._beats += 1
-        may_begin |= label == _NOISY
+        may_begin = label == _NOISY or (may_begin and not too_early)
         if may_begin and self._beats >= _HOLD_BEATS and (self._current is None or self._current.label != label):
             if self._current is not None:
                 self._current.end(self._since_s, out)
             self._current = Alarm(label)
             self._current.begin(self._since_s, out)
+
+    def add_rr(self, rr_ms: float) -> None:
+        """Take an RR interval between two clear beats; a break forgets none."""
+        self._intervals.add(rr_ms)
+
+    def _may_be_af(self) -> bool:
+        """Whether the RR intervals are irregular as in fibrillation."""
+        return self._intervals.unexplained() >= _PREDICTABLE
 
     def end(self, at_s: float, out: list[Rhythm]) -> None:
         """Nothing is known of the rhythm from `at_s` on."""

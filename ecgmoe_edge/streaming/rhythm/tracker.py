@@ -62,6 +62,8 @@ class RhythmTracker:
         self._pause.beat(time_s, measured if may_begin else None, out)
         self._rate.beat(time_s, measured, out, may_begin=may_begin)
         self._v_run.beat(time_s, label, out, may_begin=self._ecg.before)
+        if measured is not None:
+            self._model.add_rr(measured)
         if logits is not None and not poor:
             self._model.beat(time_s, logits, out, may_begin=may_begin)
         self._last_s = time_s

@@ -3,7 +3,7 @@
 Equal samples in a row are all that is looked at, and what came before them; the converter need not be known.
 
 - Equal for a second: a dead input (`flat`), or one at its rail (`rail`): where no sample since the last break lies
-  beyond; if too little has come since, where none before the break did; and at a level that no ECG reaches, since a dead
+  beyond; if too little has come since, where none before the break did; and at a level that no ECG reaches, for a dead
   input lies near zero. An input that has been at a rail within that range since the very start is called `flat`.
 - Equal for less, no sample since the last break beyond, and a steep step on both sides: clipped (`rail`). A wave that
   creeps to the rail and back within a second is not seen.
