@@ -36,17 +36,21 @@ def alarms(events: Iterable[Event]) -> Counter[str]:
 
 
 def white(scale: float) -> Signal:
-    return scale * np.random.default_rng(11).standard_normal((1, round(MINUTES * 60 * FS)))
+    noise: Signal = scale * np.random.default_rng(11).standard_normal((1, round(MINUTES * 60 * FS)))
+    return noise
 
 
 def muscle() -> Signal:
     bursts = 1 + np.sin(2 * np.pi * np.arange(white(1.0).size) / (7 * FS))
-    return (2 * np.convolve(white(1.0)[0], np.ones(3) / 3, "same") * bursts)[None]
+    noise: Signal = (2 * np.convolve(white(1.0)[0], np.ones(3) / 3, "same") * bursts)[None]
+    return noise
 
 
 def square() -> Signal:
     """The test signal of many front ends, 1 Hz."""
-    return np.where(np.arange(white(1.0).size) // round(FS / 2) % 2, 4.0, -4.0)[None] + white(0.001)
+    noise = white(0.001)
+    noise += np.where(np.arange(noise.size) // round(FS / 2) % 2, 4.0, -4.0)
+    return noise
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ def breathing(beats: int, depth: float, period_s: float, jitter: float, seed: in
 
 
 def fibrillation(beats: int, seed: int = 0) -> list[float]:
-    return (1000.0 * np.clip(np.random.default_rng(seed).normal(0.66, 0.15, beats), 0.34, 1.2)).tolist()
+    drawn = np.random.default_rng(seed).normal(0.66, 0.15, beats)
+    return [1000.0 * float(rr) for rr in np.clip(drawn, 0.34, 1.2)]
 
 
 def rhythms(rr_ms: Iterable[float], logits: NDArray[np.float32] = SAYS_AF) -> list[tuple[str, str, float]]:
@@ -65,6 +66,10 @@ def test_fibrillation_is_reported_within_twenty_beats() -> None:
 def test_fibrillation_that_gives_way_to_a_breathing_sinus_rhythm_ends() -> None:
     said = rhythms([*fibrillation(100), *breathing(120, 0.2, 5.0, 0.01)])
     assert [(label, phase) for label, phase, _ in said] == [("AF", "begin"), ("AF", "end"), ("other", "begin")]
+
+
+def test_a_rhythm_that_hardly_varies_is_left_to_the_model() -> None:
+    assert [(label, phase) for label, phase, _ in rhythms([500.0] * 60)] == [("AF", "begin")]
 
 
 def test_what_is_unexplained_is_a_share_of_the_variance() -> None:

@@ -1,4 +1,4 @@
-"""The model's rhythm, steadied over beats; atrial fibrillation only where RR intervals are unpredictable."""
+"""The model's rhythm, steadied over beats; no atrial fibrillation where RR intervals vary smoothly."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from ecgmoe_edge.streaming.rhythm.predictability import Predictability
 _SCORE_MEMORY = 16  # beats over which rhythm scores are averaged (exponentially)
 _NOISY, _AF = "noisy", "AF"
 _FEWEST_RR = 16  # intervals, before atrial fibrillation is reported
-# Share of the variance of RR that those before leave unexplained: below it an arrhythmia is no fibrillation.
-_PREDICTABLE = 0.5
 _HOLD_BEATS = 8  # a new rhythm must lead for so many beats before it is reported
 
 
@@ -51,7 +49,7 @@ class ModelRhythm:
         self._scores += weight * (probability - self._scores)
         label = self._classes[int(np.argmax(self._scores))]
         too_early = label == _AF and len(self._intervals) < _FEWEST_RR
-        if label == _AF and not too_early and not self._may_be_af():
+        if label == _AF and not too_early and self._intervals.is_smooth():
             label = self._classes[int(np.argmax([-1.0 if k == self._af else s for k, s in enumerate(self._scores)]))]
         if self._leading != label:
             self._leading, self._since_s, self._beats = label, time_s, 0
@@ -66,10 +64,6 @@ class ModelRhythm:
     def add_rr(self, rr_ms: float) -> None:
         """Take an RR interval between two clear beats; a break forgets none."""
         self._intervals.add(rr_ms)
-
-    def _may_be_af(self) -> bool:
-        """Whether the RR intervals are irregular as in fibrillation."""
-        return self._intervals.unexplained() >= _PREDICTABLE
 
     def end(self, at_s: float, out: list[Rhythm]) -> None:
         """Nothing is known of the rhythm from `at_s` on."""
