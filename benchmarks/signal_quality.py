@@ -32,7 +32,7 @@ from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.noise_stress import CLEAN_START_S, NOISE_KINDS, SNRS_DB, TURN_S, NoiseLevel, noisy_blocks
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
-from ecgmoe_edge.streaming.labeller import POOR_QUALITY
+from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 
 CLEAN = "none"
 NO_BEAT = "no beat"

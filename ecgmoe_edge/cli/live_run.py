@@ -16,7 +16,7 @@ from ecgmoe_edge.errors import DeviceError, EcgmoeError
 if TYPE_CHECKING:
     from ecgmoe_edge.firmware_bridge import SerialLink, StreamInfo
     from ecgmoe_edge.live import Session, Sink
-    from ecgmoe_edge.streaming import Monitor
+    from ecgmoe_edge.streaming import Monitor, RhythmLimits
     from ecgmoe_edge.streaming.events import End
     from ecgmoe_edge.streaming.signal.mains import MainsChoice
 
@@ -29,10 +29,12 @@ def run_live(
     invert: bool,
     mains: MainsChoice = "auto",
     seconds: float | None = None,
+    limits: RhythmLimits | None = None,
 ) -> tuple[End, float]:
     """Classify what `link` brings, each event to every sink; gives the End event and the device's rate in Hz.
 
-    seconds: of signal, known losses counted, after which to stop; None is until the device ends. Where a sink has
+    seconds: of signal, known losses counted, after which to stop; None is until the device ends. limits: those of the
+    rhythm events. Where a sink has
     failed, the command ends with an exit code that says so once the stream has ended.
     """
     from ecgmoe_edge.live import FirstSeconds, Session
@@ -44,7 +46,7 @@ def run_live(
     say_missing_providers(model.engine.describe())
 
     def make_monitor(info: StreamInfo) -> Monitor:
-        return Monitor(model, info.fs, leads=distinct_names(info.leads), invert=invert, mains=mains)
+        return Monitor(model, info.fs, leads=distinct_names(info.leads), invert=invert, mains=mains, limits=limits)
 
     source = link if seconds is None else FirstSeconds(link, seconds)
     session = Session(source, make_monitor, sinks, notify=say)

@@ -11,6 +11,14 @@ import typer
 
 from ecgmoe_edge.cli.options import BundleOption, InvertOption, MainsOption, ProbeOption, SecondsOption, mains_choice
 from ecgmoe_edge.cli.output import say
+from ecgmoe_edge.cli.rhythm_options import (
+    AsystoleOption,
+    BradycardiaOption,
+    PauseOption,
+    TachycardiaOption,
+    VRunOption,
+    rhythm_limits,
+)
 from ecgmoe_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ EXAMPLES = (
     "ecgmoe-edge stream --port /dev/ttyACM0 --json > night.jsonl",
     "ecgmoe-edge stream --port /dev/ttyACM0 --events night.jsonl",
     "ecgmoe-edge stream --port /dev/ttyUSB0 --protocol openview-ads1292r --uv-per-lsb 6.15",
+    "ecgmoe-edge stream --port /dev/ttyACM0 --asystole 3 --tachycardia 120",
     "ecgmoe-edge stream --port ./holter --bundle ./ecgmoe-jetson --mains 50",
 )
 _PROTOCOL_HELP = "What the device speaks; auto: find out by listening. Default: ecgmoe, and auto where the port is."
@@ -60,6 +69,11 @@ def stream(
         Path | None,
         typer.Option("--events", metavar="FILE", help="Write each event to this new file too, as one JSON line."),
     ] = None,
+    pause: PauseOption = None,
+    asystole: AsystoleOption = None,
+    bradycardia: BradycardiaOption = None,
+    tachycardia: TachycardiaOption = None,
+    v_run: VRunOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON line.")] = False,
 ) -> None:
     """Classify a serial device's beats as they happen.
@@ -73,6 +87,13 @@ def stream(
     from ecgmoe_edge.live import JsonLinesFile, JsonLinesSink, Sink, TerminalSink, render_summary
 
     settings = _settings(fs, leads, uv_per_lsb)
+    limits = rhythm_limits(
+        pause_s=pause,
+        asystole_s=asystole,
+        bradycardia_bpm=bradycardia,
+        tachycardia_bpm=tachycardia,
+        v_run_beats=v_run,
+    )
     opened = _recognised(port, protocol, baud, probe)
     sinks: list[Sink] = [JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)]
     if events is not None:
@@ -81,7 +102,8 @@ def stream(
         port, protocol=protocol or "ecgmoe", baud=baud, settings=settings, opened=opened, give_up_after_s=give_up
     )
     with link:
-        end, rate = run_live(link, bundle, sinks, invert=invert, mains=mains_choice(mains), seconds=seconds)
+        choice = mains_choice(mains)
+        end, rate = run_live(link, bundle, sinks, invert=invert, mains=choice, seconds=seconds, limits=limits)
     if not as_json:
         say(render_summary(end, rate))
 

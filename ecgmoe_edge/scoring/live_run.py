@@ -45,7 +45,6 @@ def run_live(monitor: Monitor, blocks: Iterable[NDArray[np.float64]], *, keep_wa
     events: list[Event] = []
     for item in items:
         events += monitor.labeller.take(item, next(following, None) if isinstance(item, BeatContext) else None)
-    events += monitor.labeller.flush()
     names = answers[0].outputs if answers else {}
     waves = [answer.waveform for answer in answers] if keep_waves else []
     return LiveRun(

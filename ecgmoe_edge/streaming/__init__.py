@@ -6,5 +6,6 @@ from ecgmoe_edge.streaming.events import Event, to_json
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.labeller import Labeller
 from ecgmoe_edge.streaming.monitor import Monitor
+from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 
-__all__ = ["Answer", "BeatContext", "Classifier", "Event", "FrontEnd", "Labeller", "Monitor", "to_json"]
+__all__ = ["Answer", "BeatContext", "Classifier", "Event", "FrontEnd", "Labeller", "Monitor", "RhythmLimits", "to_json"]

@@ -27,6 +27,7 @@ class _View:
     lead: int
     window: NDArray[np.float32]
     quality: float
+    is_noise: bool
 
 
 class BeatBuilder:
@@ -64,15 +65,22 @@ class BeatBuilder:
             # The first lead that shows the beat well, or else the one that shows it best.
             view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_quality)
         else:
-            view = _View(0, self._leads[0].window_of(r), 0.0)
+            view = _View(0, self._leads[0].window_of(r), 0.0, is_noise=False)
+        is_noise = bool(views) and all(each.is_noise for each in views)
         lead = self._names[view.lead] if len(self._leads) > 1 and views else None
         if self._peaks_only:
-            return BeatContext(r, peak.known_at, ready, peak.search_back, bool(views), rr_s, view.quality, lead)
+            return BeatContext(
+                r, peak.known_at, ready, peak.search_back, bool(views), rr_s, view.quality, is_noise, lead
+            )
         others = [each for each in views if each is not view and each.quality >= _GOOD]
         shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
         rr_features, rr_sequence = self._rr_history.add(rr_s)
         # Every lead remembers the beat, so that the next one can step in with a history of its own.
-        taught = {each.lead for each in views if self._histories[each.lead].remember(each.window, each.quality)}
+        taught = {
+            each.lead
+            for each in views
+            if not each.is_noise and self._histories[each.lead].remember(each.window, each.quality)
+        }
         return BeatContext(
             sample=r,
             known_at=peak.known_at,
@@ -81,6 +89,7 @@ class BeatBuilder:
             complete=bool(views),
             rr_s=rr_s,
             quality=view.quality,
+            is_noise=is_noise,
             teaches=bool(views) and view.lead in taught,
             lead=lead,
             others=tuple(others_shown),
@@ -100,7 +109,7 @@ class BeatBuilder:
             if lead.shows(r):
                 window = lead.window_of(r)
                 quality = lead.quality_of(window, r, ready)
-                views.append(_View(k, window, _DOUBTED * quality if k in no_ecg else quality))
+                views.append(_View(k, window, _DOUBTED * quality if k in no_ecg else quality, lead.shows_noise))
         return views
 
     def _shown(self, view: _View, r: int) -> LeadView:

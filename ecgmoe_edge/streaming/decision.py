@@ -116,16 +116,19 @@ class Decision:
         rr_features: NDArray[np.float32],
         beat: NDArray[np.float32] | None,
         rhythm: NDArray[np.float32] | None = None,
+        *,
+        learn: bool = True,
     ) -> NDArray[np.float64]:
         """Adjusted logits (classes,) of the next beat.
 
         rr_features: (15,), from `patient.rr_history.RRHistory`. beat: its window (103,) on BEAT_GRID in R amplitudes,
-        or None for one too poor to learn a shape from. rhythm: its rhythm logits (rhythms,), where the model has them.
+        or None for one without. rhythm: its rhythm logits (rhythms,), where the model has them. learn: False for a beat
+        too poor to learn anything from.
         """
         rule = self._rule
         irregular = bool(rr_features[IRREGULAR_SHARE] > rule.irregular_share)
         own = np.array(logits, np.float64)
-        if beat is not None and rule.shape_share:
+        if beat is not None and learn and rule.shape_share:
             others = float(np.logaddexp(own[self._normal], own[self._s]))
             fibrillates = irregular if self._af is None else self._fibrillation >= rule.fibrillation_limit
             ratio = None if fibrillates else float(rr_features[TO_MEAN_OF_8])
@@ -135,20 +138,22 @@ class Decision:
         for index, share in self._adapted:
             running = self._margin[index]
             adjusted[index] -= share * max(0.0, running - rule.usual_margin)
-            margin = min(max(float(own[index]) - float(own[self._normal]), -8.0), 8.0)
-            self._margin[index] = running + weight * (margin - running)
+            if learn:
+                margin = min(max(float(own[index]) - float(own[self._normal]), -8.0), 8.0)
+                self._margin[index] = running + weight * (margin - running)
         penalty = rule.irregular_penalty
         if rhythm is not None and self._af is not None:
-            penalty = self._fibrillation_penalty(np.asarray(rhythm, np.float64), self._af)
+            if learn:
+                self._learn_fibrillation(np.asarray(rhythm, np.float64), self._af)
+            penalty = (rule.fibrillation_penalty or 0.0) * self._fibrillation**2  # a doubtful one counts little
         if irregular:
             adjusted[self._s] -= penalty
-        self._beats += 1
+        self._beats += learn
         return adjusted
 
-    def _fibrillation_penalty(self, rhythm: NDArray[np.float64], af: int) -> float:
+    def _learn_fibrillation(self, rhythm: NDArray[np.float64], af: int) -> None:
         probability = float(np.exp(rhythm[af] - np.logaddexp.reduce(rhythm)))
         self._fibrillation += (probability - self._fibrillation) / min(self._beats + 1, self._rule.fibrillation_beats)
-        return (self._rule.fibrillation_penalty or 0.0) * self._fibrillation**2  # a doubtful one counts little
 
 
 def heard_together(logits: NDArray[np.float32], classes: Sequence[str], *, early: bool) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter, itemgetter
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,30 +28,28 @@ from ecgmoe_edge.streaming.events import (
     LeadReason,
     Mains,
     PacingSpike,
-    UnusableReason,
 )
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, LeadEnd, LeadReport
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
+from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
+from ecgmoe_edge.streaming.rhythm.silence import SignalEnd, Silence, SilenceClock
 from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 from ecgmoe_edge.streaming.signal.pacing import PacingFilter
+from ecgmoe_edge.streaming.signal.standstill import FLAT_S
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
+from ecgmoe_edge.streaming.unusable import LARGEST_MV, UnusableRun
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
 _WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
-_UNUSABLE_REPORT_S = 1.0
-# A larger sample is as unusable as NaN. An amplifier saturates at some 100 mV; but signals without a known gain come as
-# the converter's own numbers, of which 24 bits reach 8,388,608. One sample at this limit costs the beats of 4 s, one of
-# 1e12 those of 8 s, and from 1e100 quality is NaN.
-LARGEST_MV: Final = 1e7
 _LARGEST_SQUARE = LARGEST_MV**2
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
-_SPIKE, _FIRST, _NEXT, _LAST = range(4)  # order of what comes out with the same sample
+_SPIKE, _FIRST, _QUIET, _NEXT, _LAST = range(5)  # order of what comes out with the same sample
 
-Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange | Mains | PacingSpike
+Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange | Mains | PacingSpike | Silence | SignalEnd
 
 
 class FrontEnd:
@@ -60,7 +58,7 @@ class FrontEnd:
     fs: device rate, 100-1000 Hz. leads: their names. mains: "auto" for a notch where hum is measured, 50 or 60 for one
     that is always in, None for none. invert: all leads are turned over. grid: 128 Hz points of the beat window round R;
     None for R peaks only, as soon as they are certain and at a fraction of the cost. context: length of
-    `BeatContext.context` in 128 Hz samples, 0 for none.
+    `BeatContext.context` in 128 Hz samples, 0 for none. limits: those of the silence that is reported.
     """
 
     def __init__(
@@ -72,7 +70,9 @@ class FrontEnd:
         invert: bool = False,
         grid: NDArray[np.int64] | None = BEAT_GRID,
         context: int = 0,
+        limits: RhythmLimits | None = None,
     ) -> None:
+        limits = limits or RhythmLimits()
         self.fs = check_rate(fs)
         self._names = tuple(leads)
         count = len(self._names)
@@ -84,6 +84,7 @@ class FrontEnd:
         self._after = WindowSampler(self.fs, points).after
         self._builder = BeatBuilder(self._leads, self._names, points, longer, peaks_only=grid is None)
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
+        self._silence = SilenceClock(self.fs, (limits.pause_s, limits.asystole_s))
         self._edge, self._t_wave = round(_EDGE_S * self.fs), round(_T_WAVE_S * self.fs)
         self._off = np.zeros(count, bool)
         self._none = np.zeros(count, bool)
@@ -92,8 +93,7 @@ class FrontEnd:
         self._waiting = np.empty((count, round(_WAIT_S * self.fs)))
         self._held = 0  # of them
         self._patience = 0  # so many may wait before something could become certain
-        self._unusable = 0  # samples of the present run that no lead has, not yet reported
-        self._unusable_reason: UnusableReason = "nan"  # of all of them
+        self._unusable = UnusableRun(self.fs)
         self._pending: deque[tuple[RPeak, float | None]] = deque()  # and the RR interval to it, s
         self._chain_start = 0  # of the present chain of beats
         self._last_r: int | None = None
@@ -139,11 +139,12 @@ class FrontEnd:
         """What is left when the signal has ended; beats without their full window come out as not complete."""
         items = self._process(self._waiting[:, :0], last=True)
         out: list[tuple[int, int, Item]] = []
-        self._report_unusable(self._position, out)
+        out += [(self._position, _FIRST, gap) for gap in self._unusable.report(self._position)]
         kept_back = [each for lead in self._leads if lead.present for each in lead.break_off()]
         self._follow(self._detector.process(kept_back, self._position), out)
         self._follow(self._detector.flush(self._position), out)
         self._complete_all(self._position, out)
+        self._end_signal(self._position, self._position, out, lead_lost=False)
         for k, lead in enumerate(self._leads):
             out += [(self._position, _LAST, self._named(event, k)) for event in lead.stop_watching(self._position)]
         self._restart(self._position)
@@ -175,20 +176,20 @@ class FrontEnd:
             beyond = self._none if large is None else large[:, start]
             for at in range(start, stop, piece):
                 self._take(x[:, at : min(at + piece, stop)], usable[:, at], beyond, items)
-        waits = self._unusable or self._pacing.waiting
+        waits = self._unusable.samples or self._pacing.waiting
         self._patience = 0 if waits else min(self._due() - self._position, self._waiting.shape[1])
         return [self._delayed(item) for item in items] if self._pacing.delays else items
 
     def _delayed(self, item: Item) -> Item:
         """A beat with the samples that had arrived by the device's count, where some had to wait."""
-        if not isinstance(item, BeatContext):
-            return item
-        arrival = self._pacing.arrival
-        return replace(item, known_at=arrival(item.known_at), ready_at=arrival(item.ready_at))
+        if isinstance(item, BeatContext):
+            arrival = self._pacing.arrival
+            return replace(item, known_at=arrival(item.known_at), ready_at=arrival(item.ready_at))
+        return item
 
     def _due(self) -> int:
         """Samples that must have arrived before anything new can become certain."""
-        due = self._detector.due
+        due = min(self._detector.due, self._silence.due)
         for lead, watched in zip(self._leads, self._watched.tolist(), strict=True):
             if watched:
                 due = min(due, lead.still_due(self._position))
@@ -205,12 +206,11 @@ class FrontEnd:
         for spike in self._pacing.spikes(begin + n):
             if usable[spike.lead]:
                 self._leads[spike.lead].spike(spike.sample, spike.width)
-                event = PacingSpike(
-                    spike.sample, spike.sample / self.fs, spike.amplitude_mv, 1000.0 * spike.width / self.fs
-                )
+                at_s, width_ms = spike.sample / self.fs, 1000.0 * spike.width / self.fs
+                event = PacingSpike(spike.sample, at_s, spike.amplitude_mv, width_ms)
                 out.append((spike.sample + 1, _SPIKE, self._named(event, spike.lead)))
-        if self._unusable and usable.any():
-            self._report_unusable(begin + 1, out)
+        if self._unusable.samples and usable.any():
+            out += [(begin + 1, _FIRST, gap) for gap in self._unusable.report(begin)]
         if (usable != self._watched).any():
             self._watch(usable, large, begin, out)
         if usable.any():
@@ -224,9 +224,11 @@ class FrontEnd:
                 if cut in ends or cut in begins:
                     self._change_leads(ends.get(cut, []), begins.get(cut, []), cut, cut, out)
         else:
-            self._count_unusable(n, "range" if large.any() else "nan", out)
+            gaps = self._unusable.count(n, "range" if large.any() else "nan", begin)
+            out += [(arrived, _FIRST, gap) for arrived, gap in gaps]
         self._position = begin + n
         self._complete_before(self._position + 1, out)
+        self._note_silence(self._position, out)
         if len(out) > 1:
             out.sort(key=itemgetter(0, 1))
         items += [item for _, _, item in out]
@@ -294,33 +296,17 @@ class FrontEnd:
             if self._leads[k].present:
                 reports += self._leads[k].break_off()
         reports += [LeadEnd(arrived, k, reason) for k, reason in ends]
-        self._follow(self._detector.process(reports, arrived - 1), out)
+        # An input that stands still has given no signal since it does.
+        still = round(FLAT_S * self.fs) if all(reason in ("flat", "rail") for _, reason in ends) else 0
+        self._follow(self._detector.process(reports, arrived - 1), out, signal_end=at - still)
         for k, _ in ends:
             self._leads[k].end()
         for k in begins:
             self._leads[k].begin(at)
         self._follow(self._detector.process([LeadBegin(k, at) for k in begins], at), out)
         self._chain_start = self._detector.began
-
-    def _count_unusable(self, n: int, reason: UnusableReason, out: list[tuple[int, int, Item]]) -> None:
-        """No lead has a signal; report it once a second, and where the reason changes."""
-        if reason != self._unusable_reason:
-            self._report_unusable(self._position + 1, out)
-            self._unusable_reason = reason
-        limit = round(_UNUSABLE_REPORT_S * self.fs)
-        while n:
-            step = min(n, limit - self._unusable)
-            self._unusable += step
-            self._position += step
-            n -= step
-            if self._unusable == limit:
-                self._report_unusable(self._position, out)
-
-    def _report_unusable(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
-        if self._unusable:
-            start = self._position - self._unusable
-            out.append((arrived, _FIRST, Gap(start, start / self.fs, self._unusable, self._unusable_reason)))
-            self._unusable = 0
+        if not self._silence.running and any(lead.present for lead in self._leads):
+            self._silence.start(self._chain_start)
 
     def _restart(self, at: int) -> None:
         """A new signal begins on all leads at sample `at`."""
@@ -342,18 +328,23 @@ class FrontEnd:
 
     # -- what the detector decides
 
-    def _follow(self, decisions: list[Decision], out: list[tuple[int, int, Item]]) -> None:
+    def _follow(self, decisions: list[Decision], out: list[tuple[int, int, Item]], signal_end: int = 0) -> None:
+        """Act on decisions; `signal_end`: the sample with which the signal ends, if they say that it does."""
         for decision in decisions:
             if isinstance(decision, RPeak):
                 r = decision.sample
                 if r >= self._chain_start + self._edge:
                     rr_s = None if self._last_r is None else (r - self._last_r) / self.fs
                     self._last_r = r if r >= self._chain_start + self._t_wave else None
+                    self._complete_before(decision.known_at, out)
+                    self._note_silence(decision.known_at - 1, out)
                     self._pending.append((decision, rr_s))
+                    self._silence.peak(r)
                 continue
             self._complete_before(decision.arrived, out)
             if decision.broken:
                 self._complete_all(decision.arrived, out)
+                self._end_signal(signal_end, decision.arrived, out, lead_lost=True)
                 self._last_r = None
             self._order = decision.order
             no_ecg = frozenset(k for k, reason in decision.reasons if reason == NO_ECG)
@@ -364,30 +355,41 @@ class FrontEnd:
             if is_news:
                 self._report_change(decision, out)
 
+    def _note_beat(self, beat: BeatContext, out: list[tuple[int, int, Item]]) -> None:
+        self._note_silence(beat.ready_at - 1, out)
+        counts = beat.sample >= self._chain_start + self._t_wave
+        self._silence.beat(beat.sample, beat.ready_at, is_beat=not beat.is_noise, counts=counts)
+
+    def _note_silence(self, until: int, out: list[tuple[int, int, Item]]) -> None:
+        if self._silence.due <= until:
+            out += [(silence.arrived, _QUIET, silence) for silence in self._silence.run(until)]
+
+    def _end_signal(self, sample: int, arrived: int, out: list[tuple[int, int, Item]], *, lead_lost: bool) -> None:
+        """No lead has a signal from `sample` on."""
+        if self._silence.running:
+            self._note_silence(arrived - 1, out)
+            self._silence.stop()
+            out.append((arrived, _NEXT, SignalEnd(arrived, sample, lead_lost)))
+
     def _report_change(self, status: LeadStatus, out: list[tuple[int, int, Item]]) -> None:
-        broken = status.broken
+        change = status.event(self._names, self.fs)
         if out and out[-1][0] == status.arrived and isinstance(before := out[-1][2], LeadChange):
             out.pop()
-            broken |= before.broken
-        change = LeadChange(
-            sample=status.arrived,
-            time_s=status.arrived / self.fs,
-            leads=tuple(self._names[k] for k in status.clear),
-            others={self._names[k]: reason for k, reason in status.reasons},
-            broken=broken,
-        )
+            change = replace(change, broken=change.broken or before.broken)
         out.append((status.arrived, _NEXT, change))
 
     def _complete_before(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
         """Beats that are complete before `arrived` samples have arrived."""
         while self._pending and self._ready(self._pending[0][0]) < arrived:
             beat = self._complete(*self._pending.popleft())
+            self._note_beat(beat, out)
             out.append((beat.ready_at, _NEXT, beat))
 
     def _complete_all(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
         """The signal has ended: beats that wait for the rest of their window are given as they are."""
         while self._pending:
             beat = self._complete(*self._pending.popleft(), latest=arrived)
+            self._note_beat(beat, out)
             out.append((beat.ready_at, _NEXT, beat))
 
     def _complete(self, peak: RPeak, rr_s: float | None, latest: int | None = None) -> BeatContext:

@@ -13,47 +13,50 @@ from ecgmoe_edge import contract  # as a module: it imports this package itself,
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
 from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, heard_together
-from ecgmoe_edge.streaming.events import Beat, Event, Flatline, Gap, LeadChange, ModelFault
+from ecgmoe_edge.streaming.events import Beat, Event, ModelFault
 from ecgmoe_edge.streaming.frontend import Item
 from ecgmoe_edge.streaming.model_faults import ModelFaults
 from ecgmoe_edge.streaming.patient.rr_history import TO_MEAN_OF_8
-from ecgmoe_edge.streaming.rhythm import RhythmTracker
-
-POOR_QUALITY = 0.005  # below it a beat is `?`: chosen on ds1-fit; `benchmarks/signal_quality.py` says what it costs
+from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
+from ecgmoe_edge.streaming.rhythm.silence import SignalEnd, Silence
+from ecgmoe_edge.streaming.rhythm.tracker import RhythmTracker
+from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 
 
 class Labeller:
     """Turns the items of a front end, each beat with its answer, into events.
 
-    fs: Hz. leads: how many. classes: of each task, "beat" at least; empty where no model runs. rule: that of the model.
+    fs: Hz. classes: of each task, "beat" at least; empty where no model runs. rule: that of the model. limits: those of
+    the rhythm events.
     """
 
     def __init__(
-        self, fs: float, leads: int, classes: Mapping[str, tuple[str, ...]], rule: DecisionRule | None = None
+        self,
+        fs: float,
+        classes: Mapping[str, tuple[str, ...]],
+        rule: DecisionRule | None = None,
+        limits: RhythmLimits | None = None,
     ) -> None:
         self._fs = fs
-        self._one_lead = leads == 1
         self._classes = classes.get(contract.BEAT_TASK, ())
         rhythms = classes.get(contract.RHYTHM_TASK, ())
         self._decision = Decision(rule or DecisionRule(), self._classes, rhythms) if self._classes else None
-        self._rhythm = RhythmTracker(rhythms)
+        self._rhythm = RhythmTracker(rhythms, limits)
         self._faults = ModelFaults(fs)
 
     def take(self, item: Item, answer: Answer | None = None) -> list[Event]:
         """Events of one item; `answer` is the model's of a beat, where there is a model."""
         if isinstance(item, BeatContext):
             return self._beat(item, answer)
-        return [*self._rhythm.interrupt(), item] if self._breaks_rhythm(item) else [item]
+        if isinstance(item, Silence):
+            return [*self._rhythm.silence(item.since / self._fs, item.seconds, after_beat=item.after_beat)]
+        if isinstance(item, SignalEnd):
+            return [*self._rhythm.interrupt(item.sample / self._fs, lead_lost=item.lead_lost)]
+        return [item]
 
     def flush(self) -> list[Event]:
-        """The signal has ended: rhythms that are open end, and what was counted is reported."""
-        return [*self._faults.flush(), *self._rhythm.interrupt()]
-
-    def _breaks_rhythm(self, item: Item) -> bool:
-        """Whether nothing is known of the rhythm from there on."""
-        if isinstance(item, LeadChange):
-            return item.broken
-        return isinstance(item, Gap) or (isinstance(item, Flatline) and self._one_lead)
+        """The stream has ended: what was counted is reported."""
+        return [*self._faults.flush()]
 
     def _beat(self, beat: BeatContext, answer: Answer | None) -> list[Event]:
         started = time.perf_counter()
@@ -62,21 +65,20 @@ class Labeller:
         experts: dict[str, int] = {}
         rhythm_logits = None
         seconds = 0.0
+        poor = not beat.complete or beat.is_noise or beat.quality < POOR_QUALITY
         faults: list[ModelFault] = []
         unusable = contract.unusable_outputs(answer.outputs) if answer is not None else ()
         if answer is not None and unusable:
             # Nothing is learned from it: neither margins and shapes, nor the rhythm.
-            label, seconds = "?", answer.seconds
+            label, seconds, poor = "?", answer.seconds, True
             faults = self._faults.add(beat.sample, unusable)
         elif self._decision is not None and answer is not None:
             outputs = answer.outputs
-            poor = not beat.complete or beat.quality < POOR_QUALITY
             rhythm = outputs.get(contract.RHYTHM_TASK)
             rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
             early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
             together = heard_together(outputs[contract.BEAT_TASK], self._classes, early=early)
-            shape = None if poor else answer.waveform
-            logits = self._decision.apply(together, beat.rr_features, shape, rhythm_logits)
+            logits = self._decision.apply(together, beat.rr_features, answer.waveform, rhythm_logits, learn=not poor)
             scores = _probabilities(logits, self._classes)
             label = "?" if poor else self._classes[int(np.argmax(logits))]
             experts = {path: int(np.argmax(value[0])) for path, value in contract.routes_by_path(outputs).items()}
@@ -96,7 +98,13 @@ class Labeller:
             search_back=beat.search_back,
             lead=beat.lead,
         )
-        return [event, *faults, *self._rhythm.beat(event.time_s, rr_ms, label, rhythm_logits)]
+        return [
+            event,
+            *faults,
+            *self._rhythm.beat(
+                event.time_s, rr_ms, label, rhythm_logits, quality=beat.quality, poor=poor, noise=beat.is_noise
+            ),
+        ]
 
 
 def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:

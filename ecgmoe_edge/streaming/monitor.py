@@ -15,6 +15,7 @@ from ecgmoe_edge.streaming.events import Event, GapReason, LeadOff
 from ecgmoe_edge.streaming.frontend import FrontEnd, Item
 from ecgmoe_edge.streaming.input_checks import check_flag, check_lead_off, check_leads, check_loss, check_samples
 from ecgmoe_edge.streaming.labeller import Labeller
+from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 from ecgmoe_edge.streaming.totals import StreamTotals
 
@@ -25,7 +26,8 @@ class Monitor:
     bundle: what `load_bundle` gives, or None to find R peaks only (labels are None then). fs: device rate in Hz,
     100-1000. leads: names of the rows of what is pushed, each its own; R peaks are found in all of them together, and
     the first two that show a beat well say what it is. invert: electrodes were swapped. mains: "auto" puts a notch in
-    where hum is measured, and a `Mains` event reports it; 50 or 60 Hz: one that is always in; None: none.
+    where hum is measured, and a `Mains` event reports it; 50 or 60 Hz: one that is always in; None: none. limits: when
+    pause, asystole, rates and V runs are reported.
 
     Every method returns the events that it made certain, in order. Any chunking gives the same events, `compute_ms`
     aside. Raises SignalError for what cannot be used as given; a call that is refused changes nothing.
@@ -43,10 +45,11 @@ class Monitor:
         invert: bool = False,
         *,
         mains: MainsChoice = AUTO,
+        limits: RhythmLimits | None = None,
     ) -> None:
         self._leads = check_leads(leads)
         self.classifier = Classifier(bundle) if bundle is not None else None
-        self._invert, self._mains = check_flag("invert", invert), mains
+        self._invert, self._mains, self._limits = check_flag("invert", invert), mains, limits
         self._begin(fs)
 
     @property
@@ -68,9 +71,10 @@ class Monitor:
             invert=self._invert,
             grid=self.classifier.grid if self.classifier else None,
             context=self.classifier.context if self.classifier else 0,
+            limits=self._limits,
         )
         classes = model.classes if model else {}
-        self.labeller = Labeller(self.front_end.fs, len(self._leads), classes, model.decision if model else None)
+        self.labeller = Labeller(self.front_end.fs, classes, model.decision if model else None, self._limits)
         self._totals = StreamTotals(self.front_end.fs, classes)
 
     def push(self, samples: NDArray[np.floating[Any] | np.integer[Any]]) -> list[Event]:
@@ -95,8 +99,7 @@ class Monitor:
 
     def flush(self) -> list[Event]:
         """End the stream: what is left, and `End` with the totals."""
-        events = self._events(self.front_end.flush())
-        return [*events, *self.labeller.flush(), self._totals.end()]
+        return [*self._events(self.front_end.flush()), *self.labeller.flush(), self._totals.end()]
 
     def reset(self) -> None:
         """Forget stream and patient: what comes next is another patient's, from sample 0 on."""

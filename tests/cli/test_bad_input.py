@@ -225,6 +225,11 @@ def test_options_of_a_device_that_no_device_has(cli: Cli) -> None:
     assert_fails(cli("stream", "--port", "auto", "--protocol", "cyton"), 2, "--port")
 
 
+def test_limits_of_a_rhythm_that_make_no_sense(cli: Cli) -> None:
+    assert_fails(cli("stream", "--port", "/dev/null", "--asystole", "1.5"), 2, "longer than a pause")
+    assert_fails(cli("stream", "--port", "/dev/null", "--bradycardia", "130"), 2, "below tachycardia")
+
+
 def test_a_scale_that_nobody_gave(cli: Cli, pty_pair: tuple[int, str]) -> None:
     done = cli("stream", "--port", pty_pair[1], "--protocol", "openview-ads1292r")
     assert_fails(done, 2, "--uv-per-lsb")

@@ -99,6 +99,17 @@ def test_a_wfdb_record_is_played_and_streamed_for_a_while(cli: Cli, mitdb: Path)
     assert "lost" in done.err
 
 
+def test_the_limits_of_a_rhythm_are_options(cli: Cli) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
+    given = ("--pause", "1.1", "--bradycardia", "180", "--tachycardia", "200", "--v-run", "4")
+    done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json", *given)
+    assert done.code == 0, done.err
+    limits = {event["label"]: event["limit"] for event in done.events if event["event"] == "rhythm"}
+    assert limits["bradycardia"] == "< 180 bpm over 8 beats"
+    assert limits["pause"] == "RR > 1100 ms"
+    assert "tachycardia" not in limits
+
+
 def test_a_device_is_recognised_by_listening_and_streamed_whole(cli: Cli) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "100", "--jitter", "1")
     port = wait_for_port(cli, "holter")

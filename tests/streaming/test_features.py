@@ -18,7 +18,7 @@ from ecgmoe_edge.streaming.patient.rr_history import (
     RRHistory,
 )
 from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
-from ecgmoe_edge.streaming.rhythm import RhythmTracker
+from ecgmoe_edge.streaming.rhythm.tracker import RhythmTracker
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, WIDE_GRID, WindowSampler
 
 CLASSES = ("N", "S", "V", "F")
@@ -256,12 +256,14 @@ def test_rhythm_events_open_and_close_with_their_times() -> None:
         events += tracker.beat(
             0.5 * k, 500.0 if k else None, "V" if 8 <= k < 12 else "N", np.array([2.0, 0.0], np.float32)
         )
-    events += tracker.interrupt()
+    events += tracker.interrupt(9.8, lead_lost=False)
     said = [(e.label, e.to_s is None) for e in events]
     assert said.count(("V run", True)) == said.count(("V run", False)) == 1
     assert said.count(("tachycardia", True)) == said.count(("tachycardia", False)) == 1
     run = next(e for e in events if e.label == "V run" and e.to_s is not None)
     assert (run.from_s, run.to_s) == (4.0, 5.5)
     assert ("N", True) in said
+    for time_s in (11.5, 13.0, 14.5, 16.0, 17.5):
+        tracker.beat(time_s, 1500.0, "N", None)
     pause = tracker.beat(20.0, 2500.0, "N", None)
-    assert [(e.label, e.from_s, e.to_s) for e in pause] == [("pause", 17.5, 20.0)]
+    assert [(e.label, e.from_s, e.to_s) for e in pause] == [("pause", 17.5, None), ("pause", 17.5, 20.0)]

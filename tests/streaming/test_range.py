@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat, End, Event, Gap, LeadChange
-from ecgmoe_edge.streaming.frontend import LARGEST_MV
+from ecgmoe_edge.streaming.unusable import LARGEST_MV
 
 FS = 360.0
 AT = 3600

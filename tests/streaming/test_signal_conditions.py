@@ -223,3 +223,45 @@ def test_after_a_break_no_r_peak_comes_at_once_and_no_rr_begins_with_what_may_be
     for since, following in zip(after, found[1:], strict=False):
         if 0 <= since < 0.4 * FS:
             assert following.rr_ms is None
+
+
+@pytest.mark.parametrize("end", ["flush", "gap", "nan", "off"])
+def test_a_standstill_that_lasts_when_the_signal_breaks_off_is_reported_with_its_length(end: str) -> None:
+    x, _ = ecg(20.0)
+    x[round(12.5 * FS) :] = RAIL_MV
+    monitor = Monitor(None, FS)
+    events = monitor.push(x[None])
+    if end == "flush":
+        events += monitor.flush()
+    elif end == "gap":
+        events += monitor.gap(10, "link")
+    elif end == "nan":
+        events += monitor.push(np.full((1, 1), np.nan))
+    else:
+        events += [*monitor.lead_off((True,)), *monitor.push(np.zeros((1, 10)))]
+    assert [(e.sample, e.samples, e.kind) for e in flatlines(events)] == [
+        (round(12.5 * FS), round(FS), "rail"),
+        (round(12.5 * FS), round(7.5 * FS), "rail"),
+    ]
+
+
+def test_a_standstill_of_the_whole_record_has_its_length() -> None:
+    events = played(np.zeros(round(9 * FS)))
+    assert [(e.samples, e.kind) for e in flatlines(events)] == [(round(FS), "flat"), (round(9 * FS), "flat")]
+
+
+@pytest.mark.parametrize(("level_mv", "kind"), [(187.5, "rail"), (-187.5, "rail"), (0.0, "flat"), (0.3, "flat")])
+def test_an_input_at_its_rail_from_the_start_is_known_by_a_level_that_no_ecg_reaches(
+    level_mv: float, kind: str
+) -> None:
+    events = played(np.full(round(5 * FS), level_mv))
+    assert {e.kind for e in flatlines(events)} == {kind}
+
+
+def test_a_rail_right_after_a_break_is_known_by_what_came_before_it() -> None:
+    x, _ = ecg(20.0)
+    for level_mv, kind in ((RAIL_MV, "rail"), (-RAIL_MV, "rail"), (0.0, "flat")):
+        monitor = Monitor(None, FS)
+        events = [*monitor.push(x[None]), *monitor.gap(100, "link")]
+        events += [*monitor.push(np.full((1, round(3 * FS)), level_mv)), *monitor.flush()]
+        assert {e.kind for e in flatlines(events)} == {kind}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ecgmoe_edge.streaming.events import LeadReason
+from ecgmoe_edge.streaming.events import LeadChange, LeadReason
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
 
 
@@ -28,6 +29,16 @@ class LeadStatus:
     clear: tuple[int, ...]
     reasons: tuple[tuple[int, LeadReason], ...]
     broken: bool  # no lead was left: what comes is a new chain of RR intervals
+
+    def event(self, names: Sequence[str], fs: float) -> LeadChange:
+        """The same with the leads' names."""
+        return LeadChange(
+            sample=self.arrived,
+            time_s=self.arrived / fs,
+            leads=tuple(names[k] for k in self.clear),
+            others={names[k]: reason for k, reason in self.reasons},
+            broken=self.broken,
+        )
 
 
 Decision: TypeAlias = RPeak | LeadStatus

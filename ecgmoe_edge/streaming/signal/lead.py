@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.events import Clipping, Mains
+from ecgmoe_edge.streaming.events import Clipping, Flatline, Mains
 from ecgmoe_edge.streaming.qrs.candidates import Candidate, CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
 from ecgmoe_edge.streaming.signal.filters import HIGHEST_NOTCH, monitoring_band
@@ -55,7 +55,7 @@ class LeadSignal:
         self._window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
         notch_hz = None if isinstance(mains, str) and mains == AUTO else mains
-        self.band = monitoring_band(fs, notch_hz)  # type: ignore[arg-type]  # refuses what is neither
+        self.band = monitoring_band(fs, notch_hz)  # refuses what is neither
         self._hum = HumFilter(fs) if isinstance(mains, str) else None
         self._news: list[tuple[int, Mains]] = []
         self._notch_hz = mains if isinstance(mains, int) and mains >= HIGHEST_NOTCH * fs else None  # asked for in vain
@@ -123,9 +123,9 @@ class LeadSignal:
         """Flatline and clipping in usable samples (n,), mV, the first of which has number `at`."""
         return self._still.process(x, at)
 
-    def stop_watching(self, at: int) -> list[Clipping]:
-        """The samples before `at` were the last usable ones: what was counted and not reported yet."""
-        left = self._still.broken_off()
+    def stop_watching(self, at: int) -> list[Flatline | Clipping]:
+        """The samples before `at` were the last usable ones: what was counted or lasts, and was not reported yet."""
+        left = self._still.broken_off(at)
         self._still.restart(at)
         return left
 
@@ -240,6 +240,11 @@ class LeadSignal:
         clipped = self._still.clipped(r - self._near, r + self._near + 1, known) > 0
         seen = int((r - self.signal.start) * MODEL_RATE_HZ / self._fs)
         return self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
+
+    @property
+    def shows_noise(self) -> bool:
+        """Whether the last beat whose quality was asked for is a peak of noise here."""
+        return self._quality.is_noise
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
         """The filtered signal from `start` to `stop`, zero where there is none."""

@@ -2,7 +2,9 @@
 
 Equal samples in a row are all that is looked at, and what came before them; the converter need not be known.
 
-- Equal for a second: a dead input (`flat`), or one at its rail (`rail`) where no sample since the last break is beyond.
+- Equal for a second: a dead input (`flat`), or one at its rail (`rail`): where no sample since the last break lies
+  beyond; if too little has come since, where none before the break did; and at a level that no ECG reaches, for a dead
+  input lies near zero. An input that has been at a rail within that range since the very start is called `flat`.
 - Equal for less, no sample since the last break beyond, and a steep step on both sides: clipped (`rail`). A wave that
   creeps to the rail and back within a second is not seen.
 """
@@ -22,6 +24,7 @@ _REPORT_S = 1.0  # clipped samples are counted for so long before they are said
 _CUT_S = 0.008  # the shortest top of a clipped QRS
 _STEEP_MV = 0.05  # by which the samples beside it differ from it at least: no wave's top does
 _SEEN_S = 1.0  # of signal, before anything is called its limit
+_NO_ECG_MV = 10.0  # no wave goes so far from zero, and a converter without an input does not either
 _KEPT_S = 90.0  # for so long it is known where the signal was clipped: longer than a piece of the front end
 
 
@@ -44,10 +47,14 @@ class Standstill:
         self._shortest = max(3, round(_CUT_S * fs))
         self._seen_enough = round(_SEEN_S * fs)
         self._kept = round(_KEPT_S * fs)
+        self._lowest, self._highest = np.inf, -np.inf  # of what came before the last break
+        self._value, self._run = 0.0, 0
+        self._low, self._high = np.inf, -np.inf
         self.restart(0)
 
     def restart(self, at: int) -> None:
-        """Forget the past; the next sample, number `at`, starts a new signal."""
+        """Forget the past but for its limits; the next sample, number `at`, starts a new signal."""
+        self._lowest, self._highest = min(self._lowest, self._low), max(self._highest, self._high)
         self._start = at
         self._value = 0.0
         self._run = 0  # equal samples up to now
@@ -93,8 +100,14 @@ class Standstill:
         """Clipped samples from `first` to `stop` as they are known once `known` samples have arrived."""
         return sum(max(0, min(stop, past) - max(first, begin)) for begin, past in self._clipped if past < known)
 
-    def broken_off(self) -> list[Clipping]:
-        """The signal ends here: what was counted and not said yet."""
+    def broken_off(self, at: int) -> list[Flatline | Clipping]:
+        """The signal ends before sample `at`: what was clipped and not reported, and how long it stands still."""
+        out: list[Flatline | Clipping] = [*self._counted()]
+        if self._run >= self._limit:
+            out.append(self._flatline(at - self._run, self._run, self._value))
+        return out
+
+    def _counted(self) -> list[Clipping]:
         report, self._report = self._report, None
         if report is None:
             return []
@@ -120,7 +133,7 @@ class Standstill:
                 self._full(first, value, out)
             self._count_is_due(stop + 1, out)
             out.append(Still(stop + 1, self._flatline(first, stop - first, value), stop))
-        elif self._kind(first, value) == "rail":
+        elif self._is_limit(first, value):
             self._count_is_due(stop + 1, out)
             start, count = self._report or (first, 0)
             self._report = (start, count + stop - first)
@@ -137,12 +150,19 @@ class Standstill:
         """Say what was clipped since the first sample of the report, once that is long enough ago."""
         if self._report is not None and self._report[0] + self._report_after <= stop:
             arrived = self._report[0] + self._report_after
-            out += [Still(arrived, event) for event in self.broken_off()]
+            out += [Still(arrived, event) for event in self._counted()]
 
     def _kind(self, first: int, value: float) -> FlatlineKind:
-        """Of a run that begins at sample `first`: whether no sample before it lies beyond, on one side."""
+        """Of a long run that begins at sample `first`."""
+        if abs(value) >= _NO_ECG_MV or self._is_limit(first, value):
+            return "rail"
+        before = self._lowest < self._highest and not self._lowest < value < self._highest
+        return "rail" if before and first - self._start < self._seen_enough else "flat"
+
+    def _is_limit(self, first: int, value: float) -> bool:
+        """Whether no sample before a run that begins at sample `first` lies beyond it, on one side."""
         known = first - self._start >= self._seen_enough and min(self._low, value) < max(self._high, value)
-        return "rail" if known and (value >= self._high or value <= self._low) else "flat"
+        return known and (value >= self._high or value <= self._low)
 
     def _flatline(self, first: int, n: int, value: float) -> Flatline:
         return Flatline(first, first / self._fs, n / self._fs, self._kind(first, value), n)
