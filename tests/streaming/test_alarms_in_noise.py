@@ -169,10 +169,12 @@ def test_two_rates_never_overlap() -> None:
     random = np.random.default_rng(2)
     beats = Beats(RhythmLimits(bradycardia_bpm=70.0, tachycardia_bpm=72.0))
     open_now: set[str] = set()
-    seen = 0
+    ended_s, seen = 0.0, 0
     for rr_s in random.uniform(0.6, 1.1, 2000):
         for event in beats.beat(float(rr_s)):
             (open_now.add if event.phase == "begin" else open_now.discard)(event.label)
+            assert event.from_s >= ended_s or event.to_s is not None
+            ended_s = event.to_s or ended_s
             seen += 1
         assert len(open_now) <= 1
     assert seen > 20

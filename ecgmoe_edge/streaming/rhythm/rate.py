@@ -26,6 +26,7 @@ class RateAlarms:
         self._intervals: deque[tuple[float, float]] = deque(maxlen=RATE_BEATS)  # begin, s, and length, ms
         self._unknown = 0  # intervals since the last of them
         self._last_s = 0.0  # where the last of them ended
+        self._ended_s = 0.0  # and the last alarm, before which none begins
 
     def beat(self, time_s: float, rr_ms: float | None, out: list[Rhythm], *, may_begin: bool) -> None:
         """A beat at `time_s` and its RR interval, None where that is not known or not to be believed.
@@ -46,28 +47,33 @@ class RateAlarms:
         rate = 60.0 * RATE_BEATS / total_s
         self._end_by(rate, time_s, out)
         if may_begin and rate < self._limits.bradycardia_bpm:
-            self._fast.end(time_s, out)
-            self._slow.begin(begin_s, out)
+            self._end(self._fast, time_s, out)
+            self._slow.begin(max(begin_s, self._ended_s), out)
         elif may_begin and rate > self._limits.tachycardia_bpm:
-            self._slow.end(time_s, out)
-            self._fast.begin(begin_s, out)
+            self._end(self._slow, time_s, out)
+            self._fast.begin(max(begin_s, self._ended_s), out)
 
     def silence(self, since_s: float, seconds: float, out: list[Rhythm]) -> None:
         """No R peak came for `seconds` since `since_s`: the rate is at most what it would be with one now."""
         recent_s = plain_sum(length for _, length in list(self._intervals)[1:]) / 1000.0
         rate = 60.0 * max(1, len(self._intervals)) / (recent_s + seconds)
         if rate < self._limits.tachycardia_bpm - _HYSTERESIS_BPM:
-            self._fast.end(since_s, out)
+            self._end(self._fast, since_s, out)
 
     def end(self, out: list[Rhythm]) -> None:
         """Nothing is known of the rate after the last RR interval."""
         self._intervals.clear()
         self._unknown = 0
-        self._slow.end(self._last_s, out)
-        self._fast.end(self._last_s, out)
+        self._end(self._slow, self._last_s, out)
+        self._end(self._fast, self._last_s, out)
 
     def _end_by(self, rate: float, time_s: float, out: list[Rhythm]) -> None:
         if rate > self._limits.bradycardia_bpm + _HYSTERESIS_BPM:
-            self._slow.end(time_s, out)
+            self._end(self._slow, time_s, out)
         if rate < self._limits.tachycardia_bpm - _HYSTERESIS_BPM:
-            self._fast.end(time_s, out)
+            self._end(self._fast, time_s, out)
+
+    def _end(self, alarm: Alarm, at_s: float, out: list[Rhythm]) -> None:
+        if alarm.from_s is not None:
+            self._ended_s = at_s
+            alarm.end(at_s, out)
