@@ -42,8 +42,10 @@ def test_a_lead_lost_on_the_way_is_told_and_costs_no_beat(cli: Cli) -> None:
     assert changes[0] == (["V1"], {"II": "nan"})
     assert changes[-1] == (["II", "V1"], {})
     beats = [event for event in events if event["event"] == "beat"]
-    assert [beat["rr_ms"] is None for beat in beats].count(True) == 1
+    # The first lies within 400 ms of the start: it may be a T wave, and no RR interval begins with it.
+    assert [beat["rr_ms"] is None for beat in beats].index(False) == 2
+    assert [beat["rr_ms"] is None for beat in beats].count(True) == 2
     assert {beat["lead"] for beat in beats if 22 < beat["time_s"] < 34} == {"V1"}
     assert {beat["lead"] for beat in beats if beat["time_s"] < 19 or beat["time_s"] > 42} == {"II"}
-    assert max(beat["rr_ms"] for beat in beats[1:]) < 1500
+    assert max(beat["rr_ms"] for beat in beats[2:]) < 1500
     assert {beat["label"] for beat in beats} <= {"N", "S", "V", "F", "?"}

@@ -154,9 +154,9 @@ class LeadSignal:
             y = y[count:]
             notch = self._hum.change(change)
             if notch is not None:
+                # What beats are read from stays as it is: those that were complete before the decision had it so.
                 block = self.signal.between(change.since, change.at)
-                block[:] = notch.process(block)
-                self.finder.run_again(change.since, block)
+                self.finder.run_again(change.since, notch.process(block))
         return found + self._find(self._hum.process(y)) if y.size else found
 
     def news(self) -> list[tuple[int, Mains]]:
