@@ -33,7 +33,7 @@ AUTO: Final = "auto"
 
 _PARTS = 4
 _PART_S = 0.25
-_HIGHEST_MEASURED = 0.485  # of the rate: nearer to half of it a tone's phase cannot be told
+_HIGHEST_MEASURED = 0.485  # of the rate: nearer to half of it the phase of a tone is unknown
 
 
 @dataclass(frozen=True)
