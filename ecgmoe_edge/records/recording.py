@@ -19,6 +19,19 @@ Truncated: TypeAlias = Literal["error", "read"]
 _MILLIVOLTS: dict[str, float] = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6}
 
 
+#: What a remark is about: something the file does not state and that was assumed, or something implausible.
+RemarkKind: TypeAlias = Literal["rate", "unit", "gain", "amplitude", "time", "lead", "length", "label", "encoding"]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something about a recording that its user must know: what was assumed, left out or looks wrong."""
+
+    kind: RemarkKind
+    text: str  # a whole sentence that says what was found and, where there is one, the option that corrects it
+    leads: tuple[str, ...] = ()  # which leads it concerns; empty is all of them
+
+
 class Recording(Protocol):
     """A recording that is read in blocks, so that a day of ECG never has to fit in memory."""
 
@@ -44,7 +57,11 @@ class Recording(Protocol):
 
     @property
     def n_samples(self) -> int:
-        """Samples a lead; of a file that does not state it, the first use reads the file through."""
+        """Samples a lead, missing time included; of a file that does not state it, the first use reads it through."""
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What was assumed or left out when it was opened, and what its header or head shows to be implausible."""
 
     @property
     def age(self) -> int | None:
@@ -55,10 +72,14 @@ class Recording(Protocol):
         """M or F, where the file says so."""
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV, invalid samples as NaN; the last is shorter."""
+        """Successive blocks of `seconds`, `(leads, n)` in mV; the last is shorter.
+
+        Invalid samples are NaN. Time that the file has no samples for (between the parts of an interrupted recording,
+        or a hole in its time stamps) is NaN in every lead, so that sample / fs is the time since the first sample.
+        """
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV, invalid samples as NaN."""
+        """Samples `start` to `stop` (not included), `(leads, n)` in mV, as `blocks` gives them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,8 @@ class OpenOptions:
     unit: str | None = None
     columns: Sequence[Lead] | None = None
     truncated: Truncated = "error"
+    uv_per_lsb: float | None = None  # uV, of a table that holds the counts of an A/D converter
+    time_column: Lead | None = None  # of a table, where its head does not show which one holds the time
 
 
 class Format(Protocol):
@@ -113,6 +136,7 @@ class ArrayRecording:
     signal: NDArray[np.float64]  # (leads, n) mV, invalid samples as NaN
     age: int | None = None
     sex: Sex | None = None
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def name(self) -> str:
@@ -158,6 +182,27 @@ def position_of(recording: Recording, lead: Lead) -> int:
         RecordError: no such lead.
     """
     return choose_leads(recording.leads, [lead], recording.name)[0]
+
+
+def voltage_leads(recording: Recording) -> list[str]:
+    """Names of the leads whose unit is a voltage: what a command takes where its user names no leads.
+
+    Raises:
+        RecordError: not one of them is.
+    """
+    voltages = [lead for lead, unit in zip(recording.leads, recording.units, strict=True) if is_voltage(unit)]
+    if not voltages:
+        raise RecordError(f"No lead of {recording.name} is a voltage. Name a recording that holds an ECG.")
+    return voltages
+
+
+def is_voltage(unit: str) -> bool:
+    """Whether `millivolts_per` knows the unit."""
+    try:
+        millivolts_per(unit)
+    except RecordError:
+        return False
+    return True
 
 
 def millivolts_per(unit: str) -> float:

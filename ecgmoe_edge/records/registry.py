@@ -24,6 +24,8 @@ def open_recording(
     unit: str | None = None,
     columns: Sequence[Lead] | None = None,
     truncated: Truncated = "error",
+    uv_per_lsb: float | None = None,
+    time_column: Lead | None = None,
 ) -> Recording:
     """Open a recording of any known format; its signal is read in blocks, when a block is asked for.
 
@@ -33,6 +35,8 @@ def open_recording(
         unit: of a file that does not state it, such as mV (the default) or uV.
         columns: of a table, by name or position counted from 0; None is all of them.
         truncated: "read" takes what is there of a signal shorter than its header says; "error" refuses it.
+        uv_per_lsb: microvolts of one count, of a table that holds the counts of an A/D converter.
+        time_column: of a table, where its head does not show which one holds the time.
 
     Raises:
         RecordError: nothing is there, it is of no known format, or it cannot be read.
@@ -46,9 +50,9 @@ def open_recording(
             continue
         if not one.states_rate and fs is None:
             raise UsageError(f"{path.name} does not state its sampling rate: give --fs, in Hz.")
-        if one.states_rate and any(value is not None for value in (fs, unit, columns)):
+        if one.states_rate and any(value is not None for value in (fs, unit, columns, uv_per_lsb, time_column)):
             raise UsageError(f"{path} states its own rate and unit: leave --fs and --unit out.")
-        return one.open(recognised, OpenOptions(fs, unit, columns, truncated))
+        return one.open(recognised, OpenOptions(fs, unit, columns, truncated, uv_per_lsb, time_column))
     if path.is_dir():
         raise RecordError(f"{path} is a folder. Name one recording: {_listed(known_formats())}.")
     if path.exists():

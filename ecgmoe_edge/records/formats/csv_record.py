@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Sex, choose_leads, millivolts_per, read_of_blocks
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, choose_leads, millivolts_per, read_of_blocks
 
 _EXTENSIONS = (".csv", ".tsv", ".txt")
 _DELIMITERS = (",", ";", "\t")
@@ -38,6 +38,7 @@ class CsvRecord:
     header_rows: int
     age: int | None = None
     sex: Sex | None = None
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def name(self) -> str:

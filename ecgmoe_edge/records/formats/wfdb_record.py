@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import MissingExtra, RecordError
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Sex, Truncated, choose_leads, millivolts_per
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, Truncated, choose_leads, millivolts_per
 
 # Bytes a sample, https://physionet.org/physiotools/wag/signal-5.htm. Formats 508, 516 and 524 are compressed:
 # the size of such a file does not tell how many samples it holds.
@@ -41,6 +41,7 @@ class WfdbRecord:
     n_samples: int
     age: int | None
     sex: Sex | None
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def name(self) -> str:
