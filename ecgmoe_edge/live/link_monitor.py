@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +20,7 @@ from ecgmoe_edge.firmware_bridge.items import (
     Stalled,
     StreamInfo,
 )
-from ecgmoe_edge.streaming.events import Clock, Event, FallingBehind, Gap, GapReason, Reconnect, Stall
+from ecgmoe_edge.streaming.events import Clock, Event, FallingBehind, GapReason, Reconnect, Stall
 
 
 class MonitorLike(Protocol):
@@ -31,7 +30,7 @@ class MonitorLike(Protocol):
         """Take samples (leads, n) in mV."""
         ...
 
-    def gap(self, n_lost: int | None, reason: GapReason) -> Sequence[Event]:
+    def gap(self, n_lost: int | None, reason: GapReason, *, at_least: bool = False) -> Sequence[Event]:
         """Note samples (per lead) that never came."""
         ...
 
@@ -81,13 +80,7 @@ class LinkMonitor:
             return monitor.push(item.values)
         if isinstance(item, Lost):
             self._position += item.samples or 0
-            events = monitor.gap(item.samples, item.reason)
-            if not item.at_least:
-                return events
-            return [
-                replace(event, at_least=True) if isinstance(event, Gap) and event.reason == item.reason else event
-                for event in events
-            ]
+            return monitor.gap(item.samples, item.reason, at_least=item.at_least)
         if isinstance(item, LeadOffChange):
             return monitor.lead_off(item.mask)
         return ()

@@ -68,6 +68,8 @@ RhythmPhase: TypeAlias = Literal["begin", "end"]
 NO_ECG: Final = "no ECG"  # the reason of a lead whose signal is none of a heart
 # Reasons of a gap of samples that came and are no use.
 UnusableReason: TypeAlias = Literal["nan", "range"]
+#: Reasons after which a signal is a new one, however few samples were lost.
+NEW_SIGNAL: Final[tuple[GapReason, ...]] = ("reconnect", "restart")
 UNUSABLE: Final[tuple[UnusableReason, ...]] = get_args(UnusableReason)
 
 
@@ -110,13 +112,15 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class Gap:
-    """Samples that never arrived or could not be used. No RR interval and no beat is made across it."""
+    """Samples that never arrived or could not be used. No RR interval and no beat is made across it, unless bridged."""
 
     sample: int  # the first sample concerned
     time_s: float
     lost: int | None  # samples; None where the device cannot tell
     reason: GapReason  # nan: also a lead that is off; range: beyond what an electrode or a converter can give
     at_least: bool = False  # the device's counter may have wrapped meanwhile: `lost` or more
+    bridged: bool = False  # so short that a straight line took its place, and beats and RR intervals go on
+    lead: str | None = None  # of a bridged one that not all leads have: which lead
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,8 @@ class End:
     samples: int  # received
     lost: int  # known to be lost
     unusable: int  # received, but NaN, out of range, or of a lead that was off
-    gaps: int
+    gaps: int  # bridged ones among them
+    bridged: int  # samples of gaps that were bridged
     duration_s: float  # (samples + lost) / fs
     beats: Mapping[str, int]  # label -> count
     mean_heart_rate_bpm: float | None

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.beat_builder import BeatBuilder
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.events import (
+    NEW_SIGNAL,
     NO_ECG,
     Clipping,
     Flatline,
@@ -34,6 +35,7 @@ from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, Lead
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.rhythm.silence import SignalEnd, Silence, SilenceClock
+from ecgmoe_edge.streaming.signal.bridge import Hole, HoleBridge
 from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
@@ -80,6 +82,7 @@ class FrontEnd:
         longer = WindowSampler(self.fs, np.arange(points[-1] - context + 1, points[-1] + 1)) if context else None
         before = longer.before if longer else 0
         self._leads = [LeadSignal(k, self.fs, points, before, mains=mains, invert=invert) for k in range(count)]
+        self._bridge = HoleBridge(self.fs, count, LARGEST_MV)
         self._pacing = PacingFilter(self.fs, count)
         self._after = WindowSampler(self.fs, points).after
         self._builder = BeatBuilder(self._leads, self._names, points, longer, peaks_only=grid is None)
@@ -94,6 +97,7 @@ class FrontEnd:
         self._held = 0  # of them
         self._patience = 0  # so many may wait before something could become certain
         self._unusable = UnusableRun(self.fs)
+        self._bridged: list[Hole] = []  # and not reported yet
         self._pending: deque[tuple[RPeak, float | None]] = deque()  # and the RR interval to it, s
         self._chain_start = 0  # of the present chain of beats
         self._last_r: int | None = None
@@ -105,7 +109,7 @@ class FrontEnd:
     @property
     def position(self) -> int:
         """Number of the next sample, lost ones counted."""
-        return self._position + self._held + self._pacing.waiting
+        return self._position + self._held + self._bridge.waiting + self._pacing.waiting
 
     def lead_off(self, mask: Sequence[bool]) -> list[Item]:
         """From the next sample on these leads are off, and the others on."""
@@ -127,12 +131,20 @@ class FrontEnd:
             return []
         return self._process(samples)
 
-    def gap(self, lost: int | None, reason: GapReason) -> list[Item]:
-        """Samples that never came: `lost` of them, None where nobody knows. Only patient history is carried across."""
+    def gap(self, lost: int | None, reason: GapReason, *, at_least: bool = False) -> list[Item]:
+        """Samples that never came: `lost` of them or, with `at_least`, more; None where nobody knows.
+
+        Where there are so few that the hole may be bridged, that becomes certain later. Over a longer one only patient
+        history is carried.
+        """
+        runs = self._watched.any() or self._unusable.samples or self.position > self._position
+        if runs and lost and lost <= self._bridge.longest and not at_least and reason not in NEW_SIGNAL:
+            self._bridge.lose(self.position, self.position + lost, reason)
+            return self._process(np.full((len(self._leads), lost), np.nan))
         items = self.flush()
         start = self._position
         self._restart(start + (lost or 0))
-        items.append(Gap(start, start / self.fs, lost, reason))
+        items.append(Gap(start, start / self.fs, lost, reason, at_least))
         return items
 
     def flush(self) -> list[Item]:
@@ -157,8 +169,11 @@ class FrontEnd:
         items: list[Item] = []
         x = np.concatenate((self._waiting[:, : self._held], samples), axis=1) if self._held else samples
         self._held = 0
-        if not (inside := np.abs(x) <= LARGEST_MV).all():
-            x = np.where(inside | np.isnan(x), x, np.inf)
+        x, holes = self._bridge.process(x, self._off, last=last)
+        for hole in holes:
+            for k in hole.leads:
+                self._leads[k].bridge(hole.start, hole.stop)
+        self._bridged += holes
         x = self._pacing.process(x, last=last)
         if not x.shape[1]:
             return items
@@ -169,22 +184,24 @@ class FrontEnd:
         large = None
         if not usable.all():
             large = ~(usable | np.isnan(x) | self._off[:, None])
-            changes = (usable[:, 1:] != usable[:, :-1]) | (large[:, 1:] != large[:, :-1])
-            edges = (np.flatnonzero(changes.any(axis=0)) + 1).tolist()
+            changes = ((usable[:, 1:] != usable[:, :-1]) | (large[:, 1:] != large[:, :-1])).any(axis=0)
+            lost = self._bridge.reasons(self._position, self._position + x.shape[1])[1:]
+            changes[[start - self._position - 1 for start, _, _ in lost]] = True
+            edges = (np.flatnonzero(changes) + 1).tolist()
         piece = round(_PIECE_S * self.fs)
         for start, stop in zip((0, *edges), (*edges, x.shape[1]), strict=True):
             beyond = self._none if large is None else large[:, start]
             for at in range(start, stop, piece):
                 self._take(x[:, at : min(at + piece, stop)], usable[:, at], beyond, items)
-        waits = self._unusable.samples or self._pacing.waiting
+        waits = self._unusable.samples or self._bridge.waiting or self._pacing.waiting
         self._patience = 0 if waits else min(self._due() - self._position, self._waiting.shape[1])
-        return [self._delayed(item) for item in items] if self._pacing.delays else items
+        return [self._delayed(item) for item in items] if self._pacing.delays or self._bridge.delays else items
 
     def _delayed(self, item: Item) -> Item:
         """A beat with the samples that had arrived by the device's count, where some had to wait."""
         if isinstance(item, BeatContext):
-            arrival = self._pacing.arrival
-            return replace(item, known_at=arrival(item.known_at), ready_at=arrival(item.ready_at))
+            known, ready = map(self._pacing.arrival, (item.known_at, item.ready_at))
+            return replace(item, known_at=self._bridge.arrival(known), ready_at=self._bridge.arrival(ready))
         return item
 
     def _due(self) -> int:
@@ -209,6 +226,9 @@ class FrontEnd:
                 at_s, width_ms = spike.sample / self.fs, 1000.0 * spike.width / self.fs
                 event = PacingSpike(spike.sample, at_s, spike.amplitude_mv, width_ms)
                 out.append((spike.sample + 1, _SPIKE, self._named(event, spike.lead)))
+        while self._bridged and self._bridged[0].stop <= begin + n:
+            hole = self._bridged.pop(0)
+            out += [(hole.stop + 1, _FIRST, gap) for gap in self._gaps_of(hole)]
         if self._unusable.samples and usable.any():
             out += [(begin + 1, _FIRST, gap) for gap in self._unusable.report(begin)]
         if (usable != self._watched).any():
@@ -224,7 +244,8 @@ class FrontEnd:
                 if cut in ends or cut in begins:
                     self._change_leads(ends.get(cut, []), begins.get(cut, []), cut, cut, out)
         else:
-            gaps = self._unusable.count(n, "range" if large.any() else "nan", begin)
+            reason = self._bridge.reasons(begin, begin + 1)[0][2]
+            gaps = self._unusable.count(n, reason or ("range" if large.any() else "nan"), begin)
             out += [(arrived, _FIRST, gap) for arrived, gap in gaps]
         self._position = begin + n
         self._complete_before(self._position + 1, out)
@@ -312,6 +333,8 @@ class FrontEnd:
         """A new signal begins on all leads at sample `at`."""
         self._position = at
         self._patience = 0
+        self._bridge.restart(at)
+        self._bridged.clear()
         self._pacing.restart(at)
         self._watched[:] = False
         self._detector.restart()
@@ -320,6 +343,13 @@ class FrontEnd:
         self._last_r = None
         self._order = tuple(range(len(self._leads)))
         self._no_ecg, self._reported = frozenset(), (self._order, ())
+
+    def _gaps_of(self, hole: Hole) -> list[Gap]:
+        """What is reported of a hole: once, or for each of the leads where others went on."""
+        gap = Gap(hole.start, hole.start / self.fs, hole.stop - hole.start, hole.reason, bridged=True)
+        if len(hole.leads) == int((~self._off).sum()):
+            return [gap]
+        return [replace(gap, lead=self._names[k]) for k in hole.leads]
 
     def _named(
         self, event: Flatline | Clipping | Mains | PacingSpike, lead: int

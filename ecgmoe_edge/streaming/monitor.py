@@ -83,11 +83,11 @@ class Monitor:
         self._totals.received += x.shape[1]
         return self._events(self.front_end.push(x))
 
-    def gap(self, n_lost: int | None, reason: GapReason) -> list[Event]:
-        """Note that `n_lost` samples never came (None: nobody knows how many)."""
+    def gap(self, n_lost: int | None, reason: GapReason, *, at_least: bool = False) -> list[Event]:
+        """Note that `n_lost` samples never came (None: nobody knows how many), or with `at_least` that many or more."""
         lost = check_loss(n_lost, reason)
         self._totals.lose(lost or 0, reason)
-        return self._events(self.front_end.gap(lost, reason))
+        return self._events(self.front_end.gap(lost, reason, at_least=check_flag("at_least", at_least)))
 
     def lead_off(self, mask: Sequence[bool] | NDArray[np.bool_]) -> list[Event]:
         """Note which leads are off, one flag a lead; nothing is made of a lead while it is off."""

@@ -47,7 +47,7 @@ class StreamTotals:
     def __init__(self, fs: float, classes: Mapping[str, tuple[str, ...]]) -> None:
         self._fs = fs
         self.received = self.lost = 0  # samples
-        self._unusable = self._gaps = 0
+        self._unusable = self._gaps = self._bridged = 0
         self._labels: Counter[str] = Counter(dict.fromkeys((*classes["beat"], "?"), 0) if classes else {})
         self._delays, self._compute = Percentiles(), Percentiles()
         self._rr_sum_ms = 0.0
@@ -71,7 +71,9 @@ class StreamTotals:
                     self._rr_count += 1
             elif isinstance(event, Gap):
                 self._gaps += 1
-                self._unusable += event.lost or 0 if event.reason in UNUSABLE else 0
+                lost = event.lost or 0
+                self._unusable += lost if event.reason in UNUSABLE and event.lead is None else 0
+                self._bridged += lost if event.bridged else 0
 
     def end(self) -> End:
         """The event that ends the stream."""
@@ -80,6 +82,7 @@ class StreamTotals:
             lost=self.lost,
             unusable=self._unusable,
             gaps=self._gaps,
+            bridged=self._bridged,
             duration_s=(self.received + self.lost) / self._fs,
             beats=dict(self._labels),
             mean_heart_rate_bpm=60000.0 * self._rr_count / self._rr_sum_ms if self._rr_count else None,

@@ -138,7 +138,7 @@ def test_a_standstill_ends_where_the_signal_breaks_off(kind: str) -> None:
         events += monitor.lead_off((True,))
         events += monitor.push(HELD[:, at : at + 1])
     elif kind == "nan":
-        events += monitor.push(np.full((1, 1), np.nan))
+        events += monitor.push(np.full((1, 100), np.nan))
     elif kind == "rail":
         events += monitor.push(np.full((1, round(FS) + 1), 5.0))
     else:

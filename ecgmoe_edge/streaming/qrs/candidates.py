@@ -34,6 +34,7 @@ _FIRST_SHARE = 0.65  # of the QRS's largest deflection makes an earlier one the 
 _LONGEST_QRS_S = 0.21  # from its first deflection to the middle of its last
 _LONG_SHARE = 0.5  # of the energy's peak was there all the time before it: one long complex
 _MANY = 8  # tops, from which a running maximum is faster than a look at each
+_SHOWN_S = 0.030  # of signal after R that has come, where it breaks off: its top is seen
 _TINY = 0.01  # of its energy: less is the same as nothing
 _UNKNOWN_FOLLOWING = 1.0  # times its energy is taken to follow a candidate as long as nobody knows
 _ENERGY, _SLOW, _FAST, _BACKGROUND, _QRS = range(5)  # signals that the finder remembers
@@ -74,6 +75,7 @@ class CandidateFinder:
         self._near = np.arange(-reach, reach + 1)
         self._after = np.arange(reach, 2 * reach)
         half = round(_HALF_QRS_S * fs)
+        self._shown = round(_SHOWN_S * fs)
         self._around_qrs = np.arange(-2 * half, 2 * half + 1)
         self._qrs_part = slice(half, 3 * half + 1)  # of what is around it
         self._before_qrs = np.arange(-round(_LONGEST_QRS_S * fs), -half + 1)
@@ -139,14 +141,40 @@ class CandidateFinder:
         self.restart(at)
         self.process(y)
 
-    def break_off(self) -> None:
-        """The signal ends here: what follows the last candidates is what has come."""
+    def break_off(self) -> list[Candidate]:
+        """The signal ends here. Gives the candidates that are not known yet; what follows them is what has come.
+
+        They are found as if the signal stood still at its last value: a QRS complex whose top has come is one of them.
+        """
         stop = self.past.stop
         for candidate in self._unsettled:
-            after = self.past.between(candidate.known - 1, stop)
-            candidate.following = float(after.max(initial=0.0)) / candidate.energy
-            candidate.settled = min(candidate.settled, stop)
+            self._end_before(candidate, stop)
         self._unsettled.clear()
+        if self._last is None:
+            return []
+        found = [each for each in self._standing(2 * self.reach + 1) if each.sample < stop - self._shown]
+        for candidate in found:
+            self._end_before(candidate, stop)
+        self._unsettled.clear()
+        return found
+
+    def _standing(self, n: int) -> list[Candidate]:
+        """Candidates that `n` samples of a signal that stands still make known."""
+        past = np.zeros((5, n))
+        slopes = np.zeros((len(self.bands), n))
+        sums, background = self.sums.process(slopes)
+        self.past.settle()
+        np.divide(sums, self._width, out=past[:3])
+        np.divide(background, self._background, out=past[_BACKGROUND])
+        self.past.append(past)
+        return self._new_candidates()
+
+    def _end_before(self, candidate: Candidate, stop: int) -> None:
+        """Sample `stop` never came: what is known of a candidate is known by those before it."""
+        after = self.past.between(min(candidate.known, stop) - 1, stop)
+        candidate.following = float(after.max(initial=0.0)) / candidate.energy
+        candidate.known, candidate.settled = min(candidate.known, stop), min(candidate.settled, stop)
+        candidate.at = min(candidate.at, stop - 1)
 
     def _settle(self) -> None:
         while self._unsettled and self._unsettled[0].settled <= self.past.stop:

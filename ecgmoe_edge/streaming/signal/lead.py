@@ -14,7 +14,7 @@ from ecgmoe_edge.streaming.signal.filters import HIGHEST_NOTCH, monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.signal.mains import AUTO, HumFilter, MainsChoice
 from ecgmoe_edge.streaming.signal.pacing import TAIL_S, is_tail
-from ecgmoe_edge.streaming.signal.quality import SignalQuality
+from ecgmoe_edge.streaming.signal.quality import LOOKED_AT, SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
 from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, RPEAK_GRID, WindowSampler
 
@@ -25,7 +25,7 @@ _BESIDE_S = (0.050, 0.150)  # before and after R: straight there, on two levels,
 _STRAIGHT = 0.02  # of the step's height off a straight line at most
 _PLATEAU = 0.9  # of what the signal does meanwhile is between the levels: nothing stands above them, as an R does
 _SPIKE_REACH_S = 0.13  # from a spike to the peak of energy that it alone causes
-_CLIPPED_S = 0.050  # either side of R, in which clipped samples cost quality
+_CLIPPED_S = 0.050  # either side of R, in which clipped and bridged samples cost quality
 
 
 class LeadSignal:
@@ -68,8 +68,10 @@ class LeadSignal:
         self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
         self._spike_reach, self._tail = round(_SPIKE_REACH_S * fs), round(TAIL_S * fs)
         self._spikes: deque[tuple[int, int]] = deque()  # first sample and width, of the last second
+        self._bridged: deque[tuple[int, int]] = deque()  # first sample and past the last, of the time that is kept
         self._beside = tuple(round(beside_s * fs) for beside_s in _BESIDE_S)
         self._near = round(_CLIPPED_S * fs)
+        self._looked_at = tuple(round(points * fs / MODEL_RATE_HZ) for points in LOOKED_AT)
         self.reach = self.finder.reach
         self.restart(0)
 
@@ -101,8 +103,7 @@ class LeadSignal:
         if self._kept_back:
             found = self._find(np.concatenate(self._kept_back))
             self._kept_back = None
-        self.finder.break_off()
-        return found
+        return found + self._beats_among(self.finder.break_off())
 
     def end(self) -> None:
         """The signal has ended."""
@@ -169,9 +170,13 @@ class LeadSignal:
     def _find(self, y: NDArray[np.float64]) -> list[LeadCandidate]:
         """Candidates that samples (n,) of the filtered signal make known."""
         self.signal.append(y)
+        return self._beats_among(self.finder.process(y))
+
+    def _beats_among(self, candidates: list[Candidate]) -> list[LeadCandidate]:
+        """Those that are neither a step of the signal nor a pacing spike."""
         return [
             LeadCandidate(candidate.known, self.number, candidate)
-            for candidate in self.finder.process(y)
+            for candidate in candidates
             if not self._is_step(candidate.sample, candidate.known) and not self._is_spike(candidate)
         ]
 
@@ -212,6 +217,20 @@ class LeadSignal:
         """A pacing spike was taken out of the samples that come next."""
         self._spikes.append((sample, width))
 
+    def bridge(self, start: int, stop: int) -> None:
+        """Samples `start` to `stop` (not included) are no measurement: a straight line bridges a hole."""
+        while self._bridged and self._bridged[0][1] <= self.signal.start:
+            self._bridged.popleft()
+        self._bridged.append((start, stop))
+
+    def _measured(self, r: int) -> float:
+        """How much of a beat is measured and not bridged, 0 to 1: in all that its quality looks at, times round R."""
+        measured = 1.0
+        for first, stop in ((r - self._looked_at[0], r + self._looked_at[1]), (r - self._near, r + self._near + 1)):
+            bridged = sum(max(0, min(stop, past) - max(first, begin)) for begin, past in self._bridged)
+            measured *= 1.0 - bridged / (stop - first)
+        return measured
+
     def _is_spike(self, candidate: Candidate) -> bool:
         """Whether the energy of what looks like a beat is that of a pacing spike's tail."""
         while self._spikes and self._spikes[0][0] < self.raw.start:
@@ -239,7 +258,7 @@ class LeadSignal:
         """Quality of the next beat of this lead, with what is known of clipping once `known` samples have arrived."""
         clipped = self._still.clipped(r - self._near, r + self._near + 1, known) > 0
         seen = int((r - self.signal.start) * MODEL_RATE_HZ / self._fs)
-        return self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
+        return self._measured(r) * self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
 
     @property
     def shows_noise(self) -> bool:

@@ -28,6 +28,7 @@ from ecgmoe_edge.streaming.signal.running_median import RunningMedian
 POOR_QUALITY = 0.005  # below it a beat is `?`: chosen on ds1-fit; `benchmarks/signal_quality.py` says what it costs
 _BEGIN, _END = 45, 10  # points at 128 Hz before R
 _NEAR_R = 13
+LOOKED_AT = (_BEGIN, _NEAR_R)  # points before and after R
 _LAG = 5
 _ROUGHNESS, _MOTION, _OFFSET = -3.08, -4.54, -19.79
 _LEAST = 1e-3  # of what the QRS complex has: below it the converter's steps are seen and no noise
