@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.beat_builder import BeatBuilder
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.events import (
-    NEW_SIGNAL,
     NO_ECG,
     Clipping,
     Flatline,
@@ -35,23 +34,22 @@ from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate, Lead
 from ecgmoe_edge.streaming.qrs.possible_beat import Decision, LeadStatus, RPeak
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.rhythm.silence import SignalEnd, Silence, SilenceClock
-from ecgmoe_edge.streaming.signal.bridge import Hole, HoleBridge
+from ecgmoe_edge.streaming.signal.bridge import Hole
 from ecgmoe_edge.streaming.signal.filters import check_rate
+from ecgmoe_edge.streaming.signal.intake import Intake
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
-from ecgmoe_edge.streaming.signal.pacing import PacingFilter
 from ecgmoe_edge.streaming.signal.standstill import FLAT_S
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 from ecgmoe_edge.streaming.unusable import LARGEST_MV, UnusableRun
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
-_WAIT_S = 0.5  # samples wait for so long at most: work is spread evenly
-_LARGEST_SQUARE = LARGEST_MV**2
 _EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
 _SPIKE, _FIRST, _QUIET, _NEXT, _LAST = range(5)  # order of what comes out with the same sample
 
-Item: TypeAlias = BeatContext | Gap | Flatline | Clipping | LeadChange | Mains | PacingSpike | Silence | SignalEnd
+OfLead: TypeAlias = Gap | Flatline | Clipping | Mains | PacingSpike
+Item: TypeAlias = BeatContext | OfLead | LeadChange | Silence | SignalEnd
 
 
 class FrontEnd:
@@ -82,8 +80,7 @@ class FrontEnd:
         longer = WindowSampler(self.fs, np.arange(points[-1] - context + 1, points[-1] + 1)) if context else None
         before = longer.before if longer else 0
         self._leads = [LeadSignal(k, self.fs, points, before, mains=mains, invert=invert) for k in range(count)]
-        self._bridge = HoleBridge(self.fs, count, LARGEST_MV)
-        self._pacing = PacingFilter(self.fs, count)
+        self._intake = Intake(self.fs, count)
         self._after = WindowSampler(self.fs, points).after
         self._builder = BeatBuilder(self._leads, self._names, points, longer, peaks_only=grid is None)
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
@@ -93,11 +90,7 @@ class FrontEnd:
         self._none = np.zeros(count, bool)
         self._watched = np.zeros(count, bool)  # leads whose samples are of use
         self._position = 0  # of the samples processed
-        self._waiting = np.empty((count, round(_WAIT_S * self.fs)))
-        self._held = 0  # of them
-        self._patience = 0  # so many may wait before something could become certain
         self._unusable = UnusableRun(self.fs)
-        self._bridged: list[Hole] = []  # and not reported yet
         self._pending: deque[tuple[RPeak, float | None]] = deque()  # and the RR interval to it, s
         self._chain_start = 0  # of the present chain of beats
         self._last_r: int | None = None
@@ -109,13 +102,13 @@ class FrontEnd:
     @property
     def position(self) -> int:
         """Number of the next sample, lost ones counted."""
-        return self._position + self._held + self._bridge.waiting + self._pacing.waiting
+        return self._position + self._intake.waiting
 
     def lead_off(self, mask: Sequence[bool]) -> list[Item]:
         """From the next sample on these leads are off, and the others on."""
-        items = self._process(self._waiting[:, :0], last=True)
+        items = self._process(None)
         self._off = np.array(mask, bool)
-        self._patience = 0
+        self._intake.wait(0)
         return items
 
     def push(self, samples: NDArray[np.float64]) -> list[Item]:
@@ -123,13 +116,7 @@ class FrontEnd:
 
         Gives what became certain, in the order it did.
         """
-        held = self._held + samples.shape[1]
-        # Where the sum of squares is within the limit all samples are; it takes a third of the time of looking at each.
-        if held < self._patience and np.vdot(samples, samples) <= _LARGEST_SQUARE:
-            self._waiting[:, self._held : held] = samples
-            self._held = held
-            return []
-        return self._process(samples)
+        return [] if self._intake.hold(samples) else self._process(samples)
 
     def gap(self, lost: int | None, reason: GapReason, *, at_least: bool = False) -> list[Item]:
         """Samples that never came: `lost` of them or, with `at_least`, more; None where nobody knows.
@@ -138,9 +125,8 @@ class FrontEnd:
         history is carried.
         """
         runs = self._watched.any() or self._unusable.samples or self.position > self._position
-        if runs and lost and lost <= self._bridge.longest and not at_least and reason not in NEW_SIGNAL:
-            self._bridge.lose(self.position, self.position + lost, reason)
-            return self._process(np.full((len(self._leads), lost), np.nan))
+        if runs and lost and not at_least and self._intake.may_bridge(lost, reason):
+            return self._process(self._intake.lose(self.position, lost, reason))
         items = self.flush()
         start = self._position
         self._restart(start + (lost or 0))
@@ -149,7 +135,7 @@ class FrontEnd:
 
     def flush(self) -> list[Item]:
         """What is left when the signal has ended; beats without their full window come out as not complete."""
-        items = self._process(self._waiting[:, :0], last=True)
+        items = self._process(None)
         out: list[tuple[int, int, Item]] = []
         out += [(self._position, _FIRST, gap) for gap in self._unusable.report(self._position)]
         kept_back = [each for lead in self._leads if lead.present for each in lead.break_off()]
@@ -164,28 +150,20 @@ class FrontEnd:
 
     # -- samples
 
-    def _process(self, samples: NDArray[np.float64], *, last: bool = False) -> list[Item]:
-        """Samples that wait, as nothing can become certain by them, and these; `last`: the signal breaks off here."""
+    def _process(self, samples: NDArray[np.float64] | None) -> list[Item]:
+        """Samples that wait, as nothing can become certain by them, and these; None: the signal breaks off here."""
+        x = self._intake.process(samples, self._off)
         items: list[Item] = []
-        x = np.concatenate((self._waiting[:, : self._held], samples), axis=1) if self._held else samples
-        self._held = 0
-        x, holes = self._bridge.process(x, self._off, last=last)
-        for hole in holes:
-            for k in hole.leads:
-                self._leads[k].bridge(hole.start, hole.stop)
-        self._bridged += holes
-        x = self._pacing.process(x, last=last)
         if not x.shape[1]:
             return items
         usable = np.abs(x) <= LARGEST_MV
-        if self._off.any():
-            usable &= ~self._off[:, None]
+        usable &= ~self._off[:, None]
         edges: Sequence[int] = ()
         large = None
         if not usable.all():
             large = ~(usable | np.isnan(x) | self._off[:, None])
             changes = ((usable[:, 1:] != usable[:, :-1]) | (large[:, 1:] != large[:, :-1])).any(axis=0)
-            lost = self._bridge.reasons(self._position, self._position + x.shape[1])[1:]
+            lost = self._intake.reasons(self._position, self._position + x.shape[1])[1:]
             changes[[start - self._position - 1 for start, _, _ in lost]] = True
             edges = (np.flatnonzero(changes) + 1).tolist()
         piece = round(_PIECE_S * self.fs)
@@ -193,15 +171,14 @@ class FrontEnd:
             beyond = self._none if large is None else large[:, start]
             for at in range(start, stop, piece):
                 self._take(x[:, at : min(at + piece, stop)], usable[:, at], beyond, items)
-        waits = self._unusable.samples or self._bridge.waiting or self._pacing.waiting
-        self._patience = 0 if waits else min(self._due() - self._position, self._waiting.shape[1])
-        return [self._delayed(item) for item in items] if self._pacing.delays or self._bridge.delays else items
+        self._intake.wait(0 if self._unusable.samples else self._due() - self._position)
+        return [self._delayed(item) for item in items] if self._intake.delays else items
 
     def _delayed(self, item: Item) -> Item:
         """A beat with the samples that had arrived by the device's count, where some had to wait."""
         if isinstance(item, BeatContext):
-            known, ready = map(self._pacing.arrival, (item.known_at, item.ready_at))
-            return replace(item, known_at=self._bridge.arrival(known), ready_at=self._bridge.arrival(ready))
+            arrival = self._intake.arrival
+            return replace(item, known_at=arrival(item.known_at), ready_at=arrival(item.ready_at))
         return item
 
     def _due(self) -> int:
@@ -220,14 +197,15 @@ class FrontEnd:
         """Samples (leads, n) of which each lead has all or none; `large`: leads whose samples are out of range."""
         begin, n = self._position, x.shape[1]
         out: list[tuple[int, int, Item]] = []
-        for spike in self._pacing.spikes(begin + n):
+        for spike in self._intake.spikes(begin + n):
             if usable[spike.lead]:
                 self._leads[spike.lead].spike(spike.sample, spike.width)
                 at_s, width_ms = spike.sample / self.fs, 1000.0 * spike.width / self.fs
                 event = PacingSpike(spike.sample, at_s, spike.amplitude_mv, width_ms)
                 out.append((spike.sample + 1, _SPIKE, self._named(event, spike.lead)))
-        while self._bridged and self._bridged[0].stop <= begin + n:
-            hole = self._bridged.pop(0)
+        for hole in self._intake.holes(begin + n):
+            for k in hole.leads:
+                self._leads[k].bridge(hole.start, hole.stop)
             out += [(hole.stop + 1, _FIRST, gap) for gap in self._gaps_of(hole)]
         if self._unusable.samples and usable.any():
             out += [(begin + 1, _FIRST, gap) for gap in self._unusable.report(begin)]
@@ -244,7 +222,7 @@ class FrontEnd:
                 if cut in ends or cut in begins:
                     self._change_leads(ends.get(cut, []), begins.get(cut, []), cut, cut, out)
         else:
-            reason = self._bridge.reasons(begin, begin + 1)[0][2]
+            reason = self._intake.reasons(begin, begin + 1)[0][2]
             gaps = self._unusable.count(n, reason or ("range" if large.any() else "nan"), begin)
             out += [(arrived, _FIRST, gap) for arrived, gap in gaps]
         self._position = begin + n
@@ -332,10 +310,7 @@ class FrontEnd:
     def _restart(self, at: int) -> None:
         """A new signal begins on all leads at sample `at`."""
         self._position = at
-        self._patience = 0
-        self._bridge.restart(at)
-        self._bridged.clear()
-        self._pacing.restart(at)
+        self._intake.restart(at)
         self._watched[:] = False
         self._detector.restart()
         for lead in self._leads:
@@ -344,16 +319,13 @@ class FrontEnd:
         self._order = tuple(range(len(self._leads)))
         self._no_ecg, self._reported = frozenset(), (self._order, ())
 
-    def _gaps_of(self, hole: Hole) -> list[Gap]:
+    def _gaps_of(self, hole: Hole) -> list[OfLead]:
         """What is reported of a hole: once, or for each of the leads where others went on."""
         gap = Gap(hole.start, hole.start / self.fs, hole.stop - hole.start, hole.reason, bridged=True)
-        if len(hole.leads) == int((~self._off).sum()):
-            return [gap]
-        return [replace(gap, lead=self._names[k]) for k in hole.leads]
+        in_all = len(hole.leads) == int((~self._off).sum())
+        return [gap] if in_all else [self._named(gap, k) for k in hole.leads]
 
-    def _named(
-        self, event: Flatline | Clipping | Mains | PacingSpike, lead: int
-    ) -> Flatline | Clipping | Mains | PacingSpike:
+    def _named(self, event: OfLead, lead: int) -> OfLead:
         return event if len(self._leads) == 1 else replace(event, lead=self._names[lead])
 
     # -- what the detector decides

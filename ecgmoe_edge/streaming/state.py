@@ -19,11 +19,13 @@ from ecgmoe_edge.streaming.qrs.candidates import DOMINANCE_S, WAVEFORM, Candidat
 from ecgmoe_edge.streaming.qrs.detector import MOST_PASSED
 from ecgmoe_edge.streaming.qrs.lead_memory import LOUD_PEAKS
 from ecgmoe_edge.streaming.qrs.rating import MEMORY
+from ecgmoe_edge.streaming.signal.bridge import HoleBridge
 from ecgmoe_edge.streaming.signal.filters import CausalFilter
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.mains import HumFilter
 from ecgmoe_edge.streaming.signal.pacing import SpikeFilter
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
+from ecgmoe_edge.streaming.unusable import LARGEST_MV
 
 BYTES = 4  # of a float32, and of an int32
 
@@ -49,10 +51,15 @@ def lead_buffers(fs: float) -> tuple[Buffer, ...]:
     """Buffers that each lead has, at `fs` Hz."""
     lead = LeadSignal(0, fs, BEAT_GRID)
     finder = lead.finder
+    longest = HoleBridge(fs, 1, LARGEST_MV).longest
     learnt = round(_LEARNT_S / DOMINANCE_S) + 1
     return (
         Buffer("filters: two numbers a second-order section", _filter_state(lead.band, finder)),
         Buffer("pacing: the last 40 ms, and what may be a spike", SpikeFilter(0, fs).length),
+        Buffer(
+            "holes: what may be bridged, and a bit a sample where it was",
+            longest + 1 + -(-lead.signal.keep // 32),
+        ),
         Buffer("mains: the second that is measured, its phasors", HumFilter(fs).block + 2 * 3 * 4 + 16),
         Buffer("unfiltered signal", lead.raw.keep),
         Buffer("signal in the monitoring band", lead.signal.keep),
