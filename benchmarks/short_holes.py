@@ -3,8 +3,8 @@
     python benchmarks/short_holes.py [--split ds1-val] [--share 2] [--minutes 15] [--json] [--out DIR]
 
 Samples of each record become NaN in holes of one length, at random places, until `--share` percent of the time is
-missing; the shipped model labels what is left. A row has the sensitivity and positive predictivity of R peaks and the F1
-of S and V (a beat without partner counts against the class it got), the same holes once bridged and once not.
+missing; the shipped model labels what is left. A row has the sensitivity and positive predictivity of R peaks and the
+F1 of S and V (a beat without partner counts against the class it got), the same holes once bridged and once not.
 --out DIR puts the table between its marks in DIR/events.md.
 """
 

@@ -138,7 +138,7 @@ class FrontEnd:
         items = self._process(None)
         out: list[tuple[int, int, Item]] = []
         out += [(self._position, _FIRST, gap) for gap in self._unusable.report(self._position)]
-        kept_back = [each for lead in self._leads if lead.present for each in lead.break_off()]
+        kept_back = [each for lead in self._leads if lead.present for each in lead.break_off(self._position)]
         self._follow(self._detector.process(kept_back, self._position), out)
         self._follow(self._detector.flush(self._position), out)
         self._complete_all(self._position, out)
@@ -154,8 +154,6 @@ class FrontEnd:
         """Samples that wait, as nothing can become certain by them, and these; None: the signal breaks off here."""
         x = self._intake.process(samples, self._off)
         items: list[Item] = []
-        if not x.shape[1]:
-            return items
         usable = np.abs(x) <= LARGEST_MV
         usable &= ~self._off[:, None]
         edges: Sequence[int] = ()
@@ -293,7 +291,7 @@ class FrontEnd:
         reports: list[LeadReport] = []
         for k, _ in ends:
             if self._leads[k].present:
-                reports += self._leads[k].break_off()
+                reports += self._leads[k].break_off(arrived)
         reports += [LeadEnd(arrived, k, reason) for k, reason in ends]
         # An input that stands still has given no signal since it does.
         still = round(FLAT_S * self.fs) if all(reason in ("flat", "rail") for _, reason in ends) else 0

@@ -141,20 +141,24 @@ class CandidateFinder:
         self.restart(at)
         self.process(y)
 
-    def break_off(self) -> list[Candidate]:
-        """The signal ends here. Gives the candidates that are not known yet; what follows them is what has come.
+    def break_off(self, known: int) -> list[Candidate]:
+        """The signal ends here, which is known once `known` samples have arrived. Gives candidates not known before.
 
-        They are found as if the signal stood still at its last value: a QRS complex whose top has come is one of them.
+        What follows them is what has come. They are found as if the signal stood still at its last value: a QRS complex
+        whose top has come is one of them.
         """
         stop = self.past.stop
         for candidate in self._unsettled:
             self._end_before(candidate, stop)
+            candidate.settled = min(candidate.settled, stop)
         self._unsettled.clear()
         if self._last is None:
             return []
         found = [each for each in self._standing(2 * self.reach + 1) if each.sample < stop - self._shown]
         for candidate in found:
             self._end_before(candidate, stop)
+            candidate.at = min(candidate.at, stop - 1)
+            candidate.known = candidate.settled = known
         self._unsettled.clear()
         return found
 
@@ -170,11 +174,9 @@ class CandidateFinder:
         return self._new_candidates()
 
     def _end_before(self, candidate: Candidate, stop: int) -> None:
-        """Sample `stop` never came: what is known of a candidate is known by those before it."""
+        """Sample `stop` never came: what follows a candidate is what has come before it."""
         after = self.past.between(min(candidate.known, stop) - 1, stop)
         candidate.following = float(after.max(initial=0.0)) / candidate.energy
-        candidate.known, candidate.settled = min(candidate.known, stop), min(candidate.settled, stop)
-        candidate.at = min(candidate.at, stop - 1)
 
     def _settle(self) -> None:
         while self._unsettled and self._unsettled[0].settled <= self.past.stop:

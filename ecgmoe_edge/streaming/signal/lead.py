@@ -97,13 +97,13 @@ class LeadSignal:
         self.finder.restart(at)
         self._quality.restart()
 
-    def break_off(self) -> list[LeadCandidate]:
-        """No more samples come: what follows the last candidates is what has come. Gives those not known before."""
+    def break_off(self, known: int) -> list[LeadCandidate]:
+        """No more samples come, known once `known` have arrived. Gives the candidates that were not known before."""
         found: list[LeadCandidate] = []
         if self._kept_back:
             found = self._find(np.concatenate(self._kept_back))
             self._kept_back = None
-        return found + self._beats_among(self.finder.break_off())
+        return found + self._beats_among(self.finder.break_off(known))
 
     def end(self) -> None:
         """The signal has ended."""
