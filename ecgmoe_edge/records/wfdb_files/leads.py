@@ -1,0 +1,142 @@
+"""The leads of a WFDB record: their names and units, the rate that all are read at, and what had to be assumed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ecgmoe_edge.records.recording import Remark, is_voltage
+from ecgmoe_edge.records.wfdb_files.header import ASSUMED_GAIN, SignalSpec
+from ecgmoe_edge.records.wfdb_files.segments import ASSUMED_UNIT, Segment
+
+_ECG_NAME = re.compile(
+    r".*(?:ecg|ekg).*|(?:lead\s*)?-?(?:i{1,3}|av[rlf]|m?v[1-9]?r?|v[xyz]|[xyz]|ml(?:i{1,3})|mcl[1-9]?|c[mcs][1-9]|d[1-3])",
+    re.IGNORECASE,
+)
+_UNCALIBRATED = ("adu", "lsb", "count", "counts", "raw", "digit", "digits", "bit", "bits", "a.u.", "au")
+
+
+@dataclass(frozen=True)
+class Leads:
+    """The signals of a record that are its leads, by their places among its signals."""
+
+    signals: tuple[int, ...]
+    names: tuple[str, ...]  # no two the same
+    units: tuple[str, ...]
+    per_frame: int  # samples a frame that all are read at
+    remarks: tuple[Remark, ...]
+
+
+def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float) -> Leads:
+    """Which signals are leads, under which names, at which rate.
+
+    All are read at the rate of the ECG leads: the most samples a frame of the voltages that are named as an ECG lead,
+    of all voltages where none is. A lead of fewer samples a frame is interpolated. A voltage of more would have to be
+    thinned out, which needs a filter: it is left out, and a remark says so.
+    """
+    names = [spec.name or f"lead {position}" for position, spec in enumerate(specs)]
+    units = [spec.unit or ASSUMED_UNIT for spec in specs]
+    voltages = [position for position, unit in enumerate(units) if is_voltage(unit)]
+    ecg = [position for position in voltages if _ECG_NAME.fullmatch(names[position])]
+    rated = ecg or voltages or range(len(specs))
+    per_frame = max((specs[position].per_frame for position in rated), default=1)
+    faster = [position for position in voltages if specs[position].per_frame > per_frame]
+    slower = [position for position in voltages if specs[position].per_frame < per_frame]
+    kept = [position for position in range(len(specs)) if position not in set(faster)]
+    remarks: list[Remark] = []
+    if faster:
+        left_out = tuple(names[position] for position in faster)
+        remarks.append(
+            Remark(
+                "rate",
+                f"{_leads(left_out)} of {record} left out: sampled faster than the ECG leads, which have "
+                f"{frame_rate * per_frame:g} Hz. Convert the record with PhysioNet's xform to read them.",
+                left_out,
+            )
+        )
+    unique = _unique([names[position] for position in kept])
+    name_of = dict(zip(kept, unique, strict=True))
+    if slower:
+        fewer = tuple(name_of[position] for position in slower)
+        remarks.append(
+            Remark(
+                "rate",
+                f"{_leads(fewer)} of {record} sampled more slowly than the ECG leads: interpolated linearly to "
+                f"{frame_rate * per_frame:g} Hz.",
+                fewer,
+            )
+        )
+    twice = tuple(name for name, stated in zip(unique, (names[p] for p in kept), strict=True) if name != stated)
+    if twice:
+        text = f"{record} has leads of the same name: the later ones are called {', '.join(twice)}."
+        remarks.append(Remark("lead", text, twice))
+    return Leads(tuple(kept), tuple(unique), tuple(units[position] for position in kept), per_frame, tuple(remarks))
+
+
+def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[SignalSpec], record: str) -> list[Remark]:
+    """What headers leave open about gains and units, and was assumed; also leads that are not calibrated."""
+    no_gain, no_unit, uncalibrated = set(), set(), set()
+    tried = {id(sources): sources for sources in (segment.sources for segment in segments)}
+    for sources in tried.values():
+        for position in leads.signals:
+            source = sources[position]
+            if source is None or source.file is None:
+                continue
+            if source.spec.gain is None:
+                no_gain.add(position)
+            if source.spec.unit is None:
+                no_unit.add(position)
+            elif source.spec.unit.casefold() in _UNCALIBRATED:
+                uncalibrated.add(position)
+
+    def named(positions: set[int]) -> tuple[str, ...]:
+        return tuple(name for at, name in zip(leads.signals, leads.names, strict=True) if at in positions)
+
+    found = []
+    if no_gain:
+        found.append(
+            Remark(
+                "gain",
+                f"{_leads(named(no_gain))} of {record}: the header states no gain, and {ASSUMED_GAIN:g} a "
+                f"{ASSUMED_UNIT} is assumed. Write the true one into {record}.hea, such as 1000/mV.",
+                named(no_gain),
+            )
+        )
+    if no_unit:
+        found.append(
+            Remark(
+                "unit",
+                f"{_leads(named(no_unit))} of {record}: the header states no unit, and {ASSUMED_UNIT} is assumed. "
+                f"Write the true one after the gain in {record}.hea, such as 200/mV.",
+                named(no_unit),
+            )
+        )
+    if uncalibrated:
+        units = sorted({specs[position].unit or "" for position in uncalibrated})
+        found.append(
+            Remark(
+                "unit",
+                f"{_leads(named(uncalibrated))} of {record} in {', '.join(units)}: not calibrated, and not read. Write "
+                f"the gain and its unit into {record}.hea, such as 200/mV.",
+                named(uncalibrated),
+            )
+        )
+    return found
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        candidate, count = name, 2
+        while candidate in taken:
+            candidate, count = f"{name} ({count})", count + 1
+        taken.add(candidate)
+        unique.append(candidate)
+    return unique
+
+
+def _leads(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return f"Lead {listed}" if len(names) == 1 else f"Leads {listed}"
