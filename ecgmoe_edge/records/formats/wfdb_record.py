@@ -225,6 +225,12 @@ def _of_header(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
         yield Remark(
             "lead", f"{file} has {header.surplus} lines more than its first line announces: they are left out."
         )
+    strangers = sorted({name for segment in segments for name in segment.left_out})
+    if strangers:
+        text = (
+            f"{file} does not name {', '.join(strangers[:12])} in its layout: left out of the segments that have them."
+        )
+        yield Remark("lead", text)
     if header.in_segments and header.length is not None and header.length != length:
         text = f"{file} announces {header.length} frames, and its segments have {length}, which are read."
         yield Remark("length", text)

@@ -55,11 +55,11 @@ def read_marks(file: Path) -> Marks:
         RecordError: it cannot be read, is too large, is none, is cut short, or its times go backwards.
     """
     try:
-        with file.open("rb") as opened:
-            raw = opened.read(_MOST_BYTES + 1)
+        size = file.stat().st_size
+        raw = file.read_bytes() if size <= _MOST_BYTES else b""
     except OSError as reason:
         raise RecordError(f"{file} cannot be read ({reason.strerror or reason}). Make it readable.") from reason
-    if len(raw) > _MOST_BYTES:
+    if size > _MOST_BYTES:
         raise RecordError(f"{file} has over {_MOST_BYTES // 2**20} MiB, which no annotation file has. Name another.")
     if not raw:
         raise RecordError(f"{file} is empty. Copy it again from its source.")

@@ -85,7 +85,7 @@ def header_file(record: Path) -> Path:
     """Where the header of the record at `record`, a path without extension, lies or should."""
     file = record.parent / f"{record.name}.hea"  # `with_name` refuses the empty name of a root
     loud = record.parent / f"{record.name}.HEA"
-    return loud if not _is_file(file) and _is_file(loud) else file
+    return loud if not is_file(file) and is_file(loud) else file
 
 
 def beside(file: Path, name: str) -> Path:
@@ -139,7 +139,8 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a file lies at a path that a header names, whatever that name is."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long a name, or a NUL in it
@@ -147,16 +148,16 @@ def _is_file(path: Path) -> bool:
 
 
 def _text_of(file: Path) -> str:
-    if not _is_file(file):
+    if not is_file(file):
         raise RecordError(
             f"There is no header {file}. Name a record by the path of its .hea file, without the extension."
         )
     try:
-        with file.open("rb") as opened:
-            raw = opened.read(_HEADER_BYTES + 1)
+        size = file.stat().st_size
+        raw = file.read_bytes() if size <= _HEADER_BYTES else b""
     except OSError as reason:
-        raise RecordError(f"{file} cannot be read ({reason.strerror}). Make it readable.") from reason
-    if len(raw) > _HEADER_BYTES:
+        raise RecordError(f"{file} cannot be read ({reason.strerror or reason}). Make it readable.") from reason
+    if size > _HEADER_BYTES:
         raise RecordError(f"{file} is not a WFDB header: it has over {_HEADER_BYTES // 2**20} MiB.")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = raw.decode("utf-16", errors="replace")

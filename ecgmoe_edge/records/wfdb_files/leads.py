@@ -14,6 +14,13 @@ _ECG_NAME = re.compile(
     r".*(?:ecg|ekg).*|(?:lead\s*)?-?(?:i{1,3}|av[rlf]|m?v[1-9]?r?|v[xyz]|[xyz]|ml(?:i{1,3})|mcl[1-9]?|c[mcs][1-9]|d[1-3])",
     re.IGNORECASE,
 )
+# Names of signals beside the ECG that monitors record; without a unit they are not taken for millivolts.
+_OTHER_NAME = re.compile(
+    r"(?:resp|pleth|abp|art\b|cvp|pap\b|bp\b|nbp|icp|spo2|co2|o2\b|etco2|hr\b|pulse|temp|flow|gsr|eda|emg|eog|acc).*"
+    r"|(?:edf )?annot.*|marker.*|status|trigger.*|.*(?:gsr|respiration|pressure)",
+    re.IGNORECASE,
+)
+_NO_UNIT = "NU"  # as WFDB records have signals of no physical unit
 _UNCALIBRATED = ("adu", "lsb", "count", "counts", "raw", "digit", "digits", "bit", "bits", "a.u.", "au")
 
 
@@ -36,7 +43,7 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
     thinned out, which needs a filter: it is left out, and a remark says so.
     """
     names = [spec.name or f"lead {position}" for position, spec in enumerate(specs)]
-    units = [spec.unit or ASSUMED_UNIT for spec in specs]
+    units = [_unit_of(spec) for spec in specs]
     voltages = [position for position, unit in enumerate(units) if is_voltage(unit)]
     ecg = [position for position in voltages if _ECG_NAME.fullmatch(names[position])]
     rated = ecg or voltages or range(len(specs))
@@ -50,8 +57,8 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
         remarks.append(
             Remark(
                 "rate",
-                f"{_leads(left_out)} of {record} left out: sampled faster than the ECG leads, which have "
-                f"{frame_rate * per_frame:g} Hz. Convert the record with PhysioNet's xform to read them.",
+                f"{_leads(left_out, record)} left out: the ECG leads have {frame_rate * per_frame:g} Hz, and a faster "
+                "lead is not thinned out. Convert the record with PhysioNet's xform to read it.",
                 left_out,
             )
         )
@@ -62,7 +69,7 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
         remarks.append(
             Remark(
                 "rate",
-                f"{_leads(fewer)} of {record} sampled more slowly than the ECG leads: interpolated linearly to "
+                f"{_leads(fewer, record)} sampled more slowly than the ECG leads, and interpolated linearly to "
                 f"{frame_rate * per_frame:g} Hz.",
                 fewer,
             )
@@ -76,7 +83,7 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
 
 def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[SignalSpec], record: str) -> list[Remark]:
     """What headers leave open about gains and units, and was assumed; also leads that are not calibrated."""
-    no_gain, no_unit, uncalibrated = set(), set(), set()
+    no_gain, no_unit, no_voltage, uncalibrated = set(), set(), set(), set()
     tried = {id(sources): sources for sources in (segment.sources for segment in segments)}
     for sources in tried.values():
         for position in leads.signals:
@@ -86,7 +93,7 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
             if source.spec.gain is None:
                 no_gain.add(position)
             if source.spec.unit is None:
-                no_unit.add(position)
+                (no_unit if _unit_of(source.spec) == ASSUMED_UNIT else no_voltage).add(position)
             elif source.spec.unit.casefold() in _UNCALIBRATED:
                 uncalibrated.add(position)
 
@@ -98,8 +105,8 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
         found.append(
             Remark(
                 "gain",
-                f"{_leads(named(no_gain))} of {record}: the header states no gain, and {ASSUMED_GAIN:g} a "
-                f"{ASSUMED_UNIT} is assumed. Write the true one into {record}.hea, such as 1000/mV.",
+                f"{_leads(named(no_gain), record)} without a gain in the header: {ASSUMED_GAIN:g} a {ASSUMED_UNIT} is "
+                f"assumed. Write the true one into {record}.hea, such as 1000/mV.",
                 named(no_gain),
             )
         )
@@ -107,9 +114,18 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
         found.append(
             Remark(
                 "unit",
-                f"{_leads(named(no_unit))} of {record}: the header states no unit, and {ASSUMED_UNIT} is assumed. "
-                f"Write the true one after the gain in {record}.hea, such as 200/mV.",
+                f"{_leads(named(no_unit), record)} without a unit in the header: {ASSUMED_UNIT} is assumed. Write the "
+                f"true one after the gain in {record}.hea, such as 200/mV.",
                 named(no_unit),
+            )
+        )
+    if no_voltage:
+        found.append(
+            Remark(
+                "unit",
+                f"{_leads(named(no_voltage), record)} without a unit in the header, and by name no ECG: not taken for "
+                f"a voltage. Write its unit after the gain in {record}.hea, such as 200/mV.",
+                named(no_voltage),
             )
         )
     if uncalibrated:
@@ -117,8 +133,8 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
         found.append(
             Remark(
                 "unit",
-                f"{_leads(named(uncalibrated))} of {record} in {', '.join(units)}: not calibrated, and not read. Write "
-                f"the gain and its unit into {record}.hea, such as 200/mV.",
+                f"{_leads(named(uncalibrated), record)} not calibrated (unit {', '.join(units)}), and not read. Write "
+                f"gain and unit into {record}.hea, such as 200/mV.",
                 named(uncalibrated),
             )
         )
@@ -137,6 +153,12 @@ def _unique(names: Sequence[str]) -> list[str]:
     return unique
 
 
-def _leads(names: Sequence[str]) -> str:
+def _unit_of(spec: SignalSpec) -> str:
+    if spec.unit is None:
+        return _NO_UNIT if _OTHER_NAME.fullmatch(spec.name) else ASSUMED_UNIT
+    return spec.unit
+
+
+def _leads(names: Sequence[str], record: str) -> str:
     listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    return f"Lead {listed}" if len(names) == 1 else f"Leads {listed}"
+    return f"Lead {listed} of {record} is" if len(names) == 1 else f"Leads {listed} of {record} are"

@@ -6,7 +6,7 @@ A file is decoded from any frame on, so that a day of ECG never has to fit in me
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,7 +153,7 @@ class SignalFile:
     @contextmanager
     def _flac(self) -> Iterator[Any]:
         try:
-            import soundfile
+            import soundfile  # type: ignore[import-untyped]
         except (ImportError, OSError) as missing:  # OSError: its library is not there
             raise MissingExtra("soundfile, which reads WFDB records in FLAC format,", "records") from missing
         try:
@@ -216,7 +216,7 @@ def _of_311(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     return _signed(triples.reshape(-1), 10)
 
 
-_DECODERS = {
+_DECODERS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.int64]]] = {
     8: lambda raw: raw.view(np.int8).astype(np.int64),
     16: lambda raw: raw.view("<i2").astype(np.int64),
     24: _of_24,

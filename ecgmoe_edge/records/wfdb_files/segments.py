@@ -19,6 +19,7 @@ from ecgmoe_edge.records.wfdb_files.header import (
     SignalSpec,
     beside,
     header_file,
+    is_file,
     read_header,
     shown,
 )
@@ -50,6 +51,7 @@ class Segment:
     length: int  # frames
     there: int  # frames that its files hold, at most `length`; what lacks is missing time
     sources: tuple[Source | None, ...]  # of each signal of the record; None is missing throughout
+    left_out: tuple[str, ...] = ()  # signals of its own that the record's layout does not name
 
     def read(self, start: int, stop: int, signals: Sequence[int], per_frame: int) -> NDArray[np.float64]:
         """Samples `start` to `stop` (not included) of the segment, `per_frame` a frame: `(signals, n)` in mV.
@@ -107,13 +109,13 @@ def segments_of(header: Header, specs: Sequence[SignalSpec]) -> list[Segment]:
     """
     if not header.in_segments:
         sources, held = _sources(header)
-        if header.length is None and held is None:
-            raise RecordError(f"{header.file.name} does not say how many samples there are. Add their number.")
+        if header.length is None and held is None:  # it has null signals alone
+            raise RecordError(f"{header.file.name} is the layout of a record of several segments. Open that record.")
         length = header.length if header.length is not None else held or 0
         return [Segment(_stem(header), 0, length, length if held is None else min(held, length), tuple(sources))]
     is_variable = header.segments[0][1] == 0
     nothing: tuple[Source | None, ...] = (None,) * len(specs)
-    opened: dict[str, tuple[tuple[Source | None, ...], int | None]] = {}
+    opened: dict[str, tuple[tuple[Source | None, ...], tuple[str, ...], int | None]] = {}
     segments, start = [], 0
     for name, length in header.segments:
         if name == MISSING or not length:
@@ -121,10 +123,13 @@ def segments_of(header: Header, specs: Sequence[SignalSpec]) -> list[Segment]:
         else:
             if name not in opened:
                 sources, held = _sources(_segment_header(header, name))
-                placed = _by_name(sources, specs) if is_variable else _by_place(sources, specs, header, name)
-                opened[name] = placed, held
-            placed, held = opened[name]
-            segments.append(Segment(name, start, length, length if held is None else min(held, length), placed))
+                if not is_variable:
+                    _require_same(sources, specs, header, name)
+                placed, left_out = _by_name(sources, specs) if is_variable else (tuple(sources), ())
+                opened[name] = placed, left_out, held
+            placed, left_out, held = opened[name]
+            there = length if held is None else min(held, length)
+            segments.append(Segment(name, start, length, there, placed, left_out))
         start += length
     return segments
 
@@ -142,7 +147,10 @@ def _stem(header: Header) -> str:
 
 
 def _segment_header(master: Header, name: str) -> Header:
-    part = read_header(header_file(beside(master.file, name)))
+    file = header_file(beside(master.file, name))
+    if not is_file(file):
+        raise RecordError(f"{master.file.name} names the segment {shown(name)}, and there is no {file}. Copy it there.")
+    part = read_header(file)
     if part.in_segments:
         raise RecordError(f"{master.file.name} names the segment {name}, which has segments itself. Name those.")
     if part.rate is not None and master.rate is not None and part.rate != master.rate:
@@ -174,11 +182,7 @@ def _sources(header: Header) -> tuple[list[Source], int | None]:
 
 def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> SignalFile:
     path = beside(header.file, name)
-    try:
-        is_there = path.is_file()
-    except OSError:  # a name that no file system takes
-        is_there = False
-    if not is_there:
+    if not is_file(path):
         renamed = header.file.with_suffix(path.suffix or ".dat")
         hint = f" {renamed.name} is there: if it was renamed, name it so in the header." if renamed.is_file() else ""
         raise RecordError(
@@ -195,8 +199,10 @@ def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> Sign
     return SignalFile(path, specs[0].fmt, specs[0].offset, per_frame, tuple(spec.initial for spec in specs))
 
 
-def _by_name(sources: Sequence[Source], specs: Sequence[SignalSpec]) -> tuple[Source | None, ...]:
-    """Sources of a segment in the order of the layout, found by their descriptions."""
+def _by_name(
+    sources: Sequence[Source], specs: Sequence[SignalSpec]
+) -> tuple[tuple[Source | None, ...], tuple[str, ...]]:
+    """Sources of a segment in the order of the layout, found by their descriptions, and the names not found in it."""
     waiting = list(sources)
     placed: list[Source | None] = []
     for spec in specs:
@@ -204,18 +210,15 @@ def _by_name(sources: Sequence[Source], specs: Sequence[SignalSpec]) -> tuple[So
         if found is not None:
             waiting.remove(found)
         placed.append(found)
-    return tuple(placed)
+    return tuple(placed), tuple(source.spec.name for source in waiting)
 
 
-def _by_place(
-    sources: Sequence[Source], specs: Sequence[SignalSpec], header: Header, name: str
-) -> tuple[Source | None, ...]:
+def _require_same(sources: Sequence[Source], specs: Sequence[SignalSpec], header: Header, name: str) -> None:
     if [source.spec.name for source in sources] != [spec.name for spec in specs]:
         raise RecordError(
             f"{header.file.name} has no layout, and its segment {shown(name)} has other signals than the first. "
             "Open the segments one by one."
         )
-    return tuple(sources)
 
 
 def _millivolts(frames: NDArray[np.int64], source: Source, segment: str) -> NDArray[np.float64]:
