@@ -7,6 +7,7 @@ number is held to a limit before anything is reserved for it.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def read_header(file: Path) -> Header:
         RecordError: it cannot be read, or is no header; the sentence names the line.
     """
     lines, comments = [], []
-    for line in re.split(r"\r\n|\r|\n", _text_of(file)):
+    for line in _text_of(file).replace("\r", "\n").split("\n"):  # an empty line counts for nothing
         if line.lstrip().startswith("#"):
             comments.append(line.strip().lstrip("#").strip())
         elif line.strip():
@@ -159,16 +160,20 @@ def _text_of(file: Path) -> str:
         raise RecordError(f"{file} cannot be read ({reason.strerror or reason}). Make it readable.") from reason
     if size > _HEADER_BYTES:
         raise RecordError(f"{file} is not a WFDB header: it has over {_HEADER_BYTES // 2**20} MiB.")
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = raw.decode("utf-16", errors="replace")
     else:
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = raw.decode("latin-1")  # as Windows and many recorders write
+        text = "\n".join(_decoded(line) for line in re.split(rb"\r\n|\r|\n", raw.removeprefix(codecs.BOM_UTF8)))
     if "\0" in text:
         raise RecordError(f"{file} is not a WFDB header: it is no text. Copy it again from its source.")
     return text
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")  # as Windows and many recorders write
 
 
 def _record_line(line: str, stem: str, file: Path) -> tuple[int | None, int, float | None, int | None]:
