@@ -126,7 +126,7 @@ def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbReco
     """Open a WFDB record by the path of its header, its signal file, or either without extension.
 
     All leads are read at the rate of the ECG leads (see `choose_leads_of`). `truncated="read"` takes what is there of a
-    signal file shorter than its header says; within a record of several segments, what lacks is missing time.
+    signal file shorter than its header says; what lacks of a record of several segments is missing time.
 
     Raises:
         RecordError: header missing or not understood, sampling rate not above 0, no signal, a signal file
@@ -143,10 +143,10 @@ def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbReco
             f"{path.name}.hea announces {header.n_signals} signals, and its segments have {len(specs)}. Correct its "
             "first line."
         )
-    segments = segments_of(header, specs)
+    segments = segments_of(header, specs, partial=truncated == "read")
     frame_rate = header.rate or ASSUMED_RATE_HZ
     leads = choose_leads_of(specs, path.name, frame_rate)
-    frames = _frames(path.name, segments, truncated, leads.per_frame)
+    frames = _frames(header, segments, truncated, leads.per_frame)
     length = sum(segment.length for segment in segments)
     if frames / frame_rate > _MOST_YEARS * _YEAR_S:
         raise RecordError(
@@ -198,17 +198,17 @@ class WfdbFormat:
 FORMAT = WfdbFormat()
 
 
-def _frames(record: str, segments: Sequence[Segment], truncated: Truncated, per_frame: int) -> int:
+def _frames(header: Header, segments: Sequence[Segment], truncated: Truncated, per_frame: int) -> int:
     """Frames of the record: of one without segments those that are there, if that is what was asked for."""
     for segment in segments:
-        there = segment.there if any(segment.sources) else segment.length
-        if there < segment.length and truncated == "error":
-            of_segment = "" if len(segments) == 1 else f", segment {segment.name},"
+        if segment.there < segment.length and truncated == "error":
+            of_segment = f", segment {segment.name}," if header.in_segments else ""
             raise RecordError(
-                f"The signal of {record}{of_segment} is truncated: {there * per_frame} samples a lead are there, its "
-                f"header promises {segment.length * per_frame}. Copy the file again, or open it with truncated='read'."
+                f"The signal of {header.record}{of_segment} is truncated: {segment.there * per_frame} samples a lead are "
+                f"there, its header promises {segment.length * per_frame}. Copy the file again, or open it with "
+                "truncated='read'."
             )
-    return segments[0].there if len(segments) == 1 else sum(segment.length for segment in segments)
+    return segments[0].there if not header.in_segments else sum(segment.length for segment in segments)
 
 
 def _of_header(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
@@ -234,7 +234,7 @@ def _of_header(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
     if header.in_segments and header.length is not None and header.length != length:
         text = f"{file} announces {header.length} frames, and its segments have {length}, which are read."
         yield Remark("length", text)
-    lacking = sum(segment.length - segment.there for segment in segments if any(segment.sources)) / rate
+    lacking = sum(segment.length - segment.there for segment in segments) / rate
     if lacking:
         what = "missing time" if header.in_segments else "left out at the end"
         yield Remark("length", f"{file} promises {lacking:.3g} s more than its signal files hold: they are {what}.")

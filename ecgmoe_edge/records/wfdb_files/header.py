@@ -72,6 +72,11 @@ class Header:
     surplus: int  # further lines that are no comments, which nothing announces
 
     @property
+    def record(self) -> str:
+        """Name of its file, without extension."""
+        return self.file.name[: -len(self.file.suffix)]
+
+    @property
     def in_segments(self) -> bool:
         """Whether its record is put together of others."""
         return bool(self.segments)

@@ -49,7 +49,7 @@ class Segment:
     name: str
     start: int  # first frame, counted in the record
     length: int  # frames
-    there: int  # frames that its files hold, at most `length`; what lacks is missing time
+    there: int  # frames that its files hold, at most `length`, which missing time has too
     sources: tuple[Source | None, ...]  # of each signal of the record; None is missing throughout
     left_out: tuple[str, ...] = ()  # signals of its own that the record's layout does not name
 
@@ -101,8 +101,14 @@ def open_segments(header: Header) -> tuple[SignalSpec, ...] | None:
     return None
 
 
-def segments_of(header: Header, specs: Sequence[SignalSpec]) -> list[Segment]:
-    """The segments of a record with their files, of which each is there.
+class _MissingFileError(RecordError):
+    """A file that a header names is missing."""
+
+
+def segments_of(header: Header, specs: Sequence[SignalSpec], *, partial: bool = False) -> list[Segment]:
+    """The segments of a record with their files.
+
+    With `partial`, a segment whose files are not there is missing time; a record that has no segments needs them.
 
     Raises:
         RecordError: a file is missing, or header and segments contradict each other.
@@ -112,26 +118,41 @@ def segments_of(header: Header, specs: Sequence[SignalSpec]) -> list[Segment]:
         if header.length is None and held is None:  # it has null signals alone
             raise RecordError(f"{header.file.name} is the layout of a record of several segments. Open that record.")
         length = header.length if header.length is not None else held or 0
-        return [Segment(_stem(header), 0, length, length if held is None else min(held, length), tuple(sources))]
-    is_variable = header.segments[0][1] == 0
+        return [Segment(header.record, 0, length, length if held is None else min(held, length), tuple(sources))]
     nothing: tuple[Source | None, ...] = (None,) * len(specs)
     opened: dict[str, tuple[tuple[Source | None, ...], tuple[str, ...], int | None]] = {}
     segments, start = [], 0
     for name, length in header.segments:
         if name == MISSING or not length:
-            segments.append(Segment(name, start, length, 0, nothing))
+            segments.append(Segment(name, start, length, length, nothing))
         else:
             if name not in opened:
-                sources, held = _sources(_segment_header(header, name))
-                if not is_variable:
-                    _require_same(sources, specs, header, name)
-                placed, left_out = _by_name(sources, specs) if is_variable else (tuple(sources), ())
-                opened[name] = placed, left_out, held
+                opened[name] = _placed(header, name, specs, partial=partial) or (nothing, (), 0)
             placed, left_out, held = opened[name]
             there = length if held is None else min(held, length)
             segments.append(Segment(name, start, length, there, placed, left_out))
         start += length
     return segments
+
+
+def _placed(
+    header: Header, name: str, specs: Sequence[SignalSpec], *, partial: bool
+) -> tuple[tuple[Source | None, ...], tuple[str, ...], int | None] | None:
+    """Sources of a segment by signal of the record, signals it has besides, and frames held; None where it may lack."""
+    try:
+        sources, held = _sources(_segment_header(header, name))
+    except _MissingFileError:
+        if partial:
+            return None
+        raise
+    if header.segments[0][1] == 0:  # the first is the layout, which names the signals of all
+        return *_by_name(sources, specs), held
+    if [source.spec.name for source in sources] != [spec.name for spec in specs]:
+        raise RecordError(
+            f"{header.file.name} has no layout, and its segment {shown(name)} has other signals than the first. "
+            "Open the segments one by one."
+        )
+    return tuple(sources), (), held
 
 
 def surplus_frames(header: Header, segments: Sequence[Segment]) -> int:
@@ -142,14 +163,12 @@ def surplus_frames(header: Header, segments: Sequence[Segment]) -> int:
     return max(0, min(held, default=0) - header.length)
 
 
-def _stem(header: Header) -> str:
-    return header.file.name[: -len(header.file.suffix)]
-
-
 def _segment_header(master: Header, name: str) -> Header:
     file = header_file(beside(master.file, name))
     if not is_file(file):
-        raise RecordError(f"{master.file.name} names the segment {shown(name)}, and there is no {file}. Copy it there.")
+        raise _MissingFileError(
+            f"{master.file.name} names the segment {shown(name)}, and there is no {file}. Copy it there."
+        )
     part = read_header(file)
     if part.in_segments:
         raise RecordError(f"{master.file.name} names the segment {name}, which has segments itself. Name those.")
@@ -185,7 +204,7 @@ def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> Sign
     if not is_file(path):
         renamed = header.file.with_suffix(path.suffix or ".dat")
         hint = f" {renamed.name} is there: if it was renamed, name it so in the header." if renamed.is_file() else ""
-        raise RecordError(
+        raise _MissingFileError(
             f"{header.file.name} names the signal file {name[:80]}, which is not in {path.parent}. Copy it there.{hint}"
         )
     offsets = {spec.offset for spec in specs if spec.offset} | {specs[0].offset}
@@ -211,14 +230,6 @@ def _by_name(
             waiting.remove(found)
         placed.append(found)
     return tuple(placed), tuple(source.spec.name for source in waiting)
-
-
-def _require_same(sources: Sequence[Source], specs: Sequence[SignalSpec], header: Header, name: str) -> None:
-    if [source.spec.name for source in sources] != [spec.name for spec in specs]:
-        raise RecordError(
-            f"{header.file.name} has no layout, and its segment {shown(name)} has other signals than the first. "
-            "Open the segments one by one."
-        )
 
 
 def _millivolts(frames: NDArray[np.int64], source: Source, segment: str) -> NDArray[np.float64]:
