@@ -204,8 +204,8 @@ def _frames(header: Header, segments: Sequence[Segment], truncated: Truncated, p
         if segment.there < segment.length and truncated == "error":
             of_segment = f", segment {segment.name}," if header.in_segments else ""
             raise RecordError(
-                f"The signal of {header.record}{of_segment} is truncated: {segment.there * per_frame} samples a lead are "
-                f"there, its header promises {segment.length * per_frame}. Copy the file again, or open it with "
+                f"The signal of {header.record}{of_segment} is truncated: {segment.there * per_frame} samples a lead "
+                f"are there, its header promises {segment.length * per_frame}. Copy the file again, or open it with "
                 "truncated='read'."
             )
     return segments[0].there if not header.in_segments else sum(segment.length for segment in segments)
