@@ -48,9 +48,9 @@ def read(write_record: Callable[..., Path]) -> Callable[..., BeatAnnotations]:
     """`read(bytes)`: the annotations of a record of 20 s at 250 Hz."""
     path = write_record("a", np.zeros((1, 5000), dtype=np.int16), leads=("II",))
 
-    def _read(raw: bytes, **options: bool) -> BeatAnnotations:
+    def _read(raw: bytes, *, beats_needed: bool = True) -> BeatAnnotations:
         path.with_suffix(".atr").write_bytes(raw)
-        return read_annotations(open_record(path), **options)
+        return read_annotations(open_record(path), beats_needed=beats_needed)
 
     return _read
 

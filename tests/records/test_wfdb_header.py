@@ -194,6 +194,16 @@ def test_several_samples_a_frame_are_read_at_the_rate_of_the_ecg_leads(tmp_path:
     np.testing.assert_array_equal(np.concatenate(list(record.blocks(0.7, ["ECG"])), axis=1)[0], ecg / 200.0)
 
 
+@pytest.mark.parametrize(
+    ("frames_a_second", "per_frame", "fs"), [("0.0333333", 7680, 256.0), ("62.4725", 4, 249.89), ("0.1", 2000, 200.0)]
+)
+def test_a_frame_rate_of_few_digits_gives_the_whole_rate(
+    tmp_path: Path, frames_a_second: str, per_frame: int, fs: float
+) -> None:
+    header = f"a 1 {frames_a_second} 3\na.dat 16x{per_frame} 200/mV 16 0 0 0 0 ECG\n"
+    assert _open(tmp_path, header, signal=bytes(6 * per_frame)).fs == fs
+
+
 def test_a_slower_lead_is_interpolated_and_a_faster_voltage_that_is_no_ecg_left_out(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     n = 50
@@ -267,6 +277,8 @@ _GOOD = "a.dat 16 200/mV 16 0 0 0 0 II"
         (f"a 3 250 500\n{_GOOD}", "announces 3 signals and describes 1"),
         (f"a/{10**9} 1 250 500\ns1 500", f"announces '{10**9}' segments"),
         (f"a 1 250 500\n{_GOOD.replace(' 16 ', f' 16x{10**9} ', 1)}", r"over 1048576 samples into a frame"),
+        (f"a 1 250 1\n{_GOOD.replace(' 16 ', ' 16x500000 ', 1)}", "is truncated: 0 samples"),
+        (f"a 1 500 500\n{_GOOD.replace(' 16 ', ' 0x500000 ', 1)}", r"2\.5e\+08 samples a second"),
         (f"a 1 250 500\n{_GOOD.replace(' 16 ', ' 16x0 ', 1)}", "'0' samples a frame"),
         (f"a 1 250 500\n{_GOOD.replace(' 16 ', ' 16:-3 ', 1)}", "'-3' samples of skew"),
         (f"a 1 250 500\n{_GOOD.replace(' 16 ', f' 16+{10**15} ', 1)}", "bytes before the signal"),

@@ -26,7 +26,14 @@ from ecgmoe_edge.records.recording import (
     is_voltage,
     millivolts_per,
 )
-from ecgmoe_edge.records.wfdb_files.header import ASSUMED_RATE_HZ, Header, header_file, read_header, record_path
+from ecgmoe_edge.records.wfdb_files.header import (
+    ASSUMED_RATE_HZ,
+    MOST_RATE_HZ,
+    Header,
+    header_file,
+    read_header,
+    record_path,
+)
 from ecgmoe_edge.records.wfdb_files.leads import assumptions, choose_leads_of
 from ecgmoe_edge.records.wfdb_files.segments import Segment, open_segments, segments_of, surplus_frames
 
@@ -153,12 +160,16 @@ def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbReco
             f"{path.name}.hea gives {frames} samples at {frame_rate:g} Hz, over {_MOST_YEARS:g} years. Correct its "
             "first line."
         )
+    if leads.fs > MOST_RATE_HZ:
+        raise RecordError(
+            f"{path.name}.hea gives {leads.fs:g} samples a second. Correct rate and samples a frame in it."
+        )
     if not frames:
         raise RecordError(f"{path.name} holds no sample. Name a record that holds an ECG.")
     age, sex = _age_and_sex(header.comments)
     record = WfdbRecord(
         path=path,
-        fs=frame_rate * leads.per_frame,
+        fs=leads.fs,
         leads=leads.names,
         units=leads.units,
         n_samples=frames * leads.per_frame,

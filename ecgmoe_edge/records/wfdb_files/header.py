@@ -27,7 +27,7 @@ _LINE_CHARACTERS = 2000
 _SIGNALS = 10_000
 _SEGMENTS = 100_000
 _FRAME_SAMPLES = 2**20  # of all signals; ten seconds of ten signals at 10 kHz in one frame fit
-_RATE_HZ = 1e6
+MOST_RATE_HZ = 1e6
 _SCALE = 1e100  # gains between its inverse and it give finite numbers
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -207,7 +207,7 @@ def _rate(field: str, file: Path) -> float:
         comma = " with a comma: write a decimal point" if _DECIMAL_COMMA.search(field) else ": write a number of Hz"
         raise RecordError(f"{file.name} gives the sampling rate {shown(field)}{comma}.")
     rate = float(found[1])
-    if not 0 < rate <= _RATE_HZ:
+    if not 0 < rate <= MOST_RATE_HZ:
         raise RecordError(
             f"{file.name} gives a sampling rate of {rate:g} Hz. Write the true rate into its first line, after the "
             "number of signals."

@@ -20,6 +20,7 @@ _OTHER_NAME = re.compile(
     r"|(?:edf )?annot.*|marker.*|status|trigger.*|.*(?:gsr|respiration|pressure)",
     re.IGNORECASE,
 )
+_RATE_DIGITS = 3e-6  # of a rate that is written with six digits
 _NO_UNIT = "NU"  # as WFDB records have signals of no physical unit
 _UNCALIBRATED = ("adu", "lsb", "count", "counts", "raw", "digit", "digits", "bit", "bits", "a.u.", "au")
 
@@ -31,6 +32,7 @@ class Leads:
     signals: tuple[int, ...]
     names: tuple[str, ...]  # no two the same
     units: tuple[str, ...]
+    fs: float  # Hz
     per_frame: int  # samples a frame that all are read at
     remarks: tuple[Remark, ...]
 
@@ -48,6 +50,7 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
     ecg = [position for position in voltages if _ECG_NAME.fullmatch(names[position])]
     rated = ecg or voltages or range(len(specs))
     per_frame = max((specs[position].per_frame for position in rated), default=1)
+    fs = _rate(frame_rate, per_frame)
     faster = [position for position in voltages if specs[position].per_frame > per_frame]
     slower = [position for position in voltages if specs[position].per_frame < per_frame]
     kept = [position for position in range(len(specs)) if position not in set(faster)]
@@ -57,7 +60,7 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
         remarks.append(
             Remark(
                 "rate",
-                f"{_leads(left_out, record)} left out: the ECG leads have {frame_rate * per_frame:g} Hz, and a faster "
+                f"{_leads(left_out, record)} left out: the ECG leads have {fs:g} Hz, and a faster "
                 "lead is not thinned out. Convert the record with PhysioNet's xform to read it.",
                 left_out,
             )
@@ -70,7 +73,7 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
             Remark(
                 "rate",
                 f"{_leads(fewer, record)} sampled more slowly than the ECG leads, and interpolated linearly to "
-                f"{frame_rate * per_frame:g} Hz.",
+                f"{fs:g} Hz.",
                 fewer,
             )
         )
@@ -78,12 +81,15 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
     if twice:
         text = f"{record} has leads of the same name: the later ones are called {', '.join(twice)}."
         remarks.append(Remark("lead", text, twice))
-    return Leads(tuple(kept), tuple(unique), tuple(units[position] for position in kept), per_frame, tuple(remarks))
+    return Leads(tuple(kept), tuple(unique), tuple(units[position] for position in kept), fs, per_frame, tuple(remarks))
 
 
 def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[SignalSpec], record: str) -> list[Remark]:
     """What headers leave open about gains and units, and was assumed; also leads that are not calibrated."""
-    no_gain, no_unit, no_voltage, uncalibrated = set(), set(), set(), set()
+    no_gain: set[int] = set()
+    no_unit: set[int] = set()
+    no_voltage: set[int] = set()
+    uncalibrated: set[int] = set()
     tried = {id(sources): sources for sources in (segment.sources for segment in segments)}
     for sources in tried.values():
         for position in leads.signals:
@@ -139,6 +145,13 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
             )
         )
     return found
+
+
+def _rate(frame_rate: float, per_frame: int) -> float:
+    """Samples a second; a whole number where the frames' own rate lacks but digits, as 0.0333333 for 30 s a frame."""
+    rate = frame_rate * per_frame
+    whole = round(rate)
+    return float(whole) if per_frame > 1 and abs(rate - whole) < _RATE_DIGITS * rate else rate
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -203,9 +203,10 @@ def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> Sign
     path = beside(header.file, name)
     if not is_file(path):
         renamed = header.file.with_suffix(path.suffix or ".dat")
+        plain = name if name.isprintable() and len(name) <= 60 else shown(name)
         hint = f" {renamed.name} is there: if it was renamed, name it so in the header." if renamed.is_file() else ""
         raise _MissingFileError(
-            f"{header.file.name} names the signal file {name[:80]}, which is not in {path.parent}. Copy it there.{hint}"
+            f"{header.file.name} names the signal file {plain}, which is not in {path.parent}. Copy it there.{hint}"
         )
     offsets = {spec.offset for spec in specs if spec.offset} | {specs[0].offset}
     if len({spec.fmt for spec in specs}) > 1 or len(offsets) > 1:
