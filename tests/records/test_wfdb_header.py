@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord, open_record
+from ecgmoe_edge.records.formats.wfdb_record import FORMAT, WfdbRecord, open_record
 from ecgmoe_edge.records.recording import voltage_leads
 from ecgmoe_edge.records.registry import find_recordings, open_recording
 
@@ -318,3 +318,12 @@ def test_a_record_too_long_to_be_read_at_once_is_read_in_blocks(tmp_path: Path) 
     with pytest.raises(RecordError, match="Read it in blocks"):
         record.read()
     assert next(record.blocks(2.0)).shape == (1, 500)
+
+
+def test_a_name_that_no_file_system_takes_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"a\.hea names the signal file 'x+\.\.\.', which is not in"):
+        _open(tmp_path, f"a 1 250 500\n{'x' * 1500}.dat 16 200/mV 16 0 0 0 0 II\n")
+    for name in ("x" * 1500, "a\0b"):
+        assert FORMAT.recognise(tmp_path / name) is None
+        with pytest.raises(RecordError, match="There is no header"):
+            open_record(tmp_path / name)

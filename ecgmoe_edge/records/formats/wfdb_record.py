@@ -31,6 +31,7 @@ from ecgmoe_edge.records.wfdb_files.header import (
     MOST_RATE_HZ,
     Header,
     header_file,
+    is_file,
     read_header,
     record_path,
 )
@@ -194,8 +195,8 @@ class WfdbFormat:
     def recognise(self, path: Path) -> Path | None:
         """The record's path without extension, where its header is there or a header or signal file is named."""
         stem = record_path(path)
-        named = path.suffix.lower() in (".hea", ".dat") and path.is_file()  # without the other one it is still one
-        return stem if named or header_file(stem).is_file() else None
+        named = path.suffix.lower() in (".hea", ".dat") and is_file(path)  # without the other one it is still one
+        return stem if named or is_file(header_file(stem)) else None
 
     def find(self, folder: Path) -> Iterator[Path]:
         """A path for each header."""

@@ -204,7 +204,7 @@ def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> Sign
     if not is_file(path):
         renamed = header.file.with_suffix(path.suffix or ".dat")
         plain = name if name.isprintable() and len(name) <= 60 else shown(name)
-        hint = f" {renamed.name} is there: if it was renamed, name it so in the header." if renamed.is_file() else ""
+        hint = f" {renamed.name} is there: if it was renamed, name it so in the header." if is_file(renamed) else ""
         raise _MissingFileError(
             f"{header.file.name} names the signal file {plain}, which is not in {path.parent}. Copy it there.{hint}"
         )
