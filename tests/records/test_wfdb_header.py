@@ -83,8 +83,19 @@ def test_what_is_assumed_is_said_of_the_lead(tmp_path: Path, line: str, kinds: l
     assert (_kinds(record), record.leads) == (kinds, (leads,))
     for remark in record.remarks:
         assert remark.leads == (leads,)
-        assert leads in remark.text
-        assert "a.hea" in remark.text
+        assert f"Lead {leads} of a" in remark.text
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [(np.full(500, -32768), "no valid sample"), (np.full(500, 7), "is flat"), (RAMP * 120, "swings by")],
+)
+def test_a_lead_that_begins_as_no_ecg_is_remarked_on(
+    tmp_path: Path, counts: np.ndarray[tuple[int], np.dtype[np.int64]], said: str
+) -> None:
+    record = _open(tmp_path, "a 1 250 500\na.dat 16 200/mV 16 0 0 0 0 II\n", signal=counts.astype("<i2").tobytes())
+    assert [(remark.kind, remark.leads) for remark in record.remarks] == [("amplitude", ("II",))]
+    assert said in record.remarks[0].text
 
 
 def test_a_rate_that_is_not_stated_is_assumed_and_said(tmp_path: Path) -> None:

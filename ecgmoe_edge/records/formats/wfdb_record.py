@@ -260,8 +260,8 @@ def _amplitudes(record: WfdbRecord) -> Iterator[Remark]:
     second = max(1, round(record.fs))
     stop = min(record.n_samples, round(_HEAD_S * record.fs))
     voltages = [lead for lead, unit in zip(record.leads, record.units, strict=True) if is_voltage(unit)]
-    if not voltages or stop * len(voltages) > _HEAD_VALUES:
-        return
+    if not voltages or stop * len(voltages) > _HEAD_VALUES or len(record.segments) > 1:
+        return  # of several segments, the first may be missing time
     try:
         head = record.read(0, stop, voltages)
     except RecordError:
@@ -269,15 +269,24 @@ def _amplitudes(record: WfdbRecord) -> Iterator[Remark]:
     for lead, signal in zip(voltages, head, strict=True):
         seconds = (_valid(signal[at : at + second]) for at in range(0, stop, second))
         swings = [float(np.ptp(valid)) for valid in seconds if valid.size]
-        swing = float(np.median(swings)) if swings else 0.0
-        if swing > _HIGHEST_MV or 0 < swing < _LOWEST_MV:
-            size = "more" if swing > _HIGHEST_MV else "less"
-            yield Remark(
-                "amplitude",
-                f"Lead {lead} of {record.name} swings by {swing:.3g} mV within a second, {size} than an ECG does. "
-                f"Check its gain and unit in {record.name}.hea.",
-                (lead,),
-            )
+        fault = _fault(swings, float(np.ptp(_valid(signal))) if swings else 0.0)
+        if fault:
+            text = f"Lead {lead} of {record.name} {fault} in its first {stop / record.fs:.3g} s. "
+            yield Remark("amplitude", f"{text}Check its gain, unit and samples, or name another lead.", (lead,))
+
+
+def _fault(swings: Sequence[float], whole: float) -> str | None:
+    """What is wrong with a lead by its peak to peak amplitudes of every second and of all of them, mV."""
+    if not swings:
+        return "has no valid sample"
+    if whole == 0:
+        return "is flat"
+    swing = float(np.median(swings))
+    if swing > _HIGHEST_MV or 0 < swing < _LOWEST_MV:
+        return (
+            f"swings by {swing:.3g} mV within a second, {'more' if swing > _HIGHEST_MV else 'less'} than an ECG does,"
+        )
+    return None
 
 
 def _valid(signal: NDArray[np.float64]) -> NDArray[np.float64]:
