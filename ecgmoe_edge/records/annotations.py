@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.formats.wfdb_record import load_wfdb
-from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.errors import MissingExtra, RecordError
+from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord
+from ecgmoe_edge.records.recording import Recording, Remark
+from ecgmoe_edge.records.wfdb_files.annotation_file import END_MARK, NO_BEAT_CODE, SYMBOLS, Marks, read_marks
 from ecgmoe_edge.streaming.events import Beat
 
 EXTENSION = "ecgmoe"
@@ -28,8 +30,7 @@ AAMI = MappingProxyType(
     }
 )
 
-_END_MARK = b"\x00\x00"
-_UNREADABLE = (OSError, ValueError, IndexError, TypeError, KeyError)
+_LATE_S = 1.0  # that an annotation may lie after the end of a record that it was made for
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class BeatAnnotations:
     classes: NDArray[np.str_]  # (n,), N S V F Q
     flutter: tuple[tuple[int, int], ...]  # ventricular flutter, `[` to `]`, first and last sample
     rhythms: tuple[RhythmSegment, ...]
+    unknown: Mapping[str, int] = field(default_factory=dict)  # symbols that annot(5) does not know, and how many
+    remarks: tuple[Remark, ...] = ()  # what of the file was left out
 
     @property
     def paced(self) -> bool:
@@ -63,37 +66,37 @@ def read_annotations(record: Recording, extension: str = "atr", *, beats_needed:
     With `beats_needed=False` a file of rhythm changes alone will do, as in the MIT-BIH Atrial Fibrillation Database.
 
     Raises:
-        RecordError: no such file, not an annotation file or the beginning of one, or no beat in it where beats are
-            needed.
-        MissingExtra: wfdb is not installed.
+        RecordError: no such file; not an annotation file, or the beginning of one; times that go backwards or lie
+            outside of the record; or no beat in it where beats are needed.
     """
     file = record.path.parent / f"{record.name}.{extension}"
     if not file.is_file():
         raise RecordError(f"{record.name} has no annotations: there is no {file.name} beside it.")
-    try:
-        is_whole = file.read_bytes().endswith(_END_MARK)
-        raw = load_wfdb().rdann(str(record.path.parent / record.name), extension)
-    except _UNREADABLE as reason:
-        raise RecordError(f"{file} is not a WFDB annotation file ({reason}). Copy it anew.") from reason
-    if not is_whole:  # what is missing would count as beats that nobody annotated
-        raise RecordError(f"{file} is cut short: it lacks the mark that ends an annotation file. Copy it anew.")
-    # An annotation file may count time in ticks of its own, which it then states.
-    ticks = float(raw.fs) if raw.fs else record.fs
-    order = np.argsort(raw.sample, kind="stable")
-    samples = np.rint(np.asarray(raw.sample)[order] * (record.fs / ticks)).astype(np.int64)
-    symbols = np.asarray(raw.symbol, dtype=np.str_)[order]
-    notes = [raw.aux_note[position].strip("\x00 ") for position in order]
-
-    is_beat = np.array([symbol in AAMI for symbol in symbols], dtype=bool)
+    marks = read_marks(file)
+    samples, kept = _samples_of(marks, record, file)
+    codes = marks.codes[kept]
+    notes = {at: note for at, note in marks.notes.items() if at < len(codes)}
+    beat_codes = [code for code in np.unique(codes).tolist() if marks.symbol(code) in AAMI]
+    is_beat = np.isin(codes, beat_codes)
     if beats_needed and not is_beat.any():
         raise RecordError(f"{file.name} holds no beat annotation. Name another by its extension, such as qrs.")
-    beats = symbols[is_beat]
+    beats = codes[is_beat]
+    symbol_of = np.array([marks.symbol(code) if code in beat_codes else "" for code in range(64)], dtype="<U1")
+    class_of = np.array([AAMI.get(symbol, "") for symbol in symbol_of.tolist()], dtype="<U1")
+    unknown = {
+        marks.symbol(code): int(np.sum(codes == code))
+        for code in np.unique(codes).tolist()
+        if code != NO_BEAT_CODE and code not in SYMBOLS and code not in beat_codes
+    }
+    others = [(int(samples[at]), marks.symbol(int(codes[at])), notes.get(int(at), "")) for at in _spans(codes)]
     return BeatAnnotations(
         samples=samples[is_beat],
-        symbols=beats,
-        classes=np.array([AAMI[symbol] for symbol in beats], dtype=np.str_),
-        flutter=_flutter(samples, symbols, record.n_samples),
-        rhythms=_rhythms(samples, symbols, notes, record.n_samples),
+        symbols=symbol_of[beats],
+        classes=class_of[beats],
+        flutter=_flutter(others, record.n_samples),
+        rhythms=_rhythms(others, record.n_samples),
+        unknown=unknown,
+        remarks=tuple(_remarks(file, unknown, len(marks.codes) - len(codes))),
     )
 
 
@@ -115,7 +118,7 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
         with TemporaryDirectory(dir=folder, prefix=f".{name}-") as scratch:
             written = Path(scratch) / file.name
             if ordered:
-                load_wfdb().wrann(
+                _load_wfdb().wrann(
                     name,
                     extension,
                     sample=np.array([beat.sample for beat in ordered], dtype=np.int64),
@@ -124,7 +127,7 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
                     write_dir=scratch,
                 )
             else:
-                written.write_bytes(_END_MARK)  # wfdb does not write a file without annotations
+                written.write_bytes(END_MARK)  # wfdb does not write a file without annotations
             written.replace(file)
     except OSError as error:
         raise RecordError(
@@ -133,10 +136,43 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
     return file
 
 
-def _flutter(samples: NDArray[np.int64], symbols: NDArray[np.str_], n_samples: int) -> tuple[tuple[int, int], ...]:
+def _samples_of(marks: Marks, record: Recording, file: Path) -> tuple[NDArray[np.int64], slice]:
+    """Samples of the signal at which the annotations lie, and which of them lie within it.
+
+    An annotation file counts time in ticks of its own, which it then states, or in frames of its record.
+    """
+    frame_rate = record.frame_rate if isinstance(record, WfdbRecord) else record.fs
+    times = marks.ticks * (record.fs / (marks.rate or frame_rate))
+    stated = record.stated_samples if isinstance(record, WfdbRecord) else None
+    length = stated or record.n_samples
+    if len(times) and times[-1] > length - 1 + _LATE_S * record.fs:
+        raise RecordError(
+            f"{file} has an annotation at {times[-1] / record.fs:.6g} s, and {record.name} is {length / record.fs:.6g} "
+            "s long. Check that both are of one recording."
+        )
+    samples = np.rint(times).astype(np.int64)
+    within = slice(0, int(np.searchsorted(samples, record.n_samples)))
+    return samples[within], within
+
+
+def _remarks(file: Path, unknown: Mapping[str, int], after: int) -> Iterator[Remark]:
+    if unknown:
+        listed = ", ".join(f"{symbol!r} ({n})" for symbol, n in unknown.items())
+        yield Remark("label", f"{file.name} has labels that annot(5) does not know, and no beat is made of: {listed}.")
+    if after:
+        yield Remark("length", f"{file.name} has {after} annotations after the end of the signal: they are left out.")
+
+
+def _spans(codes: NDArray[np.uint8]) -> list[int]:
+    """Places of the annotations that open or close a rhythm or flutter."""
+    opening = [code for code, symbol in SYMBOLS.items() if symbol in "+[]"]
+    return [int(at) for at in np.flatnonzero(np.isin(codes, opening))]
+
+
+def _flutter(marks: Sequence[tuple[int, str, str]], n_samples: int) -> tuple[tuple[int, int], ...]:
     segments = []
     start: int | None = None
-    for sample, symbol in zip(samples.tolist(), symbols.tolist(), strict=True):
+    for sample, symbol, _ in marks:
         if symbol == "[" and start is None:
             start = sample
         elif symbol == "]" and start is not None:
@@ -147,15 +183,18 @@ def _flutter(samples: NDArray[np.int64], symbols: NDArray[np.str_], n_samples: i
     return tuple(segments)
 
 
-def _rhythms(
-    samples: NDArray[np.int64], symbols: NDArray[np.str_], notes: list[str], n_samples: int
-) -> tuple[RhythmSegment, ...]:
-    marks = [
-        (sample, note[1:])
-        for sample, symbol, note in zip(samples.tolist(), symbols.tolist(), notes, strict=True)
-        if symbol == "+" and note.startswith("(")
-    ]
-    ends = [*(sample for sample, _ in marks[1:]), n_samples][: len(marks)]
+def _rhythms(marks: Sequence[tuple[int, str, str]], n_samples: int) -> tuple[RhythmSegment, ...]:
+    changes = [(sample, note[1:]) for sample, symbol, note in marks if symbol == "+" and note.startswith("(")]
+    ends = [*(sample for sample, _ in changes[1:]), n_samples][: len(changes)]
     return tuple(
-        RhythmSegment(label, start, end) for (start, label), end in zip(marks, ends, strict=True) if end > start
+        RhythmSegment(label, start, end) for (start, label), end in zip(changes, ends, strict=True) if end > start
     )
+
+
+def _load_wfdb() -> Any:
+    """The wfdb package, imported on first use: it brings pandas and takes most of a second."""
+    try:
+        import wfdb
+    except ImportError as missing:
+        raise MissingExtra("wfdb, which writes annotations,", "records") from missing
+    return wfdb

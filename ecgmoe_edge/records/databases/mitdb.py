@@ -9,7 +9,8 @@ import hashlib
 from pathlib import Path
 from types import MappingProxyType
 
-from ecgmoe_edge.records.formats.wfdb_record import read_header_facts
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.wfdb_files.header import header_file, read_header, record_path
 
 SAME_PERSON = MappingProxyType({"201": "202"})  # 201 lies in DS1, 202 in DS2
 PACED = ("102", "104", "107", "217")
@@ -35,10 +36,14 @@ def record_of(path: Path) -> str | None:
     A record is known by rate, length and the checksums of its signals, all in its header: 48 pairs of 16 bits, so
     that a foreign recording of this rate and length is taken for one with a probability of about 1e-8.
     """
-    facts = read_header_facts(path)
-    if facts is None or (facts.fs, facts.n_samples, len(facts.checksums)) != (_RATE_HZ, _SAMPLES, 2):
+    try:
+        header = read_header(header_file(record_path(path)))
+    except RecordError:
         return None
-    return RECORD_OF_DIGEST.get(checksum_digest(facts.checksums))
+    checksums = tuple(signal.checksum for signal in header.signals if signal.checksum is not None)
+    if (header.rate, header.length, header.n_signals, len(checksums)) != (_RATE_HZ, _SAMPLES, 2, 2):
+        return None
+    return RECORD_OF_DIGEST.get(checksum_digest(checksums))
 
 
 def checksum_digest(checksums: tuple[int, ...]) -> str:

@@ -1,0 +1,256 @@
+"""Where the signals of a WFDB record lie: its segments, their files, and what each has to be multiplied with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.recording import is_voltage, millivolts_per
+from ecgmoe_edge.records.wfdb_files.header import (
+    ASSUMED_GAIN,
+    FLAC_FORMATS,
+    MISSING,
+    NULL_FORMAT,
+    Header,
+    SignalSpec,
+    beside,
+    header_file,
+    is_file,
+    read_header,
+    shown,
+)
+from ecgmoe_edge.records.wfdb_files.samples import SignalFile
+
+ASSUMED_UNIT = "mV"  # what header(5) takes where a signal's unit is not stated
+
+
+@dataclass(frozen=True)
+class Source:
+    """One signal in one file; no file for a null signal."""
+
+    spec: SignalSpec
+    file: SignalFile | None
+    position: int  # among the signals of the file
+
+    @property
+    def unit(self) -> str:
+        """Its unit, mV where none is stated."""
+        return self.spec.unit or ASSUMED_UNIT
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a record: of one that has no segments, all of it."""
+
+    name: str
+    start: int  # first frame, counted in the record
+    length: int  # frames
+    there: int  # frames that its files hold, at most `length`, which missing time has too
+    sources: tuple[Source | None, ...]  # of each signal of the record; None is missing throughout
+    left_out: tuple[str, ...] = ()  # signals of its own that the record's layout does not name
+
+    def read(self, start: int, stop: int, signals: Sequence[int], per_frame: int) -> NDArray[np.float64]:
+        """Samples `start` to `stop` (not included) of the segment, `per_frame` a frame: `(signals, n)` in mV.
+
+        A signal of fewer samples a frame is interpolated linearly between them, and held after its last; invalid and
+        missing samples are NaN.
+
+        Raises:
+            RecordError: a signal cannot be decoded, is no voltage here, or has more samples a frame.
+        """
+        first, last = start // per_frame, -(-stop // per_frame)
+        decoded: dict[tuple[int, int], NDArray[np.int64]] = {}
+        out = np.full((len(signals), stop - start), np.nan)
+        for row, signal in enumerate(signals):
+            source = self.sources[signal]
+            if source is None or source.file is None:
+                continue
+            if source.spec.per_frame > per_frame:
+                raise RecordError(f"{source.spec.name} has another sampling rate in segment {self.name}: leave it out.")
+            ahead = 1 if source.spec.per_frame < per_frame else 0  # interpolation ends on the sample after the last
+            begin, end = first + source.spec.skew, min(last + ahead + source.spec.skew, self.there)
+            if begin >= end:
+                continue
+            key = (id(source.file), source.spec.skew)
+            if key not in decoded or len(decoded[key]) < end - begin:
+                decoded[key] = source.file.frames(begin, end)
+            values = _millivolts(decoded[key][: end - begin], source, self.name)
+            into = start - first * per_frame
+            if source.spec.per_frame == per_frame:
+                taken = values[into : into + stop - start]
+                out[row, : len(taken)] = taken
+            else:
+                out[row] = _at(values, np.arange(into, into + stop - start), source.spec.per_frame, per_frame)
+        return out
+
+
+def open_segments(header: Header) -> tuple[SignalSpec, ...] | None:
+    """The signals of a record as its header names them: of one in segments, its layout's or its first segment's.
+
+    None where every segment is missing time, so that nothing names a signal.
+    """
+    if not header.in_segments:
+        return header.signals
+    for name, _ in header.segments:
+        if name != MISSING:
+            return _segment_header(header, name).signals
+    return None
+
+
+class _MissingFileError(RecordError):
+    """A file that a header names is missing."""
+
+
+def segments_of(header: Header, specs: Sequence[SignalSpec], *, partial: bool = False) -> list[Segment]:
+    """The segments of a record with their files.
+
+    With `partial`, a segment whose files are not there is missing time; a record that has no segments needs them.
+
+    Raises:
+        RecordError: a file is missing, or header and segments contradict each other.
+    """
+    if not header.in_segments:
+        sources, held = _sources(header)
+        if header.length is None and held is None:  # it has null signals alone
+            raise RecordError(f"{header.file.name} is the layout of a record of several segments. Open that record.")
+        length = header.length if header.length is not None else held or 0
+        return [Segment(header.record, 0, length, length if held is None else min(held, length), tuple(sources))]
+    nothing: tuple[Source | None, ...] = (None,) * len(specs)
+    opened: dict[str, tuple[tuple[Source | None, ...], tuple[str, ...], int | None]] = {}
+    segments, start = [], 0
+    for name, length in header.segments:
+        if name == MISSING or not length:
+            segments.append(Segment(name, start, length, length, nothing))
+        else:
+            if name not in opened:
+                opened[name] = _placed(header, name, specs, partial=partial) or (nothing, (), 0)
+            placed, left_out, held = opened[name]
+            there = length if held is None else min(held, length)
+            segments.append(Segment(name, start, length, there, placed, left_out))
+        start += length
+    return segments
+
+
+def _placed(
+    header: Header, name: str, specs: Sequence[SignalSpec], *, partial: bool
+) -> tuple[tuple[Source | None, ...], tuple[str, ...], int | None] | None:
+    """Sources of a segment by signal of the record, signals it has besides, and frames held; None where it may lack."""
+    try:
+        sources, held = _sources(_segment_header(header, name))
+    except _MissingFileError:
+        if partial:
+            return None
+        raise
+    if header.segments[0][1] == 0:  # the first is the layout, which names the signals of all
+        return *_by_name(sources, specs), held
+    if [source.spec.name for source in sources] != [spec.name for spec in specs]:
+        raise RecordError(
+            f"{header.file.name} has no layout, and its segment {shown(name)} has other signals than the first. "
+            "Open the segments one by one."
+        )
+    return tuple(sources), (), held
+
+
+def surplus_frames(header: Header, segments: Sequence[Segment]) -> int:
+    """Frames that the files of a record without segments hold beyond its length."""
+    if header.in_segments or header.length is None:
+        return 0
+    held = [source.file.n_frames() for source in segments[0].sources if source is not None and source.file is not None]
+    return max(0, min(held, default=0) - header.length)
+
+
+def _segment_header(master: Header, name: str) -> Header:
+    file = header_file(beside(master.file, name))
+    if not is_file(file):
+        raise _MissingFileError(
+            f"{master.file.name} names the segment {shown(name)}, and there is no {file}. Copy it there."
+        )
+    part = read_header(file)
+    if part.in_segments:
+        raise RecordError(f"{master.file.name} names the segment {name}, which has segments itself. Name those.")
+    if part.rate is not None and master.rate is not None and part.rate != master.rate:
+        raise RecordError(
+            f"{master.file.name} states {master.rate:g} Hz and its segment {name} {part.rate:g} Hz. Open the segments "
+            "one by one."
+        )
+    return part
+
+
+def _sources(header: Header) -> tuple[list[Source], int | None]:
+    """Each signal with its file, and the frames that all of the files hold; None without any file."""
+    groups: dict[str, list[SignalSpec]] = {}
+    for spec in header.signals:
+        if spec.fmt != NULL_FORMAT:
+            groups.setdefault(spec.file, []).append(spec)
+    files = {name: _signal_file(header, name, specs) for name, specs in groups.items()}
+    held = min((file.n_frames() for file in files.values()), default=None)
+    seen = dict.fromkeys(files, 0)
+    sources = []
+    for spec in header.signals:
+        if spec.fmt == NULL_FORMAT:
+            sources.append(Source(spec, None, 0))
+            continue
+        sources.append(Source(spec, files[spec.file], seen[spec.file]))
+        seen[spec.file] += 1
+    return sources, held
+
+
+def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> SignalFile:
+    path = beside(header.file, name)
+    if not is_file(path):
+        renamed = header.file.with_suffix(path.suffix or ".dat")
+        plain = name if name.isprintable() and len(name) <= 60 else shown(name)
+        hint = f" {renamed.name} is there: if it was renamed, name it so in the header." if is_file(renamed) else ""
+        raise _MissingFileError(
+            f"{header.file.name} names the signal file {plain}, which is not in {path.parent}. Copy it there.{hint}"
+        )
+    offsets = {spec.offset for spec in specs if spec.offset} | {specs[0].offset}
+    if len({spec.fmt for spec in specs}) > 1 or len(offsets) > 1:
+        raise RecordError(f"{header.file.name} gives {name} two formats or two beginnings. Correct its lines.")
+    if specs[0].fmt in FLAC_FORMATS and len({spec.per_frame for spec in specs}) > 1:
+        raise RecordError(
+            f"{header.file.name} gives the signals of {name}, which is FLAC, different rates. Correct it."
+        )
+    per_frame = tuple(spec.per_frame for spec in specs)
+    return SignalFile(path, specs[0].fmt, specs[0].offset, per_frame, tuple(spec.initial for spec in specs))
+
+
+def _by_name(
+    sources: Sequence[Source], specs: Sequence[SignalSpec]
+) -> tuple[tuple[Source | None, ...], tuple[str, ...]]:
+    """Sources of a segment in the order of the layout, found by their descriptions, and the names not found in it."""
+    waiting = list(sources)
+    placed: list[Source | None] = []
+    for spec in specs:
+        found = next((source for source in waiting if source.spec.name == spec.name), None)
+        if found is not None:
+            waiting.remove(found)
+        placed.append(found)
+    return tuple(placed), tuple(source.spec.name for source in waiting)
+
+
+def _millivolts(frames: NDArray[np.int64], source: Source, segment: str) -> NDArray[np.float64]:
+    """Samples of one signal in the order of time, invalid ones NaN."""
+    if source.file is None or not is_voltage(source.unit):
+        raise RecordError(f"{source.spec.name} is in {source.unit} in {segment}, which is no voltage. Leave it out.")
+    counts = frames[:, source.file.columns(source.position)].reshape(-1)
+    physical = (counts - source.spec.baseline).astype(np.float64, copy=False)
+    physical /= source.spec.gain or ASSUMED_GAIN
+    physical *= millivolts_per(source.unit)
+    if source.file.invalid is not None:
+        physical[counts == source.file.invalid] = np.nan
+    return physical
+
+
+def _at(values: NDArray[np.float64], at: NDArray[np.int64], own: int, per_frame: int) -> NDArray[np.float64]:
+    """Values of a signal of `own` samples a frame at places counted in `per_frame` samples a frame; NaN beyond it."""
+    before, rest = np.divmod(at * own, per_frame)
+    is_there = before < len(values)
+    before = np.minimum(before, len(values) - 1)
+    after = np.minimum(before + 1, len(values) - 1)
+    between = values[before] + (values[after] - values[before]) * (rest / per_frame)
+    return np.where(is_there, np.where(rest == 0, values[before], between), np.nan)
