@@ -138,7 +138,7 @@ class EdfRecord:
         scale = millivolts_per(self.units[position])
         # From zero, not from the minimum: an offset of 0 then stays exactly 0.
         offset = (signal.physical[0] - signal.digital[0] * signal.gain) * scale
-        values = np.multiply(counts, signal.gain * scale, dtype=np.float64)
+        values: NDArray[np.float64] = np.multiply(counts, signal.gain * scale, dtype=np.float64)
         values += offset
         return values
 

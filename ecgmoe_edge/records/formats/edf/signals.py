@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.formats.edf.header import EdfHeader, EdfSignal
+from ecgmoe_edge.records.lead_names import unique_names
 from ecgmoe_edge.records.recording import Remark, is_voltage, millivolts_per
 
 _ECG = re.compile(r"(?<![a-z])e[ck]g", re.IGNORECASE)  # EDF+ writes "ECG II"; others EKG1, "EEG EKG-Ref", "POL ECG"
@@ -83,7 +84,7 @@ def ecg_signals(header: EdfHeader, name: str, unit: str | None) -> EcgSignals:
         remarks.append(
             Remark("lead", f"{name} is read at {fs:g} Hz, the rate of its ECG. Left out: {_listed(header, left)}.")
         )
-    names = _unique([one.label or f"signal {header.signals.index(one) + 1}" for one in chosen])
+    names = unique_names([one.label or f"signal {header.signals.index(one) + 1}" for one in chosen])
     units = _units(chosen, unit, name)
     return EcgSignals(tuple(chosen), names, units, fs, (*remarks, *_remarks_on_scale(chosen, names, units)))
 
@@ -121,17 +122,6 @@ def _remarks_on_scale(chosen: Sequence[EdfSignal], names: Sequence[str], units: 
                 Remark("gain", f"{label} has its digital limits in reverse; its polarity may be wrong.", (label,))
             )
     return remarks
-
-
-def _unique(labels: Sequence[str]) -> tuple[str, ...]:
-    names: list[str] = []
-    for label in labels:
-        name, number = label, 1
-        while name in names:
-            number += 1
-            name = f"{label} {number}"
-        names.append(name)
-    return tuple(names)
 
 
 def _listed(header: EdfHeader, signals: Sequence[EdfSignal]) -> str:
