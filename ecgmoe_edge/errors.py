@@ -78,3 +78,9 @@ class ConversionError(EcgmoeError):
 
 class DeviceError(EcgmoeError):
     """A serial device that cannot be opened, read or understood."""
+
+
+def one_line(error: Exception) -> str:
+    """The first line of what another library says, short enough for a sentence; its kind where it says nothing."""
+    first = next(iter(str(error).splitlines()), "").strip().rstrip(".")
+    return first[:160] or type(error).__name__
