@@ -3,60 +3,35 @@
 from __future__ import annotations
 
 import struct
-from binascii import crc_hqx
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from ishne_files import drawn, write_ishne
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.formats.ishne import read_ishne_annotations
 from ecgmoe_edge.records.registry import find_recordings, open_recording
 
-FS = 200
-
-
-def write(
-    path: Path, counts: NDArray[np.int16], *, magic: bytes = b"ISHNE1.0", after: bytes = b"", **fields: int
-) -> Path:
-    """An ISHNE file of `(leads, n)` counts with leads II, V1 and so on."""
-    n_leads, n = counts.shape
-    variable = b"some free text"
-    given = {"size": n, "n_leads": n_leads, "rate": FS, "at": 522 + len(variable), "resolution": 2500} | fields
-    fixed = struct.pack("<4ih", len(variable), given["size"], 522, given["at"], 1) + bytes(100)
-    fixed += struct.pack("<2h3h3h3h3h", 2, 0, 6, 3, 1951, 5, 3, 2024, 5, 3, 2024, 22, 59, 40)
-    fixed += struct.pack("<h", given["n_leads"]) + struct.pack("<12h", 6, 11, 6, *([-9] * 9))
-    fixed += struct.pack("<12h", *([-9] * 12)) + struct.pack("<12h", *([given["resolution"]] * 12))
-    fixed += struct.pack("<h", 0) + b"digital".ljust(40, b"\0") + struct.pack("<h", given["rate"]) + bytes(80 + 80 + 88)
-    assert len(fixed) == 512
-    crc = crc_hqx(fixed + variable, 0xFFFF) ^ given.get("damage", 0)
-    path.write_bytes(magic + struct.pack("<H", crc) + fixed + variable + (after or counts.T.astype("<i2").tobytes()))
-    return path
-
-
-def drawn(n_leads: int = 3, n: int = 5000) -> NDArray[np.int16]:
-    counts = np.random.default_rng(2).integers(-32768, 32768, (n_leads, n)).astype(np.int16)
-    counts[:, :2] = -32768, 32767
-    return counts
-
 
 @pytest.fixture
 def ishneholterlib(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The other reader, without its check of the checksum, which NumPy 2 breaks."""
-    module = pytest.importorskip("ishneholterlib")
+    module: ModuleType = pytest.importorskip("ishneholterlib")
     monkeypatch.setattr(module.Holter, "is_valid", lambda _: True)
     return module
 
 
 @pytest.mark.filterwarnings("ignore:Data type alias 'a':DeprecationWarning")
 def test_a_holter_file_reads_as_ishneholterlib_reads_it(tmp_path: Path, ishneholterlib: ModuleType) -> None:
-    path = write(tmp_path / "holter.ecg", drawn())
+    path = write_ishne(tmp_path / "holter.ecg", drawn())
     recording = open_recording(path)
     assert (recording.fs, recording.leads, recording.n_samples) == (200.0, ("II", "V1", "II 2"), 5000)
     assert (recording.age, recording.sex) == (72, "F")
     assert not recording.remarks
+    data = path.read_bytes()
+    assert ishneholterlib.Crc16CcittFalse.calc(data[10:536]) == int.from_bytes(data[8:10], "little")
     theirs = ishneholterlib.Holter(str(path))
     theirs.load_data()
     read = recording.read()
@@ -66,7 +41,7 @@ def test_a_holter_file_reads_as_ishneholterlib_reads_it(tmp_path: Path, ishnehol
 
 
 def test_any_part_is_a_part_of_the_whole(tmp_path: Path) -> None:
-    recording = open_recording(write(tmp_path / "holter.ecg", drawn()))
+    recording = open_recording(write_ishne(tmp_path / "holter.ecg", drawn()))
     whole = recording.read()
     assert np.array_equal(recording.read(17, 999, ["V1", 0]), whole[[1, 0], 17:999])
     assert np.array_equal(np.concatenate(list(recording.blocks(1.7)), axis=1), whole)
@@ -74,15 +49,15 @@ def test_any_part_is_a_part_of_the_whole(tmp_path: Path) -> None:
 
 def test_the_length_counts_one_lead_or_all_leads(tmp_path: Path) -> None:
     for size in (5000, 15000):
-        recording = open_recording(write(tmp_path / "holter.ecg", drawn(), size=size))
+        recording = open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), size=size))
         assert recording.n_samples == 5000
         assert not recording.remarks
-    assert open_recording(write(tmp_path / "holter.ecg", drawn(), size=-9)).remarks[0].kind == "length"
-    assert open_recording(write(tmp_path / "holter.ecg", drawn(), size=4000)).n_samples == 4000
+    assert open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), size=-9)).remarks[0].kind == "length"
+    assert open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), size=4000)).n_samples == 4000
 
 
 def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    path = write(tmp_path / "holter.ecg", drawn())
+    path = write_ishne(tmp_path / "holter.ecg", drawn())
     path.write_bytes(path.read_bytes()[:-6001])
     with pytest.raises(RecordError, match="truncated: 3999 samples"):
         open_recording(path)
@@ -94,35 +69,35 @@ def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(tmp_path: Path) -
 )
 def test_a_header_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, int]) -> None:
     with pytest.raises(RecordError, match="ISHNE header"):
-        open_recording(write(tmp_path / "holter.ecg", drawn(), **fields))
+        open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), **fields))  # type: ignore[arg-type]
 
 
 def test_a_missing_resolution_is_asked_for(tmp_path: Path) -> None:
-    path = write(tmp_path / "holter.ecg", drawn(), resolution=-9)
+    path = write_ishne(tmp_path / "holter.ecg", drawn(), resolution=-9)
     with pytest.raises(UsageError, match="--uv-per-lsb"):
         open_recording(path)
     assert np.array_equal(open_recording(path, uv_per_lsb=2.5).read(), drawn() * 2.5e-3)
     with pytest.raises(UsageError, match="states its own"):
-        open_recording(write(tmp_path / "holter.ecg", drawn()), uv_per_lsb=2.5)
+        open_recording(write_ishne(tmp_path / "holter.ecg", drawn()), uv_per_lsb=2.5)
 
 
 def test_a_wrong_checksum_is_remarked(tmp_path: Path) -> None:
-    assert "checksum" in open_recording(write(tmp_path / "holter.ecg", drawn(), damage=1)).remarks[0].text
+    assert "checksum" in open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), damage=1)).remarks[0].text
 
 
 def test_holter_files_are_found_in_a_folder(tmp_path: Path) -> None:
-    path = write(tmp_path / "holter.ecg", drawn())
+    path = write_ishne(tmp_path / "holter.ecg", drawn())
     (tmp_path / "other.ecg").write_bytes(b"of another maker")
     assert find_recordings(tmp_path) == [path]
 
 
 @pytest.mark.filterwarnings("ignore:Data type alias 'a':DeprecationWarning")
 def test_annotations_read_as_ishneholterlib_reads_them(tmp_path: Path, ishneholterlib: ModuleType) -> None:
-    path = write(tmp_path / "holter.ecg", drawn())
+    path = write_ishne(tmp_path / "holter.ecg", drawn())
     beats = struct.pack("<i", 40) + b"".join(
         struct.pack("<ccH", label, b"\0", later) for label, later in ((b"N", 200), (b"V", 120), (b"N", 280))
     )
-    file = write(tmp_path / "holter.ann", drawn(), magic=b"ANN  1.0", after=beats)
+    file = write_ishne(tmp_path / "holter.ann", drawn(), magic=b"ANN  1.0", after=beats)
     annotations = read_ishne_annotations(file)
     assert annotations.samples.tolist() == [240, 360, 640]
     assert annotations.labels == ("N", "V", "N")
@@ -130,7 +105,7 @@ def test_annotations_read_as_ishneholterlib_reads_them(tmp_path: Path, ishneholt
     theirs = ishneholterlib.Holter(str(path))
     theirs.load_ann()
     assert [beat["samp_num"] for beat in theirs.beat_anns] == annotations.samples.tolist()
-    file = write(
+    file = write_ishne(
         tmp_path / "b.ann", drawn(), magic=b"ANN  1.0", after=beats + struct.pack("<ccH", b"!", b"\0", 9) + beats[4:]
     )
     assert len(read_ishne_annotations(file).labels) == 3

@@ -316,19 +316,29 @@ def _text_pieces(source: _Source) -> Generator[NDArray[np.float64], None, None]:
     number = source.header_lines
     with source.path.open(encoding="utf-8", errors="replace") as file:
         lines = itertools.islice(file, source.header_lines, None)
-        while block := [line.split() for line in itertools.islice(lines, _PIECE)]:
-            if not block[-1]:
-                block.pop()  # the file may end with an empty line
+        while block := [line.rstrip() for line in itertools.islice(lines, _PIECE)]:
+            while block and not block[-1]:
+                block.pop()  # the file may end with empty lines
+            if not block:
+                return
             rows = np.full((len(block), len(source.columns) + 1), np.nan)
-            for row, cells in zip(rows, block, strict=True):
-                number += 1
-                try:
-                    row[: len(wanted)] = [float(cells[column]) for column in wanted]  # type: ignore[index]
-                except (ValueError, IndexError):
-                    row[:] = np.inf
-                if np.isinf(row).any():
-                    raise RecordError(f"Line {number} of {source.path.name} is damaged. Copy the file again.")
+            try:
+                rows[:, : len(wanted)] = np.loadtxt(block, usecols=wanted, ndmin=2, comments=None)
+            except (ValueError, IndexError):
+                rows[0] = np.inf
+            if np.isinf(rows).any():
+                damaged = next((at for at, line in enumerate(block) if not _is_row(line, wanted)), 0)
+                raise RecordError(f"Line {number + damaged + 1} of {source.path.name} is damaged. Copy the file again.")
+            number += len(block)
             yield rows
+
+
+def _is_row(line: str, wanted: Sequence[Any]) -> bool:
+    cells = line.split()
+    try:
+        return all(np.isfinite(float(cells[column])) for column in wanted)
+    except (ValueError, IndexError):
+        return False
 
 
 def _with_lost(pieces: Iterator[NDArray[np.float64]], source: _Source) -> Iterator[NDArray[np.float64]]:
