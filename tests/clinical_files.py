@@ -23,33 +23,31 @@ def drawn_counts(n_leads: int = 2, n: int = 3000, seed: int = 3) -> Counts:
 
 
 def dicom_group(counts: Counts, names: Sequence[str] = ("Lead I (Einthoven)", "Lead II"), **fields: Any) -> Any:
-    """A multiplex group of 500 Hz and 2.5 uV a count."""
-    from pydicom.dataset import Dataset
-
-    group = Dataset()
-    group.WaveformOriginality = "ORIGINAL"
-    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = counts.shape
-    group.SamplingFrequency = "500"
-    group.MultiplexGroupLabel = "RHYTHM"
-    group.WaveformBitsAllocated = 16
-    group.WaveformSampleInterpretation = "SS"
-    group.WaveformData = counts.T.astype("<i2").tobytes()
-    group.ChannelDefinitionSequence = []
+    """A multiplex group of 500 Hz and 2.5 uV a count; a field with a capital letter is one of DICOM's own."""
+    channels = []
     for name in names:
-        channel, unit, source = Dataset(), Dataset(), Dataset()
-        source.CodeMeaning, unit.CodeValue = name, fields.get("unit", "uV")
-        channel.ChannelSourceSequence = [source]
-        channel.WaveformBitsStored = 16
+        channel = _dataset(ChannelSourceSequence=[_dataset(CodeMeaning=name)], WaveformBitsStored=16)
         if fields.get("sensitivity", 2.5) is not None:
-            channel.ChannelSensitivity = fields.get("sensitivity", 2.5)
-            channel.ChannelSensitivityUnitsSequence = [unit]
-            channel.ChannelSensitivityCorrectionFactor = fields.get("correction", 1)
-            channel.ChannelBaseline = fields.get("baseline", 0)
-        group.ChannelDefinitionSequence.append(channel)
-    for key, value in fields.items():
-        if key[0].isupper():
-            setattr(group, key, value)
-    return group
+            scale = {
+                "ChannelSensitivity": fields.get("sensitivity", 2.5),
+                "ChannelSensitivityUnitsSequence": [_dataset(CodeValue=fields.get("unit", "uV"))],
+                "ChannelSensitivityCorrectionFactor": fields.get("correction", 1),
+                "ChannelBaseline": fields.get("baseline", 0),
+            }
+            _set(channel, scale)
+        channels.append(channel)
+    group = _dataset(
+        WaveformOriginality="ORIGINAL",
+        NumberOfWaveformChannels=counts.shape[0],
+        NumberOfWaveformSamples=counts.shape[1],
+        SamplingFrequency="500",
+        MultiplexGroupLabel="RHYTHM",
+        WaveformBitsAllocated=16,
+        WaveformSampleInterpretation="SS",
+        WaveformData=counts.T.astype("<i2").tobytes(),
+        ChannelDefinitionSequence=channels,
+    )
+    return _set(group, {key: value for key, value in fields.items() if key[0].isupper()})
 
 
 def write_dicom(
@@ -58,18 +56,33 @@ def write_dicom(
     """A DICOM file of these groups."""
     from pydicom.dataset import FileDataset, FileMetaDataset
 
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = sop_class
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
-    meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    meta = _set(
+        FileMetaDataset(),
+        {
+            "MediaStorageSOPClassUID": sop_class,
+            "MediaStorageSOPInstanceUID": "1.2.3",
+            "TransferSyntaxUID": "1.2.840.10008.1.2.1",
+        },
+    )
     data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-    data.SOPClassUID, data.SOPInstanceUID, data.Modality = sop_class, "1.2.3", "ECG"
-    data.PatientBirthDate, data.PatientSex, data.AcquisitionDateTime = "19510306", "F", "20240305120000"
-    data.WaveformSequence = list(groups)
-    for key, value in fields.items():
-        setattr(data, key, value)
-    data.save_as(path, enforce_file_format=True)
+    given = {
+        "SOPClassUID": sop_class, "SOPInstanceUID": "1.2.3", "Modality": "ECG", "PatientBirthDate": "19510306",
+        "PatientSex": "F", "AcquisitionDateTime": "20240305120000", "WaveformSequence": list(groups),
+    } | fields  # fmt: skip
+    _set(data, given).save_as(path, enforce_file_format=True)
     return path
+
+
+def _dataset(**fields: Any) -> Any:
+    from pydicom.dataset import Dataset
+
+    return _set(Dataset(), fields)
+
+
+def _set(dataset: Any, fields: dict[str, Any]) -> Any:
+    for key, value in fields.items():
+        setattr(dataset, key, value)
+    return dataset
 
 
 def aecg_set(

@@ -63,7 +63,8 @@ def open_recording(
             if fs is None:
                 raise UsageError(f"{path.name} does not state its sampling rate: give --fs, in Hz.")
         elif _states_what_the_file_states(one, options):
-            raise UsageError(f"{path} states its own rate and unit: leave --fs and --unit out.")
+            stated = f"{shown_path(path)} is read as {one.name}, which states its own rate and unit"
+            raise UsageError(f"{stated}: leave --fs and --unit out.")
         return one.open(recognised, options)
     if is_folder:
         raise RecordError(f"{shown_path(path)} is a folder. Name one recording: {_listed(known_formats())}.")
@@ -81,7 +82,7 @@ def recognised_path(path: Path) -> Path | None:
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a recording lies at `path`; its files are not opened."""
+    """Whether a recording lies at `path`; at most its first bytes are read."""
     return recognised_path(path) is not None
 
 

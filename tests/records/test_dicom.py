@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_what_is_no_voltage_or_no_ecg_is_named(tmp_path: Path) -> None:
     [{"SamplingFrequency": "0"}, {"sensitivity": 0}, {"NumberOfWaveformSamples": 0}, {"NumberOfWaveformChannels": 3},
      {"WaveformSampleInterpretation": "MB"}],
 )  # fmt: skip
-def test_a_field_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, object]) -> None:
+def test_a_field_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
     with pytest.raises(RecordError) as raised:
         open_recording(write_dicom(tmp_path / "a.dcm", [dicom_group(COUNTS, **fields)]))
     assert "\n" not in str(raised.value)

@@ -89,8 +89,9 @@ def open_dicom(path: Path | str, options: OpenOptions | None = None) -> PartsRec
 def _open(path: Path, data: Any, options: OpenOptions) -> PartsRecording:
     groups = list(data.get("WaveformSequence") or [])
     if not str(data.get("SOPClassUID", "")).startswith(_ECG_CLASS) or not groups:
-        kind = data.get("Modality") or getattr(data.get("SOPClassUID"), "name", None) or "nothing that it names"
-        raise RecordError(f"{path.name} is a DICOM file that holds {kind} and no ECG waveform. Name one that does.")
+        kind = data.get("Modality") or getattr(data.get("SOPClassUID"), "name", None)
+        held = f"holds {kind} and no" if kind and kind != "ECG" else "holds no"
+        raise RecordError(f"{path.name} is a DICOM file that {held} ECG waveform. Name one that does.")
     remarks = []
     kept = [group for group in groups if not _is_derived(group)]
     if len(kept) < len(groups):

@@ -313,6 +313,7 @@ def _hdf5_pieces(source: _Source) -> Generator[NDArray[np.float64], None, None]:
 
 def _text_pieces(source: _Source) -> Generator[NDArray[np.float64], None, None]:
     wanted = [*source.columns, *([] if source.counter is None else [source.counter])]
+    columns = [int(column) for column in wanted]
     number = source.header_lines
     with source.path.open(encoding="utf-8", errors="replace") as file:
         lines = itertools.islice(file, source.header_lines, None)
@@ -323,20 +324,20 @@ def _text_pieces(source: _Source) -> Generator[NDArray[np.float64], None, None]:
                 return
             rows = np.full((len(block), len(source.columns) + 1), np.nan)
             try:
-                rows[:, : len(wanted)] = np.loadtxt(block, usecols=wanted, ndmin=2, comments=None)
+                rows[:, : len(columns)] = np.loadtxt(block, usecols=columns, ndmin=2, comments=None)
             except (ValueError, IndexError):
                 rows[0] = np.inf
             if np.isinf(rows).any():
-                damaged = next((at for at, line in enumerate(block) if not _is_row(line, wanted)), 0)
+                damaged = next((at for at, line in enumerate(block) if not _is_row(line, columns)), 0)
                 raise RecordError(f"Line {number + damaged + 1} of {source.path.name} is damaged. Copy the file again.")
             number += len(block)
             yield rows
 
 
-def _is_row(line: str, wanted: Sequence[Any]) -> bool:
+def _is_row(line: str, columns: Sequence[int]) -> bool:
     cells = line.split()
     try:
-        return all(np.isfinite(float(cells[column])) for column in wanted)
+        return all(np.isfinite(float(cells[column])) for column in columns)
     except (ValueError, IndexError):
         return False
 
