@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import MissingExtra, RecordError, UsageError, one_line
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import unique_names, usual_name
+from ecgmoe_edge.records.lead_names import plain_text, unique_names, usual_name
 from ecgmoe_edge.records.parts import Part, PartsRecording, recording_of_parts
 from ecgmoe_edge.records.recording import OpenOptions, Remark, Sex, Truncated, is_voltage, millivolts_per
 
@@ -77,19 +77,24 @@ def open_dicom(path: Path | str, options: OpenOptions | None = None) -> PartsRec
         MissingExtra: pydicom is not installed.
     """
     path, options = Path(path), options or OpenOptions()
+    try:
+        from pydicom import errors
+    except ImportError as missing:
+        raise MissingExtra("pydicom, which reads DICOM files,", "records") from missing
+    theirs = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of fields that are of no concern here
         logging.getLogger("pydicom").setLevel(logging.CRITICAL)
         try:
             return _open(path, _dataset(path), options)
-        except _UNREADABLE as reason:
+        except (*theirs, *_UNREADABLE) as reason:
             raise RecordError(f"{path.name} is a damaged DICOM file ({one_line(reason)}). Copy it again.") from reason
 
 
 def _open(path: Path, data: Any, options: OpenOptions) -> PartsRecording:
     groups = list(data.get("WaveformSequence") or [])
     if not str(data.get("SOPClassUID", "")).startswith(_ECG_CLASS) or not groups:
-        kind = data.get("Modality") or getattr(data.get("SOPClassUID"), "name", None)
+        kind = plain_text(data.get("Modality") or getattr(data.get("SOPClassUID"), "name", ""))
         held = f"holds {kind} and no" if kind and kind != "ECG" else "holds no"
         raise RecordError(f"{path.name} is a DICOM file that {held} ECG waveform. Name one that does.")
     remarks = []
@@ -110,18 +115,12 @@ def _open(path: Path, data: Any, options: OpenOptions) -> PartsRecording:
 
 
 def _dataset(path: Path) -> Any:
-    try:
-        import pydicom
-        from pydicom.errors import InvalidDicomError
-        from pydicom.filereader import read_file_meta_info
-    except ImportError as missing:
-        raise MissingExtra("pydicom, which reads DICOM files,", "records") from missing
-    try:
-        if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) == _DEFLATED:
-            raise RecordError(f"{path.name} is a deflated DICOM file. Write it without compression, with dcmconv +te.")
-        return pydicom.dcmread(path)
-    except InvalidDicomError as reason:
-        raise RecordError(f"{path.name} is a damaged DICOM file. Copy it again from its source.") from reason
+    import pydicom
+    from pydicom.filereader import read_file_meta_info
+
+    if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) == _DEFLATED:
+        raise RecordError(f"{path.name} is a deflated DICOM file. Write it without compression, with dcmconv +te.")
+    return pydicom.dcmread(path)
 
 
 def _is_derived(group: Any) -> bool:
@@ -160,7 +159,7 @@ def _part(group: Any, fs: float, order: str, file: str, options: OpenOptions, re
 
 def _counts(group: Any, order: str, file: str, truncated: Truncated, remarks: list[Remark]) -> NDArray[Any]:
     """Samples as the file has them, `(n, channels)`."""
-    kind = str(group.WaveformSampleInterpretation)
+    kind = plain_text(group.WaveformSampleInterpretation)
     if kind not in _SAMPLES or int(group.WaveformBitsAllocated) != 8 * int(_SAMPLES[kind][1]):
         raise RecordError(f"{file} holds samples of the kind {kind}, which no ECG has. Export it as 16-bit integers.")
     n, channels = int(group.NumberOfWaveformSamples), int(group.NumberOfWaveformChannels)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import usual_name
+from ecgmoe_edge.records.lead_names import plain_text, usual_name
 from ecgmoe_edge.records.parts import Part, PartsRecording, recording_of_parts
 from ecgmoe_edge.records.recording import OpenOptions, Remark, Sex, is_voltage, millivolts_per
 from ecgmoe_edge.records.safe_xml import named, read_xml
@@ -115,7 +115,7 @@ def _sequence_set(found: Element, file: str, remarks: list[Remark]) -> _Set | No
     left = []
     for sequence in found.findall("component/sequence"):
         code, value = sequence.find("code"), sequence.find("value")
-        name = (code.get("code") or "") if code is not None else ""
+        name = plain_text(code.get("code", "")) if code is not None else ""
         if value is None:
             continue
         lead = _LEAD_CODE.fullmatch(name)

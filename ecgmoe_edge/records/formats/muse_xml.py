@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import LIMB_AND_CHEST, usual_name
+from ecgmoe_edge.records.lead_names import LIMB_AND_CHEST, plain_text, usual_name
 from ecgmoe_edge.records.parts import Part, PartsRecording, recording_of_parts
 from ecgmoe_edge.records.recording import OpenOptions, Remark, Sex
 from ecgmoe_edge.records.safe_xml import named, read_xml, text_of
@@ -123,9 +123,10 @@ def _counts(data: Element, name: str, file: str) -> NDArray[np.int16]:
         raise RecordError(f"The waveform of lead {name} of {file} is not base64. Copy the file again.") from None
     promised, size = text_of(data, "LeadSampleCountTotal"), text_of(data, "LeadSampleSize") or "2"
     if size != "2" or not promised.isdecimal() or len(raw) != 2 * int(promised):
+        said = f"{plain_text(promised) or 'no'} samples of {plain_text(size)}"
         raise RecordError(
-            f"The waveform of lead {name} of {file} has {len(raw)} bytes for {promised or 'no'} samples of {size}. "
-            "Copy the file again, or export it without compression."
+            f"The waveform of lead {name} of {file} has {len(raw)} bytes for {said}. Copy the file again, or export it "
+            "without compression."
         )
     checksum = text_of(data, "LeadDataCRC32")
     if checksum.isdecimal() and int(checksum) and crc32(raw) != int(checksum):

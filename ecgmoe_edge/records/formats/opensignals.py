@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import MissingExtra, RecordError, UsageError, one_line
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import unique_names
+from ecgmoe_edge.records.lead_names import plain_text, unique_names
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, choose_leads, read_of_blocks
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -153,7 +153,7 @@ def _of_devices(
     """`devices` in the order of the file, with the keys of the text header."""
     before = 0  # columns of the devices before
     for device in devices:
-        sensors = [str(sensor).strip().upper() for sensor in device["sensor"]]
+        sensors = [plain_text(sensor).upper() for sensor in device["sensor"]]
         ecg = [at for at, sensor in enumerate(sensors) if sensor in ("ECG", "ECGBIT", "EKG")]
         # Where no sensor is named, as older versions leave it, the user's gain says that the channel is an ECG.
         unnamed = [at for at, sensor in enumerate(sensors) if sensor in ("", "RAW", "CUSTOM", "OTHER")]
@@ -161,7 +161,7 @@ def _of_devices(
         if chosen:
             return _of_device(path, device, chosen, sensors, before, options, lines, len(devices))
         before += len(device.get("column") or [])
-    found = ", ".join(str(sensor) or "no name" for device in devices for sensor in device["sensor"])
+    found = ", ".join(plain_text(sensor) or "no name" for device in devices for sensor in device["sensor"])
     raise RecordError(
         f"No sensor of {path.name} is named as an ECG; it has {found or 'none'}. Name another recording, or give "
         "--uv-per-lsb where a sensor without a name is one."
@@ -175,7 +175,7 @@ def _of_device(
     fs = float(device["sampling rate"])
     if not 1 <= fs <= _FASTEST:
         raise RecordError(f"{path.name} states a sampling rate of {fs:g} Hz, which no ECG has. Export it again.")
-    labels = [str(label) for label in device["label"]]
+    labels = [plain_text(label) for label in device["label"]]
     names = unique_names([f"ECG {labels[at]}" if len(chosen) > 1 else "ECG" for at in chosen])
     remarks = []
     left = [f"{labels[at]} ({sensor or 'no name'})" for at, sensor in enumerate(sensors) if at not in chosen]
@@ -210,8 +210,8 @@ def _scale(device: dict[str, Any], at: int, maker: str | None, options: OpenOpti
         return options.uv_per_lsb * 1e-3, 2.0 ** (bits - 1)
     if maker is None:
         raise UsageError(
-            f"The gain of the ECG sensor of {device['device']!r} in {file} is not known: give --uv-per-lsb, in "
-            "microvolts a count."
+            f"The gain of the ECG sensor of {plain_text(device['device'])!r} in {file} is not known: give --uv-per-lsb, "
+            "in microvolts a count."
         )
     vcc, gain, _ = _DEVICES[maker]
     return vcc / gain * 1e3 / 2.0**bits, 2.0 ** (bits - 1)
