@@ -81,13 +81,15 @@ def open_dicom(path: Path | str, options: OpenOptions | None = None) -> PartsRec
         from pydicom import errors
     except ImportError as missing:
         raise MissingExtra("pydicom, which reads DICOM files,", "records") from missing
-    theirs = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    theirs: tuple[type[Exception], ...] = tuple(
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of fields that are of no concern here
         logging.getLogger("pydicom").setLevel(logging.CRITICAL)
         try:
             return _open(path, _dataset(path), options)
-        except (*theirs, *_UNREADABLE) as reason:
+        except theirs + _UNREADABLE as reason:
             raise RecordError(f"{path.name} is a damaged DICOM file ({one_line(reason)}). Copy it again.") from reason
 
 

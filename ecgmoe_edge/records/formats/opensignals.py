@@ -210,8 +210,8 @@ def _scale(device: dict[str, Any], at: int, maker: str | None, options: OpenOpti
         return options.uv_per_lsb * 1e-3, 2.0 ** (bits - 1)
     if maker is None:
         raise UsageError(
-            f"The gain of the ECG sensor of {plain_text(device['device'])!r} in {file} is not known: give --uv-per-lsb, "
-            "in microvolts a count."
+            f"The gain of the ECG sensor of {plain_text(device['device'])!r} in {file} is not known: give "
+            "--uv-per-lsb, in microvolts a count."
         )
     vcc, gain, _ = _DEVICES[maker]
     return vcc / gain * 1e3 / 2.0**bits, 2.0 ** (bits - 1)
