@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -94,6 +95,7 @@ def stream(
         tachycardia_bpm=tachycardia,
         v_run_beats=v_run,
     )
+    _refuse_file(port)
     opened = _recognised(port, protocol, baud, probe)
     sinks: list[Sink] = [JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)]
     if events is not None:
@@ -106,6 +108,23 @@ def stream(
         end, rate = run_live(link, bundle, sinks, invert=invert, mains=choice, seconds=seconds, limits=limits)
     if not as_json:
         say(render_summary(end, rate))
+
+
+def _refuse_file(port: str) -> None:
+    """Raise DeviceError where the user has named a file: a recording is played to a port of its own."""
+    if not os.path.isfile(port):
+        return
+    from ecgmoe_edge.errors import DeviceError
+    from ecgmoe_edge.records.foreign_files import name_of_foreign_file
+    from ecgmoe_edge.records.registry import is_recording
+
+    if is_recording(Path(port)):
+        raise DeviceError(
+            f"{port} is a recording and no serial port. Play it with `ecgmoe-edge replay {port}`, and give --port the "
+            "port that replay names."
+        )
+    foreign = name_of_foreign_file(Path(port)) or f"{port} is a file."
+    raise DeviceError(f"{foreign} --port takes a serial device: see `ecgmoe-edge ports`.")
 
 
 def _settings(fs: float | None, leads: str | None, uv_per_lsb: float | None) -> Settings:

@@ -6,14 +6,17 @@ to add one.
 
 from __future__ import annotations
 
+import os
 import pkgutil
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.errors import InputFileError, RecordError, UsageError
+from ecgmoe_edge.input_files import check_input_file, is_absent, shown_path
 from ecgmoe_edge.records import formats
+from ecgmoe_edge.records.foreign_files import name_of_foreign_file
 from ecgmoe_edge.records.recording import Format, Lead, OpenOptions, Recording, Truncated
 
 
@@ -44,29 +47,42 @@ def open_recording(
         MissingExtra: a package that reads this format is not installed.
     """
     path = Path(path)
+    options = OpenOptions(fs, unit, columns, truncated, uv_per_lsb, time_column)
+    is_folder = os.path.isdir(path)
+    if not is_absent(path) and not is_folder:
+        try:
+            check_input_file(path, "recording")
+        except InputFileError as refusal:
+            raise RecordError(str(refusal)) from None
     for one in known_formats():
-        recognised = one.recognise(path)
+        recognised = _recognised_by(one, path)
         if recognised is None:
             continue
-        if not one.states_rate and fs is None:
-            raise UsageError(f"{path.name} does not state its sampling rate: give --fs, in Hz.")
-        if one.states_rate and any(value is not None for value in (fs, unit, columns, uv_per_lsb, time_column)):
-            raise UsageError(f"{path} states its own rate and unit: leave --fs and --unit out.")
-        return one.open(recognised, OpenOptions(fs, unit, columns, truncated, uv_per_lsb, time_column))
-    if path.is_dir():
-        raise RecordError(f"{path} is a folder. Name one recording: {_listed(known_formats())}.")
-    if path.exists():
-        raise RecordError(f"{path} is of no format that can be read here. Known are: {_listed(known_formats())}.")
-    raise RecordError(f"There is no recording {path}. Known formats are: {_listed(known_formats())}.")
+        if not one.states_rate:
+            _refuse_foreign(path)
+            if fs is None:
+                raise UsageError(f"{path.name} does not state its sampling rate: give --fs, in Hz.")
+        elif _states_what_the_file_states(one, options):
+            stated = f"{shown_path(path)} is read as {one.name}, which states its own rate and unit"
+            raise UsageError(f"{stated}: leave --fs and --unit out.")
+        return one.open(recognised, options)
+    if is_folder:
+        raise RecordError(f"{shown_path(path)} is a folder. Name one recording: {_listed(known_formats())}.")
+    if is_absent(path):
+        raise RecordError(f"There is no recording {shown_path(path)}. Known formats are: {_listed(known_formats())}.")
+    _refuse_foreign(path)
+    raise RecordError(
+        f"{shown_path(path)} is of no format that can be read here. Known are: {_listed(known_formats())}."
+    )
 
 
 def recognised_path(path: Path) -> Path | None:
     """The path under which `open_recording` opens what `path` names; None where there is no recording."""
-    return next((found for one in known_formats() if (found := one.recognise(path)) is not None), None)
+    return next((found for one in known_formats() if (found := _recognised_by(one, path)) is not None), None)
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a recording lies at `path`; its files are not opened."""
+    """Whether a recording lies at `path`; at most its first bytes are read."""
     return recognised_path(path) is not None
 
 
@@ -90,9 +106,36 @@ def formats_in_folders() -> str:
 
 @cache
 def known_formats() -> tuple[Format, ...]:
-    """All formats, by the names of their modules: the first that recognises a path opens it."""
-    names = sorted(module.name for module in pkgutil.iter_modules(formats.__path__))
+    """All formats, by the names of their modules: the first that recognises a path opens it.
+
+    Tables of samples come last: they are known by their extension, the others by their first bytes or a second file.
+    """
+    names = sorted((module.name for module in pkgutil.iter_modules(formats.__path__)), key=_by_name_tables_last)
     return tuple(import_module(f"{formats.__name__}.{name}").FORMAT for name in names)
+
+
+def _by_name_tables_last(module: str) -> tuple[bool, str]:
+    return module == "csv_record", module
+
+
+def _recognised_by(one: Format, path: Path) -> Path | None:
+    try:
+        return one.recognise(path)
+    except OSError:  # a name that is too long once an extension is added, a folder without permission
+        return None
+
+
+def _states_what_the_file_states(one: Format, options: OpenOptions) -> bool:
+    """Whether the user states what files of this format state; `may_lack` of a format names what some do not."""
+    may_lack: Sequence[str] = getattr(one, "may_lack", ())
+    stated = ("fs", "unit", "columns", "uv_per_lsb", "time_column")
+    return any(getattr(options, name) is not None for name in stated if name not in may_lack)
+
+
+def _refuse_foreign(path: Path) -> None:
+    foreign = name_of_foreign_file(path)
+    if foreign is not None:
+        raise RecordError(foreign)
 
 
 def _listed(some: Sequence[Format]) -> str:
