@@ -40,7 +40,7 @@ def open_recording(
 
     Raises:
         RecordError: nothing is there, it is of no known format, or it cannot be read.
-        UsageError: a rate that is missing, or a rate, unit or columns for a file that states its own.
+        UsageError: a rate that nobody states, or a rate, unit or columns for a file that states its own.
         MissingExtra: a package that reads this format is not installed.
     """
     path = Path(path)
@@ -48,8 +48,6 @@ def open_recording(
         recognised = one.recognise(path)
         if recognised is None:
             continue
-        if not one.states_rate and fs is None:
-            raise UsageError(f"{path.name} does not state its sampling rate: give --fs, in Hz.")
         if one.states_rate and any(value is not None for value in (fs, unit, columns, uv_per_lsb, time_column)):
             raise UsageError(f"{path} states its own rate and unit: leave --fs and --unit out.")
         return one.open(recognised, OpenOptions(fs, unit, columns, truncated, uv_per_lsb, time_column))
