@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 _COMMA_NUMBER = re.compile(r"[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 _INFINITE = re.compile(r"[+-]?(?:inf|infinity|1\.#inf)\Z", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+(?:\.\d+)?|(?:[ .'’\u00a0\u202f]\d{3})+(?:,\d+)?)\Z", re.ASCII)
-_TWO_MARKS = re.compile(r"[+-]?[\d.,'’ \u00a0\u202f]*\d[.,]\d+\Z", re.ASCII)
+_TWO_MARKS = re.compile(r"[+-]?\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3})+[.,]\d+\Z", re.ASCII)
 _MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+\Z", re.ASCII)
 _MINUS = str.maketrans({"\u2212": "-"})  # as some programs write it
 

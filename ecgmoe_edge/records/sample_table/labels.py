@@ -24,7 +24,7 @@ _OTHER_UNITS = frozenset(
     | {"mmhg", "l/min", "hz", "pa", "na", "ma", "ua", "a.u.", "au", "nu", "1"}
 )
 _CLOCK_FORM = re.compile(r"[hmsdy:./\- tf]{4,}\Z")
-_MICRO = re.compile(r"(?:[^\x00-\x7f]{1,2})(?=v$|s$)")  # any micro sign, also one that was decoded wrongly
+_MICRO = re.compile(r"[^\x00-\x7f]{1,2}(?=v$|s$)")  # any micro sign, also one that was decoded wrongly
 _BRACKETS = re.compile(r"(.*?)\s*[\[(]\s*([^\])]*?)\s*[\])]\s*\Z")
 _SUFFIX = re.compile(r"(.+?)[_ ](mv|uv|[^\x00-\x7f]v|nv|s|sec|seconds|ms|msec|us|[^\x00-\x7f]s|ns)\Z", re.IGNORECASE)
 
@@ -33,8 +33,8 @@ _TIME_NAME = re.compile(
     r"milliseconds?|us|micros|microseconds?|ns|nanos|epoch.*|unix.*|uhrzeit|zeit.*|datum|temps|tiempo|tempo|fecha|hora)\Z"
 )
 _COUNTER_NAME = re.compile(
-    r"(?:sample ?(?:index|number|no|nr|count|counter|id)?|samples|index|idx|counter|count|cnt|no|nr|n|#|row|seq|sequence"
-    r"(?: number)?|packet(?: ?(?:number|counter|id|index))?|frame(?: ?(?:number|counter|index))?|unnamed: 0)\Z"
+    r"(?:sample ?(?:index|number|no|nr|count|counter|id)?|samples|index|idx|counter|count|cnt|no|nr|n|#|row|seq"
+    r"|sequence(?: number)?|packet(?: ?(?:number|counter|id|index))?|frame(?: ?(?:number|counter|index))?|unnamed: 0)\Z"
 )
 _NO_ECG_NAME = re.compile(
     r"(?:acc|accel|acceleration|accelerometer|gyro|gyroscope|mag|magnetometer)(?:[ _]?(?:channel.*|[xyz]|\d+))?\Z|"
@@ -87,7 +87,7 @@ def name_and_unit(label: str) -> tuple[str, str | None]:
         return bracketed[1].strip(" _-"), unit
     suffixed = _SUFFIX.match(label)
     if suffixed and not _BRACKETS.match(label):
-        return suffixed[1].strip(" _-,"), known_unit(suffixed[2])
+        return suffixed[1].strip(" _-,/"), known_unit(suffixed[2])
     unit = known_unit(label) if len(label) > 1 else None  # a column that is called by its unit alone
     return label, unit if unit in _VOLTAGES.values() or unit in SECONDS else None
 

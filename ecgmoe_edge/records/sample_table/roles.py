@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,10 +94,22 @@ def cells_of(layout: Layout, column: Column) -> list[str]:
 
 
 def _head_numbers(layout: Layout, column: Column) -> NDArray[np.float64]:
+    """The head's numbers of one column; a cell that is none is for the reader to refuse."""
+    return _leniently(cells_of(layout, column), lambda cells: numbers_of(cells, column.decimal))
+
+
+def _leniently(cells: list[str], read: Callable[[list[str]], NDArray[np.float64]]) -> NDArray[np.float64]:
     try:
-        return numbers_of(cells_of(layout, column), column.decimal)
+        return read(cells)
     except BadCellError:
-        return np.full(len(layout.rows), np.nan)
+        return np.array([_one_or_nan(cell, read) for cell in cells], dtype=np.float64)
+
+
+def _one_or_nan(cell: str, read: Callable[[list[str]], NDArray[np.float64]]) -> float:
+    try:
+        return float(read([cell])[0])
+    except BadCellError:
+        return math.nan
 
 
 def _unevenness(time: TimeColumn) -> tuple[bool, float, float]:
@@ -175,10 +187,7 @@ def _time(layout: Layout, column: Column, fs: float | None, *, named: bool = Fal
                 return None
     if kind is None or scale is None:
         return TimeColumn(column, "number", 1.0, whole, None)
-    try:
-        stamps = seconds_of(cells, kind, column.decimal, scale)
-    except BadCellError:
-        return TimeColumn(column, kind, scale, whole, None)
+    stamps = _leniently(cells, lambda these: seconds_of(these, kind, column.decimal, scale))
     return TimeColumn(column, kind, scale, whole, pace_of(_over_midnight(stamps, kind)))
 
 

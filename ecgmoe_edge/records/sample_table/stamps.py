@@ -31,6 +31,8 @@ _SCALES = (1.0, 1e-3, 1e-6, 1e-9)
 _USUAL_HZ = (50.0, 5000.0)  # of a rate that tells the unit of a number; no two units give such a rate
 _FEWEST_ROWS = 8
 _FEWEST_CHANGES = 4
+_SPANS = 8
+_AROUND = 15  # stamps to each side that show what a stamp's lag should be
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,26 @@ def pace_of(stamps: NDArray[np.float64]) -> Pace | None:
     kept = (each > 0) & (each <= (1.5 if clean else 3.0) * usual)
     if not kept.any():
         return None
-    step = float(steps[kept].sum() / rows[kept].sum())
-    lag = np.concatenate([[0.0], np.cumsum(np.where(kept, steps - rows * step, 0.0))])
-    low, high = np.percentile(lag, [2, 98])
+    step = float(steps[kept].sum() / rows[kept].sum()) if clean else _slope(at, stamps[at])
+    if not step > 0:
+        return None
+    lag = stamps[at] - stamps[at[0]] - (at - at[0]) * step
+    low, high = np.percentile(lag - _running_median(lag), [2, 98])
     jitter = 0.5 * float(high - low)
     return Pace(1 / step, jitter, float(np.median(rows)), min(1.0, 2 * jitter / float(steps[kept].sum())))
+
+
+def _slope(places: NDArray[np.int64], stamps: NDArray[np.float64]) -> float:
+    """Seconds a row of uneven stamps: the median over spans so long that jitter is small, and a hole spoils few."""
+    span = max(1, len(stamps) // _SPANS)
+    return float(np.median((stamps[span:] - stamps[:-span]) / (places[span:] - places[:-span])))
+
+
+def _running_median(lag: NDArray[np.float64]) -> NDArray[np.float64]:
+    half = min(_AROUND, (len(lag) - 1) // 2)
+    padded = np.pad(lag, half, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
+    return np.asarray(np.median(windows, axis=1), dtype=np.float64)
 
 
 def rounded_rate(pace: Pace) -> float:

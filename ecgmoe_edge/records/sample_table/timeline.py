@@ -110,6 +110,7 @@ class Clock:
     quantum: float = 1.0  # rows that go missing together unseen by a counter
     _shift: float = 0.0  # s that were added when it began again
     _last: float | None = None
+    _is_first: bool = True  # change of the stamp
 
     def unwrapped(self, stamps: Floats, lines: Ints) -> Floats:
         """Stamps that go on where the clock begins again; a missing one is the one before.
@@ -163,6 +164,10 @@ class Clock:
         steps = np.diff(stamps[at], prepend=begin)
         rows = np.diff(places[at], prepend=0)
         excess = steps * self.pace.fs - rows
+        if self._is_first and len(excess):
+            self._is_first = False
+            if self.pace.packet > 1:
+                excess[0] = 0.0  # the file may begin within a packet
         if self.pace.is_even:
             if self.quantum == 1 and (repeated := np.flatnonzero(excess < -0.5)).size:
                 raise RecordError(
