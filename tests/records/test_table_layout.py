@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.formats.csv_record import CsvRecord, open_csv
+from ecgmoe_edge.records.registry import open_recording
 
 
 def _signal(n: int = 300, seed: int = 0) -> NDArray[np.float64]:
@@ -303,3 +304,52 @@ def test_every_separator_and_order_of_header_rows(tmp_path: Path) -> None:
         record = open_csv(_write(tmp_path, text), 360.0)
         assert (record.leads, record.units) == (("MLII", "V1"), ("mV", "uV"))
         np.testing.assert_allclose(_all(record)[1], -0.4 * signal, atol=1e-4)
+
+
+_ROWS = "".join(f"{k / 250:.3f}\t{value}\n" for k, value in enumerate(_signal()))
+_ONE = "".join(f"{value}\n" for value in _signal())
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "lead", "unit"),
+    [
+        ("Interval=\t0.004 s\nChannelTitle=\tECG\nRange=\t10.000 V\nUnitName=\tmV\n", _ROWS, "ECG", "mV"),
+        ("Sample Rate: 250 Hz. Sample values on linear scale. 1 channel (mono).\n", _ONE, "0", "mV"),
+        ("rec.acq\n4 msec/sample\n1 channels\n", _ONE, "0", "mV"),
+        ('# OpenSignals Text File Format\n# {"x": {"sampling rate": 250, "a": 1}}\n# EndOfHeader\n', _ONE, "0", "mV"),
+        ("sep=\t\ntime\tECG\n", _ROWS, "ECG", "mV"),
+        ("Units: uV\ntime\tECG\n", _ROWS, "ECG", "uV"),
+        ("time\tecg\n[s]\t[mV]\n", _ROWS, "ecg", "mV"),
+    ],
+)
+def test_heads_of_well_known_programs_are_read(tmp_path: Path, head: str, rows: str, lead: str, unit: str) -> None:
+    record = open_csv(_write(tmp_path, head + rows, "ecg.txt"))
+    assert (record.fs, record.leads, record.units) == (250.0, (lead,), (unit,))
+    np.testing.assert_allclose(_all(record)[0], _signal() * (1 if unit == "mV" else 1e-3))
+
+
+def test_numbers_of_rows_without_a_name_are_no_lead(tmp_path: Path) -> None:
+    for header in ("ECG", ",ECG", '"","ECG"'):
+        rows = "".join(f"{k + 1},{value}\n" for k, value in enumerate(_signal()))
+        record = open_csv(_write(tmp_path, f"{header}\n{rows}"), 250.0)
+        assert record.leads == ("ECG",)
+        np.testing.assert_array_equal(_all(record)[0], _signal())
+
+
+@pytest.mark.parametrize("text", ['{"fs": 250, "ecg": [1, 2, 3]}\n', "<html><p>1</p></html>\n", "[[1, 2], [3, 4]]\n"])
+def test_json_and_html_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RecordError, match="JSON, HTML or XML"):
+        open_csv(_write(tmp_path, text * 20), 250.0)
+
+
+def test_a_last_row_that_is_cut_short_is_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = _write(tmp_path, "I,II\n" + "0.5,0.25\n" * 100 + "0.5")
+    with pytest.raises(RecordError, match=r"Line 102 of ecg\.csv ends before column 2"):
+        _all(open_csv(path, 250.0))
+    assert open_recording(path, fs=250.0, truncated="read").n_samples == 100
+
+
+def test_a_wide_table_of_few_rows_is_upright(tmp_path: Path) -> None:
+    header = ",".join(f"ch{k}" for k in range(120))
+    rows = "\n".join(",".join(str(k / 8) for k in range(120)) for _ in range(60))
+    assert open_csv(_write(tmp_path, f"{header}\n{rows}\n"), 250.0).n_samples == 60

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, choose_leads, read_of_blocks
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, Truncated, choose_leads, read_of_blocks
 from ecgmoe_edge.records.sample_table.layout import Layout, holds_sample, layout_of
 from ecgmoe_edge.records.sample_table.roles import Roles, roles_of
 from ecgmoe_edge.records.sample_table.rows import RowReader, upright
@@ -116,6 +116,7 @@ def open_csv(
     columns: Sequence[Lead] | None = None,
     uv_per_lsb: float | None = None,
     time_column: Lead | None = None,
+    truncated: Truncated = "error",
 ) -> CsvRecord:
     """Open a table of samples; its layout, units, time and leads are judged from its head.
 
@@ -126,6 +127,7 @@ def open_csv(
         columns: names or positions counted from 0, of all columns of the file; None is all that may be an ECG.
         uv_per_lsb: microvolts of one count.
         time_column: the column that holds the time; `none` takes the rows as even.
+        truncated: "read" leaves out a last row that is cut short; "error" refuses it when it is read.
 
     Raises:
         RecordError: no such file, empty, no text, no such column, a layout that can be read in two ways, unknown unit,
@@ -144,11 +146,12 @@ def open_csv(
         remarks.append(Remark("lead", f"{path.name} has one row a lead; it is read on its side."))
     lines, _ = source.head(_TIME_HEAD_LINES)
     layout = layout_of(lines, path.name)
-    source, footer = source.without_footer(lambda line: holds_sample(line, layout.separator))
+    width = layout.width if truncated == "read" else 0
+    source, footer = source.without_footer(lambda line: holds_sample(line, layout.separator, width))
     if footer:
         text = f"The last {footer} lines of {path.name} are no samples and are left out."
         remarks.append(Remark("length", text if footer > 1 else text.replace("1 lines", "line").replace("are", "is")))
-    roles = roles_of(layout, OpenOptions(fs, unit, columns, "error", uv_per_lsb, time_column), path.name)
+    roles = roles_of(layout, OpenOptions(fs, unit, columns, truncated, uv_per_lsb, time_column), path.name)
     return CsvRecord(
         path=path,
         fs=roles.fs,
@@ -185,6 +188,7 @@ class CsvFormat:
             columns=options.columns,
             uv_per_lsb=options.uv_per_lsb,
             time_column=options.time_column,
+            truncated=options.truncated,
         )
 
 

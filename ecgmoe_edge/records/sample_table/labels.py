@@ -17,6 +17,7 @@ SECONDS = {
     "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "sek": 1.0,
     "ms": 1e-3, "msec": 1e-3, "msecs": 1e-3, "millis": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3,
     "us": 1e-6, "usec": 1e-6, "usecs": 1e-6, "micros": 1e-6, "microsecond": 1e-6, "microseconds": 1e-6,
+    "min": 60.0, "minute": 60.0, "minutes": 60.0,
     "ns": 1e-9, "nsec": 1e-9, "nanos": 1e-9, "nanosecond": 1e-9, "nanoseconds": 1e-9,
 }  # fmt: skip
 _OTHER_UNITS = frozenset(
@@ -40,7 +41,7 @@ _NO_ECG_NAME = re.compile(
     r"(?:acc|accel|acceleration|accelerometer|gyro|gyroscope|mag|magnetometer)(?:[ _]?(?:channel.*|[xyz]|\d+))?\Z|"
     r"analog channel \d+\Z|other(?: \d+)?\Z|(?:event ?)?markers?\Z|trigger\Z|events?\Z|annotations?\Z|labels?\Z|"
     r"symbols?\Z|comments?\Z|notes?\Z|resp(?:iration)?\Z|spo2\Z|ppg\Z|pleth\Z|temp(?:erature)?\Z|battery\Z|"
-    r"heart ?rate\Z|bpm\Z|lead ?off\Z|lo[+-]\Z|quality\Z"
+    r"heart ?rate\Z|bpm\Z|rri?(?: intervals?)?\Z|ibi\Z|lead ?off\Z|lo[+-]\Z|quality\Z"
 )
 _LEAD_NAME = re.compile(
     r"(?:.*\b)?(?:i|ii|iii|avr|avl|avf|v[1-9]r?|mlii|mliii|mcl\d|cm\d|cc\d|vx|vy|vz|ecg.*|ekg.*|exg.*|lead.*|es|as|ai|"
@@ -52,7 +53,11 @@ _RATE_KEY = re.compile(
     r"(?:.*(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra).*|(?:data ?)?rate|fs|sfreq|srate|freq(?:uency)?)\Z"
 )
 _INTERVAL_KEY = re.compile(r".*(?:interval|period|intervall).*|(?:delta|d) ?t\Z")
-_RATE_VALUE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?)(?:hz|hertz|sps|samples?(?:/| per )s(?:ec(?:ond)?)?)?\.?\Z")
+_RATE_VALUE = re.compile(
+    r"(\d+(?:[.,]\d+)?)\s*(k?)(?:(?:hz|hertz|sps|samples?(?:/| per )s(?:ec(?:ond)?)?)(?:\b.*)?)?\Z"
+)
+_RATE_AMID = re.compile(r"\bsampl(?:e|ing)[ _]?(?:rate|frequency|freq)\b\W{1,6}(\d+(?:\.\d+)?)\s*(k?)(?:hz)?")
+_STEP_AMID = re.compile(r"\s*[\"']?(\d+(?:\.\d+)?)\s*([a-z]+)\s*/\s*sample\b")  # as BIOPAC writes it
 _INTERVAL_VALUE = re.compile(r"(\d+(?:[.,]\d+)?(?:e-?\d+)?)\s*([a-zµμ]+)?\Z")
 _UNIT_KEY = re.compile(r"(?:.*\b)?(?:units?|einheit|unit[ée]s?|unidad(?:es)?|unit[aà])\Z")
 _LEAD_KEY = re.compile(r"(?:lead|ableitung|d[ée]rivation|derivaci[oó]n|derivazione|channel)\Z")
@@ -63,7 +68,7 @@ class Preamble:
     """What the lines above the samples state."""
 
     fs: tuple[float, ...] = ()  # Hz, every rate that is stated
-    unit: str | None = None
+    unit: str | None = None  # a voltage or `count`
     lead: str | None = None
     openbci: bool = False
 
@@ -89,7 +94,7 @@ def name_and_unit(label: str) -> tuple[str, str | None]:
     if suffixed and not _BRACKETS.match(label):
         return suffixed[1].strip(" _-,/"), known_unit(suffixed[2])
     unit = known_unit(label) if len(label) > 1 else None  # a column that is called by its unit alone
-    return label, unit if unit in _VOLTAGES.values() or unit in SECONDS else None
+    return label, unit if unit in _VOLTAGES.values() or SECONDS.get(unit or "", 60.0) <= 1 else None
 
 
 def is_units_row(cells: Iterable[str]) -> bool:
@@ -119,6 +124,11 @@ def names_no_ecg(label: str) -> bool:
     return bool(_NO_ECG_NAME.match(_folded(name_and_unit(label)[0])))
 
 
+def names_heart_rate(label: str) -> bool:
+    """Whether a column of this name holds the heart rate, where another one is named as an ECG."""
+    return _folded(name_and_unit(label)[0]) in ("hr", "pulse", "pr")
+
+
 def pair_of(line: str) -> tuple[str, str] | None:
     """Key and value of a line such as `Sample Rate,512 hertz` or `# rate: 360 Hz`; None where it is none."""
     pair = _PAIR.match(line.lstrip("%#/; \t"))
@@ -134,19 +144,22 @@ def states_rate_or_unit(line: str) -> bool:
 def preamble_of(lines: Iterable[str]) -> Preamble:
     """Rate, unit and lead that the lines above the samples state."""
     rates: list[float] = []
-    unit: str | None = None
+    unit: str | None = None  # a voltage or `count`
     lead: str | None = None
     openbci = False
     for line in lines:
         openbci = openbci or "openbci" in line.casefold()
         pair = pair_of(line)
+        if (amid := _rate_amid(line.casefold())) is not None:
+            rates.append(amid)
+            continue
         if pair is None:
             continue
         key, value = _folded(pair[0]), pair[1].strip()
         rate = _rate(key, value.casefold())
         if rate is not None:
             rates.append(rate)
-        elif _UNIT_KEY.match(key) and known_unit(value):
+        elif _UNIT_KEY.match(key) and known_unit(value) in (*_VOLTAGES.values(), "count"):
             unit = known_unit(value)
         elif _LEAD_KEY.match(key) and value and len(value) < 20:
             lead = value
@@ -165,6 +178,14 @@ def _rate(key: str, value: str) -> float | None:
     rate = _RATE_VALUE.match(value) if _RATE_KEY.match(key) else None
     stated = float(rate[1].replace(",", ".")) * (1000 if rate[2] else 1) if rate else 0.0
     return stated if stated > 0 else None
+
+
+def _rate_amid(line: str) -> float | None:
+    if found := _RATE_AMID.search(line):
+        return (float(found[1]) * (1000 if found[2] else 1)) or None
+    step = _STEP_AMID.match(line)
+    seconds = float(step[1]) * SECONDS.get(step[2], 0.0) if step else 0.0
+    return 1 / seconds if seconds > 0 else None
 
 
 def _folded(name: str) -> str:

@@ -17,6 +17,7 @@ from ecgmoe_edge.records.sample_table.labels import (
     is_units_row,
     known_unit,
     name_and_unit,
+    names_lead,
     pair_of,
     preamble_of,
     states_rate_or_unit,
@@ -42,7 +43,7 @@ class Column:
     position: int  # counted from 0
     label: str  # as the header has it; empty where it has none
     name: str  # of a lead: the label without its unit, unlike every other
-    unit: str | None  # as label, units row or preamble state it
+    unit: str | None  # as label or units row state it
     holds: Holds
     decimal: str  # "." or ","
 
@@ -64,11 +65,11 @@ def is_comment(line: str, separator: str | None) -> bool:
     return line.lstrip().startswith(_MARKS) or (separator != ";" and bool(_SEMICOLON_COMMENT.match(line)))
 
 
-def holds_sample(line: str, separator: str | None) -> bool:
-    """Whether a line at the end of the file may be a sample, and not a footer."""
-    if is_comment(line, separator):
-        return False
+def holds_sample(line: str, separator: str | None, fewest: int = 0) -> bool:
+    """Whether a line at the end of the file may be a sample of at least so many cells, and not a footer."""
     cells = split(line, separator)
+    if is_comment(line, separator) or len(cells) < fewest:
+        return False
     return any(is_number(cell) for cell in cells) or any(is_missing(cell) and bare(cell) for cell in cells)
 
 
@@ -78,6 +79,9 @@ def layout_of(lines: Sequence[str], name: str) -> Layout:
     Raises:
         RecordError: no samples among them, or they can be read in two ways.
     """
+    start = next((line.lstrip() for line in lines if line.strip()), "")
+    if start.startswith(("{", "<", "[{", "[[")):
+        raise RecordError(f"{name} is JSON, HTML or XML, and no table. Give a table with one row a sample.")
     body = [line for line in lines[-HEAD_LINES:] if line.strip() and not is_comment(line, None)]
     bulk = body[len(body) // 2 :]
     if not any(is_number(cell) for line in bulk for mark in (*_SEPARATORS, None) for cell in split(line, mark)):
@@ -92,7 +96,8 @@ def layout_of(lines: Sequence[str], name: str) -> Layout:
         raise RecordError(f"{name} holds no samples. Give a table with one row a sample.")
     rows = _rows([line for line in lines[first:] if line.strip()], separator, width)
     above = list(lines[:first])
-    labels, units, rest = _header(above, separator, kinds, name)
+    counts = [bare(row[0]) for row in rows[:HEAD_LINES]]
+    labels, units, rest = _header(above, separator, kinds, name, first_counts=_counts_on(counts))
     preamble = preamble_of(rest)
     marks = [
         _decimal([row[at] for row in rows[:_DECIMAL_ROWS]], labels[at] or str(at), name, kinds[at])
@@ -102,7 +107,7 @@ def layout_of(lines: Sequence[str], name: str) -> Layout:
     columns = []
     for at, (label, mark, holds) in enumerate(zip(labels, marks, kinds, strict=True)):
         called, unit = name_and_unit(label)
-        stated = known_unit(units[at]) or unit or preamble.unit or (_openbci_unit(label) if preamble.openbci else None)
+        stated = known_unit(units[at]) or unit or (_openbci_unit(label) if preamble.openbci else None)
         called = called or label or (preamble.lead if width == 1 else None) or str(at)
         columns.append(Column(at, label, called, stated, holds, mark or usual))
     return Layout(separator, _told_apart(columns), width, first, preamble, tuple(map(tuple, rows)))
@@ -185,29 +190,15 @@ def _with_empty_ones(lines: Sequence[str], first: int, width: int) -> int:
 
 
 def _header(
-    above: Sequence[str], separator: str | None, kinds: Sequence[Holds], name: str
+    above: Sequence[str], separator: str | None, kinds: Sequence[Holds], name: str, *, first_counts: bool
 ) -> tuple[list[str], list[str], list[str]]:
     """Labels and units of the columns, and the lines above the samples that are neither."""
     width = len(kinds)
-    needed = max((at + 1 for at, kind in enumerate(kinds) if kind != "nothing"), default=width)
-    found: list[tuple[int, list[str]]] = []
-    for index in range(len(above) - 1, -1, -1):
-        line = above[index]
-        if not line.strip() or is_comment(line, separator):
-            continue
-        cells = [bare(cell) for cell in split(line, separator)]
-        while len(cells) > width and not cells[-1]:
-            cells.pop()
-        if not (needed <= len(cells) <= width) or _is_key_and_value(line, above, width):
-            if not found and index == len(above) - 1:
-                _refuse_other_width(cells, line, width, index, above, name)
-            break
-        if found and is_units_row(cells) == is_units_row(found[0][1]):
-            break
-        found.append((index, cells + [""] * (width - len(cells))))
-        if len(found) == 2:
-            break
+    found = _header_rows(above, separator, kinds, name, first_counts=first_counts)
     labels, units = [""] * width, [""] * width
+    labchart = _labchart(above, separator, width)
+    if labchart is not None:
+        return *labchart, list(above)
     used: set[int] = set()
     rows = [row for row in found if is_units_row(row[1])]
     names = [row for row in found if not is_units_row(row[1])]
@@ -225,10 +216,59 @@ def _header(
     return labels, units, [line for index, line in enumerate(above) if index not in used]
 
 
+def _header_rows(
+    above: Sequence[str], separator: str | None, kinds: Sequence[Holds], name: str, *, first_counts: bool
+) -> list[tuple[int, list[str]]]:
+    """The lines right above the samples that have a cell for each column: at most one of names and one of units."""
+    width = len(kinds)
+    needed = max((at + 1 for at, kind in enumerate(kinds) if kind != "nothing"), default=width)
+    found: list[tuple[int, list[str]]] = []
+    for index in range(len(above) - 1, -1, -1):
+        line = above[index]
+        if not line.strip() or is_comment(line, separator):
+            continue
+        cells = [bare(cell) for cell in split(line, separator)]
+        while len(cells) > width and not cells[-1]:
+            cells.pop()
+        if index == len(above) - 1 and len(cells) == width - 1 and first_counts and all(cells):
+            cells.insert(0, "")  # numbers of rows that have no name, as R writes them
+        if not (needed <= len(cells) <= width) or _is_key_and_value(line, above, width):
+            if not found and index == len(above) - 1:
+                _refuse_other_width(cells, line, width, index, above, name)
+            break
+        if found and is_units_row(cells) == is_units_row(found[0][1]):
+            break
+        found.append((index, cells + [""] * (width - len(cells))))
+        if len(found) == 2:
+            break
+    return found
+
+
+def _counts_on(cells: Sequence[str]) -> bool:
+    """Whether whole numbers rise by one from row to row."""
+    if len(cells) < 3 or not all(map(_PLAIN.match, cells)):
+        return False
+    return all(int(after) - int(before) == 1 for before, after in pairwise(cells))
+
+
+def _labchart(above: Sequence[str], separator: str | None, width: int) -> tuple[list[str], list[str]] | None:
+    """Labels and units of a LabChart export, whose lines above the samples are such as `ChannelTitle=`, then cells."""
+    found = {}
+    for line in above:
+        key, *cells = (bare(cell) for cell in split(line, separator))
+        if key.endswith("=") and len(cells) < width:
+            found[key.casefold()] = [""] * (width - len(cells)) + cells
+    if "channeltitle=" not in found:
+        return None
+    return found["channeltitle="], found.get("unitname=", [""] * width)
+
+
 def _is_key_and_value(line: str, above: Sequence[str], width: int) -> bool:
     """Whether a line above the samples states something of the whole, and names no column."""
     if states_rate_or_unit(line):
         return True
+    if width == 1 and re.match(r"\s*\d+ [^\W\d_]", line):
+        return True  # such as `1 channels`
     if width > 2 or pair_of(line) is None:
         return False
     return sum(pair_of(other) is not None for other in above) > 1 and (width == 1 or not above[-1].strip())
@@ -250,7 +290,7 @@ def _names_in_comment(above: Sequence[str], separator: str | None, width: int) -
     """Names in the last comment above the samples, as numpy.savetxt writes them."""
     if above and above[-1].strip() and is_comment(above[-1], separator) and not states_rate_or_unit(above[-1]):
         cells = [bare(cell) for cell in split(above[-1].lstrip("#%/; \t"), separator)]
-        if len(cells) == width and all(cells) and (width > 1 or re.fullmatch(r"[^\s:=]+(?: ?[\[(].*)?", cells[0])):
+        if len(cells) == width and all(cells) and (width > 1 or names_lead(cells[0])):
             return cells, {len(above) - 1}
     return [""] * width, set()
 
@@ -313,4 +353,4 @@ def _two_signals(cells: Sequence[Sequence[str]]) -> bool:
         return False
     turns = sorted(abs(after - before) for before, after in pairwise(second))
     spread, moves = max(second) - min(second), sorted(map(abs, steps))
-    return moves[len(moves) // 2] >= 1 and turns[len(turns) // 2] < 0.1 * spread  # fractions would jump about
+    return bool(moves[len(moves) // 2] >= 1 and turns[len(turns) // 2] < 0.1 * spread)  # fractions would jump about

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, choose_leads, is_voltage, millivolts_per
 from ecgmoe_edge.records.sample_table.cells import BadCellError, numbers_of
-from ecgmoe_edge.records.sample_table.labels import COUNTS, SECONDS, names_counter, names_lead, names_no_ecg, names_time
+from ecgmoe_edge.records.sample_table.labels import (
+    COUNTS,
+    SECONDS,
+    names_counter,
+    names_heart_rate,
+    names_lead,
+    names_no_ecg,
+    names_time,
+)
 from ecgmoe_edge.records.sample_table.layout import Column, Layout
 from ecgmoe_edge.records.sample_table.stamps import (
     Pace,
@@ -77,10 +85,10 @@ def roles_of(layout: Layout, options: OpenOptions, name: str) -> Roles:
     times, counters = _times_and_counters(layout, options, name)
     time = min(times, key=_unevenness, default=None)
     counter = next((one for one in counters if one.step is not None), None)
-    aside = {one.column.position for one in (*times, *counters)}
+    aside = {found.column.position for found in times} | {one.column.position for one in counters}
     leads, remarks = _leads(layout, options, aside, name)
-    fs, about_rate = _rate(layout, time, options.fs, name)
-    units, scales, about_units = _units(leads, options, name)
+    fs, about_rate = _rate(layout, time, counter, options.fs, name)
+    units, scales, about_units = _units(leads, layout.preamble.unit, options, name)
     implausible = _implausible(layout, leads, units, scales) if options.uv_per_lsb is None else []
     return Roles(
         time if time and time.pace else None, counter, leads, units, scales, fs,
@@ -155,8 +163,10 @@ def _is_clock(layout: Layout, column: Column, wanted: Sequence[int]) -> bool:
         return True
     if column.holds != "numbers" or (column.unit and column.unit not in SECONDS and column.unit != "clock"):
         return False
-    if names_time(column.label) or names_counter(column.label) or column.unit:
+    if names_counter(column.label) or column.unit:
         return True
+    if names_time(column.label):  # such as `ECG timestamp`, and not `ECG in real time`
+        return not names_lead(column.label) or pace_of(_head_numbers(layout, column)) is not None
     if column.position in wanted or names_lead(column.label):
         return False
     numbers = _head_numbers(layout, column)
@@ -243,7 +253,8 @@ def _leads(layout: Layout, options: OpenOptions, aside: set[int], name: str) -> 
     for column in layout.columns:
         if column.position in aside or (column.holds == "nothing" and not column.label):
             continue
-        (leads if _may_be_ecg(layout, column) else left).append(column)
+        rate_beside_ecg = names_heart_rate(column.label) and any(names_lead(one.label) for one in layout.columns)
+        (leads if _may_be_ecg(layout, column) and not rate_beside_ecg else left).append(column)
     if not leads:
         leads = [column for column in left if column.holds == "numbers"]
         left = [column for column in left if column.holds != "numbers"]
@@ -271,7 +282,9 @@ def _may_be_ecg(layout: Layout, column: Column) -> bool:
     return True
 
 
-def _rate(layout: Layout, time: TimeColumn | None, fs: float | None, name: str) -> tuple[float, list[Remark]]:
+def _rate(
+    layout: Layout, time: TimeColumn | None, counter: CounterColumn | None, fs: float | None, name: str
+) -> tuple[float, list[Remark]]:
     if fs is not None and not (math.isfinite(fs) and fs > 0):
         raise RecordError(f"A sampling rate of {fs} Hz cannot be. Give the rate that {name} was recorded with.")
     stated = layout.preamble.fs
@@ -304,19 +317,20 @@ def _rate(layout: Layout, time: TimeColumn | None, fs: float | None, name: str) 
         text = f"The column {time.column.name} does not show how time passes; the rows are taken as even."
         unclear = [Remark("time", text)]
     if fs is not None:
-        odd = [rate for rate in stated if not math.isclose(rate, fs, rel_tol=0.01)]
-        if odd:
-            raise UsageError(f"The head of {name} states {odd[0]:g} Hz, and --fs says {fs:g} Hz. Leave --fs out.")
+        if stated and not any(math.isclose(rate, fs, rel_tol=0.01) for rate in stated):
+            raise UsageError(f"The head of {name} states {stated[0]:g} Hz, and --fs says {fs:g} Hz. Leave --fs out.")
         return float(fs), unclear
     if len(stated) == 1 and _SLOWEST_HZ <= stated[0] <= _FASTEST_HZ:
         return stated[0], [Remark("rate", f"The rate of {stated[0]:g} Hz is stated in the head of {name}."), *unclear]
+    counts = f" (column {counter.column.name} may count samples, ms or s)" if counter else ""
     raise UsageError(
-        f"{name} does not state its sampling rate: give --fs, in Hz, or --time-column where a column holds the time."
+        f"{name} does not state its sampling rate{counts}: give --fs, in Hz, or --time-column where a column holds the "
+        "time, with its unit in its name, such as `time [ms]`."
     )
 
 
 def _units(
-    leads: Sequence[Column], options: OpenOptions, name: str
+    leads: Sequence[Column], of_all: str | None, options: OpenOptions, name: str
 ) -> tuple[tuple[str, ...], tuple[float, ...], list[Remark]]:
     given = options.unit
     step = options.uv_per_lsb
@@ -330,7 +344,7 @@ def _units(
     units, scales = [], []
     assumed: list[str] = []
     for lead in leads:
-        unit = lead.unit
+        unit = lead.unit or of_all
         if unit is not None and given is not None and _differ(unit, given, counts=counts):
             raise UsageError(
                 f"The head of {name} has {lead.name} in {unit}, and --unit says {given}. Leave --unit out."

@@ -27,7 +27,7 @@ _COMPACT = re.compile(r"(\d{8})T(\d\d)(\d\d)(\d\d(?:[.,]\d+)?)(Z|[+-]\d\d:?\d\d)
 _DATE_ALONE = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}\Z|\d{1,2}[-./]\d{1,2}[-./]\d{4}\Z", re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?\Z", re.ASCII)
 _EPOCHS = ((1e9, 4.1e9, 1.0), (1e12, 4.1e12, 1e-3), (1e15, 4.1e15, 1e-6), (1e18, 4.1e18, 1e-9))  # 2001 to 2099
-_SCALES = (1.0, 1e-3, 1e-6, 1e-9)
+_SCALES = (1.0, 1e-3, 1e-6, 1e-9, DAY_S)  # the last one: as spreadsheets count
 _USUAL_HZ = (50.0, 5000.0)  # of a rate that tells the unit of a number; no two units give such a rate
 _FEWEST_ROWS = 8
 _FEWEST_CHANGES = 4
@@ -81,7 +81,7 @@ def seconds_of(cells: list[str], kind: StampKind, decimal: str, scale: float) ->
         except ValueError:  # not all of them are of this form
             moments = np.array(["NaT"], dtype="datetime64[us]")
         if not np.isnat(moments).any():
-            return moments.astype(np.int64) * 1e-6
+            return moments.astype(np.int64).astype(np.float64) * 1e-6
     quick = _clock_seconds(cells) if kind == "clock" else None
     if quick is not None:
         return quick
@@ -100,7 +100,7 @@ def _clock_seconds(cells: Sequence[str]) -> NDArray[np.float64] | None:
         return None
     if not np.isfinite(parts).all() or (parts < 0).any() or (parts[:, -1] >= 61).any():
         return None
-    return parts @ np.array([3600.0, 60.0, 1.0])[-parts.shape[1] :]
+    return np.asarray(parts @ np.array([3600.0, 60.0, 1.0])[-parts.shape[1] :], dtype=np.float64)
 
 
 def scale_of_epoch(values: NDArray[np.float64]) -> float | None:

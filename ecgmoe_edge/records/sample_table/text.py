@@ -19,7 +19,7 @@ _LONGEST_LINE = 1 << 20  # characters; beyond, a table lies on its side
 _WHOLE = 16 << 20  # bytes of the largest table on its side that is read
 _MOST_FOOTER_LINES = 20
 _MOST_LEADS = 64  # rows of a table on its side
-_FEWEST_SAMPLES = 400  # in the rows of a table on its side
+_FEWEST_SAMPLES = 100  # in a row of a table on its side
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 _MOST_HIGH_BYTES = 0.3  # share in a file that is text in cp1252
@@ -156,10 +156,10 @@ def open_text(path: Path) -> TextSource:
             return TextSource(path, encoding, len(mark), size)
     if b"\0" in raw:
         raise TextSource(path, "utf-8", 0, size)._nul()
-    encoding = _encoding_of(raw)
-    if encoding is None:
+    found = _encoding_of(raw)
+    if found is None:
         raise RecordError(f"{path.name} is not a text file. Give a CSV table, or a WFDB record by its header.")
-    return TextSource(path, encoding, 0, size)
+    return TextSource(path, found, 0, size)
 
 
 def is_on_its_side(source: TextSource) -> bool:
@@ -171,9 +171,8 @@ def is_on_its_side(source: TextSource) -> bool:
     lines = text.count("\n") + 1
     if lines > _MOST_LEADS:
         return False
-    longest = max(map(len, text.split("\n")))
-    marks = max(text.count(mark) for mark in ",;\t| ")
-    return longest >= 2 * _FEWEST_SAMPLES and marks >= _FEWEST_SAMPLES
+    cells = max(max(map(line.count, ",;\t| ")) for line in text.split("\n"))
+    return cells >= max(_FEWEST_SAMPLES, 4 * lines)
 
 
 def _encoding_of(raw: bytes) -> str | None:
