@@ -10,7 +10,7 @@ import pytest
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.formats.csv_record import open_csv
 
-_SIGNAL = np.round(np.random.default_rng(0).normal(0, 400, 30_000), 1)
+_SIGNAL = np.round(np.random.default_rng(0).normal(0, 400, 12_000), 1)
 _TEXT = "time (s),EKG für Ü [µV]\n" + "".join(f"{k / 250:.3f},{value}\n" for k, value in enumerate(_SIGNAL))
 
 
