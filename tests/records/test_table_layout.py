@@ -314,6 +314,7 @@ _ONE = "".join(f"{value}\n" for value in _signal())
     ("head", "rows", "lead", "unit"),
     [
         ("Interval=\t0.004 s\nChannelTitle=\tECG\nRange=\t10.000 V\nUnitName=\tmV\n", _ROWS, "ECG", "mV"),
+        ("Interval=\t0.004 s\nChannelTitle=\tECG\nRange=\t5.000 uV\n", _ROWS, "ECG", "uV"),
         ("Sample Rate: 250 Hz. Sample values on linear scale. 1 channel (mono).\n", _ONE, "0", "mV"),
         ("rec.acq\n4 msec/sample\n1 channels\n", _ONE, "0", "mV"),
         ('# OpenSignals Text File Format\n# {"x": {"sampling rate": 250, "a": 1}}\n# EndOfHeader\n', _ONE, "0", "mV"),

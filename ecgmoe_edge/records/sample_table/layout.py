@@ -260,7 +260,8 @@ def _labchart(above: Sequence[str], separator: str | None, width: int) -> tuple[
             found[key.casefold()] = [""] * (width - len(cells)) + cells
     if "channeltitle=" not in found:
         return None
-    return found["channeltitle="], found.get("unitname=", [""] * width)
+    ranges = [cell.rpartition(" ")[2] for cell in found.get("range=", [""] * width)]  # such as `10.000 mV`
+    return found["channeltitle="], found.get("unitname=", ranges)
 
 
 def _is_key_and_value(line: str, above: Sequence[str], width: int) -> bool:
