@@ -103,7 +103,10 @@ class Format(Protocol):
 
     @property
     def states_rate(self) -> bool:
-        """Whether its files state their own rate and unit, so that nobody else may."""
+        """Whether its files always state their own rate and unit, so that nobody else may.
+
+        Where they do not, `open` raises UsageError for a file whose rate is not known.
+        """
 
     @property
     def in_folders(self) -> bool:

@@ -43,7 +43,7 @@ def open_recording(
 
     Raises:
         RecordError: nothing is there, it is of no known format, or it cannot be read.
-        UsageError: a rate that is missing, or a rate, unit or columns for a file that states its own.
+        UsageError: a rate that nobody states, or a rate, unit or columns for a file that states its own.
         MissingExtra: a package that reads this format is not installed.
     """
     path = Path(path)
@@ -60,8 +60,6 @@ def open_recording(
             continue
         if not one.states_rate:
             _refuse_foreign(path)
-            if fs is None:
-                raise UsageError(f"{path.name} does not state its sampling rate: give --fs, in Hz.")
         elif _states_what_the_file_states(one, options):
             stated = f"{shown_path(path)} is read as {one.name}, which states its own rate and unit"
             raise UsageError(f"{stated}: leave --fs and --unit out.")

@@ -1,0 +1,145 @@
+"""What a cell of a table holds: a number with point or comma, a missing sample, a time, or text."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Cells that stand for a missing sample, case folded; the last ones are how Microsoft's C library writes NaN.
+MISSING = frozenset(
+    {"", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "-", "--", "?", "-nan", "+nan", "nan(ind)", "-nan(ind)"}
+    | {"-1.#ind", "1.#ind", "1.#qnan", "-1.#qnan"}
+)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
+_COMMA_NUMBER = re.compile(r"[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
+_INFINITE = re.compile(r"[+-]?(?:inf|infinity|1\.#inf)\Z", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+(?:\.\d+)?|(?:[ .'’\u00a0\u202f]\d{3})+(?:,\d+)?)\Z", re.ASCII)
+_TWO_MARKS = re.compile(r"[+-]?\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3})+[.,]\d+\Z", re.ASCII)
+_MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+\Z", re.ASCII)
+_MINUS = str.maketrans({"\u2212": "-"})  # as some programs write it
+
+
+class BadCellError(ValueError):
+    """A cell that is neither a number nor missing."""
+
+    def __init__(self, index: int, cell: str, why: str) -> None:
+        super().__init__(why)
+        self.index = index  # among the cells that were read
+        self.cell = cell
+        self.why = why  # completes "holds 'cell', which ..."
+
+
+def bare(cell: str) -> str:
+    """The cell without blanks and quotes around it."""
+    return cell.strip().strip("\"'").strip()
+
+
+def is_missing(cell: str) -> bool:
+    """Whether the cell stands for a missing sample."""
+    return bare(cell).casefold() in MISSING
+
+
+def is_number(cell: str) -> bool:
+    """Whether the cell is a number, finite or not, with point or comma."""
+    cell = bare(cell).translate(_MINUS)
+    return bool(_NUMBER.match(cell) or _COMMA_NUMBER.match(cell) or _INFINITE.match(cell) or _THOUSANDS.match(cell))
+
+
+def split(line: str, separator: str | None) -> list[str]:
+    """The cells of a line, quotes as RFC 4180 has them; a blank as separator is any white space, None is none."""
+    if separator is None:
+        return [line]
+    if separator == " ":
+        line = " ".join(line.split())
+    if '"' not in line:
+        return line.split(separator)
+    try:
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [""])
+    except csv.Error:
+        return line.split(separator)
+
+
+def decimal_mark(cells: Sequence[str]) -> str | None:
+    """Point or comma, as the numbers of a column have it; None where they have neither.
+
+    Raises:
+        ValueError: both, or a comma that may part thousands; the text completes "column ... holds".
+    """
+    numbers = [bare(cell).translate(_MINUS) for cell in cells]
+    commas = [cell for cell in numbers if "," in cell and is_number(cell)]
+    points = [cell for cell in numbers if "." in cell and is_number(cell)]
+    if not commas:
+        return "." if points else None
+    for cell in commas:
+        if not _COMMA_NUMBER.match(cell):
+            raise ValueError(f"{cell!r}, which has a thousands separator. Write numbers without it")
+    if points:
+        raise ValueError(
+            f"{commas[0]!r} and {points[0]!r}, a decimal comma and a decimal point. Write all with decimal points"
+        )
+    if all(_MAYBE_THOUSANDS.match(cell) for cell in commas):
+        raise ValueError(
+            f"{commas[0]!r}, whose comma may be a decimal comma or part thousands. Write numbers with decimal points "
+            "and without thousands separators"
+        )
+    return ","
+
+
+def numbers_of(cells: list[str], decimal: str, *, carefully: bool = False) -> NDArray[np.float64]:
+    """The numbers of a column, missing ones as NaN.
+
+    Args:
+        cells: of successive rows.
+        decimal: "." or ",".
+        carefully: leave out the fast way, which takes an underscore within digits.
+
+    Raises:
+        BadCellError: the first cell that is no finite number.
+    """
+    if not carefully:
+        quick = cells
+        if decimal == ",":
+            joined = "\n".join(cells)
+            quick = [] if "." in joined else joined.replace(",", ".").split("\n")
+        try:
+            values = np.fromiter(map(float, quick), np.float64, len(cells))
+        except ValueError:
+            pass
+        else:
+            if not np.isinf(values).any():
+                return values
+    return np.array([_number(cell, decimal, index) for index, cell in enumerate(cells)], dtype=np.float64)
+
+
+def _number(cell: str, decimal: str, index: int) -> float:
+    held = bare(cell)
+    if held.casefold() in MISSING:
+        return math.nan
+    held = held.translate(_MINUS)
+    plain = held
+    if decimal == "," and _COMMA_NUMBER.match(held):
+        plain = held.replace(",", ".")
+    elif decimal == "," and "." in held:
+        plain = ""
+    if _NUMBER.match(plain):
+        value = float(plain)
+        if not math.isinf(value):
+            return value
+    raise BadCellError(index, bare(cell), _complaint(held, decimal))
+
+
+def _complaint(held: str, decimal: str) -> str:
+    if decimal == "." and _COMMA_NUMBER.match(held):
+        return "a decimal comma where the lines before have none. Write all numbers with decimal points"
+    if decimal == "," and _NUMBER.match(held) and "." in held:
+        return "a decimal point where the head has decimal commas. Write all numbers with decimal points"
+    if _THOUSANDS.match(held) or _TWO_MARKS.match(held):
+        return "which has a thousands separator. Write numbers without it"
+    if _NUMBER.match(held) or _INFINITE.match(held):
+        return "which is not a finite number. Correct it, or leave the cell empty where a sample is missing"
+    return "which is not a number. Correct it, or leave the cell empty where a sample is missing"

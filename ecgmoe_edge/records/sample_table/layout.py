@@ -1,0 +1,357 @@
+"""The layout of a table, judged from its whole head: separator, decimal mark, header rows, preamble, columns."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, TypeAlias
+
+from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.sample_table.cells import bare, decimal_mark, is_missing, is_number, split
+from ecgmoe_edge.records.sample_table.labels import (
+    Preamble,
+    is_units_row,
+    known_unit,
+    name_and_unit,
+    names_lead,
+    pair_of,
+    preamble_of,
+    states_rate_or_unit,
+)
+from ecgmoe_edge.records.sample_table.stamps import is_stamp
+
+Holds: TypeAlias = Literal["numbers", "stamps", "text", "nothing"]
+
+_DECIMAL_ROWS = 1000  # in which the decimal mark must show
+HEAD_LINES = 200  # that show the layout
+_SEPARATORS = ("\t", ";", "|", ",", " ")  # of equally good ones the first; a blank is any white space
+_MARKS = ("#", "%", "//")
+_SEMICOLON_COMMENT = re.compile(r"\s*;\s*[^\W\d_]")
+_AGREE = 0.8  # share of a column's cells that make it one of numbers
+_PLAIN = re.compile(r"[+-]?\d+\Z", re.ASCII)
+_SURE_ROWS = 50  # in which a fraction of fixed length begins with 0 at least once
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column, as the head of the file shows it."""
+
+    position: int  # counted from 0
+    label: str  # as the header has it; empty where it has none
+    name: str  # of a lead: the label without its unit, unlike every other
+    unit: str | None  # as label or units row state it
+    holds: Holds
+    decimal: str  # "." or ","
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the lines of a table are to be read."""
+
+    separator: str | None  # None: one column
+    columns: tuple[Column, ...]
+    width: int  # cells of a row
+    header_lines: int  # lines above the first sample
+    preamble: Preamble
+    rows: tuple[tuple[str, ...], ...]  # cells of the head's samples
+
+
+def is_comment(line: str, separator: str | None) -> bool:
+    """Whether a line is a comment: %, #, // or, where semicolons do not part cells, a semicolon and a word."""
+    return line.lstrip().startswith(_MARKS) or (separator != ";" and bool(_SEMICOLON_COMMENT.match(line)))
+
+
+def holds_sample(line: str, separator: str | None, fewest: int = 0) -> bool:
+    """Whether a line at the end of the file may be a sample of at least so many cells, and not a footer."""
+    cells = split(line, separator)
+    if is_comment(line, separator) or len(cells) < fewest:
+        return False
+    return any(is_number(cell) for cell in cells) or any(is_missing(cell) and bare(cell) for cell in cells)
+
+
+def layout_of(lines: Sequence[str], name: str) -> Layout:
+    """Judge the first lines of a table.
+
+    Raises:
+        RecordError: no samples among them, or they can be read in two ways.
+    """
+    start = next((line.lstrip() for line in lines if line.strip()), "")
+    if start.startswith(("{", "<", "[{", "[[")):
+        raise RecordError(f"{name} is JSON, HTML or XML, and no table. Give a table with one row a sample.")
+    body = [line for line in lines[-HEAD_LINES:] if line.strip() and not is_comment(line, None)]
+    bulk = body[len(body) // 2 :]
+    if not any(is_number(cell) for line in bulk for mark in (*_SEPARATORS, None) for cell in split(line, mark)):
+        raise RecordError(f"{name} holds no samples. Give a table with one row a sample.")
+    separator = max((*_SEPARATORS, None), key=lambda mark: _score(bulk, mark))
+    if separator == ",":
+        separator = _without_decimal_commas(bulk, body[: len(body) // 2], name)
+    width = _usual_width(bulk, separator)
+    kinds = [_holds([row[at] for row in _rows(bulk, separator, width)]) for at in range(width)]
+    first = _first_sample(lines, separator, kinds)
+    if first is None:
+        raise RecordError(f"{name} holds no samples. Give a table with one row a sample.")
+    rows = _rows([line for line in lines[first:] if line.strip()], separator, width)
+    above = list(lines[:first])
+    counts = [bare(row[0]) for row in rows[:HEAD_LINES]]
+    labels, units, rest = _header(above, separator, kinds, name, first_counts=_counts_on(counts))
+    preamble = preamble_of(rest)
+    marks = [
+        _decimal([row[at] for row in rows[:_DECIMAL_ROWS]], labels[at] or str(at), name, kinds[at])
+        for at in range(width)
+    ]
+    usual = "," if "," in marks and "." not in marks else "."
+    columns = []
+    for at, (label, mark, holds) in enumerate(zip(labels, marks, kinds, strict=True)):
+        called, unit = name_and_unit(label)
+        stated = known_unit(units[at]) or unit or (_openbci_unit(label) if preamble.openbci else None)
+        called = called or label or (preamble.lead if width == 1 else None) or str(at)
+        columns.append(Column(at, label, called, stated, holds, mark or usual))
+    return Layout(separator, _told_apart(columns), width, first, preamble, tuple(map(tuple, rows)))
+
+
+def _openbci_unit(label: str) -> str | None:
+    """OpenBCI's program writes the channels of its boards in microvolts, without saying so."""
+    return "uV" if label.casefold().startswith(("exg channel", "eeg channel", "ecg channel")) else None
+
+
+def _told_apart(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Columns of one name get the number of their position behind it."""
+    names = Counter(column.name.casefold() for column in columns)
+    seen: set[str] = set()
+    result = []
+    for column in columns:
+        name = column.name
+        if names[name.casefold()] > 1 and column.label and column.label != name:
+            name = column.label  # such as `II [mV]` beside `II [uV]`
+        if name.casefold() in seen:
+            name = f"{name} ({column.position})"
+        seen.add(name.casefold())
+        result.append(Column(column.position, column.label, name, column.unit, column.holds, column.decimal))
+    return tuple(result)
+
+
+def _rows(lines: Sequence[str], separator: str | None, width: int) -> list[list[str]]:
+    cells = (split(line, separator) for line in lines if not is_comment(line, separator))
+    return [row for row in cells if len(row) == width]
+
+
+def _usual_width(lines: Sequence[str], separator: str | None) -> int:
+    return Counter(len(split(line, separator)) for line in lines).most_common(1)[0][0]
+
+
+def _score(lines: Sequence[str], separator: str | None) -> float:
+    width = _usual_width(lines, separator)
+    if width == 1 and separator is not None:
+        return -math.inf
+    rows = _rows(lines, separator, width)
+    kinds = [_holds([row[at] for row in rows]) for at in range(width)] if rows else []
+    points = sum(kind in ("numbers", "stamps") for kind in kinds) - sum(kind == "text" for kind in kinds)
+    return points * len(rows) / len(lines)
+
+
+def _holds(cells: Sequence[str]) -> Holds:
+    filled = [cell for cell in cells if not is_missing(cell)]
+    if not filled:
+        return "nothing"
+    if sum(map(is_number, filled)) >= _AGREE * len(filled):
+        return "numbers"
+    return "stamps" if sum(map(is_stamp, filled)) >= _AGREE * len(filled) else "text"
+
+
+def _fits(cell: str, kind: Holds) -> bool:
+    if kind == "numbers":
+        return is_number(cell) or is_missing(cell)
+    return kind != "stamps" or is_stamp(cell) or is_missing(cell)
+
+
+def _first_sample(lines: Sequence[str], separator: str | None, kinds: Sequence[Holds]) -> int | None:
+    """The first line whose cells are what their columns hold."""
+    for index, line in enumerate(lines):
+        cells = split(line, separator)
+        if not line.strip() or is_comment(line, separator) or len(cells) < len(kinds):
+            continue
+        if all(map(_fits, cells, kinds)) and any(
+            kind in ("numbers", "stamps") and not is_missing(cell) for cell, kind in zip(cells, kinds, strict=False)
+        ):
+            return _with_empty_ones(lines, index, len(kinds))
+    return None
+
+
+def _with_empty_ones(lines: Sequence[str], first: int, width: int) -> int:
+    """In a table of one column, missing samples may come first: cells such as `nan` above the first number."""
+    if width == 1:
+        while first and lines[first - 1].strip() and is_missing(lines[first - 1]):
+            first -= 1
+    return first
+
+
+def _header(
+    above: Sequence[str], separator: str | None, kinds: Sequence[Holds], name: str, *, first_counts: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """Labels and units of the columns, and the lines above the samples that are neither."""
+    width = len(kinds)
+    found = _header_rows(above, separator, kinds, name, first_counts=first_counts)
+    labels, units = [""] * width, [""] * width
+    labchart = _labchart(above, separator, width)
+    if labchart is not None:
+        return *labchart, list(above)
+    used: set[int] = set()
+    rows = [row for row in found if is_units_row(row[1])]
+    names = [row for row in found if not is_units_row(row[1])]
+    if rows and not names and width == 1:  # a single column that is called by its unit
+        names, rows = rows, []
+    if rows:
+        used.add(rows[0][0])
+        units = rows[0][1]
+    if names:
+        used.add(names[0][0])
+        labels = names[0][1]
+    else:
+        labels, comment = _names_in_comment(above, separator, width)
+        used |= comment
+    return labels, units, [line for index, line in enumerate(above) if index not in used]
+
+
+def _header_rows(
+    above: Sequence[str], separator: str | None, kinds: Sequence[Holds], name: str, *, first_counts: bool
+) -> list[tuple[int, list[str]]]:
+    """The lines right above the samples that have a cell for each column: at most one of names and one of units."""
+    width = len(kinds)
+    needed = max((at + 1 for at, kind in enumerate(kinds) if kind != "nothing"), default=width)
+    found: list[tuple[int, list[str]]] = []
+    for index in range(len(above) - 1, -1, -1):
+        line = above[index]
+        if not line.strip() or is_comment(line, separator):
+            continue
+        cells = [bare(cell) for cell in split(line, separator)]
+        while len(cells) > width and not cells[-1]:
+            cells.pop()
+        if index == len(above) - 1 and len(cells) == width - 1 and first_counts and all(cells):
+            cells.insert(0, "")  # numbers of rows that have no name, as R writes them
+        if not (needed <= len(cells) <= width) or _is_key_and_value(line, above, width):
+            if not found and index == len(above) - 1:
+                _refuse_other_width(cells, line, width, index, above, name)
+            break
+        if found and is_units_row(cells) == is_units_row(found[0][1]):
+            break
+        found.append((index, cells + [""] * (width - len(cells))))
+        if len(found) == 2:
+            break
+    return found
+
+
+def _counts_on(cells: Sequence[str]) -> bool:
+    """Whether whole numbers rise by one from row to row."""
+    if len(cells) < 3 or not all(map(_PLAIN.match, cells)):
+        return False
+    return all(int(after) - int(before) == 1 for before, after in pairwise(cells))
+
+
+def _labchart(above: Sequence[str], separator: str | None, width: int) -> tuple[list[str], list[str]] | None:
+    """Labels and units of a LabChart export, whose lines above the samples are such as `ChannelTitle=`, then cells."""
+    found = {}
+    for line in above:
+        key, *cells = (bare(cell) for cell in split(line, separator))
+        if key.endswith("=") and len(cells) < width:
+            found[key.casefold()] = [""] * (width - len(cells)) + cells
+    if "channeltitle=" not in found:
+        return None
+    ranges = [cell.rpartition(" ")[2] for cell in found.get("range=", [""] * width)]  # such as `10.000 mV`
+    return found["channeltitle="], found.get("unitname=", ranges)
+
+
+def _is_key_and_value(line: str, above: Sequence[str], width: int) -> bool:
+    """Whether a line above the samples states something of the whole, and names no column."""
+    if states_rate_or_unit(line):
+        return True
+    if width == 1 and re.match(r"\s*\d+ [^\W\d_]", line):
+        return True  # such as `1 channels`
+    if width > 2 or pair_of(line) is None:
+        return False
+    return sum(pair_of(other) is not None for other in above) > 1 and (width == 1 or not above[-1].strip())
+
+
+def _refuse_other_width(
+    cells: Sequence[str], line: str, width: int, index: int, above: Sequence[str], name: str
+) -> None:
+    written = [cell for cell in cells if cell]
+    if len(written) < 2 or (pair_of(line) and (states_rate_or_unit(line) or len(above) > 1)):
+        return
+    raise RecordError(
+        f"Line {index + 1} of {name} names {len(written)} columns, and the rows below have {width}. Name every column, "
+        "and write numbers with decimal points."
+    )
+
+
+def _names_in_comment(above: Sequence[str], separator: str | None, width: int) -> tuple[list[str], set[int]]:
+    """Names in the last comment above the samples, as numpy.savetxt writes them."""
+    if above and above[-1].strip() and is_comment(above[-1], separator) and not states_rate_or_unit(above[-1]):
+        cells = [bare(cell) for cell in split(above[-1].lstrip("#%/; \t"), separator)]
+        if len(cells) == width and all(cells) and (width > 1 or names_lead(cells[0])):
+            return cells, {len(above) - 1}
+    return [""] * width, set()
+
+
+def _decimal(cells: Sequence[str], label: str, name: str, kind: Holds) -> str | None:
+    if kind != "numbers":
+        return None
+    try:
+        return decimal_mark(cells)
+    except ValueError as found:
+        raise RecordError(f"Column {label} of {name} holds {found}.") from None
+
+
+def _without_decimal_commas(bulk: Sequence[str], above: Sequence[str], name: str) -> str | None:
+    """The separator where commas seem to part cells: none where they are the decimal commas of one column.
+
+    Raises:
+        RecordError: commas are both, or may be either.
+    """
+    if any('"' in line for line in bulk):
+        return ","
+    cells = [[bare(cell) for cell in line.split(",")] for line in bulk]
+    width = max(map(len, cells))
+    if any(cell and not is_missing(cell) and not _PLAIN.match(cell) for row in cells for cell in row):
+        return ","
+    header = next((len(split(line, ",")) for line in reversed(above) if not _PLAIN.match(line.replace(",", ""))), None)
+    wholes = [cell for row in cells for cell in row[0::2]]
+    fractions = [cell for row in cells for cell in row[1::2]]
+    if header == width or any(not cell.isdecimal() for cell in fractions if cell):
+        return ","
+    named = header is not None and 2 * header == width
+    sure = "-0" in wholes or any(len(cell) > 1 and cell.startswith("0") for cell in fractions)
+    if width == 2 and (sure or named):
+        return None
+    if width > 2 and not sure and not named:
+        return ","
+    if width > 2:
+        raise RecordError(
+            f"{name} has decimal commas, and commas between the cells as well. Write it with decimal points, or with "
+            "semicolons between the cells."
+        )
+    if all(len(row) == width for row in cells) and _two_signals(cells):
+        return ","
+    raise RecordError(
+        f"{name} has one comma in each line, which may be a decimal comma or part two columns. Write it with decimal "
+        "points, or name the columns in a first line."
+    )
+
+
+def _two_signals(cells: Sequence[Sequence[str]]) -> bool:
+    """Whether the two whole numbers of each row go their own ways: a counter, or two that move smoothly."""
+    try:
+        first, second = zip(*((int(row[0]), int(row[1])) for row in cells), strict=True)
+    except ValueError:
+        return False
+    steps = [after - before for before, after in pairwise(first)]
+    if len(steps) >= 3 and sum(step == 1 for step in steps) >= _AGREE * len(steps):
+        return True
+    if len(cells) < _SURE_ROWS:
+        return False
+    turns = sorted(abs(after - before) for before, after in pairwise(second))
+    spread, moves = max(second) - min(second), sorted(map(abs, steps))
+    return bool(moves[len(moves) // 2] >= 1 and turns[len(turns) // 2] < 0.1 * spread)  # fractions would jump about
