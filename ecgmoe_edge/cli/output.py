@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.records.recording import Remark
 
 
 def say(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def say_remarks(record: str, remarks: Sequence[Remark]) -> None:
+    """What is to be known of a recording: what was assumed of it, left out, or looks wrong."""
+    for remark in remarks:
+        say(f"{record}: {remark.text}")
 
 
 def say_missing_providers(engine: Mapping[str, Any]) -> None:
