@@ -115,6 +115,15 @@ DeviceOption = Annotated[
 InvertOption = Annotated[bool, typer.Option("--invert", help="The electrodes are swapped: turn the signal over.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes. Default: one a core.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse to begin where a record cannot be used. Default: leave it out.")
+]
+TrainingLeadsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--leads", metavar="A,B,...", help="Leads of every data set, by name or position. Default: configured."
+    ),
+]
 MainsOption = Annotated[
     Literal["auto", "off", "50", "60"],
     typer.Option("--mains", help="Mains hum, Hz. auto: a notch where hum is measured; 50 or 60: that notch always."),
@@ -133,7 +142,7 @@ ProbeOption = Annotated[
 ]
 LeadsOption = Annotated[
     str | None,
-    typer.Option("--leads", metavar="A,B,...", help="Leads by name, or by position from 0; all: every voltage."),
+    typer.Option("--leads", metavar="A,B,...", help="Leads, by name or position from 0. Default: every voltage."),
 ]
 TableColumnsOption = Annotated[
     str | None,
