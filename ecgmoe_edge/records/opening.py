@@ -21,8 +21,8 @@ class ChosenLeads:
     """The leads of one recording that a command runs."""
 
     positions: tuple[int, ...]
+    usable: tuple[int, ...]  # those of them that show an ECG
     remarks: tuple[Remark, ...]  # the recording's own and those of its judgement
-    shows_ecg: bool  # in any of these leads
 
     def names(self, recording: Recording) -> tuple[str, ...]:
         """As the recording has them."""
@@ -91,4 +91,5 @@ def _chosen(recording: Recording, positions: Sequence[int], seen: Judgement) -> 
         raise RecordError(seen.problem or f"{recording.name} holds no signal.")
     problem = (Remark("lead", seen.problem),) if seen.problem else ()
     remarks = (*recording.remarks, *seen.remarks, *problem)
-    return ChosenLeads(tuple(positions), tuple(dict.fromkeys(remarks)), bool(set(positions) & set(seen.usable)))
+    usable = tuple(position for position in positions if position in seen.usable)
+    return ChosenLeads(tuple(positions), usable, tuple(dict.fromkeys(remarks)))
