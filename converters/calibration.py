@@ -157,20 +157,23 @@ def _recording_beats(path: Path, leads: LeadsWanted) -> tuple[list[Placed], tupl
 def delay_gate(beats: CalibrationBeats, limit_ms: float) -> Gate:
     """R to label within the limit, for 95 of 100 beats, counted in samples; compute time is not in it.
 
-    Not run where the beats came without their delays.
+    Not run where the beats came without their delays, or are fewer than `LEAST_BEATS`.
     """
     name = "label delay, p95"
     if not beats.delays_ms:
         why = "the beats came from no recording"
         return Gate.not_run(name, why, limit=limit_ms, sense="at most", unit="ms")
     value = float(np.percentile(beats.delays_ms, 95))
-    return on_enough(len(beats), Gate.judge(name, value, limit_ms, "at most", data=beats.source, unit="ms"))
+    gate = Gate.judge(name, value, limit_ms, "at most", data=beats.source, unit="ms")
+    return gate if len(beats) >= LEAST_BEATS else _too_few(len(beats), gate)  # the first few come while it learns
 
 
 def on_enough(beats: int, gate: Gate) -> Gate:
     """A gate that was run on so many beats; not run where it passed on fewer than `LEAST_BEATS`."""
-    if beats >= LEAST_BEATS or gate.status != "passed":
-        return gate
+    return gate if beats >= LEAST_BEATS or gate.status != "passed" else _too_few(beats, gate)
+
+
+def _too_few(beats: int, gate: Gate) -> Gate:
     why = f"{beats} beat{'s' if beats != 1 else ''} of {gate.data} are too few, {LEAST_BEATS} are needed"
     return Gate.not_run(gate.name, why, limit=gate.limit, sense=gate.sense, unit=gate.unit)
 

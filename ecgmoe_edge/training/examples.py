@@ -121,7 +121,8 @@ def examples_of(source: Source) -> Examples:
         end = samples + WIDE_GRID[-1] / 128.0 * record.fs
         labels["rr"] = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
     kept = _kept(samples / record.fs, source.data.first_s, source.data.beats_per_record)
-    examples = _examples(source, beats, kept, samples, labels)
+    with np.errstate(over="ignore"):  # too large for its type is infinite, and refused below
+        examples = _examples(source, beats, kept, samples, labels)
     if not all(np.isfinite(getattr(examples, name)).all() for name in _NUMBERS):
         raise RecordError(f"{record.name} is too large for the numbers that models take. Correct its unit or gain.")
     return examples
