@@ -172,7 +172,7 @@ def _shipped_student(board: Profile) -> Path:
 
 
 def _command(
-    board: Profile, student: Path | None, tasks: str | None, calibration: Path | None, leads: str | None
+    board: Profile, student: Path | None, tasks: str | None, calibration: Path | None, leads: str | None = None
 ) -> str:
     """What was asked for, for the manifest; files by their names, since where they lay says nothing elsewhere."""
     given = {
