@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.contract import unusable_outputs
 from ecgmoe_edge.converters.calibration import LEAST_BEATS
-from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.annotations import read_annotations
 from ecgmoe_edge.records.names import record_name
-from ecgmoe_edge.records.opening import chosen_leads, open_of_many
 from ecgmoe_edge.runtime.manifest import Gate, Metrics
+from ecgmoe_edge.scoring.evaluation import unscorable
 from ecgmoe_edge.streaming.beat_model import ModelFunction
 
 #: Classes whose F1 is held against the float student's: those that matter, with beats in every validation set.
@@ -57,7 +55,7 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
 
     def check(full: ModelFunction, exported: ModelFunction) -> AccuracyResult:
         reference, candidate = _Watched(full), _Watched(exported)
-        left_out = _unusable(records)
+        left_out = unscorable(records)  # found before the models run on the others
         usable = [path for path in records if record_name(path) not in left_out]
         if not usable:
             why = f"not one record of {name} can be scored"
@@ -98,22 +96,6 @@ class _Watched:
         outputs = self._infer_of_model(inputs)
         self.unusable += bool(unusable_outputs(outputs))
         return outputs
-
-
-def _unusable(records: Sequence[Path]) -> dict[str, str]:
-    """Which records cannot be scored, and why: found before the models run on the others."""
-    reasons = {record_name(path): _why_unusable(path) for path in records}
-    return {name: reason for name, reason in reasons.items() if reason is not None}
-
-
-def _why_unusable(path: Path) -> str | None:
-    try:
-        record = open_of_many(path)
-        read_annotations(record)
-        chosen_leads(record)
-    except RecordError as reason:
-        return str(reason)
-    return None
 
 
 def _f1(

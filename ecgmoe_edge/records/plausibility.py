@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import SignalError
-from ecgmoe_edge.records.recording import Lead, Recording, Remark, choose_leads, is_voltage
+from ecgmoe_edge.records.recording import Lead, Recording, Remark, choose_leads, is_voltage, millivolts_per
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.events import NO_ECG, LeadChange
 from ecgmoe_edge.streaming.frontend import FrontEnd
@@ -40,7 +40,7 @@ _LEAST_QUALITY = 0.1  # of a beat that says anything
 _CLEAR_QUALITY = 0.5  # that a plain ECG has at least
 _LEAST_BEATS = 5  # to speak of a rhythm
 _REGULAR = 0.25  # interquartile range over median of the RR intervals
-_UNITS = {"uV": 1e-3, "nV": 1e-6, "V": 1e3}  # mV
+_UNITS = ("uV", "mV", "nV", "V")
 _LIKELY_MV = (0.1, 10.0)
 _COMMON_RATES_HZ = (100.0, 125.0, 128.0, 200.0, 250.0, 256.0, 300.0, 360.0, 500.0, 512.0, 1000.0)
 _LIKELY_RR_S = (0.45, 1.5)
@@ -125,7 +125,7 @@ def _of_moving(
     if not shown:
         why = f"No beat was found in {recording.name} ({', '.join(names)}): it shows no ECG."
         return Judgement(tuple(leads), (), tuple(remarks), why)
-    of_amplitude = _amplitude_remarks([names[k] for k in shown], signal[shown], look, recording.fs)
+    of_amplitude = _amplitude_remarks(recording, [leads[k] for k in shown], signal[shown], look)
     of_leads = [
         Remark("lead", f"Lead {name} shows no ECG in its first minutes.", (name,))
         for k, name in enumerate(names)
@@ -246,28 +246,35 @@ def _likely_rate(x: NDArray[np.float64], fs: float) -> float | None:
     return min(found)[1] if found else None
 
 
-def _amplitude_remarks(names: Sequence[str], x: NDArray[np.float64], look: _Look, fs: float) -> Iterator[Remark]:
+def _amplitude_remarks(
+    recording: Recording, leads: Sequence[int], x: NDArray[np.float64], look: _Look
+) -> Iterator[Remark]:
     """Leads whose QRS complexes are of no plausible height, together where they are so in the same way."""
-    half = max(1, round(_QRS_S * fs))
+    half = max(1, round(_QRS_S * recording.fs))
     odd: dict[tuple[str | None, bool], list[tuple[str, float]]] = {}
-    for name, row in zip(names, x, strict=True):
+    for lead, row in zip(leads, x, strict=True):
+        name, unit = recording.leads[lead], recording.units[lead]
         around = [row[max(0, r - half) : r + half + 1] for r in look.samples[look.good].tolist()]
         heights = [float(np.nanmax(part) - np.nanmin(part)) for part in around if not np.isnan(part).all()]
         height = float(np.median(heights)) if heights else 1.0
         if not PLAUSIBLE_MV[0] <= height <= PLAUSIBLE_MV[1]:
-            odd.setdefault((_likely_unit(height), height > PLAUSIBLE_MV[1]), []).append((name, height))
-    for (unit, _), found in odd.items():
+            odd.setdefault((_likely_unit(height / millivolts_per(unit)), height > PLAUSIBLE_MV[1]), []).append(
+                (name, height)
+            )
+    for (likely, _), found in odd.items():
         leads = tuple(name for name, _ in found)
         what = f"R waves of about {_number(found[0][1])} mV in {', '.join(leads)}"
-        if unit is None:
+        if likely is None:
             text = f"{what}: the unit or the gain is probably wrong; give --unit, or correct it in the header."
         else:
-            text = f"{what}: the values are probably {unit}; give --unit {unit}, or correct the unit in the header."
+            text = f"{what}: the values are probably {likely}; give --unit {likely}, or correct the unit in the header."
         yield Remark("amplitude", text, leads)
 
 
-def _likely_unit(height: float) -> str | None:
-    return next((unit for unit, mv in _UNITS.items() if _LIKELY_MV[0] <= height * mv <= _LIKELY_MV[1]), None)
+def _likely_unit(value: float) -> str | None:
+    """The unit in which an R wave of `value`, as the file has it, is a usual one."""
+    low, high = _LIKELY_MV
+    return next((unit for unit in _UNITS if low <= value * millivolts_per(unit) <= high), None)
 
 
 def _number(value: float) -> str:

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
 from ecgmoe_edge.records.databases import origin_of
-from ecgmoe_edge.records.names import one_of_each_name
+from ecgmoe_edge.records.names import one_of_each_name, record_name
 from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_of_many
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording
 from ecgmoe_edge.scoring.beat_traces import trace_beats
@@ -181,6 +181,22 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         remarks=chosen.remarks,
         trace=trace_beats(live, annotated, record, whole=options.whole) if options.traces else None,
     )
+
+
+def unscorable(records: Sequence[Path], wanted: LeadsWanted = None, extension: str = "atr") -> dict[str, str]:
+    """Which records `evaluate_record` would refuse, and why, without running them."""
+    reasons = {record_name(path): _why_unscorable(path, wanted, extension) for path in records}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _why_unscorable(path: Path, wanted: LeadsWanted, extension: str) -> str | None:
+    try:
+        record = open_of_many(path)
+        read_annotations(record, extension)
+        chosen_leads(record, wanted)
+    except RecordError as reason:
+        return str(reason)
+    return None
 
 
 def _evaluate_record(path: Path, model: BeatModel | None, options: EvaluationOptions) -> RecordResult:

@@ -75,6 +75,13 @@ def test_an_implausible_height_names_the_likely_unit_and_the_option(
     assert (seen.usable, seen.problem) == ((0,), None)
 
 
+def test_the_likely_unit_is_that_of_the_values_as_the_file_has_them(ecg: NDArray[np.float64]) -> None:
+    (of_volts,) = judge(recording(1e6 * ecg, units=("V",)))  # microvolts that the file calls V
+    assert "give --unit uV" in of_volts.text
+    (of_microvolts,) = judge(recording(1e-3 * ecg, units=("uV",)))
+    assert "give --unit mV" in of_microvolts.text
+
+
 def test_leads_that_are_wrong_in_the_same_way_are_one_remark(ecg: NDArray[np.float64]) -> None:
     (remark,) = judge(recording(1000 * ecg, 0.9 * ecg, -700 * ecg))
     assert remark.leads == ("L0", "L2")
