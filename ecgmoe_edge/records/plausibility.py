@@ -262,13 +262,13 @@ def _amplitude_remarks(
                 (name, height)
             )
     for (likely, _), found in odd.items():
-        leads = tuple(name for name, _ in found)
-        what = f"R waves of about {_number(found[0][1])} mV in {', '.join(leads)}"
+        names = tuple(name for name, _ in found)
+        what = f"R waves of about {_number(found[0][1])} mV in {', '.join(names)}"
         if likely is None:
             text = f"{what}: the unit or the gain is probably wrong; give --unit, or correct it in the header."
         else:
             text = f"{what}: the values are probably {likely}; give --unit {likely}, or correct the unit in the header."
-        yield Remark("amplitude", text, leads)
+        yield Remark("amplitude", text, names)
 
 
 def _likely_unit(value: float) -> str | None:
