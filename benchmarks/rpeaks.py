@@ -33,11 +33,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ecgmoe_edge.calibration_data import load_calibration
-from ecgmoe_edge.errors import EcgmoeError, UsageError
+from ecgmoe_edge.errors import EcgmoeError, RecordError, UsageError
 from ecgmoe_edge.records.annotations import read_annotations
+from ecgmoe_edge.records.names import record_name
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate, noise_record
 from ecgmoe_edge.scoring.ec57 import Counts, score_record, total_peaks
+from ecgmoe_edge.scoring.evaluation import unscorable
 from ecgmoe_edge.scoring.noise_stress import NOISE_KINDS, SNRS_DB, NoiseLevel, noisy_blocks
 from ecgmoe_edge.scoring.offline_reference import DETECTORS, detect_offline
 from ecgmoe_edge.streaming import Monitor
@@ -200,6 +202,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Detector to its figures, as --json prints them."""
     names = [name for name in NAMES if name not in arguments.without]
     paths = locate(arguments.data, split=arguments.split, records=arguments.records)
+    left_out = unscorable(paths, ["0"])
+    for name, why in left_out.items():
+        print(f"left out: {name}: {why}", file=sys.stderr)
+    paths = [path for path in paths if record_name(path) not in left_out]
+    if not paths:
+        raise RecordError("Not one of the records can be scored.")
     snrs = arguments.snr
     if all(len(open_recording(path).leads) == 1 for path in paths):
         names = [name for name in names if name != FUSED]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -17,7 +17,7 @@ from ecgmoe_edge.compress.merge import merge_student, select_tasks
 from ecgmoe_edge.compress.qat import QatSettings, QatStudent, is_qat_file, load_qat
 from ecgmoe_edge.converters import accuracy as accuracies
 from ecgmoe_edge.converters.accuracy import AccuracyCheck
-from ecgmoe_edge.converters.calibration import CalibrationBeats, delay_gate, shipped_beats
+from ecgmoe_edge.converters.calibration import LEAST_BEATS, CalibrationBeats, delay_gate, on_enough, shipped_beats
 from ecgmoe_edge.converters.experts import ModelSummary
 from ecgmoe_edge.converters.model_card import model_card
 from ecgmoe_edge.converters.operators import check_operators
@@ -25,7 +25,7 @@ from ecgmoe_edge.converters.parity import ParityLimits, ParityReport, compare, e
 from ecgmoe_edge.converters.precision import choose
 from ecgmoe_edge.converters.targets import Target, target_named
 from ecgmoe_edge.device_profiles import Profile
-from ecgmoe_edge.errors import BundleError, ConversionError
+from ecgmoe_edge.errors import BundleError, ConversionError, RecordError
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
 from ecgmoe_edge.runtime.bundle import write_bundle
 from ecgmoe_edge.runtime.engine import Engine
@@ -75,6 +75,7 @@ def export_model(request: ExportRequest, out: Path) -> ExportResult:
         GateFailed: parity, size or accuracy is outside the profile's limit; nothing was written.
         ModelError: the weights cannot be read, or do not answer the tasks.
         ConversionError: the profile asks for what the student or a converter cannot give.
+        RecordError: int8 ranges are to be set from fewer beats than `LEAST_BEATS`.
         BundleError: `out` holds something else.
     """
     profile = request.profile
@@ -89,8 +90,9 @@ def export_model(request: ExportRequest, out: Path) -> ExportResult:
     with tempfile.TemporaryDirectory() as scratch:
         made, why = _decided(_made(model, profile, Path(scratch)), full, beats, Path(scratch) / "float32")
         parity = compare(torch_model(made.model)(beats.inputs), made.engine.run(beats.inputs))
-        gates, metrics = _judge(request, config, full, made, parity, beats)
+        gates, metrics, left_out = _judge(request, config, full, made, parity, beats)
         enforce(gates)
+        notes = (*notes, *(f"Left out of the accuracy gates: {name}: {why}" for name, why in left_out.items()))
         notes = (*notes, why) if why else notes
         manifest = _manifest(request, config, tasks, made, gates, metrics, why)
         path = made.summary.path
@@ -187,6 +189,11 @@ def _reference(
     if quantized is not None and replace(quantized.settings, averaging=settings.averaging) == settings:
         return quantized.convert(), (*notes, "Ranges are those of the quantization-aware training.")
     why = "the weights had no quantization-aware training" if quantized is None else "it was for other tasks or grids"
+    if len(beats) < LEAST_BEATS:
+        raise RecordError(
+            f"{len(beats)} beats of {beats.source} are too few to set int8 ranges from: calibrate on {LEAST_BEATS} at "
+            "least, some minutes of ECG."
+        )
     calibrated = QatStudent(Student(config), settings, merged=full)
     calibrated.calibrate(beats.batches())
     return calibrated.to_eval().convert(), (*notes, f"Ranges are set from {len(beats)} calibration beats: {why}.")
@@ -199,7 +206,8 @@ def _judge(
     made: _Made,
     parity: ParityReport,
     beats: CalibrationBeats,
-) -> tuple[tuple[Gate, ...], tuple[Metrics, ...]]:
+) -> tuple[tuple[Gate, ...], tuple[Metrics, ...], Mapping[str, str]]:
+    """The gates, the figures that belong to them, and the records that could not be scored."""
     profile, summary = made.profile, made.summary
     limits, memory = profile.gates, profile.memory
     integer = profile.precision.precision == "int8"
@@ -213,20 +221,21 @@ def _judge(
     gates += target_named(profile.runtime.format).gates(summary.path, profile)
     gates.append(delay_gate(beats, profile.latency.label_delay_ms_p95))
     limited = ParityLimits(difference, limits.route_agreement, limits.label_agreement)
-    of_parity = parity.gates(limited, beats.source)
+    of_parity = tuple(on_enough(parity.beats, gate) for gate in parity.gates(limited, beats.source))
     enforce(gates)
     classes = _classes(full.tasks)
     enforce(of_parity, [one.said(beats.place(one.beat), classes) for one in parity.differences])
     gates += of_parity
     if request.accuracy is None or "beat" not in full.tasks:
         why = "no annotated recordings were given (--data or ECGMOE_DATA)"
-        return (*gates, *accuracies.not_run(why, limits.accuracy_drop_points)), ()
+        return (*gates, *accuracies.not_run(why, limits.accuracy_drop_points)), (), {}
     result = request.accuracy(
         ModelFunction(classes, request.decision, torch_model(full)),
         ModelFunction(classes, request.decision, made.engine.run),
     )
     enforce(result.gates, result.shown)
-    return (*gates, *result.gates), (result.metrics,)
+    metrics = () if result.metrics is None else (result.metrics,)
+    return (*gates, *result.gates), metrics, result.left_out
 
 
 def _classes(tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -15,12 +15,16 @@ from ecgmoe_edge.cli.options import (
     JobsOption,
     JsonOption,
     MinutesOption,
+    StrictOption,
     ThreadsOption,
+    TrainingLeadsOption,
     cores,
+    wanted_leads,
 )
 from ecgmoe_edge.cli.output import result_files, stopped_early
 from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.cli.survey_report import SurveyReport, with_leads
 from ecgmoe_edge.errors import UsageError
 
 EXAMPLES = (
@@ -51,6 +55,8 @@ def distill(
     threads: ThreadsOption = 1,
     device: DeviceOption = "auto",
     minutes: MinutesOption = None,
+    leads: TrainingLeadsOption = None,
+    strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Distil a student from the teacher, then train it with quantization in the loop.
@@ -69,7 +75,8 @@ def distill(
     from ecgmoe_edge.training.limits import Clock, OutOfTime
     from ecgmoe_edge.training.run import distill as run_distillation
 
-    settings, folder, clock = load_config(config), data_folder(data), Clock(minutes)
+    settings, folder, clock = with_leads(load_config(config), wanted_leads(leads)), data_folder(data), Clock(minutes)
+    report = SurveyReport()
     jobs = jobs or cores()
     try:
         if student is None:
@@ -85,9 +92,11 @@ def distill(
                 device=device,
                 clock=clock,
                 progress=True,
+                strict=strict,
+                on_survey=report,
             )
         if float_only:
-            result_files(as_json, student=student)
+            result_files(as_json, report.to_json(), student=student)
             return
 
         from ecgmoe_edge.compress.qat import QatSettings
@@ -107,8 +116,10 @@ def distill(
             threads=threads,
             clock=clock,
             progress=True,
+            strict=strict,
+            on_survey=report,
         )
     except OutOfTime:
-        stopped_early(as_json, out)
+        stopped_early(as_json, out, report.to_json())
     else:
-        result_files(as_json, student=student, quantized=quantized)
+        result_files(as_json, report.to_json(), student=student, quantized=quantized)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,13 +21,24 @@ from ecgmoe_edge.cli.options import (
     JobsOption,
     JsonOption,
     MainsOption,
+    TableColumnsOption,
+    TableRateOption,
+    TableStepOption,
+    TableTimeOption,
+    TableUnitOption,
     cores,
     mains_choice,
+    stated_options,
+    wanted_leads,
 )
-from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
 from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.tasks import TASK_NAMES, task_named
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.records.opening import LeadsWanted
+    from ecgmoe_edge.records.recording import Lead
 
 EXAMPLES = (
     "ecgmoe-edge evaluate --data ~/physionet --split ds1-val",
@@ -104,7 +115,9 @@ def evaluate(
     ] = None,
     lead: Annotated[
         str | None,
-        typer.Option("--lead", metavar="NAME", help="Lead by name, or by number from 0. Default: 0; II of PTB-XL."),
+        typer.Option(
+            "--lead", metavar="NAME", help="One lead, by name or position from 0. Default: first voltage; II of PTB-XL."
+        ),
     ] = None,
     leads: Annotated[
         str | None,
@@ -112,15 +125,22 @@ def evaluate(
             "--leads", metavar="all|A,B,...", help="Instead of --lead: several at once, as a stream of theirs has it."
         ),
     ] = None,
+    fs: TableRateOption = None,
+    unit: TableUnitOption = None,
+    columns: TableColumnsOption = None,
+    time_column: TableTimeOption = None,
+    uv_per_lsb: TableStepOption = None,
     mains: MainsOption = "auto",
     invert: InvertOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score the whole live pipeline on annotated recordings.
 
-    Any WFDB folder, rate, leads and record names, as long as annotations (.atr) lie beside the records, of beats or,
-    for rhythm, of rhythms alone; for rhythm, age and sex also the CinC 2017 challenge and PTB-XL, known by their
-    tables. Beats are scored as EC57 and `bxb` do: pairs within 150 ms, the first five minutes left out of records of
+    Any folder of recordings, rate, leads and record names, as long as annotations (.atr) lie beside the records, of
+    beats or, for rhythm, of rhythms alone; for rhythm, age and sex also the CinC 2017 challenge and PTB-XL, known by
+    their tables. A table of samples is named with --records. What cannot be used is skipped, with its reason.
+
+    Beats are scored as EC57 and `bxb` do: pairs within 150 ms, the first five minutes left out of records of
     six minutes and more.
     """
     require("records", "wfdb")
@@ -129,13 +149,10 @@ def evaluate(
         require("records", "neurokit2")
     if report is not None:
         require("train", "matplotlib")
-    if records is not None and split is not None:
-        raise UsageError("Give --records or --split, not both.")
-    if snr is not None and noise is None:
-        raise UsageError("--snr says how much noise to add: give --noise em, ma or bw as well.")
-    if lead is not None and leads is not None:
-        raise UsageError("Give --lead for one lead or --leads for several, not both.")
+    _check_together(records=records, split=split, snr=snr, noise=noise, lead=lead, leads=leads)
     snrs_db = None if snr is None else _ratios(snr)
+    chosen_leads = wanted_leads(leads)
+    stated = stated_options(fs, unit, columns, time_column, uv_per_lsb)
     asked = task_named(task)
     if asked.database is None:
         raise UsageError(
@@ -150,7 +167,6 @@ def evaluate(
             "--annotations": annotations,
             "--reference": reference,
             "--csv": csv,
-            "--leads": leads,
         }
         _refuse_for_task(task, [name for name, value in given.items() if value is not None])
         evaluate_other_task(
@@ -159,7 +175,8 @@ def evaluate(
             data,
             split=split,
             records=names,
-            lead=None if lead is None else _lead(lead),
+            lead=lead if chosen_leads is None else _only(chosen_leads, task),
+            stated=stated,
             invert=invert,
             mains=mains_choice(mains),
             whole=whole,
@@ -180,8 +197,9 @@ def evaluate(
     options = EvaluationOptions(
         bundle=model.path,
         load=model.load,
-        lead=_lead(lead or "0"),
-        leads=_leads(leads),
+        lead=lead,
+        leads=chosen_leads,
+        stated=stated,
         invert=invert,
         mains=mains_choice(mains),
         whole=whole,
@@ -193,6 +211,8 @@ def evaluate(
     paths = locate(data, split=split, records=names)
     noise_path = None if noise is None else noise_record(data, noise)
     scored = run_evaluation(paths, options, jobs=jobs or cores(), on_record=tell)
+    for one in scored.results:
+        say_remarks(one.name, one.remarks)
     evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
     if noise_path is not None:
         quiet = replace(options, traces=False)
@@ -224,17 +244,27 @@ def _why_unwritable(folder: Path) -> str:
     return "" if os.access(nearest, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
-def _lead(named: str) -> str | int:
-    return int(named) if named.isdigit() else named
+def _check_together(
+    *,
+    records: str | None,
+    split: str | None,
+    snr: str | None,
+    noise: str | None,
+    lead: str | None,
+    leads: str | None,
+) -> None:
+    if records is not None and split is not None:
+        raise UsageError("Give --records or --split, not both.")
+    if snr is not None and noise is None:
+        raise UsageError("--snr says how much noise to add: give --noise em, ma or bw as well.")
+    if lead is not None and leads is not None:
+        raise UsageError("Give --lead for one lead or --leads for several, not both.")
 
 
-def _leads(named: str | None) -> list[str | int] | Literal["all"] | None:
-    if named is None or named == "all":
-        return None if named is None else "all"
-    chosen = [_lead(name.strip()) for name in named.split(",") if name.strip()]
-    if not chosen:
-        raise UsageError(f"--leads {named!r} names no lead. Give names such as II,V1, positions such as 0,1, or all.")
-    return chosen
+def _only(leads: LeadsWanted, task: str) -> Lead:
+    if leads is None or leads == "all" or len(leads) != 1:
+        raise UsageError(f"--task {task} is scored on one lead: name one, such as --leads II.")
+    return leads[0]
 
 
 def _refuse_for_task(task: str, options: list[str]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgmoe_edge.cli.evaluate_model import describe_model
-from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
 
 if TYPE_CHECKING:
+    from ecgmoe_edge.records.recording import OpenOptions
     from ecgmoe_edge.scoring.record_runs import ModelFile
     from ecgmoe_edge.scoring.results import Evaluation
     from ecgmoe_edge.streaming.signal.mains import MainsChoice
@@ -25,6 +26,7 @@ def evaluate_other_task(
     split: str | None,
     records: list[str] | None,
     lead: str | int | None,
+    stated: OpenOptions,
     invert: bool,
     mains: MainsChoice,
     whole: bool,
@@ -41,8 +43,10 @@ def evaluate_other_task(
     from ecgmoe_edge.scoring.task_table import render_task
 
     found = known_records(data, task.database or DEFAULT_DATABASE, split=split, records=records)
-    options = TaskOptions(task.name, lead=lead, invert=invert, mains=mains, whole=whole, extension=annotator)
+    options = TaskOptions(task.name, lead, invert, mains, whole, annotator, stated)
     scored = evaluate_task(found, options, model, jobs=jobs, on_record=tell)
+    for one in scored.records:
+        say_remarks(one.name, one.remarks)
     evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
     if as_json:
         result_json(evaluation)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import DataOption, JsonOption
-from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.cli.options import DataOption, JsonOption, wanted_leads
+from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
 from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import ModelError, RecordError, UsageError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ecgmoe_edge.converters.accuracy import AccuracyCheck
+    from ecgmoe_edge.converters.calibration import CalibrationBeats
     from ecgmoe_edge.converters.export import ExportRequest, ExportResult
     from ecgmoe_edge.device_profiles import Profile
     from ecgmoe_edge.runtime.manifest import DataSource
@@ -47,7 +48,15 @@ def export(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option("--calibration", metavar="DIR", help="WFDB folder for int8 ranges and parity. Default: shipped."),
+        typer.Option("--calibration", metavar="DIR", help="Recordings for int8 ranges and parity. Default: shipped."),
+    ] = None,
+    leads: Annotated[
+        str | None,
+        typer.Option(
+            "--leads",
+            metavar="A,B,...",
+            help="Leads of --calibration, by name or position, each by itself; all: every voltage. Default: the first.",
+        ),
     ] = None,
     data: DataOption = None,
     tasks: Annotated[
@@ -72,6 +81,9 @@ def export(
         raise UsageError(
             "--all takes the shipped students, since profiles differ in width. Use --student with --profile."
         )
+    if leads is not None and calibration is None:
+        raise UsageError("--leads says which leads of --calibration are taken: give --calibration DIR as well.")
+    wanted = wanted_leads(leads)
     boards = [load_profile(name) for name in (list_profiles() if profile is None else (profile,))]
     require("export", "torch", "torchao", "safetensors")
     for board in boards:
@@ -84,7 +96,12 @@ def export(
     from ecgmoe_edge.converters.export import ExportRequest, export_model
 
     torch.set_num_threads(1)
-    beats = None if calibration is None else folder_beats(calibration)
+    beats = None if calibration is None else folder_beats(calibration, wanted)
+    if beats is not None:
+        for name, why in beats.left_out.items():
+            say(f"Left out of the calibration: {name}: {why}")
+        for name, remarks in beats.remarks.items():
+            say_remarks(name, remarks)
 
     def request(board: Profile) -> ExportRequest:
         weights = student or _shipped_student(board)
@@ -96,7 +113,7 @@ def export(
             calibration=beats,
             accuracy=_accuracy(data, board),
             training_data=_training_data(weights),
-            command=_command(board, student, tasks, calibration),
+            command=_command(board, student, tasks, calibration, leads),
             overwrite=overwrite,
         )
 
@@ -105,7 +122,7 @@ def export(
         return
     exported = export_model(request(boards[0]), out or Path(f"ecgmoe-{boards[0].name}"))
     if as_json:
-        result_json(_json(exported))
+        result_json({**_json(exported), **_calibration_json(beats)})
         return
     _say_gates(exported)
     result(str(exported.folder))
@@ -154,12 +171,15 @@ def _shipped_student(board: Profile) -> Path:
     raise ModelError(f"This package ships no student of width {width}. Name weights of your own with --student.")
 
 
-def _command(board: Profile, student: Path | None, tasks: str | None, calibration: Path | None) -> str:
+def _command(
+    board: Profile, student: Path | None, tasks: str | None, calibration: Path | None, leads: str | None = None
+) -> str:
     """What was asked for, for the manifest; files by their names, since where they lay says nothing elsewhere."""
     given = {
         "--student": student and student.name,
         "--tasks": tasks,
         "--calibration": calibration and calibration.name,
+        "--leads": leads,
     }
     options = "".join(f" {option} {value}" for option, value in given.items() if value)
     return f"ecgmoe-edge export --profile {board.name}{options}"
@@ -203,6 +223,14 @@ def _training_data(weights: Path) -> tuple[DataSource, ...]:
         return msgspec.json.decode(stated.read_bytes(), type=tuple[DataSource, ...])
     except msgspec.MsgspecError as error:
         raise ModelError(f"{stated} does not list data sets ({error}). See docs/guide-own-data.md.") from error
+
+
+def _calibration_json(beats: CalibrationBeats | None) -> dict[str, object]:
+    """Which recordings were left out and why, and what is to be known of the others."""
+    from ecgmoe_edge.records.plausibility import remarks_json
+
+    left_out, remarks = (beats.left_out, beats.remarks) if beats is not None else ({}, {})
+    return {"left_out": dict(left_out), "remarks": {name: remarks_json(each) for name, each in remarks.items()}}
 
 
 def _json(exported: ExportResult) -> dict[str, object]:

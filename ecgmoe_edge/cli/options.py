@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from ecgmoe_edge.errors import UsageError
+
 if TYPE_CHECKING:
+    from ecgmoe_edge.records.opening import LeadsWanted
+    from ecgmoe_edge.records.recording import OpenOptions
     from ecgmoe_edge.streaming.signal.mains import MainsChoice
+
+#: Units of a table that holds what an A/D converter counts.
+COUNTS = ("count", "counts", "adu", "lsb")
 
 
 def _checked_positive(value: float | None) -> float | None:
@@ -40,6 +47,41 @@ def mains_choice(option: Literal["auto", "off", "50", "60"]) -> MainsChoice:
     if option == "auto":
         return option
     return None if option == "off" else int(option)
+
+
+def wanted_leads(named: str | None) -> LeadsWanted:
+    """Leads as `--leads` names them: names or positions counted from 0, parted by commas, or all.
+
+    Raises:
+        UsageError: it names none.
+    """
+    if named is None or named.strip() == "all":
+        return None if named is None else "all"
+    leads = [name.strip() for name in named.split(",")]
+    if not all(leads):
+        raise UsageError(f"--leads {named!r} names no lead. Give names such as II,V1, positions such as 0,1, or all.")
+    return leads
+
+
+def stated_options(
+    fs: float | None,
+    unit: str | None,
+    columns: str | None,
+    time_column: str | None,
+    uv_per_lsb: float | None,
+) -> OpenOptions:
+    """What a user states about a table of samples."""
+    from ecgmoe_edge.records.recording import OpenOptions
+
+    if unit is not None and unit.strip().casefold() in COUNTS and uv_per_lsb is None:
+        raise UsageError(f"--unit {unit} says nothing of volts: give --uv-per-lsb, the microvolts of one count, too.")
+    return OpenOptions(
+        fs=fs,
+        unit=unit,
+        columns=None if columns is None else [name.strip() for name in columns.split(",") if name.strip()],
+        uv_per_lsb=uv_per_lsb,
+        time_column=time_column,
+    )
 
 
 def cores() -> int:
@@ -73,6 +115,15 @@ DeviceOption = Annotated[
 InvertOption = Annotated[bool, typer.Option("--invert", help="The electrodes are swapped: turn the signal over.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes. Default: one a core.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse to begin where a record cannot be used. Default: leave it out.")
+]
+TrainingLeadsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--leads", metavar="A,B,...", help="Leads of every data set, by name or position. Default: configured."
+    ),
+]
 MainsOption = Annotated[
     Literal["auto", "off", "50", "60"],
     typer.Option("--mains", help="Mains hum, Hz. auto: a notch where hum is measured; 50 or 60: that notch always."),
@@ -88,6 +139,27 @@ MinutesOption = Annotated[
 ]
 ProbeOption = Annotated[
     bool, typer.Option("--probe", help="If listening does not tell what a device is, ask it: bytes are sent to it.")
+]
+LeadsOption = Annotated[
+    str | None,
+    typer.Option("--leads", metavar="A,B,...", help="Leads, by name or position from 0. Default: every voltage."),
+]
+TableColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B,...", help="Columns of a table that are leads, by name or position from 0."),
+]
+TableRateOption = Annotated[float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of a table.")]
+TableStepOption = Annotated[
+    float | None,
+    typer.Option("--uv-per-lsb", min=1e-6, max=1e6, metavar="UV", help="Microvolts of one count of a table."),
+]
+TableTimeOption = Annotated[
+    str | None,
+    typer.Option("--time-column", metavar="NAME", help="Column of a table that holds the time, by name or position."),
+]
+TableUnitOption = Annotated[
+    str | None,
+    typer.Option("--unit", metavar="UNIT", help="Unit of a table: uV, mV, V; count takes --uv-per-lsb. Default: mV."),
 ]
 SecondsOption = Annotated[
     float | None,

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.records.recording import Remark
 
 
 def say(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def say_remarks(record: str, remarks: Sequence[Remark]) -> None:
+    """What is to be known of a recording: what was assumed of it, left out, or looks wrong."""
+    for remark in remarks:
+        say(f"{record}: {remark.text}")
 
 
 def say_missing_providers(engine: Mapping[str, Any]) -> None:
@@ -34,19 +43,19 @@ def result_json(value: Any) -> None:
     result(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
 
 
-def result_files(as_json: bool, **files: Path) -> None:
-    """What a command wrote: a path a line, or one JSON object of name to path."""
+def result_files(as_json: bool, further: Mapping[str, Any] | None = None, **files: Path) -> None:
+    """What a command wrote: a path a line, or one JSON object of name to path, with further keys where given."""
     if as_json:
-        result_json({name: str(path) for name, path in files.items()})
+        result_json({name: str(path) for name, path in files.items()} | dict(further or {}))
     else:
         result("\n".join(str(path) for path in files.values()))
 
 
-def stopped_early(as_json: bool, out: Path) -> None:
+def stopped_early(as_json: bool, out: Path, further: Mapping[str, Any] | None = None) -> None:
     """What a command says whose minutes were over before its work was done; JSON tells by `finished`."""
     say(f"The minutes are over. What was done is in {out}; the same command goes on from there.")
     if as_json:
-        result_json({"finished": False, "out": str(out)})
+        result_json({"finished": False, "out": str(out)} | dict(further or {}))
 
 
 def pace(speed: float) -> str:

@@ -10,20 +10,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import JsonOption
-from ecgmoe_edge.cli.output import pace, result_json, say
+from ecgmoe_edge.cli.options import (
+    COUNTS,
+    JsonOption,
+    LeadsOption,
+    TableColumnsOption,
+    TableRateOption,
+    TableTimeOption,
+    TableUnitOption,
+    stated_options,
+    wanted_leads,
+)
+from ecgmoe_edge.cli.output import pace, result_json, say, say_remarks
 from ecgmoe_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from ecgmoe_edge.records.opening import LeadsWanted
+    from ecgmoe_edge.records.recording import OpenOptions, Recording, Remark
 
 EXAMPLES = (
     "ecgmoe-edge replay calibration --pty ./holter --speed 20",
     "ecgmoe-edge replay ~/physionet/mitdb/208 --pty ./holter",
     "ecgmoe-edge replay my.csv --fs 250 --unit uV --pty ./holter --drop 0.01 --unplug 30,60",
+    "ecgmoe-edge replay counts.csv --fs 250 --columns 1 --unit count --uv-per-lsb 0.02235 --pty ./holter",
+    "ecgmoe-edge replay ~/physionet/mimic/3000003 --leads II,V --pty ./holter",
     "ecgmoe-edge replay calibration --protocol cyton --pty ./holter",
 )
 _SECONDS_HELP = "Do so at these seconds of the recording."
@@ -58,7 +68,7 @@ def _seconds(text: str | None, option: str) -> tuple[float, ...]:
 def replay(
     record: Annotated[
         str,
-        typer.Argument(metavar="RECORD", help="WFDB record, CSV, or `calibration` (the shipped one)."),
+        typer.Argument(metavar="RECORD", help="A recording of any format, or `calibration` (the shipped one)."),
     ],
     pty: Annotated[
         Path | None,
@@ -73,7 +83,13 @@ def replay(
     ] = None,
     uv_per_lsb: Annotated[
         float | None,
-        typer.Option("--uv-per-lsb", min=1e-6, max=1e6, metavar="UV", help="Its microvolts a step."),
+        typer.Option(
+            "--uv-per-lsb",
+            min=1e-6,
+            max=1e6,
+            metavar="UV",
+            help="Microvolts a step of the device; with --unit count, of the table too.",
+        ),
     ] = None,
     speed: Annotated[
         float,
@@ -81,10 +97,11 @@ def replay(
             "--speed", metavar="X", callback=_checked_speed, help="Times real time; 0: as fast as it is read."
         ),
     ] = 1.0,
-    fs: Annotated[float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of a CSV.")] = None,
-    unit: Annotated[
-        str | None, typer.Option("--unit", metavar="UNIT", help="Unit of a CSV: uV, mV or V. Default: mV.")
-    ] = None,
+    leads: LeadsOption = None,
+    fs: TableRateOption = None,
+    unit: TableUnitOption = None,
+    columns: TableColumnsOption = None,
+    time_column: TableTimeOption = None,
     drop: Annotated[
         float,
         typer.Option("--drop", metavar="SHARE", callback=_checked_share, help="Share of frames to lose."),
@@ -129,26 +146,46 @@ def replay(
         jitter_s=jitter / 1000,
         seed=seed,
     )
-    blocks, rate, leads = open_blocks(record, fs, unit)
+    is_counts = unit is not None and unit.strip().casefold() in COUNTS
+    stated = stated_options(fs, unit, columns, time_column, uv_per_lsb if is_counts else None)
+    found, positions, remarks = open_judged(record, stated, wanted_leads(leads))
+    say_remarks(record, remarks)
+    names = [found.leads[position] for position in positions]
     settings = Settings(Fraction(device_fs).limit_denominator(1_000_000) if device_fs else None, None, uv_per_lsb)
     holter = VirtualHolter(
-        blocks, rate, leads, link=pty, protocol=protocol, settings=settings, speed=speed, faults=faults
+        found.blocks(leads=positions),
+        found.fs,
+        names,
+        link=pty,
+        protocol=protocol,
+        settings=settings,
+        speed=speed,
+        faults=faults,
     )
-    say(f"{record}: {', '.join(leads)} at {rate:g} Hz on {holter.port}, {pace(speed)}. Ctrl-C stops.")
+    listed = f"{len(names)} lead{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+    say(f"{record}: {listed}, at {found.fs:g} Hz on {holter.port}, {pace(speed)}. Ctrl-C stops.")
     if protocol != "ecgmoe":
         say(f"Read it with: ecgmoe-edge stream --port {holter.port} {holter.reader_options}")
     totals = asdict(holter.play())
     if as_json:
-        result_json(totals)
+        from ecgmoe_edge.records.plausibility import remarks_json
+
+        result_json({**totals, "remarks": remarks_json(remarks)})
     else:
         say(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals.items()))
 
 
-def open_blocks(
-    record: str, fs: float | None, unit: str | None
-) -> tuple[Iterable[NDArray[np.float64]], float, Sequence[str]]:
-    """Blocks (leads, n) in mV, rate in Hz and lead names of what the user named."""
+def open_judged(record: str, stated: OpenOptions, leads: LeadsWanted) -> tuple[Recording, list[int], list[Remark]]:
+    """What the user named, the positions of the leads to play, all voltages unless named, and what is to be said."""
+    from ecgmoe_edge.records.plausibility import judge
+    from ecgmoe_edge.records.recording import choose_leads, voltage_leads
     from ecgmoe_edge.records.registry import open_recording
 
-    found = open_recording(record, fs=fs, unit=unit)
-    return found.blocks(), found.fs, found.leads
+    found = open_recording(record, **asdict(stated))
+    if leads is None or leads == "all":
+        positions = choose_leads(found.leads, voltage_leads(found), found.name)
+        judged = judge(found)
+    else:
+        positions = choose_leads(found.leads, leads, found.name)
+        judged = judge(found, positions)
+    return found, positions, list(dict.fromkeys((*found.remarks, *judged)))

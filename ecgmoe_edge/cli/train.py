@@ -15,17 +15,22 @@ from ecgmoe_edge.cli.options import (
     JobsOption,
     JsonOption,
     MinutesOption,
+    StrictOption,
     ThreadsOption,
+    TrainingLeadsOption,
     cores,
+    wanted_leads,
 )
 from ecgmoe_edge.cli.output import result_files, stopped_early
 from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.cli.survey_report import SurveyReport, with_leads
 
 EXAMPLES = (
     "ecgmoe-edge train --data ~/physionet",
     "ecgmoe-edge train --config ds1-only --minutes 30 -o ./runs/ds1",
     "ecgmoe-edge train --config my-data.toml --data ./my-records -o ./runs/mine",
+    "ecgmoe-edge train --config my-data.toml --data ./my-records --leads II --strict -o ./runs/mine",
 )
 
 
@@ -38,11 +43,14 @@ def train(
     threads: ThreadsOption = 1,
     device: DeviceOption = "auto",
     minutes: MinutesOption = None,
+    leads: TrainingLeadsOption = None,
+    strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the full-precision teacher.
 
-    Examples are made by running the live front end over the records. The same command goes on with a run that was
+    Examples are made by running the live front end over the records. Before, each record is judged: what cannot be used
+    is listed with its reason and left out. The same command goes on with a run that was
     stopped or killed. The folder gets teacher.safetensors, a metrics log with a row an epoch, the same as a picture,
     and how it validates.
     """
@@ -53,10 +61,10 @@ def train(
     from ecgmoe_edge.training.limits import Clock, OutOfTime
     from ecgmoe_edge.training.run import train as run_training
 
-    clock = Clock(minutes)
+    clock, report = Clock(minutes), SurveyReport()
     try:
         weights = run_training(
-            load_config(config),
+            with_leads(load_config(config), wanted_leads(leads)),
             data_folder(data),
             out,
             cache=cache,
@@ -65,8 +73,10 @@ def train(
             device=device,
             clock=clock,
             progress=True,
+            strict=strict,
+            on_survey=report,
         )
     except OutOfTime:
-        stopped_early(as_json, out)
+        stopped_early(as_json, out, report.to_json())
     else:
-        result_files(as_json, weights=weights)
+        result_files(as_json, report.to_json(), weights=weights)

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.databases import patient_of
 from ecgmoe_edge.records.facts import Facts, stated_facts
+from ecgmoe_edge.records.names import record_name
 from ecgmoe_edge.records.registry import holds_recordings, is_recording
 from ecgmoe_edge.records.splits import data_folder, database_folder, locate
 from ecgmoe_edge.records.tables import CINC_TABLE, PTBXL_TABLE, cinc_rhythms, ptbxl_rows
@@ -34,8 +35,8 @@ class KnownRecord:
 
     @property
     def name(self) -> str:
-        """Name of the record, without folder."""
-        return self.path.name
+        """Name of the record, without folder and extension."""
+        return record_name(self.path)
 
 
 def layout_of(folder: Path) -> Layout | None:
@@ -94,7 +95,7 @@ def _with_labels(paths: Sequence[Path]) -> list[KnownRecord]:
         if home not in tables:
             tables[home] = _cinc(home) if layout_of(home) == "cinc2017" else _ptbxl(home)
         layout: Layout = "cinc2017" if layout_of(home) == "cinc2017" else "ptbxl"
-        known.append(tables[home].get(path) or KnownRecord(path, layout, path.name))
+        known.append(tables[home].get(path) or KnownRecord(path, layout, record_name(path)))
     return known
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.names import record_name
 from ecgmoe_edge.records.registry import (
     find_recordings,
     formats_in_folders,
@@ -55,11 +56,13 @@ def lot(name: str) -> float:
 
 
 def _svdb_fit(folder: Path) -> list[Path]:
-    return [path for path in find_recordings(folder) if path.name not in SVDB_VAL]
+    return [path for path in find_recordings(folder) if record_name(path) not in SVDB_VAL]
 
 
 def _cinc(folder: Path, *, held_out: bool) -> list[Path]:
-    return [path for path in find_recordings(folder) if (lot(f"cinc2017/{path.name}") < CINC_VAL_SHARE) == held_out]
+    return [
+        path for path in find_recordings(folder) if (lot(f"cinc2017/{record_name(path)}") < CINC_VAL_SHARE) == held_out
+    ]
 
 
 def _ptbxl(folder: Path, *, folds: range) -> list[Path]:
@@ -194,7 +197,7 @@ def _named(folder: Path, records: Sequence[str]) -> list[Path]:
     home = folder if holds_recordings(folder) else folder / DEFAULT_DATABASE
     paths = []
     for name in records:
-        found = (recognised_path(place / name) for place in folders)
+        found = (_in_folder(place, name) for place in folders)
         paths.append(next((path for path in found if path is not None), home / name))
     if not any(is_recording(path) for path in paths):
         raise RecordError(
@@ -202,3 +205,11 @@ def _named(folder: Path, records: Sequence[str]) -> list[Path]:
             "as their files are named."
         )
     return paths
+
+
+def _in_folder(folder: Path, name: str) -> Path | None:
+    """The recording of that name in a folder: as a path names it, or by its name without extension."""
+    path = recognised_path(folder / name)
+    if path is not None:
+        return path
+    return next((path for path in find_recordings(folder) if record_name(path) == name), None)

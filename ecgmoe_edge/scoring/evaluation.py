@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
 from ecgmoe_edge.records.databases import origin_of
-from ecgmoe_edge.records.recording import Lead, Recording, millivolts_per, position_of
-from ecgmoe_edge.records.registry import open_recording
+from ecgmoe_edge.records.names import one_of_each_name, record_name
+from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_of_many
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording
 from ecgmoe_edge.scoring.beat_traces import trace_beats
 from ecgmoe_edge.scoring.ec57 import score_record
 from ecgmoe_edge.scoring.live_run import run_live
@@ -42,8 +42,9 @@ class EvaluationOptions:
 
     bundle: Path | None = None  # None: R peaks only
     load: LoadModel | None = None  # how to load it; None: as a bundle
-    lead: Lead = 0  # name or position; the header's first signal unless said otherwise
-    leads: Sequence[Lead] | Literal["all"] | None = None  # instead: these together; "all": that are voltages
+    lead: Lead | None = None  # name or position; None: the header's first that is a voltage and holds a signal
+    leads: LeadsWanted = None  # instead: these together; "all": that are voltages
+    stated: OpenOptions | None = None  # of tables, which do not state it themselves
     invert: bool = False
     mains: MainsChoice = AUTO
     whole: bool = False  # score the first five minutes too
@@ -63,8 +64,9 @@ def evaluate(
 ) -> Evaluation:
     """Run the live pipeline over records and score it against their beat annotations.
 
-    A record that cannot be read, has no beat annotations or has a rate the front end does not take is skipped, with
-    its reason, and the rest goes on.
+    A record that cannot be read, holds no signal in these leads, has no beat annotations or has a rate the front end
+    does not take is skipped, with its reason, and the rest goes on. One whose signal shows no beat is scored, for a
+    detector that finds none has missed them; a remark says so.
 
     Args:
         records: paths, as `records.splits.locate` gives them.
@@ -73,25 +75,26 @@ def evaluate(
         on_record: called in this process as each record is done.
 
     Raises:
-        UsageError: no job, or two records of one name.
+        UsageError: no job, or a record that is named twice.
         RecordError: not one record could be scored.
         BundleError: the bundle cannot be loaded.
         MissingExtra: wfdb, the bundle's engine or the offline reference is not installed.
     """
     options = options or EvaluationOptions()
-    twice = [name for name, count in Counter(path.name for path in records).items() if count > 1]
+    twice = [path.name for path, count in Counter(records).items() if count > 1]
     if twice:
         raise UsageError(f"The record {twice[0]} is named more than once. Name each record once.")
-
+    named, of_same_name = one_of_each_name(records)
     outcomes = run_records(
-        {path.name: path for path in records},
+        named,
         partial(_evaluate_record, options=options),
         ModelFile(options.bundle, options.load),
         jobs=jobs,
         on_record=on_record,
     )
     results = tuple(outcomes.of.values())
-    return Evaluation(results, outcomes.skipped, options.reference, fused=any(len(one.leads) > 1 for one in results))
+    skipped = {**outcomes.skipped, **of_same_name}
+    return Evaluation(results, skipped, options.reference, fused=any(len(one.leads) > 1 for one in results))
 
 
 def evaluate_noise(
@@ -135,10 +138,11 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         RecordError: the record or its annotations cannot be read.
         SignalError: the front end cannot take its rate.
     """
-    record = open_recording(path)
+    record = open_of_many(path, options.stated)
     annotated = read_annotations(record, options.extension)
-    positions = _positions(record, options)
-    names = distinct_names([record.leads[position] for position in positions])
+    chosen = chosen_leads(record, options.leads if options.lead is None else [options.lead])
+    positions = chosen.positions
+    names = distinct_names(chosen.names(record))
     monitor = Monitor(model, record.fs, leads=names, invert=options.invert, mains=options.mains)
     live = run_live(monitor, _blocks(record, positions, annotated, options.noise), keep_waves=options.traces)
     beats = live.beats
@@ -174,29 +178,29 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         detection_delay_ms=np.array([beat.detection_delay_ms for beat in beats], dtype=np.float32),
         label_delay_ms=np.array([beat.delay_ms for beat in beats if beat.label is not None], dtype=np.float32),
         origin=origin_of(record.path),
+        remarks=chosen.remarks,
         trace=trace_beats(live, annotated, record, whole=options.whole) if options.traces else None,
     )
 
 
+def unscorable(records: Sequence[Path], wanted: LeadsWanted = None, extension: str = "atr") -> dict[str, str]:
+    """Which records `evaluate_record` would refuse, and why, without running them."""
+    reasons = {record_name(path): _why_unscorable(path, wanted, extension) for path in records}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _why_unscorable(path: Path, wanted: LeadsWanted, extension: str) -> str | None:
+    try:
+        record = open_of_many(path)
+        read_annotations(record, extension)
+        chosen_leads(record, wanted)
+    except RecordError as reason:
+        return str(reason)
+    return None
+
+
 def _evaluate_record(path: Path, model: BeatModel | None, options: EvaluationOptions) -> RecordResult:
     return evaluate_record(path, options, model)
-
-
-def _positions(record: Recording, options: EvaluationOptions) -> list[int]:
-    """Which of the record's leads are run."""
-    if options.leads is None:
-        return [position_of(record, options.lead)]
-    if options.leads != "all":
-        return list(dict.fromkeys(position_of(record, lead) for lead in options.leads))
-    voltages = [position for position, unit in enumerate(record.units) if _is_voltage(unit)]
-    return voltages or [position_of(record, options.lead)]
-
-
-def _is_voltage(unit: str) -> bool:
-    try:
-        return millivolts_per(unit) > 0.0
-    except RecordError:
-        return False
 
 
 def _blocks(

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.records.databases import Origin
+from ecgmoe_edge.records.plausibility import remarks_json
+from ecgmoe_edge.records.recording import Remark
 from ecgmoe_edge.scoring.beat_traces import BeatTrace
 from ecgmoe_edge.scoring.bootstrap import Figures, bootstrap
 from ecgmoe_edge.scoring.ec57 import (
@@ -37,7 +39,7 @@ class RecordResult:
     """What one record gave."""
 
     name: str
-    leads: tuple[str, ...]  # heard together, where there are several
+    leads: tuple[str, ...]  # run together, where there are several
     fs: float
     duration_s: float
     paced: bool
@@ -48,6 +50,7 @@ class RecordResult:
     label_delay_ms: NDArray[np.float32]  # (labelled beats,)
     trace: BeatTrace | None = None  # for a report
     origin: Origin | None = None  # which record of a known data base it is
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def patient(self) -> str:
@@ -70,6 +73,7 @@ class RecordResult:
             "beats": _beats_json(self.score.confusion),
             "confusion": None if self.score.confusion is None else self.score.confusion.to_json(),
             "rr_error_ms": self.score.rr.to_json(),
+            "remarks": remarks_json(self.remarks),
         }
         if self.reference is not None:
             figures["reference"] = _peaks_json([self.reference])

@@ -11,7 +11,9 @@ import numpy as np
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.facts import Facts, facts_of
 from ecgmoe_edge.records.layouts import KnownRecord, others_of
-from ecgmoe_edge.records.registry import is_recording, open_recording
+from ecgmoe_edge.records.names import one_of_each_name
+from ecgmoe_edge.records.opening import open_of_many
+from ecgmoe_edge.records.registry import is_recording
 from ecgmoe_edge.scoring.record_runs import ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.task_records import TaskOptions, TaskRecord, answer_record
 from ecgmoe_edge.scoring.task_results import Baseline, TaskEvaluation
@@ -44,8 +46,9 @@ def evaluate_task(
     if len({one.layout for one in records if is_recording(one.path)}) > 1:  # an absent one is skipped, wherever it was
         raise UsageError("These records are of several data bases. Evaluate one at a time, with --data.")
     _check_task(task_named(options.task), model)
+    named, of_same_name = one_of_each_name(one.path for one in records)
     outcomes = run_records(
-        {one.name: one for one in records},
+        {one.name: one for one in records if named[one.name] == one.path},
         partial(_answer, options=options),
         model,
         jobs=jobs,
@@ -53,7 +56,7 @@ def evaluate_task(
     )
     task = task_named(options.task)
     baseline = _baseline(task, records) if task.scope == "recording" else None
-    return TaskEvaluation(options.task, tuple(outcomes.of.values()), outcomes.skipped, baseline)
+    return TaskEvaluation(options.task, tuple(outcomes.of.values()), {**outcomes.skipped, **of_same_name}, baseline)
 
 
 def _answer(known: KnownRecord, model: BeatModel | None, options: TaskOptions) -> TaskRecord:
@@ -93,6 +96,6 @@ def _facts(one: KnownRecord) -> Facts:
     if one.layout == "ptbxl":  # its headers have no facts of their own
         return one.facts
     try:
-        return {**facts_of(open_recording(one.path)), **one.facts}
+        return {**facts_of(open_of_many(one.path)), **one.facts}
     except RecordError:
         return one.facts

@@ -19,8 +19,8 @@ from ecgmoe_edge.errors import ModelError, RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.layouts import KnownRecord
-from ecgmoe_edge.records.recording import Lead, Recording, position_of
-from ecgmoe_edge.records.registry import open_recording
+from ecgmoe_edge.records.opening import chosen_leads, open_of_many
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark
 from ecgmoe_edge.scoring.ec57 import first_scored
 from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
@@ -40,11 +40,12 @@ class TaskOptions:
     """How records are run; the same for all of them."""
 
     task: str  # a name of `tasks.TASKS`
-    lead: Lead | None = None  # None: II of PTB-XL, as models are trained on it; else the header's first
+    lead: Lead | None = None  # None: II of PTB-XL, as models are trained on it; else the first that holds a signal
     invert: bool = False
     mains: MainsChoice = AUTO
     whole: bool = False  # score the first five minutes too
     extension: str = "atr"
+    stated: OpenOptions | None = None  # of tables, which do not state it themselves
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,24 @@ class TaskRecord:
     table: NDArray[np.float64] | None = None  # s, (RHYTHMS, ANSWERS) by duration
     rr_errors_ms: NDArray[np.float64] | None = None  # (windows, 2): of the model (NaN: none), of the detector alone
     experts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # path -> beats that each expert took
+    remarks: tuple[Remark, ...] = ()
 
 
 def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOptions) -> TaskRecord:
     """Run one record through the live pipeline and set its answers beside what is known.
 
     Raises:
-        RecordError: the record cannot be read, or nothing is known of it for this task.
+        RecordError: the record cannot be read, holds no signal, or nothing is known of it for this task.
         SignalError: the front end cannot take its rate.
         ModelError: the model answers with NaN or infinity.
     """
-    record = open_recording(known.path)
+    record = open_of_many(known.path, options.stated)
     task = task_named(options.task)
     truth = _truth(known, record, task)
     annotated = _annotations(known, record, task, options.extension)
-    lead = options.lead if options.lead is not None else "II" if known.layout == "ptbxl" else 0
-    position = position_of(record, lead)
+    lead = options.lead if options.lead is not None else "II" if known.layout == "ptbxl" else None
+    chosen = chosen_leads(record, None if lead is None else [lead])
+    (position,) = chosen.positions
     monitor = Monitor(model, record.fs, leads=(record.leads[position],), invert=options.invert, mains=options.mains)
     live = run_live(monitor, record.blocks(_BLOCK_S, leads=[position]))
     if unusable := unusable_outputs(live.outputs):
@@ -109,6 +112,7 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
         table=table,
         rr_errors_ms=errors,
         experts=expert_counts(live),
+        remarks=chosen.remarks,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.records.plausibility import remarks_json
 from ecgmoe_edge.scoring.bootstrap import Bootstrap, Figures, bootstrap
 from ecgmoe_edge.scoring.class_table import ClassTable, rounded
 from ecgmoe_edge.scoring.rhythm_durations import ANSWERS, RHYTHMS
@@ -159,7 +160,7 @@ def _ratio(part: float, whole: float) -> float | None:
 
 def _record_json(task: Task, one: TaskRecord) -> dict[str, Any]:
     said: dict[str, Any] = {"patient": one.patient, "lead": one.lead, "duration_s": round(one.duration_s, 3)}
-    said["beats"] = one.beats
+    said |= {"beats": one.beats, "remarks": remarks_json(one.remarks)}
     if one.table is not None:
         table = ClassTable(RHYTHMS, ANSWERS, one.table)
         return said | {name: value for name, value in table.to_json().items() if name in ("classes", "confusion")}

@@ -12,10 +12,11 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import resources
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,16 +25,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.errors import RecordError, SignalError, UsageError
 from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, from_arrays, join
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
+from ecgmoe_edge.training.survey import Survey, listed, survey
 
 _MAKES_EXAMPLES = "ecgmoe_edge.training.examples"  # and all that it imports of this package
 _FORMATS = "ecgmoe_edge.records.formats"  # found by the registry, which no import statement shows
 _WITHOUT_EFFECT = ("ecgmoe_edge.errors", "ecgmoe_edge.streaming.events")  # name things, compute nothing
 _ABANDONED_S = 3600.0  # a half-written file of that age belongs to no running process
+_NO_BEAT = "The front end finds no beat in it."
 _LAYOUT = 1  # of the cached files; raised when the fields of Examples change their meaning
 
 
@@ -43,6 +46,7 @@ class ExampleSets:
 
     fit: Examples
     validation: dict[str, Examples]
+    left_out: Mapping[str, str] = field(default_factory=dict)  # "set/record" -> why
 
     def digest(self) -> str:
         """Short digest of every number and name in them: a fit on corrected labels, say, is another run."""
@@ -62,8 +66,14 @@ def build_examples(
     jobs: int = 1,
     clock: Clock | None = None,
     progress: bool = False,
+    strict: bool = False,
+    on_survey: Callable[[Survey], None] | None = None,
 ) -> ExampleSets:
     """Examples of every data set of the configuration, from the cache where it still fits.
+
+    Before the long work every record that is not in the cache is judged. What cannot be used is left out with its
+    reason: a record that cannot be read, has no annotations, a rate that the front end does not take, no signal, or
+    beats to learn and shows none.
 
     Args:
         config: what to read.
@@ -72,22 +82,46 @@ def build_examples(
         jobs: processes.
         clock: how long it may take; None for ever.
         progress: show a progress bar on stderr.
+        strict: refuse where a record would be left out.
+        on_survey: called with what is left out, before the long work and once more if that finds more.
 
     Raises:
-        RecordError: a record or table cannot be read, or the cache cannot be written.
-        UsageError: the division into fit and validation is not possible.
+        RecordError: a table cannot be read, the cache cannot be written, or a record would be left out and `strict`.
+        UsageError: the division into fit and validation is not possible, or nothing is left to fit on.
         OutOfTime: the clock ended; what was made is in the cache.
     """
-    divisions = [divide(data, data_dir) for data in config.data]
-    sources = [source for division in divisions for source in (*division.fit, *division.validation)]
-    made = dict(zip(sources, _all(sources, cache, jobs, clock or Clock(), progress), strict=True))
-    fit = join([made[source] for division in divisions for source in division.fit])
+    clock = clock or Clock()
+    divided = [divide(data, data_dir) for data in config.data]
+    found = survey(divided, partial(_is_made, cache=cache), jobs=jobs, clock=clock)
+    _report(found, strict, on_survey)
+    sources = [source for division in found.divisions for source in (*division.fit, *division.validation)]
+    made, useless = _all(sources, cache, jobs, clock, progress)
+    if useless:
+        found = replace(found, left_out={**found.left_out, **useless}, remarks={})
+        _report(found, strict, on_survey)
+    fit = [made[source] for division in found.divisions for source in division.fit if source in made]
+    if not fit:
+        raise UsageError(f"No record is left to fit on. {listed(found.left_out)}")
     validation = {
-        data.name: join([made[source] for source in division.validation])
-        for data, division in zip(config.data, divisions, strict=True)
-        if division.validation
+        data.name: join(of_set)
+        for data, division in zip(config.data, found.divisions, strict=True)
+        if (of_set := [made[source] for source in division.validation if source in made])
     }
-    return ExampleSets(fit, validation)
+    return ExampleSets(join(fit), validation, found.left_out)
+
+
+def _report(found: Survey, strict: bool, on_survey: Callable[[Survey], None] | None) -> None:
+    if strict and found.left_out:
+        raise RecordError(f"{listed(found.left_out)} Mend or remove them, or leave --strict out.")
+    if on_survey is not None:
+        on_survey(found)
+
+
+def _is_made(source: Source, cache: Path) -> bool:
+    try:
+        return cache_path(source, cache).is_file()
+    except RecordError:
+        return False
 
 
 def cached_examples(source: Source, cache: Path) -> Examples:
@@ -102,11 +136,16 @@ def cached_examples(source: Source, cache: Path) -> Examples:
         else:
             return from_arrays(arrays, (source.name,))
     examples = examples_of(source)
+    _keep(examples, source, cache)
+    return examples
+
+
+def _keep(examples: Examples, source: Source, cache: Path) -> None:
+    path = cache_path(source, cache)
     _write(examples, path)
     for stale in cache.glob(f"{glob.escape(_stem(source))}-*.npz"):
         if stale != path:
             stale.unlink(missing_ok=True)
-    return examples
 
 
 def _write(examples: Examples, path: Path) -> None:
@@ -138,10 +177,10 @@ def cache_path(source: Source, cache: Path) -> Path:
         RecordError: there is no file of the record.
     """
     digest = hashlib.sha256(front_end_digest().encode())
-    digest.update(f"{_LAYOUT} {source.path.name in source.data.without_beat_labels}".encode())
+    digest.update(f"{_LAYOUT} {source.record in source.data.without_beat_labels}".encode())
     digest.update(msgspec.json.encode([_settings(source), source.facts]))
-    beside = source.path.parent.glob(f"{glob.escape(source.path.name)}.*")
-    files = [path for path in (source.path, *sorted(beside)) if path.is_file()]
+    beside = {source.path, *source.path.parent.glob(f"{glob.escape(source.record)}.*")}
+    files = [path for path in sorted(beside) if path.is_file()]
     if not files:
         raise RecordError(f"There is no record {source.path}.")
     for file in files:
@@ -195,48 +234,62 @@ def _stem(source: Source) -> str:
     """Begins the name of the one file that a run has in the cache; anything else of that name is stale."""
     run = re.sub(r"\W", "_", str(source.lead))
     run += ("i" if source.inverted else "") + (f"@{source.rate:g}" if source.rate else "")
-    return f"{source.data.name}-{source.path.name}-{run}"
+    return f"{source.data.name}-{source.record}-{run}"
 
 
-def _all(sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, progress: bool) -> list[Examples]:
+def _all(
+    sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, progress: bool
+) -> tuple[dict[Source, Examples], dict[str, str]]:
+    """The examples of every run, and by its name why some give none, which only the whole of a record shows."""
     from tqdm import tqdm
 
     _sweep(cache)
     absent = [source for source in sources if not cache_path(source, cache).is_file()]
+    failed: dict[Source, str | None] = {}
     with tqdm(total=len(absent), desc="examples", unit="record", disable=not progress or not absent) as bar:
         if jobs <= 1 or len(absent) <= 1:
             for source in absent:
                 clock.check()
-                _make(source, cache)
+                failed[source] = _make(source, cache)
                 bar.update()
         else:
-            _on_processes(absent, cache, jobs, clock, bar.update)
-    return [cached_examples(source, cache) for source in sources]
+            failed = _on_processes(absent, cache, jobs, clock, bar.update)
+    made = {source: cached_examples(source, cache) for source in sources if failed.get(source) is None}
+    useless = {one.name: why for one, why in failed.items() if why is not None}
+    useless |= {one.name: _NO_BEAT for one, examples in made.items() if not len(examples)}
+    return {source: examples for source, examples in made.items() if len(examples)}, useless
 
 
 def _on_processes(
     sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, made_one: Callable[[], object]
-) -> None:
+) -> dict[Source, str | None]:
     # "spawn": a forked copy of a process that has used torch may hang in its thread pool.
     with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=get_context("spawn")) as pool:
-        futures: list[Future[None]] = [pool.submit(_make, source, cache) for source in sources]
+        futures = {pool.submit(_make, source, cache): source for source in sources}
         try:
             for future in as_completed(futures):
                 future.result()
                 clock.check()
                 made_one()
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # or thousands of records would be worked off before anybody is told
+            pool.shutdown(cancel_futures=True)  # or thousands of records would be processed before anybody is told
             raise
+        return {source: future.result() for future, source in futures.items()}
 
 
 def _sweep(cache: Path) -> None:
     """Remove what processes that were killed have left half written."""
-    for partial in cache.glob("*.partial"):
+    for unfinished in cache.glob("*.partial"):
         with suppress(OSError):
-            if time.time() - partial.stat().st_mtime > _ABANDONED_S:
-                partial.unlink()
+            if time.time() - unfinished.stat().st_mtime > _ABANDONED_S:
+                unfinished.unlink()
 
 
-def _make(source: Source, cache: Path) -> None:
-    cached_examples(source, cache)  # the parent reads the file: cheaper than sending arrays between processes
+def _make(source: Source, cache: Path) -> str | None:
+    """Why a run gives no examples; the parent reads the file: cheaper than sending arrays between processes."""
+    try:
+        examples = examples_of(source)
+    except (RecordError, SignalError) as reason:
+        return str(reason)
+    _keep(examples, source, cache)
+    return None

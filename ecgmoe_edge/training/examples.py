@@ -16,8 +16,8 @@ from ecgmoe_edge.contract import CONTEXT_S, CONTEXT_SAMPLES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.facts import facts_of
+from ecgmoe_edge.records.opening import open_of_many
 from ecgmoe_edge.records.recording import Recording
-from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
@@ -69,6 +69,7 @@ class Examples:
         return {name: self.labels[name] if name in TASK_NAMES else getattr(self, name) for name in ARRAYS}
 
 
+_NUMBERS = ("window", "template", "amplitude", "rr_features", "rr_sequence", "context")
 ARRAYS = (*(field.name for field in fields(Examples) if field.name not in ("labels", "records")), *TASK_NAMES)
 
 
@@ -101,9 +102,10 @@ def examples_of(source: Source) -> Examples:
     beat label UNKNOWN: they teach no beat class, but stay, since rules that look back need every beat.
 
     Raises:
-        RecordError: the record cannot be read or has not the lead asked for.
+        RecordError: the record cannot be read, has not the lead asked for, or gives no example that is a number.
+        SignalError: the front end cannot take its rate.
     """
-    record = open_recording(source.path)
+    record = open_of_many(source.path)
     beats = [beat for beat in _through_front_end(record, source) if beat.complete]
     scale = 1.0 if source.rate is None else record.fs / source.rate
     samples = np.array([round(beat.sample * scale) for beat in beats], np.int64)
@@ -111,7 +113,7 @@ def examples_of(source: Source) -> Examples:
     facts = {**facts_of(record), **dict(source.facts)}
     labels = {task.name: whole_labels(task, facts.get(task.name), len(beats)) for task in TASKS}
     if annotations is not None:
-        if source.path.name not in source.data.without_beat_labels:
+        if source.record not in source.data.without_beat_labels:
             labels["beat"] = _beat_labels(annotations, samples, record.fs)
         if source.data.rhythm:
             labels["rhythm"] = _rhythm_labels(annotations, samples, record.fs)
@@ -119,7 +121,11 @@ def examples_of(source: Source) -> Examples:
         end = samples + WIDE_GRID[-1] / 128.0 * record.fs
         labels["rr"] = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
     kept = _kept(samples / record.fs, source.data.first_s, source.data.beats_per_record)
-    return _examples(source, beats, kept, samples, labels)
+    with np.errstate(over="ignore"):  # too large for its type is infinite, and refused below
+        examples = _examples(source, beats, kept, samples, labels)
+    if not all(np.isfinite(getattr(examples, name)).all() for name in _NUMBERS):
+        raise RecordError(f"{record.name} is too large for the numbers that models take. Correct its unit or gain.")
+    return examples
 
 
 def whole_labels(task: Task, fact: str | float | None, n: int) -> Labels:

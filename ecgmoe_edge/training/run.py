@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from ecgmoe_edge.training.fit import fit_teacher, trained_tasks
 from ecgmoe_edge.training.limits import Clock, DeviceName, choose_device
 from ecgmoe_edge.training.loop import FitResult
 from ecgmoe_edge.training.sampling import epoch_indices
+from ecgmoe_edge.training.survey import Survey, listed
 from ecgmoe_edge.training.validate import Run, validate
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def train(
     device: DeviceName = "auto",
     clock: Clock | None = None,
     progress: bool = False,
+    strict: bool = False,
+    on_survey: Callable[[Survey], None] | None = None,
 ) -> Path:
     """Train the teacher, or go on with a run that was killed; gives the path of its weights.
 
@@ -60,6 +64,8 @@ def train(
         device: where the model runs; "auto" takes a GPU where there is one.
         clock: how long it may take; None for ever.
         progress: show progress bars on stderr.
+        strict: refuse to begin where a record cannot be used; else it is left out.
+        on_survey: called before the long work with what is left out and what is to be known of the rest.
 
     Raises:
         EcgmoeError: data, configuration or checkpoint do not fit; the message says what to do.
@@ -69,7 +75,7 @@ def train(
     processor = choose_device(device)
     if config.teacher.leads != 1:
         raise UsageError("Training examples have one lead; [teacher] leads has to be 1. [[data]] leads mixes several.")
-    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress)
+    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
     torch.manual_seed(config.seed)
     model = EcgMoe(config.teacher)
     augmenter = _augmenter(config, data_dir)
@@ -95,6 +101,8 @@ def distill(
     device: DeviceName = "auto",
     clock: Clock | None = None,
     progress: bool = False,
+    strict: bool = False,
+    on_survey: Callable[[Survey], None] | None = None,
 ) -> Path:
     """Distil a student of a width from the teacher, in float; or go on with a run that was killed.
 
@@ -117,7 +125,7 @@ def distill(
             "Train one on recordings with such labels; see docs/training.md."
         )
     student_config = StudentConfig.named(width, tasks=wanted)
-    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress)
+    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
     torch.manual_seed(config.seed)
     student = Student(student_config)
     name = f"student-{width}"
@@ -167,6 +175,8 @@ def quantize(
     threads: int = 1,
     clock: Clock | None = None,
     progress: bool = False,
+    strict: bool = False,
+    on_survey: Callable[[Survey], None] | None = None,
 ) -> Path:
     """Train a distilled student on with quantization in the loop (merged LoRA, hard routes, int8 ranges).
 
@@ -186,7 +196,7 @@ def quantize(
     name = name or f"{student.stem}-qat"
     if not set(settings.tasks) <= set(start.config.tasks):
         raise UsageError(f"{student} has no head for all of {', '.join(settings.tasks)}. Distil one that has.")
-    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress)
+    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
     augmenter = _augmenter(config, data_dir)
     torch.manual_seed(config.seed)
     model = QatStudent(start, settings)
@@ -230,16 +240,21 @@ def _sets(
     jobs: int,
     clock: Clock | None,
     progress: bool,
+    strict: bool,
+    on_survey: Callable[[Survey], None] | None,
 ) -> ExampleSets:
     _check_folder(out_dir, "-o")
     if cache is not None:
         _check_folder(cache, "--cache")
     cache = cache or out_dir / "examples"
-    sets = build_examples(config, data_dir, cache, jobs=jobs, clock=clock, progress=progress)
+    sets = build_examples(
+        config, data_dir, cache, jobs=jobs, clock=clock, progress=progress, strict=strict, on_survey=on_survey
+    )
     if not sets.validation:
         raise UsageError(
-            "No data set of the configuration has validation records, so no epoch could be chosen. "
+            "No data set of the configuration has validation records that can be used, so no epoch could be chosen. "
             "Name some under `validation`, or give a `validation_share`."
+            + (f" {listed(sets.left_out)}" if sets.left_out else "")
         )
     return sets
 
@@ -275,6 +290,7 @@ def _describe(
         "configuration": config.to_json(),
         "front_end": front_end_digest()[:16],
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        "left_out": dict(sets.left_out),
         "fitted_on": _by_set(sets.fit.records),
         "validated_on": {name: _by_set(one.records)[name] for name, one in sets.validation.items()},
         "fit": {key: value for key, value in dataclasses.asdict(result).items() if key not in ("rows", "metrics")},

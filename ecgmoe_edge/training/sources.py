@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.databases import patient_of
 from ecgmoe_edge.records.facts import stated_facts
+from ecgmoe_edge.records.names import one_of_each_name, record_name
 from ecgmoe_edge.records.recording import Sex
 from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, is_recording
 from ecgmoe_edge.records.splits import locate, lot
@@ -38,12 +39,17 @@ class Source:
     facts: _Facts = ()  # task, and its class or value of the whole record
 
     @property
+    def record(self) -> str:
+        """Name of the record, without folder and extension."""
+        return record_name(self.path)
+
+    @property
     def name(self) -> str:
         """`set/record`, and after a colon what sets this run apart from that of the first lead as it lies."""
         own = [f"lead={self.lead}"] if self.lead != self.data.leads[0] else []
         own += ["inverted"] if self.inverted else []
         own += [f"fs={self.rate:g}"] if self.rate else []
-        return f"{self.data.name}/{self.path.name}" + (":" + ",".join(own) if own else "")
+        return f"{self.data.name}/{self.record}" + (":" + ",".join(own) if own else "")
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Division:
 
     fit: tuple[Source, ...]  # every lead, and the further runs
     validation: tuple[Source, ...]  # the first lead as it lies
+    left_out: Mapping[str, str] = field(default_factory=dict)  # "set/record" -> why, of recordings that share a name
 
 
 def divide(data: DataSet, data_dir: Path) -> Division:
@@ -61,7 +68,7 @@ def divide(data: DataSet, data_dir: Path) -> Division:
         RecordError: the folder, its table or a named record is not there.
         UsageError: nothing is left to fit on, or a record is named for both halves.
     """
-    sources = _all_sources(data, data_dir)
+    sources, left_out = _all_sources(data, data_dir)
     validation = _chosen(data, data.validation, sources, data_dir)
     if data.validation_share:
         held = {source.patient for source in sources.values() if _lot(source, source.patient) < data.validation_share}
@@ -77,10 +84,12 @@ def divide(data: DataSet, data_dir: Path) -> Division:
     if not fitting:
         raise UsageError(f"Data set {data.name!r} has no record left to fit on. Change fit, validation or leave_out.")
     if data.most_records and len(fitting) > data.most_records:
-        drawn = sorted(fitting, key=lambda source: _lot(source, source.path.name))[: data.most_records]
-        fitting = sorted(drawn, key=lambda source: source.path.name)
+        drawn = sorted(fitting, key=lambda source: _lot(source, source.record))[: data.most_records]
+        fitting = sorted(drawn, key=lambda source: source.record)
     return Division(
-        tuple(run for source in fitting for run in _runs(source)), tuple(sources[name] for name in sorted(validation))
+        tuple(run for source in fitting for run in _runs(source)),
+        tuple(sources[name] for name in sorted(validation)),
+        left_out,
     )
 
 
@@ -90,10 +99,10 @@ def _runs(source: Source) -> Iterator[Source]:
     for lead in data.leads:
         run = replace(source, lead=lead)
         yield run
-        if _lot(source, f"{source.path.name} {lead} inverted") < data.invert_share:
+        if _lot(source, f"{source.record} {lead} inverted") < data.invert_share:
             yield replace(run, inverted=True)
-        if data.rates and _lot(source, f"{source.path.name} {lead} rate") < data.rate_share:
-            which = _lot(source, f"{source.path.name} {lead} which rate")
+        if data.rates and _lot(source, f"{source.record} {lead} rate") < data.rate_share:
+            which = _lot(source, f"{source.record} {lead} which rate")
             yield replace(run, rate=data.rates[int(which * len(data.rates))])
 
 
@@ -106,7 +115,7 @@ def _chosen(data: DataSet, names: tuple[str, ...], sources: dict[str, Source], d
     chosen: set[str] = set()
     for name in names:
         if name.startswith(_SPLIT):
-            chosen |= {path.name for path in locate(data_dir / data.folder, split=name.removeprefix(_SPLIT))}
+            chosen |= {record_name(path) for path in locate(data_dir / data.folder, split=name.removeprefix(_SPLIT))}
         else:
             chosen.add(name)
     missing = sorted(chosen - set(sources))
@@ -118,26 +127,29 @@ def _chosen(data: DataSet, names: tuple[str, ...], sources: dict[str, Source], d
     return chosen
 
 
-def _all_sources(data: DataSet, data_dir: Path) -> dict[str, Source]:
+def _all_sources(data: DataSet, data_dir: Path) -> tuple[dict[str, Source], dict[str, str]]:
+    """By the record's name, each once; and by the name of their files those that share it with another."""
     folder = data_dir / data.folder
     if not folder.is_dir():
         raise RecordError(f"Data set {data.name!r}: there is no folder {folder}. Check --data and the configuration.")
     if data.labels == "ptbxl":
-        return {source.path.name: source for source in _ptbxl(data, folder)}
+        return {source.record: source for source in _ptbxl(data, folder)}, {}
     if data.labels == "mimic-iv-ecg":
-        return {source.path.name: source for source in _mimic(data, folder, data_dir)}
-    paths = {path.name: path for path in find_recordings(folder)}
+        return {source.record: source for source in _mimic(data, folder, data_dir)}, {}
+    paths, of_same_name = one_of_each_name(find_recordings(folder))
     if not paths:
         raise RecordError(f"Data set {data.name!r}: {folder} holds no recording ({formats_in_folders()}).")
+    left_out = {f"{data.name}/{name}": why for name, why in of_same_name.items()}
     first = data.leads[0]
     if data.labels == "beats":
-        return {name: Source(data, path, patient_of(path), first) for name, path in paths.items()}
+        return {name: Source(data, path, patient_of(path), first) for name, path in paths.items()}, left_out
     rhythms = cinc_rhythms(folder)
-    return {
+    sources = {
         name: Source(data, path, name, first, facts=_facts(rhythm=rhythms[name]))
         for name, path in paths.items()
         if name in rhythms
     }
+    return sources, left_out
 
 
 def _ptbxl(data: DataSet, folder: Path) -> list[Source]:

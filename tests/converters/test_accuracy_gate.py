@@ -42,12 +42,40 @@ def test_a_model_that_lost_a_class_fails(record: Path) -> None:
     assert lost is not None
     assert lost > 50
     assert gates["S F1 lost"].status == "not run"
+    assert result.metrics is not None
     assert result.metrics.full_precision["V F1"] == lost
+
+
+def test_a_class_of_few_beats_and_a_folder_of_no_use_are_not_run(
+    record: Path, simulated_ecg: Callable[..., Any], tmp_path: Path
+) -> None:
+    peaks = simulated_ecg(60.0).r_peaks
+    symbols = ["V" if i % 4 == 1 else "N" for i in range(len(peaks))]
+    assert 0 < symbols.count("V") < 20
+    wfdb.wrann("r", "atr", peaks, symbol=symbols, write_dir=str(tmp_path))
+    result = accuracy_on([record], "made up", 0.5)(always("V"), always("N"))
+    gates = {gate.name: gate for gate in result.gates}
+    assert gates["V F1 lost"].status == "not run"
+    assert f"{symbols.count('V')} V beats, 20 are needed" in gates["V F1 lost"].why
+    (tmp_path / "r.atr").unlink()
+    nothing = accuracy_on([record], "made up", 0.5)(always("V"), always("N"))
+    assert [gate.status for gate in nothing.gates] == ["not run", "not run"]
+    assert nothing.metrics is None
+    assert "r.atr" in nothing.left_out["r"]
+
+
+def test_a_record_that_cannot_be_scored_costs_the_others_nothing(record: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.hea").write_text("broken 1 250 1000\nbroken.dat 16 200/mV 16 0 0 0 0 II\n")
+    alone = accuracy_on([record], "made up", 0.5)(always("V"), always("V"))
+    beside = accuracy_on([tmp_path / "broken", record], "made up", 0.5)(always("V"), always("V"))
+    assert (beside.gates, beside.metrics) == (alone.gates, alone.metrics)
+    assert set(beside.left_out) == {"broken"}
 
 
 def test_a_model_that_lost_nothing_passes(record: Path) -> None:
     result = accuracy_on([record], "made up", 0.5)(always("V"), always("V"))
     assert [gate.status for gate in result.gates] == ["not run", "passed"]
+    assert result.metrics is not None
     assert result.metrics.full_precision == result.metrics.exported
 
 

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from ecgmoe_edge.converters import calibration
-from ecgmoe_edge.converters.calibration import CalibrationBeats, delay_gate, folder_beats, shipped_beats
+from ecgmoe_edge.converters.calibration import (
+    LEAST_BEATS,
+    CalibrationBeats,
+    delay_gate,
+    folder_beats,
+    on_enough,
+    shipped_beats,
+)
 from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.runtime.manifest import Gate
 
 wfdb = pytest.importorskip("wfdb")
 
@@ -46,6 +54,73 @@ def test_a_folder_without_beats_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "flat", np.zeros(3600), 360.0)
     with pytest.raises(RecordError, match="No beat"):
         folder_beats(tmp_path)
+
+
+def test_what_cannot_be_calibrated_on_is_left_out_by_name_and_the_rest_is_as_without_it(
+    simulated_ecg: Callable[..., Any], tmp_path: Path
+) -> None:
+    good, mixed = tmp_path / "good", tmp_path / "mixed"
+    ecg = simulated_ecg(40.0, fs=250.0).signal
+    for folder in (good, mixed):
+        folder.mkdir()
+        write(folder, "a", ecg, 250.0)
+    write(mixed, "flat", 0 * ecg, 250.0)
+    write(mixed, "hiss", np.random.default_rng(4).standard_normal(ecg.size), 250.0)
+    invalid = np.full((ecg.size, 1), -32768)  # of this format
+    wfdb.wrsamp("none", fs=250.0, units=["mV"], sig_name=["II"], d_signal=invalid, fmt=["16"], adc_gain=[200.0],
+                baseline=[0], write_dir=str(mixed))  # fmt: skip
+    write(mixed, "short", ecg[:1000], 250.0)
+    write(mixed, "slow", ecg, 64.0)
+    wfdb.wrsamp("press", fs=250.0, units=["mmHg"], sig_name=["ABP"], p_signal=ecg[:, None], fmt=["16"],
+                write_dir=str(mixed))  # fmt: skip
+    (mixed / "broken.hea").write_text("broken 1 250 1000\nbroken.dat 16 200/mV 16 0 0 0 0 II\n")
+    beats = folder_beats(mixed)
+    assert set(beats.left_out) == {"flat", "hiss", "none", "short", "slow", "press", "broken"}
+    assert "does not move" in beats.left_out["flat"]
+    assert "lasts 4 s" in beats.left_out["short"]
+    assert "no voltage" in beats.left_out["press"] or "is a voltage" in beats.left_out["press"]
+    assert beats.source == "1 recording in mixed"
+    alone = folder_beats(good)
+    assert all(np.array_equal(beats.inputs[name], alone.inputs[name]) for name in alone.inputs)
+
+
+def test_a_folder_of_which_nothing_can_be_used_is_refused_with_every_reason(
+    simulated_ecg: Callable[..., Any], tmp_path: Path
+) -> None:
+    write(tmp_path, "flat", np.zeros(5000), 250.0)
+    write(tmp_path, "short", simulated_ecg(3.0, fs=250.0).signal, 250.0)
+    with pytest.raises(RecordError, match=r"No beat was found in .*flat: .*does not move.*short: .*too short"):
+        folder_beats(tmp_path)
+
+
+def test_leads_of_a_calibration_are_named_and_run_each_by_itself(
+    simulated_ecg: Callable[..., Any], tmp_path: Path
+) -> None:
+    ecg = simulated_ecg(40.0, fs=250.0).signal
+    for name, leads in (("both", ["II", "V1"]), ("one", ["II"])):
+        signal = np.stack([ecg, -0.6 * ecg][: len(leads)], 1)
+        wfdb.wrsamp(name, fs=250.0, units=["mV"] * len(leads), sig_name=leads, p_signal=signal,
+                    fmt=["16"] * len(leads), write_dir=str(tmp_path))  # fmt: skip
+    first, v1, both = (folder_beats(tmp_path, leads) for leads in (None, ["V1"], "all"))
+    assert set(first.left_out) == set(both.left_out) == set()
+    assert "no lead 'V1'" in v1.left_out["one"]
+    assert len(both) == len(first) + len(v1)
+    assert both.place(0).startswith("both II at ")
+
+
+@pytest.mark.parametrize(("beats", "status"), [(LEAST_BEATS - 1, "not run"), (LEAST_BEATS, "passed")])
+def test_a_gate_on_too_few_beats_is_never_passed(beats: int, status: str) -> None:
+    passed = Gate.judge("label agreement", 1.0, 0.9, "at least", data="2 recordings")
+    gate = on_enough(beats, passed)
+    assert gate.status == status
+    assert ("19 beats of 2 recordings are too few, 20 are needed" in gate.why) == (status == "not run")
+    failed = Gate.judge("label agreement", 0.5, 0.9, "at least", data="2 recordings")
+    assert on_enough(beats, failed) == failed
+    some = shipped_beats()
+    later = slice(50, 50 + beats)  # the first come late, since the front end learns
+    few = CalibrationBeats({name: x[later] for name, x in some.inputs.items()}, "few", (), some.delays_ms[later])
+    assert delay_gate(few, 600.0).status == status
+    assert delay_gate(few, 1.0).status == ("not run" if status == "not run" else "failed")
 
 
 def test_the_label_delay_is_that_of_the_beats_and_fails_above_its_limit() -> None:

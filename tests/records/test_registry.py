@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from ecgmoe_edge.calibration_data import load_calibration
-from ecgmoe_edge.cli.replay import open_blocks
+from ecgmoe_edge.cli.replay import open_judged
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records import formats
 from ecgmoe_edge.records.annotations import read_annotations
+from ecgmoe_edge.records.recording import OpenOptions
 from ecgmoe_edge.records.registry import (
     find_recordings,
     holds_recordings,
@@ -86,8 +87,9 @@ def test_one_further_file_is_all_a_format_needs(tmp_path: Path, simulated_ecg: C
     np.testing.assert_array_equal(recording.read(100, 150, ["ii"]), next(iter(recording.blocks()))[:, 100:150])
 
     assert find_recordings(tmp_path) == locate(tmp_path) == locate(tmp_path, records=["heart.toy"]) == [path]
-    blocks, rate, leads = open_blocks(str(path), None, None)
-    assert (sum(block.shape[1] for block in blocks), rate, leads) == (len(ecg.signal), 200.0, ("II",))
+    assert locate(tmp_path, records=["heart"]) == [path]  # by the name that it has in every other format
+    played, leads, remarks = open_judged(str(path), OpenOptions(), None)
+    assert (played.n_samples, played.fs, leads, remarks) == (len(ecg.signal), 200.0, [0], [])
     with pytest.raises(RecordError, match=r"toy recording \(\.toy\)"):
         open_recording(tmp_path / "unknown")
 

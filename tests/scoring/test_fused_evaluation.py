@@ -79,7 +79,7 @@ def test_two_leads_find_more_of_v_than_the_first_alone(mitdb: Path) -> None:
         (("--leads", "all", "--lead", "V1"), 2, "not both"),
         (("--leads", ","), 2, "names no lead"),
         (("--leads", "II,V9"), 3, "no lead 'V9'"),
-        (("--leads", "all", "--task", "rr"), 2, "--leads belong"),
+        (("--leads", "all", "--task", "rr"), 2, "scored on one lead"),
     ],
 )
 def test_leads_that_cannot_be_are_refused_with_a_sentence(

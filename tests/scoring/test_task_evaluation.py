@@ -62,14 +62,17 @@ MODEL = ModelFile(Path("knows"), load_knows)
 
 @pytest.fixture
 def write(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> Callable[..., Path]:
-    """`write(folder, name, heart_rate=..., comments=...)`: a record of 40 s without annotations."""
+    """`write(folder, name, heart_rate=..., comments=...)`: 40 s without annotations, lead I still or a slow drift."""
 
-    def write(folder: str, name: str, *, heart_rate: float = 60.0, comments: tuple[str, ...] = ()) -> Path:
+    def write(
+        folder: str, name: str, *, heart_rate: float = 60.0, comments: tuple[str, ...] = (), drift_mv: float = 0.0
+    ) -> Path:
         ecg = simulated_ecg(40.0, fs=FS, heart_rate=heart_rate, variability=0.0, noise_mv=0.01)
+        drift = drift_mv * np.linspace(0, 1, ecg.signal.size)
         place = tmp_path / folder
         place.mkdir(parents=True, exist_ok=True)
         wfdb.wrsamp(
-            name, fs=FS, units=["mV"] * 2, sig_name=["I", "II"], p_signal=np.stack([0 * ecg.signal, ecg.signal], 1),
+            name, fs=FS, units=["mV"] * 2, sig_name=["I", "II"], p_signal=np.stack([drift, ecg.signal], 1),
             fmt=["16"] * 2, adc_gain=[1000.0] * 2, baseline=[0] * 2, comments=list(comments), write_dir=str(place),
         )  # fmt: skip
         return place / name
@@ -102,11 +105,23 @@ def test_each_record_of_the_challenge_gets_one_rhythm(write: Callable[..., Path]
 
 
 def test_a_record_without_a_beat_is_noisy(write: Callable[..., Path]) -> None:
-    folder = write("cinc2017", "A1").parent
+    folder = write("cinc2017", "A1", drift_mv=2.0).parent
     (folder / "REFERENCE.csv").write_text("A1,~\n")
-    evaluation = _evaluate(folder, "rhythm", lead="I")  # a lead of zeros
+    evaluation = _evaluate(folder, "rhythm", lead="I")
     assert evaluation["per_record"]["A1"]["answer"] == "noisy"
     assert evaluation["rhythm"]["classes"]["noisy"]["se"] == 100.0
+    assert "No beat was found in A1 (I)" in evaluation["per_record"]["A1"]["remarks"][0]["text"]
+
+
+def test_a_lead_without_a_signal_is_no_answer_and_the_record_is_skipped(write: Callable[..., Path]) -> None:
+    folder = write("cinc2017", "A1").parent
+    write("cinc2017", "A2")
+    (folder / "REFERENCE.csv").write_text("A1,N\nA2,N\n")
+    with pytest.raises(RecordError, match="does not move from 0 mV"):
+        _evaluate(folder, "rhythm", lead="I")  # of zeros
+    evaluation = _evaluate(folder, "rhythm")
+    assert (evaluation["records"], evaluation["per_record"]["A1"]["lead"]) == (2, "II")
+    assert "II is used" in evaluation["per_record"]["A1"]["remarks"][0]["text"]
 
 
 def test_annotated_rhythms_are_scored_by_duration(write: Callable[..., Path]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgmoe_edge.records.databases import mitdb
+from ecgmoe_edge.records.names import record_name
 
 
 @dataclass(frozen=True)
@@ -34,4 +35,4 @@ def origin_of(path: Path) -> Origin | None:
 def patient_of(path: Path) -> str:
     """Whose record it is: the record's name, but for two records that are known to be one person's."""
     origin = origin_of(path)
-    return path.name if origin is None else origin.patient
+    return record_name(path) if origin is None else origin.patient
