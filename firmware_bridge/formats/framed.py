@@ -11,6 +11,7 @@ goes on from there: one damaged counter byte would else be a loss that never was
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -31,6 +32,8 @@ from ecgmoe_edge.firmware_bridge.items import (
 
 MORE = -1  # of `size_at`: more bytes are needed to tell
 NONE = 0  # of `size_at`: no frame begins here
+RECENT = 32  # frames that are kept, so that one that comes again is known
+STILL = 8  # one frame so often in a row is no repeat: the device's counter stands still
 LONG_RANGE = 16_384  # a counter beyond this does not wrap in a burst: one that goes back is a device that restarted
 
 
@@ -59,6 +62,10 @@ class FramedDecoder(ABC):
         self._still = False  # the counter stands still
         self._unsure = False  # the counter may have wrapped since the last frame
         self._away = False  # the port was gone since the last frame
+        self._silent_s = 0.0  # the longest silence since the last frame
+        self._repeats = 0  # in a row
+        self._seen: deque[bytes] = deque(maxlen=RECENT)  # only where `lasting`
+        self._recent: deque[tuple[int, bytes]] = deque(maxlen=min(RECENT, max(1, (self.counter_range or 2) // 2)))
         if info is not None:
             self.begin(info)
 
@@ -152,10 +159,13 @@ class FramedDecoder(ABC):
         self._away = self._batch.seen
         if not self.lasting:
             self._last = None
+            self._recent.clear()
+        self._seen.clear()
         return items
 
     def silent(self, seconds: float) -> None:
         """The next hole is "at least" if the counter may have gone round meanwhile."""
+        self._silent_s = max(self._silent_s, seconds)
         if self.counter_range is not None and self.info is not None:
             self._unsure |= seconds * self.info.fs >= self.counter_range * self.samples_per_frame
 
@@ -185,6 +195,11 @@ class FramedDecoder(ABC):
         self.counts.frames += 1
         junk, self._junk = self._junk, 0
         self._in_step = True
+        if self.lasting:
+            if frame in self._seen:
+                self.counts.duplicate_frames += 1
+                return
+            self._seen.append(frame)
         if not self.holds_samples(frame):
             self.counts.unknown_frames += 1
             self._junk = junk
@@ -202,11 +217,39 @@ class FramedDecoder(ABC):
             self._batch.append(frame)
         else:
             self._unsure |= junk >= self.counter_range * len(frame)
+            if self._is_repeat(frame, junk):
+                self._repeats += 1
+                if self._repeats <= STILL:
+                    self.counts.duplicate_frames += 1
+                    return
+                self._begin_to_stand_still(items)
+            self._repeats = 0
             self._count(frame, items)
+            self._silent_s = 0.0
+
+    def _is_repeat(self, frame: bytes, junk: int) -> bool:
+        """Whether a frame was here before, to the byte, and comes again: a radio that got no answer sends it twice.
+
+        A constant signal gives the same frame each time that the counter has gone round. So it is a repeat only where
+        neither the line's silence nor the bytes of junk leave room for so many lost frames.
+        """
+        if self._last is None or self._still:
+            return False
+        counter = self.counter_of(frame)
+        if self._held != frame and (counter, frame) not in self._recent:
+            return False
+        lost = self.ahead(counter, self._last) if self._held != frame else 1
+        lost = lost if counter != self._last or self.counter_range is None else self.counter_range
+        silent = 0.0 if self.info is None else self._silent_s * self.info.fs / self.samples_per_frame
+        return max(silent, junk / len(frame)) < max(1.0, lost / 2)
+
+    def missing_in(self, junk: int, size: int) -> int:
+        """How many frames of `size` bytes so many bytes of junk were."""
+        return round(junk / size)
 
     def _lose_junk(self, junk: int, size: int, items: list[WireItem]) -> None:
         """Without a counter, the bytes between two frames tell how many were damaged, as long as none went missing."""
-        frames = round(junk / size)
+        frames = self.missing_in(junk, size)
         if frames:
             self._batch.lose(frames * self.samples_per_frame, LOST_ON_LINK, items, at_least=True)
         else:
@@ -234,6 +277,14 @@ class FramedDecoder(ABC):
         else:
             self._held = frame
 
+    def _begin_to_stand_still(self, items: list[WireItem]) -> None:
+        """One frame again and again is a signal that does not change under a counter that does not run."""
+        self._still = True
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._accept(held, self.ahead(self.counter_of(held), self._last_counter()), items)
+        self._batch.lose(None, LOST_ON_LINK, items)
+
     def _stand_still(self, held: bytes, frame: bytes, items: list[WireItem]) -> None:
         """A device that has just started may send many frames before its counter runs: they are no loss each."""
         self._still = True
@@ -247,6 +298,7 @@ class FramedDecoder(ABC):
             self._lose(step - 1, items)
         self._unsure = self._away = False
         self._last = self.counter_of(frame)
+        self._recent.append((self._last, frame))
         self._batch.append(frame)
 
     def _lose(self, frames: int, items: list[WireItem]) -> None:
