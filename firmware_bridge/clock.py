@@ -146,6 +146,12 @@ class StreamClock:
         ppm = self._fit.drift_ppm
         return None if ppm is None or abs(ppm) > NO_CLOCK_PPM else ppm
 
+    @property
+    def times_as_fast(self) -> float | None:
+        """The device's rate over the rate that is believed, by this machine's clock; None until enough was seen."""
+        ppm = self._fit.drift_ppm
+        return None if ppm is None else 1.0 + ppm / 1e6
+
     def arrived(self, samples: Samples, fs: float) -> ClockReading | None:
         """Samples at `fs` Hz arrived just now. A reading for the first at the start, each minute, and after a break.
 

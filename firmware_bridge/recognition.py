@@ -56,8 +56,9 @@ def recognise(
     opened = open_port(port, rates[0], READ_TIMEOUT_S)
     try:
         found = _listen(port, opened, rates, known, any_rate=baud is not None)
+        answers: list[tuple[WireFormat, bytes]] = []
         if found is None and probe:
-            found = _ask(port, opened, baud, known)
+            found = _ask(port, opened, baud, known, answers)
     except OSError as error:
         opened.close()
         raise DeviceError(
@@ -68,7 +69,7 @@ def recognise(
         raise
     if found is None:
         opened.close()
-        raise DeviceError(_silent(port, probe))
+        raise DeviceError(_silent(port, probe, answers))
     return found
 
 
@@ -169,8 +170,14 @@ def _hear(
     return data, scores
 
 
-def _ask(port: str, opened: serial.Serial, baud: int | None, known: Sequence[WireFormat]) -> Recognised | None:
-    """Put each protocol's question at each of its baud rates."""
+def _ask(
+    port: str,
+    opened: serial.Serial,
+    baud: int | None,
+    known: Sequence[WireFormat],
+    answers: list[tuple[WireFormat, bytes]],
+) -> Recognised | None:
+    """Put each protocol's question at each of its baud rates; what was answered to no purpose goes to `answers`."""
     for one in known:
         if one.probe is None:
             continue
@@ -186,10 +193,20 @@ def _ask(port: str, opened: serial.Serial, baud: int | None, known: Sequence[Wir
                 opened.write(one.probe.afterwards)
             if one.probe.answered(answer):
                 return Recognised(port, one.name, rate, opened, b"")
+            if answer:
+                answers.append((one, answer))
     return None
 
 
-def _silent(port: str, asked: bool) -> str:
+def _silent(port: str, asked: bool, answers: Sequence[tuple[WireFormat, bytes]]) -> str:
+    for one, answer in answers:
+        if (advice := one.advice(answer)) is not None:
+            return f"{port}, asked whether it is a {one.name} device: {advice}"
+    if answers:
+        return (
+            f"{port} answers {describe_bytes(answers[0][1])}, which no protocol that is known here does: name "
+            "--protocol, or load another firmware."
+        )
     if asked:
         return (
             f"{port} says nothing, and gave no answer that is known: check that the device is switched on, and name "

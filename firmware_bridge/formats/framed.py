@@ -18,6 +18,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.firmware_bridge.formats.sample_batch import SampleBatch
 from ecgmoe_edge.firmware_bridge.items import (
     LOST_AT_RESTART,
@@ -41,7 +42,8 @@ class FramedDecoder(ABC):
     """Bytes in, items out, for a protocol made of frames. Subclasses say what a frame is.
 
     info: rate, leads and scales of *all* channels of a frame; None until `begin` is called. pick: names for the first
-    channels, "-" for one to leave out; None for all. Raises nothing on any bytes.
+    channels, "-" for one to leave out; None for all. Raises UsageError for more names than channels, and nothing on any
+    bytes.
     """
 
     sync: bytes = b""  # what each frame begins with
@@ -53,6 +55,7 @@ class FramedDecoder(ABC):
 
     def __init__(self, info: StreamInfo | None, pick: tuple[str, ...] | None = None) -> None:
         self.counts = WireCounts()
+        self.misfit: str | None = None  # why what the device sends is not what this decoder reads, and what to do
         self._batch = SampleBatch(self.counts, pick, self.unpack, self.clock_of)
         self._buffer = bytearray()
         self._in_step = False
@@ -67,6 +70,7 @@ class FramedDecoder(ABC):
         self._seen: deque[bytes] = deque(maxlen=RECENT)  # only where `lasting`
         self._recent: deque[tuple[int, bytes]] = deque(maxlen=min(RECENT, max(1, (self.counter_range or 2) // 2)))
         if info is not None:
+            _check_pick(pick, info.leads)
             self.begin(info)
 
     @property
@@ -318,6 +322,15 @@ class FramedDecoder(ABC):
     def _last_counter(self) -> int:
         assert self._last is not None  # noqa: S101 - for mypy; a frame is held only after another
         return self._last
+
+
+def _check_pick(pick: tuple[str, ...] | None, channels: tuple[str, ...]) -> None:
+    """Raise UsageError for names of channels that a device does not have."""
+    if pick is not None and any(name != "-" for name in pick[len(channels) :]):
+        raise UsageError(
+            f"--leads {','.join(pick)} names {len(pick)} channels, but the device has {len(channels)} "
+            f"({', '.join(channels)}): name the first of these, - for one to leave out."
+        )
 
 
 def stream_info(rate: Fraction | int, leads: Sequence[str], uv_per_lsb: float, device: str) -> StreamInfo:
