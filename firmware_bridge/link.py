@@ -283,7 +283,7 @@ class SerialLink:
         if times is None:
             return
         self._rate_judged = True
-        if WRONG_RATE < abs(times - 1.0) and times < REPLAYED:
+        if abs(times - 1.0) > WRONG_RATE and times < REPLAYED:
             self._queue.put(
                 Advice(
                     f"{self._port} sends {times * self._info.fs:.1f} samples a second by this machine's clock, not "

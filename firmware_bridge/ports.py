@@ -44,6 +44,11 @@ class PortInfo:
         return self.location is not None and self.location == other.location
 
 
+def is_pseudo_terminal(port: str) -> bool:
+    """Whether it is a program, such as a virtual Holter, that stands behind a port: it can wait for its reader."""
+    return os.path.realpath(port).startswith(PSEUDO_TERMINALS)
+
+
 def list_serial_ports() -> list[PortInfo]:
     """All serial ports, sorted by name. Pseudo terminals, such as a virtual Holter's, are not among them."""
     stable = _stable_paths()
@@ -108,7 +113,7 @@ class PortIdentity:
     def of(cls, port: str) -> PortIdentity:
         """Of the path as it is now."""
         real = os.path.realpath(port)
-        if real.startswith(PSEUDO_TERMINALS):
+        if is_pseudo_terminal(real):
             terminal = None
             with contextlib.suppress(OSError):  # gone already: opening it says so
                 terminal = PseudoTerminal(real)

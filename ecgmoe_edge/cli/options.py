@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from ecgmoe_edge.streaming.signal.mains import MainsChoice
 
 
+_FASTEST = 1_000_000.0  # times real time
+_SLOWEST = 0.001
+_SHORTEST_S = 0.001
+_LONGEST_S = 31_536_000.0  # a year
+
+
+def checked_speed(value: float) -> float:
+    """How fast a recording is played, times real time; 0 is as fast as it is read."""
+    if value and not _SLOWEST <= value <= _FASTEST:
+        raise typer.BadParameter(f"it is 0, or from {_SLOWEST:g} to {_FASTEST:,.0f} times real time.")
+    return value
+
+
+def _checked_seconds(value: float | None) -> float | None:
+    if value is not None and not _SHORTEST_S <= value <= _LONGEST_S:
+        raise typer.BadParameter(f"it is from {_SHORTEST_S:g} to {_LONGEST_S:,.0f} s.")
+    return value
+
+
 def _checked_positive(value: float | None) -> float | None:
     if value is not None and not value > 0:
         raise typer.BadParameter("it must be more than 0.")
@@ -91,6 +110,6 @@ ProbeOption = Annotated[
 ]
 SecondsOption = Annotated[
     float | None,
-    typer.Option("--seconds", metavar="S", callback=_checked_positive, help="Stop after this much signal."),
+    typer.Option("--seconds", metavar="S", callback=_checked_seconds, help="Stop after this much signal."),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads of the numerical library.")]

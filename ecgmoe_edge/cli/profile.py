@@ -20,7 +20,7 @@ EXAMPLES = (
 def profile(
     bundle: BundleOption = None,
     chunk_ms: Annotated[
-        float, typer.Option("--chunk-ms", min=1.0, metavar="MS", help="Signal pushed at a time.")
+        float, typer.Option("--chunk-ms", min=1.0, max=60_000.0, metavar="MS", help="Signal pushed at a time.")
     ] = 100.0,
     seconds: SecondsOption = None,
     runtime: Annotated[

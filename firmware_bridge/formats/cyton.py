@@ -27,7 +27,7 @@ READY = b"$$$"
 BANNER = (
     b"OpenBCI V3 8-16 channel\r\nOn Board ADS1299 Device ID: 0x3E\r\nLIS3DH Device ID: 0x33\r\nFirmware: v3.1.1\r\n$$$"
 )
-DAISY = re.compile(rb"Daisy ADS1299|V3 16[ -]channel", re.IGNORECASE)  # in the banner of a board with a second one on it
+DAISY = re.compile(rb"Daisy ADS1299|V3 16[ -]channel", re.IGNORECASE)  # in the banner of two boards
 FAILURE = re.compile(rb"failure[^$]*|[^$\r\n]*(?:timeout|failed to)[^$]*", re.IGNORECASE)  # the dongle's words
 TAIL_BYTES = 64  # of text that may go on in the next read
 DAISY_FRAMES = 250  # that must alternate, so that it is no interference

@@ -1,4 +1,4 @@
-"""A device that is not there, says something else, or has other channels than were named: said in seconds, with advice."""
+"""A device that is not there, says something else, or has other channels than named: advice within seconds."""
 
 from __future__ import annotations
 
