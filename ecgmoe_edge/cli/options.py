@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -63,7 +62,9 @@ def mains_choice(option: Literal["auto", "off", "50", "60"]) -> MainsChoice:
 
 def cores() -> int:
     """Processes that a command runs where nobody said how many."""
-    return os.cpu_count() or 1
+    from ecgmoe_edge.runtime.cores import usable_cores
+
+    return usable_cores()
 
 
 BundleOption = Annotated[

@@ -23,7 +23,9 @@ def say(text: str) -> None:
 
 def say_missing_providers(engine: Mapping[str, Any]) -> None:
     """Say which of a bundle's execution providers this machine lacks; `engine` is what an engine's `describe` gives."""
-    missing = [name for name in engine.get("providers_wanted", ()) if name not in engine["providers"]]
+    from ecgmoe_edge.runtime.engine import missing_providers
+
+    missing = missing_providers(engine)
     if missing:
         used = ", ".join(engine["providers"])
         say(f"The bundle asks for {', '.join(missing)}, which is not here: the model runs on {used}.")

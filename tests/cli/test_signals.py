@@ -56,9 +56,7 @@ def test_a_stream_under_nohup_outlives_its_terminal(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_at_once_although_nobody_reads_what_is_written(
-    cli: Cli, number: signal.Signals
-) -> None:
+def test_a_second_signal_ends_at_once_although_nobody_reads_what_is_written(cli: Cli, number: signal.Signals) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
     port = wait_for_port(cli, "holter")
     reading, writing = os.pipe()
