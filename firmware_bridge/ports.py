@@ -8,7 +8,7 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-from serial.tools import list_ports
+from ecgmoe_edge.firmware_bridge.serial_package import list_ports
 
 PSEUDO_TERMINALS = "/dev/pts/"
 STABLE_PATHS = Path("/dev/serial/by-id")  # made by udev: names that stay the same wherever a device is plugged in

@@ -10,13 +10,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import serial
-
 from ecgmoe_edge.errors import DeviceError
 from ecgmoe_edge.firmware_bridge.items import WireFormat
-from ecgmoe_edge.firmware_bridge.open_port import open_port
+from ecgmoe_edge.firmware_bridge.open_port import VANISHED, open_port
 from ecgmoe_edge.firmware_bridge.ports import PortInfo, list_serial_ports
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
+from ecgmoe_edge.firmware_bridge.serial_package import serial
 
 SURE = 0.5  # a score from which on a protocol may be meant
 AHEAD = 0.2  # by so much it must be ahead of every other
@@ -77,7 +76,7 @@ def recognise_any(*, probe: bool = False) -> Recognised:
     """The one serial port at which a known device speaks. Raises DeviceError unless there is just one."""
     ports = [info for info in list_serial_ports() if info.usb_id is not None]
     if not ports:
-        raise DeviceError("No USB serial port is here: plug the device in, or name its port with --port.")
+        raise DeviceError(f"No USB serial port is here: plug the device in, or name its port with --port. {VANISHED}")
     found: list[Recognised] = []
     why: list[str] = []
     for info in ports:
