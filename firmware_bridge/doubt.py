@@ -12,6 +12,7 @@ from ecgmoe_edge.firmware_bridge.recognition import clear_winner, describe_bytes
 NONSENSE_BYTES = 256  # fewer may be a message at boot
 JUNK_SHARE = 0.9  # from which on a few frames among much junk are there by chance
 KEPT_BYTES = 8192
+FIRST_BYTES = 2048  # of these, what a device says before its frames stays
 
 
 class Doubt:
@@ -48,7 +49,8 @@ class Doubt:
         if self._since is None:
             self._since = time.monotonic()
         self._kept += data
-        del self._kept[:-KEPT_BYTES]
+        if len(self._kept) > KEPT_BYTES:
+            del self._kept[FIRST_BYTES : FIRST_BYTES + len(self._kept) - KEPT_BYTES]
 
     def begin_again(self) -> None:
         """The port was opened again: the device has its time to start once more."""

@@ -65,12 +65,12 @@ def _looks_right() -> bool:
     return all((folder / name).is_file() for name in ("serialutil.py", "tools/list_ports.py"))
 
 
+if not _looks_right():
+    raise DeviceError(what_is_wrong(ImportError("another module")))
 try:
-    if not _looks_right():
-        raise ImportError("another module named serial")
     import serial
     from serial.tools import list_ports
 
     _NEEDED = (serial.Serial, serial.SerialException, list_ports.comports)
-except Exception as error:  # noqa: BLE001 - another module of that name may fail in any way
+except Exception as error:
     raise DeviceError(what_is_wrong(error)) from error

@@ -147,7 +147,7 @@ def chords_board(name: bytes, frame: bytes) -> Callable[[bytes], bytes]:
         nonlocal count, on
         on = (on or b"START" in data) and b"STOP" not in data
         out = name + b"\r\n" if b"WHORU" in data else b""
-        for _ in range(5 if on else 0):
+        for _ in range(100 if on else 0):  # far more than is kept of a name's bytes
             out += b"\xc7\x7c" + bytes([count % 256]) + frame + b"\x01"
             count += 1
         return out
