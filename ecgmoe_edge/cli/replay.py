@@ -31,7 +31,7 @@ _SECONDS_HELP = "Do so at these seconds of the recording."
 _LONGEST_S = 86_400.0  # of a fault
 _LAST_S = 1e9  # of a recording
 _LATEST_MS = 60_000.0  # of a frame
-_LEAVE_AFTER_S = 8.0  # without a reader, where the last one left as soon as it had come
+_LEAVE_AFTER_S = 5.0  # without a reader, where the last one left as soon as it had come
 
 
 def _checked_share(value: float) -> float:
