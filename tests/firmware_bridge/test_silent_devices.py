@@ -29,7 +29,7 @@ from ecgmoe_edge.firmware_bridge.protocols import all_protocols
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
 from ecgmoe_edge.firmware_bridge.rehearsal import example_settings
 
-SOON = {"no_frame_after_s": 0.3, "nothing_after_s": 1.0}
+SOON: dict[str, Any] = {"no_frame_after_s": 0.3, "nothing_after_s": 1.0}
 DAISY_BANNER = (
     b"OpenBCI V3 8-16 channel\r\nOn Board ADS1299 Device ID: 0x3E\r\nOn Daisy ADS1299 Device ID: 0x3E\r\n"
     b"LIS3DH Device ID: 0x33\r\nFirmware: v3.1.2\r\n$$$"
