@@ -251,7 +251,7 @@ class WireFormat:
     check_bits: float = 0.0  # a run of random bytes passes for a frame with a chance of 2**-check_bits at each byte
     needs: tuple[str, ...] = ()  # options that the user must give, such as "--uv-per-lsb"
     # From the bytes of a device that sends no samples, b"" if nothing came: what is wrong and what to do, if they tell.
-    advice: Callable[[bytes], str | None] = lambda heard: None
+    advice: Callable[[bytes], str | None] = lambda received: None
 
     @property
     def baud(self) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from importlib import metadata
 from pathlib import Path
 
 from ecgmoe_edge.errors import DeviceError
@@ -23,15 +22,10 @@ def what_is_wrong(error: Exception) -> str:
         return (
             f"pyserial, which reads serial ports, is not installed ({error}): install it with `pip install pyserial`."
         )
-    if _is_installed("serial"):
-        return (
-            f"The module `serial` at {place} is not pyserial but the package `serial`, which reads no serial ports: "
-            "`pip uninstall serial`, then `pip install --force-reinstall pyserial`."
-        )
     return (
-        f"The module `serial` at {place} is not pyserial, which reads serial ports, and hides it: rename or remove "
-        "that file, or run the command in another folder. If pyserial itself is broken, "
-        "`pip install --force-reinstall pyserial`."
+        f"The module `serial` at {place} is not pyserial, which reads serial ports. If it came with `pip install serial`: "
+        "`pip uninstall serial`, then `pip install --force-reinstall pyserial`. If it is a file of yours: rename it, or "
+        "run the command in another folder."
     )
 
 
@@ -46,14 +40,6 @@ def _place() -> str | None:
     folders = list(spec.submodule_search_locations or ())
     place = spec.origin or (folders[0] if folders else None)
     return None if place is None else os.path.abspath(place)
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _looks_right() -> bool:

@@ -20,7 +20,7 @@ def code_of(number: int) -> int:
 
 @contextmanager
 def leaving_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP leave every `with` on the way out, as Ctrl-C does: a device is told to stop, a port vanishes.
+    """SIGTERM and SIGHUP leave every `with` on the way out, as Ctrl-C does: a device is stopped, a port vanishes.
 
     One that was ignored before, as by nohup, stays so.
     """

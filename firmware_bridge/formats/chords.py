@@ -59,15 +59,15 @@ REFUSAL = re.compile(rb"[^\r\n]*(?:unknown|invalid|unrecogni[sz]ed|not recogni[s
 NAME = re.compile(rb"(?:^|\n)([A-Za-z][A-Za-z0-9]*(?:[-_ ][A-Za-z0-9]+)+)\r?\n")  # in a line of its own
 
 
-def _advice(heard: bytes) -> str | None:
+def _advice(received: bytes) -> str | None:
     """By what the board answers to the question for its name."""
-    refusal = REFUSAL.search(heard)
+    refusal = REFUSAL.search(received)
     if refusal is not None:
         return (
             f"the board answers {refusal.group(0).decode('ascii', 'replace').strip()[:60]!r}, so another sketch is on "
             "it. Load the Chords firmware, or name the --protocol of the sketch that it has."
         )
-    name = next((found for found in NAME.findall(heard) if found not in BY_NAME), None)
+    name = next((found for found in NAME.findall(received) if found not in BY_NAME), None)
     if name is not None:
         return (
             f"the board calls itself {name.decode()[:40]}, which is not in the table of this version: give --fs, its "

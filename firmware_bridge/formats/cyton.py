@@ -40,21 +40,21 @@ WITH_DAISY = (
 )
 
 
-def _advice(heard: bytes) -> str | None:
+def _advice(received: bytes) -> str | None:
     """By the dongle's words."""
-    failure = FAILURE.search(heard)
+    failure = FAILURE.search(received)
     if failure is not None:
         return (
             f"the dongle says {failure.group(0).decode('ascii', 'replace').strip()[:80]!r}: the board is off, its "
             "battery is empty, or it is on another radio channel. Switch it to PC, charge it, and set both to one "
             "channel (in the OpenBCI GUI)."
         )
-    if not heard:
+    if not received:
         return (
             "nothing answers. Set the dongle's switch to GPIO 6, switch the board to PC, charge its battery, and check "
             "that this is the dongle's port (`ecgmoe-edge ports`)."
         )
-    if READY in heard:
+    if READY in received:
         return "the board answers, but sends no samples. Press its reset button, and start again."
     return None
 

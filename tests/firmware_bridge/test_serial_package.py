@@ -45,21 +45,9 @@ def test_another_module_named_serial_is_named_with_its_path(tmp_path: Path, kind
         done = command(tmp_path, words)
         assert (done.returncode, done.stdout) == (3, ""), done.stderr
         assert done.stderr.startswith(f"error: The module `serial` at {tmp_path}/serial"), done.stderr
-        assert "rename or remove" in done.stderr
+        assert "`pip uninstall serial`, then `pip install --force-reinstall pyserial`" in done.stderr
+        assert "rename it" in done.stderr
         assert len(done.stderr.splitlines()) == 1
-
-
-def test_the_package_of_that_name_is_to_be_uninstalled(tmp_path: Path) -> None:
-    (tmp_path / "serial").mkdir()
-    (tmp_path / "serial" / "__init__.py").write_text("")
-    (tmp_path / "serial-0.0.97.dist-info").mkdir()
-    (tmp_path / "serial-0.0.97.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: serial\nVersion: 0.0.97\n"
-    )
-    done = command(tmp_path, "ports")
-    assert done.returncode == 3
-    assert "`pip uninstall serial`" in done.stderr
-    assert "pip install --force-reinstall pyserial" in done.stderr
 
 
 def test_what_needs_no_port_works_without_pyserial(tmp_path: Path) -> None:
