@@ -23,9 +23,9 @@ def what_is_wrong(error: Exception) -> str:
             f"pyserial, which reads serial ports, is not installed ({error}): install it with `pip install pyserial`."
         )
     return (
-        f"The module `serial` at {place} is not pyserial, which reads serial ports. If it came with `pip install serial`: "
-        "`pip uninstall serial`, then `pip install --force-reinstall pyserial`. If it is a file of yours: rename it, or "
-        "run the command in another folder."
+        f"The module `serial` at {place} is not pyserial, which reads serial ports. If it came with "
+        "`pip install serial`: `pip uninstall serial`, then `pip install --force-reinstall pyserial`. If it is a file of "
+        "yours: rename it, or run the command in another folder."
     )
 
 
