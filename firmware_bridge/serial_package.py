@@ -24,8 +24,8 @@ def what_is_wrong(error: Exception) -> str:
         )
     return (
         f"The module `serial` at {place} is not pyserial, which reads serial ports. If it came with "
-        "`pip install serial`: `pip uninstall serial`, then `pip install --force-reinstall pyserial`. If it is a file of "
-        "yours: rename it, or run the command in another folder."
+        "`pip install serial`: `pip uninstall serial`, then `pip install --force-reinstall pyserial`. If it is a file "
+        "of yours: rename it, or run the command in another folder."
     )
 
 
