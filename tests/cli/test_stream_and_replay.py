@@ -185,7 +185,9 @@ def test_known_losses_count_as_signal(cli: Cli) -> None:
 
 
 def test_a_replay_as_fast_as_it_is_read_waits_for_a_slow_reader(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SerialLink.__init__.__kwdefaults__, "queue_samples", 1000)
+    defaults = SerialLink.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "queue_samples", 1000)
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
     done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json")
     assert done.code == 0, done.err
