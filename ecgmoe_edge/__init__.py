@@ -11,9 +11,10 @@ Two names are enough for live use; both are imported on first use, so that `impo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing's, whose import takes longer than all that stands here
 if TYPE_CHECKING:
+    from typing import Any
+
     from ecgmoe_edge.runtime import load_bundle
     from ecgmoe_edge.streaming import Monitor
 

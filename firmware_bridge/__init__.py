@@ -1,6 +1,7 @@
 """From bytes on a serial port to monitored samples: wire formats, the serial link, and a virtual Holter to try them."""
 
 from ecgmoe_edge.firmware_bridge.items import (
+    Advice,
     ClockReading,
     DeviceRestart,
     EndOfStream,
@@ -22,6 +23,7 @@ from ecgmoe_edge.firmware_bridge.recognition import Recognised, recognise, recog
 from ecgmoe_edge.firmware_bridge.virtual_holter import Faults, ReplayTotals, VirtualHolter
 
 __all__ = [
+    "Advice",
     "ClockReading",
     "DeviceRestart",
     "EndOfStream",

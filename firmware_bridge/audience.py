@@ -8,6 +8,7 @@ import time
 from ecgmoe_edge.firmware_bridge.items import Encoder
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
 
+SHORT_STAY_S = 15.0  # a reader that leaves so soon has refused what it read, or failed
 SETTLE_S = 1.0  # a reader that sends no start command gets the stream so long after it opened the port
 
 
@@ -26,6 +27,14 @@ class Audience:
         self._unasked = encoder.streaming
         self._listening = False
         self._attached_at: float | None = None
+        self._left_at: float | None = None  # the last reader, where no other has come since
+        self._stayed_s = 0.0
+
+    def refused_for_s(self) -> float | None:
+        """How long ago a reader left that had only just come; None where none did, or another has come since."""
+        if self._left_at is None or self._stayed_s > SHORT_STAY_S:
+            return None
+        return time.monotonic() - self._left_at
 
     def listening(self) -> bool:
         """Whether what is written now is read. Answers commands."""
@@ -33,12 +42,15 @@ class Audience:
         if not attached:
             if self._attached_at is not None:
                 self.encoder.streaming = self._unasked
+                self._left_at = time.monotonic()
+                self._stayed_s = self._left_at - self._attached_at
             self._listening = False
             self._attached_at = None
             return False
         now = time.monotonic()
         if self._attached_at is None:
             self._attached_at = now
+            self._left_at = None
         if commands:
             answer = self.encoder.hear(commands)
             if answer:

@@ -7,7 +7,9 @@ straight line through these is the relation of the two clocks. What is left in i
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -82,15 +84,20 @@ class ClockFit:
         return float(self._said)
 
     def _line(self) -> tuple[float, float, float] | None:
-        """Slope of the delay, and a point on it: device time and delay, s."""
+        """Slope of the delay, and a point on it: device time and delay, s.
+
+        Of all lines that no arrival undercuts, the one nearest to them: it lies on the edge of the lower hull of the
+        arrivals above or below their middle. A driver that hands over what came in a second or two at a time delays
+        most of it by as much, and the hull does not see these.
+        """
         whole = self._buckets[:-1]  # the last is not full, and its quickest may be slow
         if len(whole) < 3 or whole[-1].device_s - whole[0].device_s < SEEN_AT_LEAST_S:
             return None
-        at = np.array([bucket.device_s for bucket in whole])
-        delay = np.array([bucket.delay_s for bucket in whole])
-        middle = at.mean()
-        slope = float(((at - middle) * (delay - delay.mean())).sum() / ((at - middle) ** 2).sum())
-        return slope, float(middle), float(delay.mean())
+        middle_s = sum(bucket.device_s for bucket in whole) / len(whole)
+        hull = _lower_hull(whole)
+        first, last = next(pair for pair in pairwise(hull) if pair[1].device_s >= middle_s)
+        slope = (last.delay_s - first.delay_s) / (last.device_s - first.device_s)
+        return slope, middle_s, first.delay_s + slope * (middle_s - first.device_s)
 
     def _widen(self) -> None:
         assert self._first_s is not None  # noqa: S101 - for mypy; there are buckets
@@ -104,6 +111,22 @@ class ClockFit:
             else:
                 joined.append(bucket)
         self._buckets = joined
+
+
+def _lower_hull(arrivals: Sequence[_Quickest]) -> list[_Quickest]:
+    """Those between which straight lines run that no other lies below; in order of device time, as given."""
+    hull: list[_Quickest] = []
+    for arrival in arrivals:
+        while len(hull) > 1 and _is_above(hull[-1], hull[-2], arrival):
+            hull.pop()
+        hull.append(arrival)
+    return hull
+
+
+def _is_above(middle: _Quickest, before: _Quickest, after: _Quickest) -> bool:
+    """Whether an arrival lies on or above the line from the one before it to the one after it."""
+    rise = (after.delay_s - before.delay_s) * (middle.device_s - before.device_s)
+    return (middle.delay_s - before.delay_s) * (after.device_s - before.device_s) >= rise
 
 
 class StreamClock:
@@ -122,6 +145,12 @@ class StreamClock:
         """
         ppm = self._fit.drift_ppm
         return None if ppm is None or abs(ppm) > NO_CLOCK_PPM else ppm
+
+    @property
+    def times_as_fast(self) -> float | None:
+        """The device's rate over the rate that is believed, by this machine's clock; None until enough was seen."""
+        ppm = self._fit.drift_ppm
+        return None if ppm is None else 1.0 + ppm / 1e6
 
     def arrived(self, samples: Samples, fs: float) -> ClockReading | None:
         """Samples at `fs` Hz arrived just now. A reading for the first at the start, each minute, and after a break.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-import serial
-
 from ecgmoe_edge.firmware_bridge.items import Say
+from ecgmoe_edge.firmware_bridge.serial_package import serial
 
 KEPT_BYTES = 4096  # of what came since a step was said: an answer is short
 

@@ -9,7 +9,7 @@ Memory is bounded by one frame: a run of bytes that is longer than any frame is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -41,8 +41,11 @@ _Content: TypeAlias = StreamInfo | tuple[int, NDArray[np.int32]] | None
 class EcgmoeDecoder:
     """Bytes in, items out. Any chunking of the same bytes gives the same items and the same `counts`."""
 
-    def __init__(self) -> None:
+    def __init__(self, pick: tuple[str, ...] | None = None) -> None:
+        """`pick`: names for the first channels, "-" for one to leave out; None for all, by the device's names."""
         self.counts = WireCounts()
+        self._pick = pick
+        self._rows: list[int] = []  # of the channels that are wanted
         self._pending = bytearray()  # the bytes since the last delimiter
         self._too_long = False  # they were more than any frame has, and are forgotten
         self._follower = _Follower(self.counts)
@@ -106,9 +109,10 @@ class EcgmoeDecoder:
         self._report(place, items)
         if isinstance(content, StreamInfo):
             self._info = content
-            if content != self._announced:
-                self._announced = content
-                items.append(content)
+            wanted = self._wanted(content)
+            if wanted != self._announced:
+                self._announced = wanted
+                items.append(wanted)
         elif isinstance(content, tuple):
             self._samples(*content, place, items)
         elif header.kind == frame.END:
@@ -127,6 +131,15 @@ class EcgmoeDecoder:
         if self._info is not None and same_run and len(self._info.leads) != len(codes):
             raise frame.FrameError("samples: not the leads of the info frame")
         return flags, codes
+
+    def _wanted(self, info: StreamInfo) -> StreamInfo:
+        """What the info frame says of the channels that are wanted."""
+        names = info.leads if self._pick is None else self._pick[: len(info.leads)]
+        self._rows = [row for row, name in enumerate(names) if name != "-"]
+        if self._pick is None:
+            return info
+        steps = tuple(info.picovolts_per_lsb[row] for row in self._rows)
+        return replace(info, leads=tuple(names[row] for row in self._rows), picovolts_per_lsb=steps)
 
     def _report(self, place: _Place, items: list[WireItem]) -> None:
         """Restart and losses before this frame. Before the stream has begun there is nothing to lose."""
@@ -153,14 +166,14 @@ class EcgmoeDecoder:
         if self._info is None:
             self.counts.samples_before_info += n
             return
-        flags &= (1 << len(self._info.leads)) - 1
-        if flags != self._lead_off:
+        flags &= sum(1 << row for row in self._rows)
+        if flags != self._lead_off and self._announced is not None:
             self._lead_off = flags
-            mask = tuple(bool(flags >> lead & 1) for lead in range(len(self._info.leads)))
-            names = tuple(name for name, off in zip(self._info.leads, mask, strict=True) if off)
+            mask = tuple(bool(flags >> row & 1) for row in self._rows)
+            names = tuple(name for name, off in zip(self._announced.leads, mask, strict=True) if off)
             items.append(LeadOffChange(mask, names))
         values = frame.to_millivolts(codes, self._info.picovolts_per_lsb)
-        items.append(Samples(values, self._position, place.clock_us / 1e6))
+        items.append(Samples(values[self._rows], self._position, place.clock_us / 1e6))
         self.counts.samples += n
         self._position += n
 

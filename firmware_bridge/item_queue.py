@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from ecgmoe_edge.firmware_bridge.items import LOST_IN_HOST, EndOfStream, FellBehind, LinkItem, Lost, Samples
+from ecgmoe_edge.firmware_bridge.items import LOST_IN_HOST, Advice, EndOfStream, FellBehind, LinkItem, Lost, Samples
 
 BEHIND_SHARE = 0.5  # of the capacity: so many samples that wait are too many
 CAUGHT_UP_SHARE = 0.25
@@ -85,7 +85,7 @@ class ItemQueue:
                     return
                 if item.samples is None and other.samples is None:
                     return
-            elif type(item) is type(other) and not isinstance(item, Lost | EndOfStream):
+            elif type(item) is type(other) and not isinstance(item, Lost | EndOfStream | Advice):
                 del self._items[place]  # the newer one holds
                 break
         self._items.append(item)

@@ -111,8 +111,15 @@ class ClockReading:
     drift_ppm: float | None  # None until enough was seen
 
 
+@dataclass(frozen=True)
+class Advice:
+    """A sentence for the person who runs the stream: what looks wrong about the device, and what to do."""
+
+    text: str
+
+
 WireItem: TypeAlias = StreamInfo | Samples | Lost | LeadOffChange | DeviceRestart | EndOfStream
-LinkItem: TypeAlias = WireItem | Stalled | Reconnected | FellBehind | ClockReading
+LinkItem: TypeAlias = WireItem | Stalled | Reconnected | FellBehind | ClockReading | Advice
 
 
 @dataclass
@@ -243,6 +250,8 @@ class WireFormat:
     counter_range: int | None = None  # samples; a shorter burst of losses is counted exactly. None: no counter
     check_bits: float = 0.0  # a run of random bytes passes for a frame with a chance of 2**-check_bits at each byte
     needs: tuple[str, ...] = ()  # options that the user must give, such as "--uv-per-lsb"
+    # From the bytes of a device that sends no samples, b"" if nothing came: what is wrong and what to do, if they tell.
+    advice: Callable[[bytes], str | None] = lambda received: None
 
     @property
     def baud(self) -> int:

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from ecgmoe_edge.errors import DeviceError
+from ecgmoe_edge.errors import DeviceError, EcgmoeError, UsageError
 from ecgmoe_edge.firmware_bridge.clock import StreamClock
 from ecgmoe_edge.firmware_bridge.conversation import converse
 from ecgmoe_edge.firmware_bridge.doubt import Doubt
 from ecgmoe_edge.firmware_bridge.item_queue import ItemQueue
 from ecgmoe_edge.firmware_bridge.items import (
+    Advice,
     DeviceRestart,
     EndOfStream,
     LinkItem,
@@ -41,6 +42,9 @@ GATHER_S = 0.004  # so that a thousand small frames a second are not a thousand 
 REOPEN_EVERY_S = 0.1
 SILENCE_S = 0.2  # from which on a decoder is told of it: a short counter may have gone round
 START_AGAIN_EVERY_S = 5.0  # to a silent device: it may have restarted behind a port that stayed
+NOTHING_S = 12.0  # after which a device that has sent no samples is given up
+WRONG_RATE = 0.03  # from which on a rate is no drift of a crystal
+REPLAYED = 2.0  # times as fast is a replay, and no device with another rate
 QUEUE_SAMPLES = 300_000  # per lead: 10 minutes at 500 Hz
 
 
@@ -54,6 +58,8 @@ class SerialLink:
     protocol and baud.
     stall_after_s: silence after which `Stalled` is said; a port that goes away says it at once.
     no_frame_after_s: bytes without any valid frame for so long are taken for a wrong protocol or baud rate.
+    nothing_after_s: a device that has sent no samples for so long since its port was opened, and nothing that could
+    become some, is given up with what to do; None for never.
     give_up_after_s: how long an unplugged port is waited for; None for ever.
     wait_for_port_s: how long a port that does not exist yet is waited for.
     queue_samples: samples per lead that may wait for the consumer; `FellBehind` is said when half of them do.
@@ -61,9 +67,10 @@ class SerialLink:
     device, which cannot.
 
     The constructor opens the port and starts reading. It raises DeviceError if the port is missing, busy, forbidden or
-    no serial port, UsageError for an unknown protocol or one that needs more settings. Iterating raises DeviceError,
-    after all items that came before, if only junk arrives, if the device speaks a newer version of the protocol, if it
-    was given up, or if it did not confirm that it stopped.
+    no serial port, UsageError for an unknown protocol, one that needs more settings, or more names than the device has
+    channels. Iterating raises DeviceError, after all items that came before, if nothing or only junk arrives, if the
+    device speaks a newer version of the protocol, if it was given up, or if it did not confirm that it stopped; and
+    UsageError where only the device's first frames tell that it has fewer channels than `settings.leads` names.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class SerialLink:
         opened: Recognised | None = None,
         stall_after_s: float = 2.0,
         no_frame_after_s: float = 5.0,
+        nothing_after_s: float | None = NOTHING_S,
         give_up_after_s: float | None = None,
         wait_for_port_s: float = 0.0,
         queue_samples: int = QUEUE_SAMPLES,
@@ -87,15 +95,19 @@ class SerialLink:
         self._stall_after_s = stall_after_s
         self._give_up_after_s = give_up_after_s
         self._hold_back = hold_back
+        self._names = (settings or Settings()).leads
         self._decoder = self._format.make_decoder(settings or Settings())
-        self._doubt = Doubt(self._port, self._format, self._baud, self._decoder.counts, no_frame_after_s)
+        self._doubt = Doubt(
+            self._port, self._format, self._baud, self._decoder.counts, no_frame_after_s, nothing_after_s
+        )
         self._queue = ItemQueue(queue_samples, warn=not hold_back)
         self._info: StreamInfo | None = None
         self._reconnects = self._stalls = 0
         self._away_s = 0.0
         self._stopping = False  # plain bool: set from signal handlers, where taking a lock could deadlock
         self._ended = False  # by the device
-        self._failure: DeviceError | None = None
+        self._failure: EcgmoeError | None = None
+        self._rate_judged = False
         self._stalled = False
         self._clock = StreamClock()
         if opened is None:
@@ -175,9 +187,12 @@ class SerialLink:
                     continue
                 self._doubt.check()
                 self._watch_silence()
+        except EcgmoeError as error:
+            self._failure = error
+        try:
             self._finish()
         except DeviceError as error:
-            self._failure = error
+            self._failure = self._failure or error
         finally:
             if not self._ended:
                 self._put_all(self._decoder.interrupted())
@@ -189,13 +204,18 @@ class SerialLink:
         """Tell the device to start."""
         self._started_at = time.monotonic()
         with contextlib.suppress(OSError):  # gone already: the next read says so too
-            converse(self._serial, self._format.start, self._take, lambda: self._stopping or self._ended)
+            converse(self._serial, self._format.start, self._take, self._has_enough)
+
+    def _has_enough(self) -> bool:
+        """Whether it makes no sense to go on talking to the device."""
+        return self._stopping or self._ended or self._doubt.waited_enough
 
     def _finish(self) -> None:
         """Tell the device to stop. Raises DeviceError if one that confirms it does not, and was heard before."""
         try:
-            stopped = converse(self._serial, self._format.stop, self._take, lambda: False)
-        except OSError:
+            take = self._take if self._failure is None else _nowhere
+            stopped = converse(self._serial, self._format.stop, take, lambda: False)
+        except OSError:  # it is away
             return
         if not stopped and self._decoder.counts.frames and not self._ended:
             raise DeviceError(
@@ -212,25 +232,65 @@ class SerialLink:
             self._decoder.silent(now - self._bytes_at)
         self._bytes_at = now
         self._doubt.heard(data)
-        self._put_all(self._decoder.feed(data))
+        items = self._decoder.feed(data)
+        misfit = getattr(self._decoder, "misfit", None)  # of ours; a protocol from elsewhere need not have it
+        if misfit is not None:
+            raise DeviceError(f"{self._port}: {misfit}")
+        self._put_all(items)
 
     def _put_all(self, items: Sequence[LinkItem]) -> None:
         for item in items:
             if isinstance(item, Samples):
-                while self._hold_back and not self._queue.has_room(item.values.shape[1]) and not self._stopping:
-                    time.sleep(0.01)
+                self._wait_for_room(item.values.shape[1])
                 self._quiet_since = time.monotonic()
                 self._stalled = False
                 reading = self._clock.arrived(item, self._info.fs) if self._info is not None else None
                 if reading is not None:
                     self._queue.put(reading)
+                self._judge_rate()
             elif isinstance(item, StreamInfo):
                 self._info = item
+                self._check_names(item)
             elif isinstance(item, DeviceRestart) or _is_vague(item):
                 self._clock.broken_off(device_restarted=True)
             elif isinstance(item, EndOfStream):
                 self._ended = True
             self._queue.put(item)
+
+    def _wait_for_room(self, n: int) -> None:
+        """Where the link holds back: until the consumer has made room for `n` samples."""
+        if not self._hold_back or self._queue.has_room(n):
+            return
+        while not self._queue.has_room(n) and not self._stopping:
+            time.sleep(0.01)
+        self._bytes_at = time.monotonic()  # it was not the device that was silent
+
+    def _check_names(self, info: StreamInfo) -> None:
+        """Raise UsageError where the user has named channels that the device does not have."""
+        wanted = [name for name in self._names or () if name != "-"]
+        if len(info.leads) < max(1, len(wanted)):
+            raise UsageError(
+                f"--leads {','.join(self._names or ())} names more channels than the device at {self._port} has: of "
+                f"those that it names, {len(info.leads)} is there. Name the first channels alone, - for one to leave "
+                "out."
+            )
+
+    def _judge_rate(self) -> None:
+        """Say once that the device has another rate than it, or the user, says."""
+        if self._rate_judged or self._info is None:
+            return
+        times = self._clock.times_as_fast
+        if times is None:
+            return
+        self._rate_judged = True
+        if abs(times - 1.0) > WRONG_RATE and times < REPLAYED:
+            self._queue.put(
+                Advice(
+                    f"{self._port} sends {times * self._info.fs:.1f} samples a second by this machine's clock, not "
+                    f"{self._info.fs:g}: heart rates and RR intervals are wrong by as much. Correct the rate (--fs), "
+                    "unless it is a replay that does not run in real time."
+                )
+            )
 
     def _watch_silence(self) -> None:
         now = time.monotonic()
@@ -261,6 +321,7 @@ class SerialLink:
                 self._away_s += away_s
                 self._clock.broken_off()
                 self._queue.put(Reconnected(away_s, self._port))
+                self._doubt.begin_again()
                 self._begin()
                 return
             if self._give_up_after_s is not None and away_s >= self._give_up_after_s:
@@ -281,6 +342,10 @@ class SerialLink:
             return False
         self._port, self._identity = port, identity
         return True
+
+
+def _nowhere(_: bytes) -> None:
+    """Takes what a device sends that was given up, and only has to stop."""
 
 
 def _is_vague(item: LinkItem) -> bool:

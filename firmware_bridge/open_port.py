@@ -10,10 +10,25 @@ import os
 import termios
 from pathlib import Path
 
-import serial
-
 from ecgmoe_edge.errors import DeviceError
 from ecgmoe_edge.firmware_bridge.ports import PSEUDO_TERMINALS, list_serial_ports
+from ecgmoe_edge.firmware_bridge.serial_package import serial
+
+# Programs that take serial ports by themselves, as /proc names them, and what to do.
+SERVICES = {
+    "brltty": "brltty, the driver of braille displays, takes CH340, CP2102 and FT232 converters for its own: "
+    "`sudo apt remove brltty`, or `sudo systemctl stop brltty-udev`, and plug the device in again.",
+    "ModemManager": "ModemManager asks each new port whether it is a modem: wait half a minute, "
+    "`sudo systemctl stop ModemManager`, or tell it to leave the device alone by a udev rule with "
+    '`ENV{{ID_MM_DEVICE_IGNORE}}="1"`.',
+    "agetty": "A login console runs on it: `sudo systemctl stop serial-getty@{name}` (on a Raspberry Pi: raspi-config, "
+    "Interface Options, Serial Port).",
+    "gpsd": "gpsd takes it for a GPS receiver: `sudo systemctl stop gpsd.socket gpsd`.",
+}
+VANISHED = (
+    "A CH340, CP2102 or FT232 converter that vanishes right after it was plugged in is taken by brltty, the driver of "
+    "braille displays (`sudo dmesg | grep brltty` shows it): `sudo apt remove brltty`."
+)
 
 
 def open_port(port: str, baud: int, timeout_s: float) -> serial.Serial:
@@ -36,15 +51,21 @@ def explain(port: str, baud: int, error: Exception) -> DeviceError:
     if isinstance(error, ValueError):
         return DeviceError(f"{port} cannot be opened at {baud} baud: {error}.")
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        known = ", ".join(info.port for info in list_serial_ports())
+        here = list_serial_ports()
+        known = ", ".join(info.port for info in here)
         present = f"Serial ports on this machine: {known}." if known else "This machine has no serial ports now."
-        return DeviceError(f"There is no port {port}: plug the device in, or correct --port. {present}")
+        vanished = f" {VANISHED}" if port.startswith("/dev/tty") and not any(info.usb_id for info in here) else ""
+        return DeviceError(f"There is no port {port}: plug the device in, or correct --port. {present}{vanished}")
     if number in (errno.EACCES, errno.EPERM):
         return DeviceError(f"No permission to open {port}: {_how_to_be_allowed(port)}")
     if number in (errno.EBUSY, errno.EAGAIN):
-        holders = ", ".join(holders_of(port))
-        who = f" ({holders})" if holders else f" (`fuser {port}` says which it is)"
-        return DeviceError(f"{port} is in use by another program{who}: close that program first.")
+        holders = holders_of(port)
+        who = f" ({', '.join(holders)})" if holders else f" (`sudo fuser -v {port}` says which it is)"
+        suspects = [holder.split(",")[0] for holder in holders] or running_programs()
+        advice = next((words for name, words in SERVICES.items() if name in suspects), None)
+        if advice is None:
+            return DeviceError(f"{port} is in use by another program{who}: close that program first.")
+        return DeviceError(f"{port} is in use by another program{who}. {advice.format(name=os.path.basename(port))}")
     return DeviceError(f"{port} cannot be used as a serial port ({error}): give the path of a serial device.")
 
 
@@ -58,6 +79,15 @@ def holders_of(port: str) -> list[str]:
         with contextlib.suppress(OSError):
             if any(os.path.realpath(handle) == real for handle in (process / "fd").iterdir()):
                 found.append(f"{(process / 'comm').read_text().strip()}, process {process.name}")
+    return found
+
+
+def running_programs() -> set[str]:
+    """The names of all programs that run, for where the owner of a port cannot be seen."""
+    found = set()
+    for name in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            found.add(name.read_text().strip())
     return found
 
 

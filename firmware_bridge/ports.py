@@ -8,7 +8,7 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-from serial.tools import list_ports
+from ecgmoe_edge.firmware_bridge.serial_package import list_ports
 
 PSEUDO_TERMINALS = "/dev/pts/"
 STABLE_PATHS = Path("/dev/serial/by-id")  # made by udev: names that stay the same wherever a device is plugged in
@@ -42,6 +42,11 @@ class PortInfo:
         if self.serial_number or other.serial_number:
             return self.serial_number == other.serial_number
         return self.location is not None and self.location == other.location
+
+
+def is_pseudo_terminal(port: str) -> bool:
+    """Whether it is a program, such as a virtual Holter, that stands behind a port: it can wait for its reader."""
+    return os.path.realpath(port).startswith(PSEUDO_TERMINALS)
 
 
 def list_serial_ports() -> list[PortInfo]:
@@ -108,7 +113,7 @@ class PortIdentity:
     def of(cls, port: str) -> PortIdentity:
         """Of the path as it is now."""
         real = os.path.realpath(port)
-        if real.startswith(PSEUDO_TERMINALS):
+        if is_pseudo_terminal(real):
             terminal = None
             with contextlib.suppress(OSError):  # gone already: opening it says so
                 terminal = PseudoTerminal(real)

@@ -73,10 +73,9 @@ class PtyDevice:
     def reader(self) -> tuple[bool, bytes]:
         """Whether somebody has the port open, and the bytes that came from there since the last call."""
         flags = self._poll(select.POLLIN, 0)
-        if flags & select.POLLHUP:
-            return False, b""
         try:
-            return True, os.read(self._master, 4096) if flags & select.POLLIN else b""
+            data = os.read(self._master, 4096) if flags & select.POLLIN else b""
+            return not flags & select.POLLHUP, data  # who has closed it may have said something before
         except OSError:
             return False, b""
 

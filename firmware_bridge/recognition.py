@@ -10,13 +10,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import serial
-
 from ecgmoe_edge.errors import DeviceError
 from ecgmoe_edge.firmware_bridge.items import WireFormat
-from ecgmoe_edge.firmware_bridge.open_port import open_port
+from ecgmoe_edge.firmware_bridge.open_port import VANISHED, open_port
 from ecgmoe_edge.firmware_bridge.ports import PortInfo, list_serial_ports
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
+from ecgmoe_edge.firmware_bridge.serial_package import serial
 
 SURE = 0.5  # a score from which on a protocol may be meant
 AHEAD = 0.2  # by so much it must be ahead of every other
@@ -56,8 +55,9 @@ def recognise(
     opened = open_port(port, rates[0], READ_TIMEOUT_S)
     try:
         found = _listen(port, opened, rates, known, any_rate=baud is not None)
+        answers: list[tuple[WireFormat, bytes]] = []
         if found is None and probe:
-            found = _ask(port, opened, baud, known)
+            found = _ask(port, opened, baud, known, answers)
     except OSError as error:
         opened.close()
         raise DeviceError(
@@ -68,7 +68,7 @@ def recognise(
         raise
     if found is None:
         opened.close()
-        raise DeviceError(_silent(port, probe))
+        raise DeviceError(_silent(port, probe, answers))
     return found
 
 
@@ -76,7 +76,7 @@ def recognise_any(*, probe: bool = False) -> Recognised:
     """The one serial port at which a known device speaks. Raises DeviceError unless there is just one."""
     ports = [info for info in list_serial_ports() if info.usb_id is not None]
     if not ports:
-        raise DeviceError("No USB serial port is here: plug the device in, or name its port with --port.")
+        raise DeviceError(f"No USB serial port is here: plug the device in, or name its port with --port. {VANISHED}")
     found: list[Recognised] = []
     why: list[str] = []
     for info in ports:
@@ -169,8 +169,14 @@ def _hear(
     return data, scores
 
 
-def _ask(port: str, opened: serial.Serial, baud: int | None, known: Sequence[WireFormat]) -> Recognised | None:
-    """Put each protocol's question at each of its baud rates."""
+def _ask(
+    port: str,
+    opened: serial.Serial,
+    baud: int | None,
+    known: Sequence[WireFormat],
+    answers: list[tuple[WireFormat, bytes]],
+) -> Recognised | None:
+    """Put each protocol's question at each of its baud rates; what was answered to no purpose goes to `answers`."""
     for one in known:
         if one.probe is None:
             continue
@@ -186,10 +192,20 @@ def _ask(port: str, opened: serial.Serial, baud: int | None, known: Sequence[Wir
                 opened.write(one.probe.afterwards)
             if one.probe.answered(answer):
                 return Recognised(port, one.name, rate, opened, b"")
+            if answer:
+                answers.append((one, answer))
     return None
 
 
-def _silent(port: str, asked: bool) -> str:
+def _silent(port: str, asked: bool, answers: Sequence[tuple[WireFormat, bytes]]) -> str:
+    for one, answer in answers:
+        if (advice := one.advice(answer)) is not None:
+            return f"{port}, asked whether it is a {one.name} device: {advice}"
+    if answers:
+        return (
+            f"{port} answers {describe_bytes(answers[0][1])}, which no protocol that is known here does: name "
+            "--protocol, or load another firmware."
+        )
     if asked:
         return (
             f"{port} says nothing, and gave no answer that is known: check that the device is switched on, and name "

@@ -69,7 +69,8 @@ class VirtualHolter:
     link: path of a symlink to make as the port's name. protocol, settings: what the device speaks; one of another
     rate gets the recording resampled, and of more or fewer leads as many as it has. speed: 1 real time, 20 twenty times
     as fast, 0 as fast as the reader takes it. wait_for_reader: hold the recording while nobody has the port open, so
-    that nothing is lost; without it the recording goes on unheard, as a device does.
+    that nothing is lost; without it the recording goes on unheard, as a device does. leave_after_s: end where a reader
+    came, left within seconds, as one does that refuses the recording, and no other came for so long; None for never.
     Of "ecgmoe" alone: picovolts_per_lsb, the step to which samples are rounded (100,000 pV = 0.1 uV, range +-838 mV);
     samples_per_frame; run, first_index, the counters to begin with (a run of its own by default); device, its name.
     Raises SignalError for a rate, leads or blocks that cannot be sent, UsageError for a protocol that does not exist,
@@ -89,6 +90,7 @@ class VirtualHolter:
         picovolts_per_lsb: int = 100_000,
         samples_per_frame: int | None = None,
         wait_for_reader: bool = True,
+        leave_after_s: float | None = None,
         faults: Faults | None = None,
         run: int | None = None,
         first_index: int = 0,
@@ -115,6 +117,8 @@ class VirtualHolter:
         self._fs = float(self._encoder.rate)
         self._speed = speed
         self._wait_for_reader = wait_for_reader
+        self._leave_after_s = leave_after_s
+        self.refused = False  # it ended because its reader left and none came
         self._faults = faults or Faults()
         self._chance = np.random.default_rng(self._faults.seed)
         self._lateness = np.random.default_rng([self._faults.seed, 1])  # apart: what is lost stays the same
@@ -208,6 +212,8 @@ class VirtualHolter:
             else:
                 self._pace()
                 self._await_reader()
+                if self.refused:
+                    return
                 if self._audience.joined or self._played >= next_info:
                     boot = self._encoder.boot() if self._audience.joined else b""
                     self._audience.joined = False
@@ -218,7 +224,7 @@ class VirtualHolter:
             if self._stopped.is_set():
                 return
         self._await_reader()
-        if self._send(self._encoder.end()):
+        if not self.refused and self._send(self._encoder.end()):
             self._linger()
 
     def _frames(self) -> Iterator[NDArray[np.float64]]:
@@ -248,8 +254,9 @@ class VirtualHolter:
         if not self._wait_for_reader:
             return
         since = time.monotonic()
-        while not self._audience.listening() and not self._stopped.wait(0.005):
-            pass
+        while not self.refused and not self._audience.listening() and not self._stopped.wait(0.005):
+            for_s = self._audience.refused_for_s()
+            self.refused = self._leave_after_s is not None and for_s is not None and for_s >= self._leave_after_s
         self._started_at += time.monotonic() - since
 
     def _linger(self) -> None:

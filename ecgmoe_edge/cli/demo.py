@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import BundleOption
+from ecgmoe_edge.cli.options import BundleOption, checked_speed
 from ecgmoe_edge.cli.output import pace, result, say
+from ecgmoe_edge.cli.signals import leaving_on_signals
 
 EXAMPLES = ("ecgmoe-edge demo", "ecgmoe-edge demo --speed 1", "ecgmoe-edge demo --json | tail -n 1")
 
 
 def demo(
     speed: Annotated[
-        float, typer.Option("--speed", min=0.0, metavar="X", help="Times real time; 0 is as fast as it goes.")
+        float,
+        typer.Option("--speed", callback=checked_speed, metavar="X", help="Times real time; 0 is as fast as it goes."),
     ] = 20.0,
     bundle: BundleOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON line.")] = False,
@@ -38,7 +40,7 @@ def demo(
     say(f"Licence of the recording: {recording.licence}. Research software, not a medical device.")
     sink = JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)
     holter = VirtualHolter([recording.signal], recording.fs, recording.leads, speed=speed)
-    with holter, SerialLink(holter.port) as link:
+    with leaving_on_signals(), holter, SerialLink(holter.port, hold_back=True) as link:
         end, rate = run_live(link, bundle, [sink], invert=False)
     say(render_summary(end, rate))
     if not as_json:

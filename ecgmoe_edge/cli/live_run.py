@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from ecgmoe_edge.cli.output import say, say_missing_providers
+from ecgmoe_edge.cli.signals import stopping_on_signals
 from ecgmoe_edge.errors import DeviceError, EcgmoeError
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def run_live(
     source = link if seconds is None else FirstSeconds(link, seconds)
     session = Session(source, make_monitor, sinks, notify=say)
     try:
-        with _stop_on_signals(session):
+        with stopping_on_signals(session.stop):
             end = session.run()
     except DeviceError:
         _raise_if_reader_left(session)  # who left wants to read of nothing else
@@ -65,18 +64,3 @@ def run_live(
 def _raise_if_reader_left(session: Session) -> None:
     if any(report.reader_left for report in session.reports):
         raise BrokenPipeError
-
-
-@contextmanager
-def _stop_on_signals(session: Session) -> Iterator[None]:
-    """Ctrl-C and a terminate signal end the stream as if the device had: the totals still come out."""
-
-    def stop(*_: Any) -> None:
-        session.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

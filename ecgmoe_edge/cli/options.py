@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +18,25 @@ if TYPE_CHECKING:
 
 #: Units of a table that holds what an A/D converter counts.
 COUNTS = ("count", "counts", "adu", "lsb")
+
+
+_FASTEST = 1_000_000.0  # times real time
+_SLOWEST = 0.001
+_SHORTEST_S = 0.001
+_LONGEST_S = 31_536_000.0  # a year
+
+
+def checked_speed(value: float) -> float:
+    """How fast a recording is played, times real time; 0 is as fast as it is read."""
+    if value and not _SLOWEST <= value <= _FASTEST:
+        raise typer.BadParameter(f"it is 0, or from {_SLOWEST:g} to {_FASTEST:,.0f} times real time.")
+    return value
+
+
+def _checked_seconds(value: float | None) -> float | None:
+    if value is not None and not _SHORTEST_S <= value <= _LONGEST_S:
+        raise typer.BadParameter(f"it is from {_SHORTEST_S:g} to {_LONGEST_S:,.0f} s.")
+    return value
 
 
 def _checked_positive(value: float | None) -> float | None:
@@ -86,7 +104,9 @@ def stated_options(
 
 def cores() -> int:
     """Processes that a command runs where nobody said how many."""
-    return os.cpu_count() or 1
+    from ecgmoe_edge.runtime.cores import usable_cores
+
+    return usable_cores()
 
 
 BundleOption = Annotated[
@@ -148,7 +168,9 @@ TableColumnsOption = Annotated[
     str | None,
     typer.Option("--columns", metavar="A,B,...", help="Columns of a table that are leads, by name or position from 0."),
 ]
-TableRateOption = Annotated[float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of a table.")]
+TableRateOption = Annotated[
+    float | None, typer.Option("--fs", min=0.001, max=1e6, metavar="HZ", help="Sampling rate of a table.")
+]
 TableStepOption = Annotated[
     float | None,
     typer.Option("--uv-per-lsb", min=1e-6, max=1e6, metavar="UV", help="Microvolts of one count of a table."),
@@ -163,6 +185,6 @@ TableUnitOption = Annotated[
 ]
 SecondsOption = Annotated[
     float | None,
-    typer.Option("--seconds", metavar="S", callback=_checked_positive, help="Stop after this much signal."),
+    typer.Option("--seconds", metavar="S", callback=_checked_seconds, help="Stop after this much signal."),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads of the numerical library.")]

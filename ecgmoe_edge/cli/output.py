@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """A line for the person at the terminal, on stderr; nothing where the terminal is gone."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:  # of a reader that has left, which ends a command
+        raise
+    except OSError:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
 
 
 def say_remarks(record: str, remarks: Sequence[Remark]) -> None:
@@ -26,7 +32,9 @@ def say_remarks(record: str, remarks: Sequence[Remark]) -> None:
 
 def say_missing_providers(engine: Mapping[str, Any]) -> None:
     """Say which of a bundle's execution providers this machine lacks; `engine` is what an engine's `describe` gives."""
-    missing = [name for name in engine.get("providers_wanted", ()) if name not in engine["providers"]]
+    from ecgmoe_edge.runtime.engine import missing_providers
+
+    missing = missing_providers(engine)
     if missing:
         used = ", ".join(engine["providers"])
         say(f"The bundle asks for {', '.join(missing)}, which is not here: the model runs on {used}.")

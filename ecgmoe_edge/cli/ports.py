@@ -32,6 +32,7 @@ def ports(
     from dataclasses import asdict
 
     from ecgmoe_edge.firmware_bridge import list_serial_ports
+    from ecgmoe_edge.firmware_bridge.open_port import VANISHED
     from ecgmoe_edge.firmware_bridge.recognition import describe_port
 
     if protocols:
@@ -39,6 +40,8 @@ def ports(
         return
     found = list_serial_ports()
     said = [describe_port(port, probe=probe) if listen or probe else (None, None, "") for port in found]
+    if not any(port.usb_id for port in found):
+        say(f"No USB serial port is here: is the device plugged in? {VANISHED}")
     if as_json:
         result_json(
             [
@@ -49,8 +52,6 @@ def ports(
         return
     for port, (_, _, sentence) in zip(found, said, strict=True):
         result("\n".join(_lines(port, sentence)))
-    if not found:
-        say("No serial port found. Is the device plugged in, and may this user open serial ports?")
 
 
 def _lines(port: PortInfo, sentence: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import BundleOption, JsonOption, SecondsOption
+from ecgmoe_edge.cli.options import BundleOption, JsonOption
 from ecgmoe_edge.cli.output import result, result_json, say_missing_providers
 
 EXAMPLES = (
@@ -20,9 +20,12 @@ EXAMPLES = (
 def profile(
     bundle: BundleOption = None,
     chunk_ms: Annotated[
-        float, typer.Option("--chunk-ms", min=1.0, metavar="MS", help="Signal pushed at a time.")
+        float, typer.Option("--chunk-ms", min=1.0, max=60_000.0, metavar="MS", help="Signal pushed at a time.")
     ] = 100.0,
-    seconds: SecondsOption = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", min=0.001, max=86_400.0, metavar="S", help="Stop after this much signal."),
+    ] = None,
     runtime: Annotated[
         str | None,
         typer.Option("--runtime", metavar="NAME", help="onnxruntime, litert, litert-reference, tflite-runtime."),
@@ -53,10 +56,10 @@ def profile(
     compared = None if limits is None else load_profile(limits)  # before seconds are spent on measuring
     report = profile_bundle(bundle, chunk_ms=chunk_ms, seconds=seconds, runtime=runtime, sysfs_root=sysfs_root)
     verdicts = budget_of(report, compared)
+    say_missing_providers(report.bundle["engine"])
     if as_json:
         result_json(report.to_json(verdicts))
     else:
-        say_missing_providers(report.bundle["engine"])
         result(render_text(report, verdicts))
     if budget:
         verdicts.enforce()

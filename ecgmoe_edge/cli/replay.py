@@ -18,10 +18,12 @@ from ecgmoe_edge.cli.options import (
     TableRateOption,
     TableTimeOption,
     TableUnitOption,
+    checked_speed,
     stated_options,
     wanted_leads,
 )
 from ecgmoe_edge.cli.output import pace, result_json, say, say_remarks
+from ecgmoe_edge.cli.signals import leaving_on_signals
 from ecgmoe_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,9 +40,9 @@ EXAMPLES = (
 )
 _SECONDS_HELP = "Do so at these seconds of the recording."
 _LONGEST_S = 86_400.0  # of a fault
+_LAST_S = 1e9  # of a recording
 _LATEST_MS = 60_000.0  # of a frame
-_FASTEST = 1_000_000.0  # times real time
-_SLOWEST = 0.001
+_LEAVE_AFTER_S = 5.0  # without a reader, where the last one left as soon as it had come
 
 
 def _checked_share(value: float) -> float:
@@ -49,19 +51,15 @@ def _checked_share(value: float) -> float:
     return value
 
 
-def _checked_speed(value: float) -> float:
-    if value and not _SLOWEST <= value <= _FASTEST:
-        raise typer.BadParameter(f"it is 0, or from {_SLOWEST:g} to {_FASTEST:,.0f} times real time.")
-    return value
-
-
 def _seconds(text: str | None, option: str) -> tuple[float, ...]:
     try:
         seconds = tuple(float(part) for part in (text or "").split(",") if part.strip())
     except ValueError:
         seconds = (math.nan,)
-    if not all(0 <= second < math.inf for second in seconds):
-        raise UsageError(f"{option} takes seconds of the recording such as 10,20.5; it got {text!r}.")
+    if not all(0 <= second <= _LAST_S for second in seconds):
+        raise UsageError(
+            f"{option} takes seconds of the recording, up to {_LAST_S:,.0f}, such as 10,20.5; it got {text!r}."
+        )
     return seconds
 
 
@@ -93,9 +91,7 @@ def replay(
     ] = None,
     speed: Annotated[
         float,
-        typer.Option(
-            "--speed", metavar="X", callback=_checked_speed, help="Times real time; 0: as fast as it is read."
-        ),
+        typer.Option("--speed", metavar="X", callback=checked_speed, help="Times real time; 0: as fast as it is read."),
     ] = 1.0,
     leads: LeadsOption = None,
     fs: TableRateOption = None,
@@ -126,7 +122,9 @@ def replay(
             "--jitter", min=0.0, max=_LATEST_MS, metavar="MS", help="Send each frame late, by at most so much."
         ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which frames are lost or damaged.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, metavar="N", help="Which frames are lost or damaged.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Play a recording as a serial device would.
@@ -152,21 +150,28 @@ def replay(
     say_remarks(record, remarks)
     names = [found.leads[position] for position in positions]
     settings = Settings(Fraction(device_fs).limit_denominator(1_000_000) if device_fs else None, None, uv_per_lsb)
-    holter = VirtualHolter(
-        found.blocks(leads=positions),
-        found.fs,
-        names,
-        link=pty,
-        protocol=protocol,
-        settings=settings,
-        speed=speed,
-        faults=faults,
-    )
-    listed = f"{len(names)} lead{'s' if len(names) > 1 else ''}: {', '.join(names)}"
-    say(f"{record}: {listed}, at {found.fs:g} Hz on {holter.port}, {pace(speed)}. Ctrl-C stops.")
-    if protocol != "ecgmoe":
-        say(f"Read it with: ecgmoe-edge stream --port {holter.port} {holter.reader_options}")
-    totals = asdict(holter.play())
+    with leaving_on_signals():
+        holter = VirtualHolter(
+            found.blocks(leads=positions),
+            found.fs,
+            names,
+            link=pty,
+            protocol=protocol,
+            settings=settings,
+            speed=speed,
+            faults=faults,
+            leave_after_s=_LEAVE_AFTER_S,
+        )
+        listed = f"{len(names)} lead{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+        say(f"{record}: {listed}, at {found.fs:g} Hz on {holter.port}, {pace(speed)}. Ctrl-C stops.")
+        if protocol != "ecgmoe":
+            say(f"Read it with: ecgmoe-edge stream --port {holter.port} {holter.reader_options}")
+        totals = asdict(holter.play())
+    if holter.refused:
+        say(
+            f"The reader left soon after it had come, and none came for {_LEAVE_AFTER_S:g} s: the replay ends. Its "
+            "reader says why."
+        )
     if as_json:
         from ecgmoe_edge.records.plausibility import remarks_json
 

@@ -20,6 +20,7 @@ from ecgmoe_edge.cli.rhythm_options import (
     VRunOption,
     rhythm_limits,
 )
+from ecgmoe_edge.cli.signals import leaving_on_signals
 from ecgmoe_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def stream(
     probe: ProbeOption = False,
     baud: Annotated[
         int | None,
-        typer.Option("--baud", min=1, metavar="N", help="Port speed. Default: the protocol's."),
+        typer.Option("--baud", min=50, max=20_000_000, metavar="N", help="Port speed. Default: the protocol's."),
     ] = None,
     fs: Annotated[
         float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate, where the device does not say it.")
@@ -64,7 +65,9 @@ def stream(
     seconds: SecondsOption = None,
     give_up: Annotated[
         float | None,
-        typer.Option("--give-up", min=0.0, metavar="S", help="End when the device was away for so long."),
+        typer.Option(
+            "--give-up", min=0.0, max=31_536_000.0, metavar="S", help="End when the device was away for so long."
+        ),
     ] = None,
     events: Annotated[
         Path | None,
@@ -85,6 +88,7 @@ def stream(
     """
     from ecgmoe_edge.cli.live_run import run_live
     from ecgmoe_edge.firmware_bridge import SerialLink
+    from ecgmoe_edge.firmware_bridge.ports import is_pseudo_terminal
     from ecgmoe_edge.live import JsonLinesFile, JsonLinesSink, Sink, TerminalSink, render_summary
 
     settings = _settings(fs, leads, uv_per_lsb)
@@ -96,16 +100,23 @@ def stream(
         v_run_beats=v_run,
     )
     _refuse_file(port)
-    opened = _recognised(port, protocol, baud, probe)
     sinks: list[Sink] = [JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)]
     if events is not None:
         sinks.append(JsonLinesFile(events))
-    link = SerialLink(
-        port, protocol=protocol or "ecgmoe", baud=baud, settings=settings, opened=opened, give_up_after_s=give_up
-    )
-    with link:
-        choice = mains_choice(mains)
-        end, rate = run_live(link, bundle, sinks, invert=invert, mains=choice, seconds=seconds, limits=limits)
+    with leaving_on_signals():
+        opened = _recognised(port, protocol, baud, probe)
+        link = SerialLink(
+            port,
+            protocol=protocol or "ecgmoe",
+            baud=baud,
+            settings=settings,
+            opened=opened,
+            give_up_after_s=give_up,
+            hold_back=is_pseudo_terminal(opened.port if opened else port),
+        )
+        with link:
+            choice = mains_choice(mains)
+            end, rate = run_live(link, bundle, sinks, invert=invert, mains=choice, seconds=seconds, limits=limits)
     if not as_json:
         say(render_summary(end, rate))
 
@@ -133,8 +144,8 @@ def _settings(fs: float | None, leads: str | None, uv_per_lsb: float | None) -> 
 
     if fs is not None and not 1 <= fs <= 100_000:
         raise UsageError(f"--fs takes a sampling rate in Hz from 1 to 100,000; it got {fs:g}.")
-    if uv_per_lsb is not None and not 0 < uv_per_lsb < 1e6:
-        raise UsageError(f"--uv-per-lsb takes the microvolts of one step, more than 0; it got {uv_per_lsb:g}.")
+    if uv_per_lsb is not None and not 1e-6 <= uv_per_lsb <= 1e6:
+        raise UsageError(f"--uv-per-lsb takes the microvolts of one step, 1e-6 to 1e6; it got {uv_per_lsb:g}.")
     names = tuple(name.strip() for name in leads.split(",")) if leads is not None else None
     if names is not None and (not all(names) or all(name == "-" for name in names)):
         raise UsageError(f"--leads takes names such as I,II,V1, at least one of them not -; it got {leads!r}.")

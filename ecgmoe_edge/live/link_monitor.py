@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -55,22 +56,32 @@ class LinkMonitor:
         self._make_monitor = make_monitor
         self._monitor: MonitorLike | None = None
         self._position = 0  # samples so far, known losses counted: the monitor's own count
+        # Before the device was known, for it may still be refused. Bounded: a loose plug may come and go all night.
+        self._early: deque[Event] = deque(maxlen=100)
 
     def take(self, item: LinkItem) -> Sequence[Event]:
         """The events of one item. Raises DeviceError where the device has changed its rate or leads."""
         if isinstance(item, StreamInfo):
             self._begin(item)
-        elif isinstance(item, Stalled):
-            return [Stall(self._position, self._time_s(), item.waited_s)]
-        elif isinstance(item, Reconnected):
-            return [Reconnect(self._position, self._time_s(), item.away_s, item.port)]
-        elif isinstance(item, FellBehind):
+            early = list(self._early)
+            self._early.clear()
+            return early
+        if isinstance(item, Stalled):
+            return self._once_known(Stall(self._position, self._time_s(), item.waited_s))
+        if isinstance(item, Reconnected):
+            return self._once_known(Reconnect(self._position, self._time_s(), item.away_s, item.port))
+        if isinstance(item, FellBehind):
             waiting_s, room_s = self._seconds(item.waiting), self._seconds(item.room)
             return [FallingBehind(self._position, self._time_s(), waiting_s, room_s)]
-        elif isinstance(item, ClockReading):
+        if isinstance(item, ClockReading):
             return [Clock(self._position, self._time_s(), item.host_time_s, item.drift_ppm)]
-        elif self._monitor is not None:
-            return self._monitored(self._monitor, item)
+        return () if self._monitor is None else self._monitored(self._monitor, item)
+
+    def _once_known(self, event: Event) -> Sequence[Event]:
+        """The event now, or as soon as the device is known and was not refused."""
+        if self._monitor is not None:
+            return [event]
+        self._early.append(event)
         return ()
 
     def _monitored(self, monitor: MonitorLike, item: LinkItem) -> Sequence[Event]:

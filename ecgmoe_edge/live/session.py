@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from ecgmoe_edge.errors import DeviceError
-from ecgmoe_edge.firmware_bridge.items import LinkItem
+from ecgmoe_edge.firmware_bridge.items import Advice, LinkItem
 from ecgmoe_edge.live.link_monitor import LinkMonitor, MakeMonitor
 from ecgmoe_edge.live.sink_worker import SinkReport, SinkWorker, reason_of
 from ecgmoe_edge.live.sinks.sink import Sink
@@ -28,7 +28,8 @@ class Session:
     sinks: each gets every event, in order, from a thread and a queue of its own. One that is slow or blocked delays
     neither a beat nor another sink: events that find its queue full are dropped for it and counted. One that raises is
     closed, and the others go on.
-    notify: gets a sentence, once each, when a sink fails, when one begins to lose events, and how many it has lost.
+    notify: gets a sentence, once each, when a sink fails, when one begins to lose events, and how many it has lost; and
+    what a source says of its device that looks wrong.
 
     What becomes of the sinks is in `reports` and, up to then, in the end event under `link.sinks`.
     """
@@ -94,6 +95,9 @@ class Session:
         failure: DeviceError | None = None
         try:
             for item in self._source:
+                if isinstance(item, Advice):
+                    self._notify(item.text)
+                    continue
                 yield from self._stream.take(item)
                 if self._unread:
                     self.stop()

@@ -68,6 +68,7 @@ def profile_bundle(
         first_inference_ms=1e3 * (warm - loaded),
         peak_memory_mib=peak_memory_mib(root),
         power_w=run.power_w,
+        power_missing=run.power_missing,
         machine=read_machine(root),
     )
 
@@ -96,6 +97,7 @@ class _Run:
         self.delays_ms: list[float] = []  # from R peak to label
         self.cpu_s = 0.0
         self.power_w: dict[str, float] | None = None
+        self.power_missing: dict[str, float] = {}
 
     @property
     def beats(self) -> int:
@@ -124,6 +126,7 @@ class _Run:
                 self._power.sample()
                 read_at = now
         self.power_w = self._power.mean_w(time.perf_counter() - began)
+        self.power_missing = self._power.missing()
 
     def _time_beat(self, beat: BeatContext) -> None:
         started = time.perf_counter()

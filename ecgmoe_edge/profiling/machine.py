@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgmoe_edge.profiling import sensors
+from ecgmoe_edge.runtime.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Machine:
 
     cpu: str | None
     cores: int | None
-    usable_cores: int | None  # that this process may run on
+    usable_cores: int  # that this process may keep busy: by its affinity and its container's quota
     architecture: str
     system: str
     python: str
@@ -35,7 +35,7 @@ def read_machine(root: Path) -> Machine:
     return Machine(
         cpu=sensors.cpu_model(root),
         cores=sensors.cpu_count(root),
-        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        usable_cores=usable_cores(root),
         architecture=platform.machine(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),

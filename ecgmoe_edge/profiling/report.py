@@ -10,6 +10,7 @@ import numpy as np
 
 from ecgmoe_edge.profiling.budget import Budget
 from ecgmoe_edge.profiling.machine import Machine
+from ecgmoe_edge.runtime.engine import missing_providers
 
 UNAVAILABLE = "unavailable"
 
@@ -58,13 +59,15 @@ class ProfileReport:
     load_ms: float  # verify, import the runtime, start the model
     first_inference_ms: float
     peak_memory_mib: float | None
-    power_w: dict[str, float] | None  # mean of each rail during the run
+    power_w: dict[str, float] | None  # mean of each rail during the run, of the readings that came
+    power_missing: dict[str, float]  # share of the readings that failed, 0..1, of rails where one did
     machine: Machine
 
     def to_json(self, budget: Budget | None = None) -> dict[str, Any]:
         """JSON-ready; what no sensor gave is "unavailable". The budget's verdicts stand under "budget"."""
         held = asdict(self)
         held["measured"] = "on this machine"
+        held["providers_missing"] = missing_providers(self.bundle["engine"])
         for name in ("peak_memory_mib", "power_w"):
             held[name] = UNAVAILABLE if held[name] is None else held[name]
         held["machine"] = {name: UNAVAILABLE if fact is None else fact for name, fact in held["machine"].items()}
@@ -97,6 +100,9 @@ def _lines(report: ProfileReport) -> Iterator[str]:
     memory = UNAVAILABLE if report.peak_memory_mib is None else f"{report.peak_memory_mib:.1f} MiB at most"
     yield f"memory      {memory}"
     yield f"power       {_readings(report.power_w, 'W')}"
+    if report.power_missing:
+        shares = ", ".join(f"{rail} {share:.0%}" for rail, share in report.power_missing.items())
+        yield f"            readings that failed: {shares}"
     machine = report.machine
     yield f"processor   {machine.cpu or UNAVAILABLE}, {machine.architecture}"
     yield f"cores       {machine.cores or UNAVAILABLE}, {machine.usable_cores or UNAVAILABLE} of them usable"

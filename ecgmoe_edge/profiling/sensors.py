@@ -7,6 +7,7 @@ of the Raspberry Pi's firmware and of NVIDIA's nvpmodel are named where they are
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -21,17 +22,21 @@ _THROTTLED = {
     18: "throttling has occurred",
     19: "soft temperature limit has occurred",
 }
+# What a reading beyond these is no measurement of: a sensor that is asleep says -256 C, a clock that is off 0 kHz.
+_COLDEST_C, _HOTTEST_C = -60.0, 200.0
+_MOST_MHZ = 10_000.0
+_MOST_MV, _MOST_MA = 100_000.0, 200_000.0
 _NO_RAIL = ("NC", "sum of shunt voltages")  # channels of an INA3221 that measure no rail
 
 
 def cpu_model(root: Path) -> str | None:
-    """Name of the processor, from /proc/cpuinfo."""
+    """Name of the processor, from /proc/cpuinfo, or else of the board, from its device tree."""
     text = _text(root / "proc/cpuinfo") or ""
     for key in ("model name", "Hardware", "Processor"):
-        found = re.search(rf"^{key}\s*:\s*(\S.*)$", text, re.MULTILINE)
+        found = re.search(rf"^{key}[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE)
         if found:
             return found.group(1).strip()
-    return None
+    return _text(root / "proc/device-tree/model") or None
 
 
 def cpu_count(root: Path) -> int | None:
@@ -45,17 +50,20 @@ def cpu_mhz(root: Path) -> dict[str, float] | None:
     readings = {}
     for path in sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"), key=_by_number):
         khz = _number(path)
-        if khz is not None:
+        if khz is not None and 0 < khz / 1e3 <= _MOST_MHZ:
             readings[path.parts[-3]] = khz / 1e3
     return readings or None
 
 
 def temperatures_c(root: Path) -> dict[str, float] | None:
-    """Temperature of each thermal zone in Celsius; a zone that cannot be read is left out."""
+    """Temperature of each thermal zone in Celsius; a zone that cannot be read is left out.
+
+    So is one whose reading no board can have: nothing that still computes is below -60 C or above 200 C.
+    """
     readings = {}
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*"), key=_by_number):
         kind, milli = _text(zone / "type") or zone.name, _number(zone / "temp")
-        if milli is not None:
+        if milli is not None and _COLDEST_C <= milli / 1e3 <= _HOTTEST_C:
             readings[kind if kind not in readings else f"{kind} ({zone.name})"] = milli / 1e3
     return readings or None
 
@@ -73,8 +81,13 @@ def throttling(root: Path) -> list[str] | None:
 
 
 def rails_w(root: Path) -> dict[str, float] | None:
-    """Power of each rail in W that an INA3221 of a Jetson measures."""
-    readings = {}
+    """Power of each rail in W that an INA3221 of a Jetson measures; one that cannot be read now is left out."""
+    return {rail: watt for rail, watt in read_rails(root).items() if watt is not None} or None
+
+
+def read_rails(root: Path) -> dict[str, float | None]:
+    """Power of each rail in W; None for one that is there and cannot be read now, or says what no rail has."""
+    readings: dict[str, float | None] = {}
     for chip in sorted(root.glob("sys/bus/i2c/devices/*/name")):
         if _text(chip) != "ina3221":
             continue
@@ -83,9 +96,14 @@ def rails_w(root: Path) -> dict[str, float] | None:
             channel = label_path.name[len("in") : -len("_label")]
             millivolt = _number(label_path.with_name(f"in{channel}_input"))
             milliampere = _number(label_path.with_name(f"curr{channel}_input"))
-            if label and label not in _NO_RAIL and millivolt is not None and milliampere is not None:
+            if not label or label in _NO_RAIL:
+                continue
+            readings[label] = None
+            if millivolt is None or milliampere is None:
+                continue
+            if 0 <= millivolt <= _MOST_MV and abs(milliampere) <= _MOST_MA:
                 readings[label] = millivolt * milliampere / 1e6
-    return readings or None
+    return readings
 
 
 def energy_uj(root: Path) -> dict[str, tuple[float, float | None]] | None:
@@ -103,7 +121,7 @@ def gpu_mhz(root: Path) -> dict[str, dict[str, float]] | None:
     readings = {}
     for device in sorted(root.glob("sys/class/devfreq/*")):
         now, most = _number(device / "cur_freq"), _number(device / "max_freq")
-        if now is not None and most is not None:
+        if now is not None and most is not None and 0 <= now / 1e6 <= _MOST_MHZ and 0 < most / 1e6 <= _MOST_MHZ:
             readings[device.name] = {"now": now / 1e6, "max": most / 1e6}
     return readings or None
 
@@ -133,25 +151,37 @@ class PowerMeter:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._sums: dict[str, float] = {}
-        self._readings = 0
+        self._readings: dict[str, list[float]] = {}  # of each rail: count of those that came, and their sum in W
+        self._samples = 0
         self._energy = energy_uj(root) or {}
 
     def sample(self) -> None:
         """Take one reading of the rails."""
-        for rail, watt in (rails_w(self._root) or {}).items():
-            self._sums[rail] = self._sums.get(rail, 0.0) + watt
-        self._readings += 1
+        for rail, watt in read_rails(self._root).items():
+            came = self._readings.setdefault(rail, [0, 0.0])
+            if watt is not None:
+                came[0] += 1
+                came[1] += watt
+        self._samples += 1
 
     def mean_w(self, seconds: float) -> dict[str, float] | None:
-        """Mean power in W of each rail over the `seconds` since the meter was made; None without a sensor."""
-        means = {rail: total / max(self._readings, 1) for rail, total in self._sums.items()}
+        """Mean power in W of each rail over the `seconds` since the meter was made; None without a sensor.
+
+        Of the readings that came: one that failed says nothing of the power.
+        """
+        means = {rail: total / count for rail, (count, total) in self._readings.items() if count}
         for package, (now, wraps_at) in (energy_uj(self._root) or {}).items():
             if package in self._energy and seconds > 0:
                 used = now - self._energy[package][0]
                 used += (wraps_at or 0.0) if used < 0 else 0.0
-                means[package] = used / 1e6 / seconds
+                if used >= 0:
+                    means[package] = used / 1e6 / seconds
         return means or None
+
+    def missing(self) -> dict[str, float]:
+        """Share of the readings of each rail that failed, 0..1; only of rails where one did."""
+        shares = {rail: 1.0 - count / self._samples for rail, (count, _) in self._readings.items() if self._samples}
+        return {rail: share for rail, share in shares.items() if share > 0}
 
 
 def _by_number(path: Path) -> tuple[int, ...]:
@@ -169,6 +199,7 @@ def _text(path: Path) -> str | None:
 def _number(path: Path) -> float | None:
     text = _text(path)
     try:
-        return None if text is None else float(text)
+        number = math.nan if text is None else float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

@@ -4,7 +4,6 @@ wrong.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.contract import BEAT_TASK
 from ecgmoe_edge.errors import BundleError
+from ecgmoe_edge.runtime.cores import usable_cores
 from ecgmoe_edge.runtime.engine import Engine, EngineSetup
 from ecgmoe_edge.runtime.engines import start_engine
 from ecgmoe_edge.runtime.manifest import MANIFEST_NAME, Manifest
@@ -97,7 +97,8 @@ def load_bundle(
 
     `runtime` overrides what runs the file: "onnxruntime" for ONNX; "litert", "litert-reference" (slow, TFLite
     Micro's results to the bit) or "tflite-runtime" for TFLite. `threads` and `providers` override the
-    manifest's; there are never more threads than processors. Raises BundleError, UsageError for a runtime that
+    manifest's; there are never more threads than processors
+    that this process may use. Raises BundleError, UsageError for a runtime that
     does not fit, MissingExtra where the runtime is not installed.
     """
     files = open_bundle(path)
@@ -114,7 +115,7 @@ def load_bundle(
         inputs=manifest.inputs,
         outputs=manifest.outputs,
         runtime=runtime,
-        threads=min(threads or model.threads, os.cpu_count() or 1),
+        threads=min(threads or model.threads, usable_cores()),
         providers=model.providers if providers is None else providers,
         activations=model.activations,
     )

@@ -116,3 +116,8 @@ def match_specs(what: str, wanted: Sequence[TensorSpec] | None, found: Sequence[
 def _said(spec: TensorSpec) -> str:
     scale = "" if spec.scale is None else f" scale {spec.scale:.6g} zero point {spec.zero_point}"
     return f"{spec.dtype} {spec.shape}{scale}"
+
+
+def missing_providers(description: Mapping[str, Any]) -> list[str]:
+    """The execution providers that a model asks for and this machine lacks; `description`: what `describe` gives."""
+    return [name for name in description.get("providers_wanted", ()) if name not in description["providers"]]

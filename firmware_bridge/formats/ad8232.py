@@ -34,6 +34,8 @@ class Ad8232Decoder(FramedDecoder):
             raise UsageError("An AD8232 sketch has no rate of its own: give --fs, the lines that come in a second.")
         super().__init__(stream_info(settings.rate, LEADS, uv_per_lsb, "AD8232"), settings.leads)
         self._amid = True  # what comes next is the rest of a line: half a number would pass for a whole one
+        self._lines = 0  # of text, since the last number
+        self._passed = 0  # of text, between the last two numbers
 
     def size_at(self, buffer: bytearray, at: int) -> int:
         """A line that is a number of up to five digits, or `!`."""
@@ -45,6 +47,19 @@ class Ad8232Decoder(FramedDecoder):
         line = bytes(buffer[at:end])
         line = line[:-1] if line.endswith(b"\r") else line
         return end + 1 - at if line == OFF or (len(line) <= 5 and line.isdigit()) else NONE
+
+    def skipped(self, junk: bytes) -> None:
+        """Lines of text, or damaged ones: each stands where a number should have been."""
+        self._lines += junk.count(b"\n")
+
+    def holds_samples(self, frame: bytes) -> bool:
+        """Always; the lines of text before it end here."""
+        self._passed, self._lines = self._lines, 0
+        return True
+
+    def missing_in(self, junk: int, size: int) -> int:
+        """A line each, however long."""
+        return self._passed
 
     def interrupted(self) -> list[WireItem]:
         """The first line after it may have lost its beginning."""

@@ -7,6 +7,7 @@ Opening the port restarts some boards, which then hear nothing for two seconds: 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,25 @@ BOARDS = {
 SIZES = tuple(sorted({2 * board.channels + OVERHEAD for board in BOARDS.values()}))
 LONGEST_NAME = max(map(len, BOARDS))
 BY_NAME = {name.encode(): board for name, board in BOARDS.items()}
+REFUSAL = re.compile(rb"[^\r\n]*(?:unknown|invalid|unrecogni[sz]ed|not recogni[sz]ed|error)[^\r\n]*", re.IGNORECASE)
+NAME = re.compile(rb"(?:^|\n)([A-Za-z][A-Za-z0-9]*(?:[-_ ][A-Za-z0-9]+)+)\r?\n")  # in a line of its own
+
+
+def _advice(received: bytes) -> str | None:
+    """By what the board answers to the question for its name."""
+    refusal = REFUSAL.search(received)
+    if refusal is not None:
+        return (
+            f"the board answers {refusal.group(0).decode('ascii', 'replace').strip()[:60]!r}, so another sketch is on "
+            "it. Load the Chords firmware, or name the --protocol of the sketch that it has."
+        )
+    name = next((found for found in NAME.findall(received) if found not in BY_NAME), None)
+    if name is not None:
+        return (
+            f"the board calls itself {name.decode()[:40]}, which is not in the table of this version: give --fs, its "
+            "sampling rate."
+        )
+    return None
 
 
 class ChordsDecoder(FramedDecoder):
@@ -161,6 +181,7 @@ FORMATS = (
         probe=Probe(WHO, lambda answer: any(line.strip() in BY_NAME for line in answer.split(b"\n")), wait_s=3.0),
         counter_range=256,
         check_bits=2 * CHECK_BITS,
+        advice=_advice,
         needs=("--uv-per-lsb",),
     ),
 )

@@ -11,12 +11,14 @@ goes on from there: one damaged counter byte would else be a loss that never was
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.firmware_bridge.formats.sample_batch import SampleBatch
 from ecgmoe_edge.firmware_bridge.items import (
     LOST_AT_RESTART,
@@ -31,6 +33,8 @@ from ecgmoe_edge.firmware_bridge.items import (
 
 MORE = -1  # of `size_at`: more bytes are needed to tell
 NONE = 0  # of `size_at`: no frame begins here
+RECENT = 32  # frames that are kept, so that one that comes again is known
+STILL = 8  # one frame so often in a row is no repeat: the device's counter stands still
 LONG_RANGE = 16_384  # a counter beyond this does not wrap in a burst: one that goes back is a device that restarted
 
 
@@ -38,7 +42,8 @@ class FramedDecoder(ABC):
     """Bytes in, items out, for a protocol made of frames. Subclasses say what a frame is.
 
     info: rate, leads and scales of *all* channels of a frame; None until `begin` is called. pick: names for the first
-    channels, "-" for one to leave out; None for all. Raises nothing on any bytes.
+    channels, "-" for one to leave out; None for all. Raises UsageError for more names than channels, and nothing on any
+    bytes.
     """
 
     sync: bytes = b""  # what each frame begins with
@@ -50,6 +55,7 @@ class FramedDecoder(ABC):
 
     def __init__(self, info: StreamInfo | None, pick: tuple[str, ...] | None = None) -> None:
         self.counts = WireCounts()
+        self.misfit: str | None = None  # why what the device sends is not what this decoder reads, and what to do
         self._batch = SampleBatch(self.counts, pick, self.unpack, self.clock_of)
         self._buffer = bytearray()
         self._in_step = False
@@ -59,7 +65,12 @@ class FramedDecoder(ABC):
         self._still = False  # the counter stands still
         self._unsure = False  # the counter may have wrapped since the last frame
         self._away = False  # the port was gone since the last frame
+        self._silent_s = 0.0  # the longest silence since the last frame
+        self._repeats = 0  # in a row
+        self._seen: deque[bytes] = deque(maxlen=RECENT)  # only where `lasting`
+        self._recent: deque[tuple[int, bytes]] = deque(maxlen=min(RECENT, max(1, (self.counter_range or 2) // 2)))
         if info is not None:
+            _check_pick(pick, info.leads)
             self.begin(info)
 
     @property
@@ -152,10 +163,13 @@ class FramedDecoder(ABC):
         self._away = self._batch.seen
         if not self.lasting:
             self._last = None
+            self._recent.clear()
+        self._seen.clear()
         return items
 
     def silent(self, seconds: float) -> None:
         """The next hole is "at least" if the counter may have gone round meanwhile."""
+        self._silent_s = max(self._silent_s, seconds)
         if self.counter_range is not None and self.info is not None:
             self._unsure |= seconds * self.info.fs >= self.counter_range * self.samples_per_frame
 
@@ -185,6 +199,11 @@ class FramedDecoder(ABC):
         self.counts.frames += 1
         junk, self._junk = self._junk, 0
         self._in_step = True
+        if self.lasting:
+            if frame in self._seen:
+                self.counts.duplicate_frames += 1
+                return
+            self._seen.append(frame)
         if not self.holds_samples(frame):
             self.counts.unknown_frames += 1
             self._junk = junk
@@ -202,11 +221,39 @@ class FramedDecoder(ABC):
             self._batch.append(frame)
         else:
             self._unsure |= junk >= self.counter_range * len(frame)
+            if self._is_repeat(frame, junk):
+                self._repeats += 1
+                if self._repeats <= STILL:
+                    self.counts.duplicate_frames += 1
+                    return
+                self._begin_to_stand_still(items)
+            self._repeats = 0
             self._count(frame, items)
+            self._silent_s = 0.0
+
+    def _is_repeat(self, frame: bytes, junk: int) -> bool:
+        """Whether a frame was here before, to the byte, and comes again: a radio that got no answer sends it twice.
+
+        A constant signal gives the same frame each time that the counter has gone round. So it is a repeat only where
+        neither the line's silence nor the bytes of junk leave room for so many lost frames.
+        """
+        if self._last is None or self._still:
+            return False
+        counter = self.counter_of(frame)
+        if self._held != frame and (counter, frame) not in self._recent:
+            return False
+        lost = self.ahead(counter, self._last) if self._held != frame else 1
+        lost = lost if counter != self._last or self.counter_range is None else self.counter_range
+        silent = 0.0 if self.info is None else self._silent_s * self.info.fs / self.samples_per_frame
+        return max(silent, junk / len(frame)) < max(1.0, lost / 2)
+
+    def missing_in(self, junk: int, size: int) -> int:
+        """How many frames of `size` bytes so many bytes of junk were."""
+        return round(junk / size)
 
     def _lose_junk(self, junk: int, size: int, items: list[WireItem]) -> None:
         """Without a counter, the bytes between two frames tell how many were damaged, as long as none went missing."""
-        frames = round(junk / size)
+        frames = self.missing_in(junk, size)
         if frames:
             self._batch.lose(frames * self.samples_per_frame, LOST_ON_LINK, items, at_least=True)
         else:
@@ -234,6 +281,14 @@ class FramedDecoder(ABC):
         else:
             self._held = frame
 
+    def _begin_to_stand_still(self, items: list[WireItem]) -> None:
+        """One frame again and again is a signal that does not change under a counter that does not run."""
+        self._still = True
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._accept(held, self.ahead(self.counter_of(held), self._last_counter()), items)
+        self._batch.lose(None, LOST_ON_LINK, items)
+
     def _stand_still(self, held: bytes, frame: bytes, items: list[WireItem]) -> None:
         """A device that has just started may send many frames before its counter runs: they are no loss each."""
         self._still = True
@@ -247,6 +302,7 @@ class FramedDecoder(ABC):
             self._lose(step - 1, items)
         self._unsure = self._away = False
         self._last = self.counter_of(frame)
+        self._recent.append((self._last, frame))
         self._batch.append(frame)
 
     def _lose(self, frames: int, items: list[WireItem]) -> None:
@@ -266,6 +322,15 @@ class FramedDecoder(ABC):
     def _last_counter(self) -> int:
         assert self._last is not None  # noqa: S101 - for mypy; a frame is held only after another
         return self._last
+
+
+def _check_pick(pick: tuple[str, ...] | None, channels: tuple[str, ...]) -> None:
+    """Raise UsageError for names of channels that a device does not have."""
+    if pick is not None and any(name != "-" for name in pick[len(channels) :]):
+        raise UsageError(
+            f"--leads {','.join(pick)} names {len(pick)} channels, but the device has {len(channels)} "
+            f"({', '.join(channels)}): name the first of these, - for one to leave out."
+        )
 
 
 def stream_info(rate: Fraction | int, leads: Sequence[str], uv_per_lsb: float, device: str) -> StreamInfo:

@@ -63,6 +63,8 @@ class ShimmerDecoder(FramedDecoder):
         stamp = int.from_bytes(buffer[at + 1 : at + HEAD], "little")
         if self._in_step and self._latest is not None and self._goes_on(stamp, self._latest, NEAR):
             return self._size
+        if self._in_step and (stamp, bytes(buffer[at : at + self._size])) in self._recent:
+            return self._size  # one that comes again; the frames that follow need not go on from it
         return self._confirmed(buffer, at, self._size) if self._in_step else self._size
 
     def skipped(self, junk: bytes) -> None:

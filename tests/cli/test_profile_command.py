@@ -21,6 +21,9 @@ def test_an_execution_provider_that_is_not_here_is_said(cli: Cli, tmp_path: Path
         assert done.code == 0, done.err
         assert "NopeProvider, which is not here: the model runs on CPUExecutionProvider." in done.err
     assert cli("profile", "--seconds", "5").err == ""
+    as_json = cli("profile", "--seconds", "5", "--bundle", bundle, "--json")
+    assert as_json.err.count("NopeProvider, which is not here") == 1
+    assert json.loads(as_json.out)["providers_missing"] == ["NopeProvider"]
 
 
 def profile_file(folder: Path, inference_ms: float) -> Path:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from installed_command import SHIPPED_SAMPLES, Cli, wait_for_port
 
+from ecgmoe_edge.firmware_bridge import SerialLink
+
 
 def count(events: list[dict[str, Any]]) -> Counter[str]:
     return Counter(event["event"] for event in events)
@@ -180,3 +182,66 @@ def test_known_losses_count_as_signal(cli: Cli) -> None:
     assert done.code == 0, done.err
     assert done.events[-1]["lost"] > 0
     assert done.events[-1]["duration_s"] == pytest.approx(20.0, abs=1.0)
+
+
+def test_a_replay_as_fast_as_it_is_read_waits_for_a_slow_reader(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = SerialLink.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "queue_samples", 1000)
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
+    done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json")
+    assert done.code == 0, done.err
+    end = done.events[-1]
+    assert (end["samples"], end["lost"], end["gaps"]) == (SHIPPED_SAMPLES, 0, 0)
+    assert end["link"]["queue_high_water"] <= 1000
+    assert count(done.events)["falling_behind"] == 0
+
+
+@pytest.mark.parametrize("fs", ["64", "2000"])
+def test_a_recording_that_the_stream_refuses_ends_the_replay_too(cli: Cli, fs: str) -> None:
+    (cli.folder / "slow.csv").write_text("II\n" + "\n".join(str(0.1 * (row % 60 == 0)) for row in range(5000)) + "\n")
+    replay = cli.start("replay", "slow.csv", "--fs", fs, "--pty", "holter", "--speed", "1", "--stall", "0")
+    done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json")
+    assert done.code == 3
+    assert "100 to 1000 Hz" in done.err
+    assert done.out == "", "no stall before a refusal"
+    ended = replay.finish(30.0)
+    assert ended.code == 0
+    assert "the replay ends" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "demo --speed 1e-300",
+        "demo --speed 1e300",
+        "stream --port x --baud 2147483648",
+        "stream --port x --baud 0",
+        "stream --port x --seconds 1e-300",
+        "stream --port x --seconds 1e300",
+        "stream --port x --give-up 1e300",
+        "stream --port x --uv-per-lsb 1e-300",
+        "stream --port x --fs 1e9",
+        "stream --port x --pause 1e-300",
+        "stream --port x --v-run 99999999999999999999",
+        "stream --port x --tachycardia 1e300",
+        "replay calibration --seed -1",
+        "replay calibration --seed 99999999999999999999999",
+        "replay calibration --fs 1e-300",
+        "replay calibration --fs 1e300",
+        "replay calibration --stall 1e300",
+        "replay calibration --unplug-for 1e300",
+        "replay calibration --device-fs 0",
+        "replay calibration --uv-per-lsb 1e-300",
+        "replay calibration --jitter 1e300",
+        "profile --seconds 1e300",
+        "profile --seconds 1e-300",
+        "profile --chunk-ms 1e300",
+        "profile --chunk-ms 1e-300",
+    ],
+)
+def test_a_number_beyond_its_limits_is_a_usage_error_and_nothing_is_on_stdout(cli: Cli, words: str) -> None:
+    done = cli(*words.split())
+    assert (done.code, done.out) == (2, "")
+    assert "Traceback" not in done.err
+    assert done.err

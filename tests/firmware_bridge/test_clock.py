@@ -30,6 +30,20 @@ def test_a_drift_is_found_within_a_few_ppm_in_ten_minutes(gains_ppm: float) -> N
     assert fit.drift_ppm == pytest.approx(gains_ppm, abs=5.0)
 
 
+@pytest.mark.parametrize("gains_ppm", [-2800.0, 0.0, 300.0])
+@pytest.mark.parametrize("chunk_s", [0.016, 0.5, 1.5, 4.0])
+def test_a_driver_that_hands_over_seconds_at_a_time_moves_the_drift_by_less_than_300_ppm(
+    gains_ppm: float, chunk_s: float
+) -> None:
+    rng = np.random.default_rng(5)
+    fit = ClockFit()
+    for chunk in range(int(60.0 / chunk_s)):
+        at_s = 50.0 + (chunk + 1) * chunk_s / (1 + gains_ppm * 1e-6) + rng.exponential(0.002)
+        for part in (0.33, 0.66, 1.0):  # a burst is read in pieces, whose ends were measured long before
+            fit.add((chunk + part) * chunk_s, at_s + 0.001 * part)
+    assert fit.drift_ppm == pytest.approx(gains_ppm, abs=150.0)
+
+
 def test_in_eight_hours_memory_stays_constant_and_the_drift_gets_finer() -> None:
     fit = ClockFit()
     for device_s, arrived_s in zip(*arrivals(17.0, 8 * 3600.0, every_s=1.0), strict=True):

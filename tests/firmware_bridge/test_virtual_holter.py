@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import DeviceError, SignalError
-from ecgmoe_edge.firmware_bridge import EndOfStream, Faults, Samples, SerialLink, StreamInfo, VirtualHolter
+from ecgmoe_edge.firmware_bridge import EndOfStream, Faults, Samples, SerialLink, StreamInfo, VirtualHolter, audience
 from ecgmoe_edge.firmware_bridge.decoder import EcgmoeDecoder
 
 MakeHolter = Callable[..., VirtualHolter]
@@ -174,3 +174,31 @@ def test_jitter_makes_frames_late_and_loses_nothing(holter: MakeHolter) -> None:
     assert time.monotonic() - began > 0.5  # 200 frames, 5 ms on average
     assert sum(item.values.shape[1] for item in items if isinstance(item, Samples)) == 2400
     assert link.stats()["lost_samples"] == 0
+
+
+def stay(port: str, seconds: float) -> None:
+    """A reader that begins, and leaves so long after."""
+    fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    os.write(fd, b"S")
+    time.sleep(seconds)
+    os.close(fd)
+
+
+def test_a_replay_whose_reader_left_at_once_ends_where_none_comes(holter: MakeHolter) -> None:
+    with holter(10**5, speed=1.0, leave_after_s=0.5) as device:
+        time.sleep(0.7)  # nobody has come yet: it waits
+        assert not device.join(0.0)
+        stay(device.port, 0.2)
+        time.sleep(0.2)
+        stay(device.port, 0.2)  # another comes soon enough
+        assert not device.join(0.2)
+        assert device.join(3.0)
+    assert device.refused
+
+
+def test_a_replay_whose_reader_stayed_waits_for_the_next(holter: MakeHolter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "SHORT_STAY_S", 0.1)
+    with holter(10**5, speed=1.0, leave_after_s=0.2) as device:
+        stay(device.port, 0.5)
+        assert not device.join(1.0)
+    assert not device.refused

@@ -186,6 +186,6 @@ def test_the_summary_has_the_totals() -> None:
 
 def test_the_summary_of_nothing_says_unknown() -> None:
     nothing = {f"p{p}": None for p in (50, 95, 99)}
-    text = render_summary(End(0, 0, 0, 0, 0.0, {}, None, nothing, nothing))
+    text = render_summary(End(0, 0, 0, 0, 0, 0.0, {}, None, nothing, nothing))
     assert "heart rate  unknown" in text
     assert np.all([cell == "-" for cell in text.splitlines()[-1].split()[1:4]])

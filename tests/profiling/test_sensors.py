@@ -110,6 +110,47 @@ def test_rails_are_averaged_over_the_readings(jetson: Path) -> None:
     assert means["VDD_IN"] == pytest.approx(5.0)
 
 
+def test_a_rail_that_fails_now_and_then_keeps_its_mean_and_its_failures_are_given(jetson: Path) -> None:
+    hwmon = "sys/bus/i2c/devices/1-0040/hwmon/hwmon3"
+    meter = sensors.PowerMeter(jetson)
+    for current in ("1000", "", "1000", "garbage", "nan", "inf", "99999999999", "1000"):
+        tree(jetson, {f"{hwmon}/curr1_input": current})
+        meter.sample()
+    means = meter.mean_w(2.0)
+    assert means is not None
+    assert means["VDD_IN"] == pytest.approx(5.0)
+    assert means["VDD_CPU_GPU_CV"] == pytest.approx(1.0)
+    assert meter.missing() == {"VDD_IN": pytest.approx(5 / 8)}
+
+
+def test_a_rail_that_is_never_read_has_no_power(jetson: Path) -> None:
+    tree(jetson, {"sys/bus/i2c/devices/1-0040/hwmon/hwmon3/curr1_input": ""})
+    meter = sensors.PowerMeter(jetson)
+    meter.sample()
+    assert meter.mean_w(1.0) == {"VDD_CPU_GPU_CV": 1.0}
+    assert meter.missing() == {"VDD_IN": 1.0}
+
+
+@pytest.mark.parametrize("milli", ["-256000", "-650788984", "1000000", "nan", "inf", "", "-60001", "200001"])
+def test_a_temperature_that_no_board_has_is_left_out(tmp_path: Path, milli: str) -> None:
+    zone = "sys/class/thermal/thermal_zone"
+    tree(tmp_path, {f"{zone}0/type": "gpu", f"{zone}0/temp": milli, f"{zone}1/type": "cpu", f"{zone}1/temp": "48500"})
+    assert sensors.temperatures_c(tmp_path) == {"cpu": 48.5}
+
+
+def test_a_processor_without_a_model_name_is_named_by_its_board(tmp_path: Path) -> None:
+    tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t:\nBogoMIPS\t: 62.50"})
+    assert sensors.cpu_model(tmp_path) is None, "not the line below"
+    tree(tmp_path, {"proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0"})
+    assert sensors.cpu_model(tmp_path) == "NVIDIA Jetson Orin Nano Developer Kit"
+
+
+@pytest.mark.parametrize("khz", ["0", "-5", "<unknown>", "nan", "99999999999"])
+def test_a_frequency_that_no_processor_has_is_left_out(tmp_path: Path, khz: str) -> None:
+    tree(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": khz})
+    assert sensors.cpu_mhz(tmp_path) is None
+
+
 def test_energy_counters_give_power_and_may_wrap_round(tmp_path: Path) -> None:
     package = "sys/class/powercap/intel-rapl:0"
     tree(

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from ecgmoe_edge.cli import app
+from ecgmoe_edge.cli.app import app
 from ecgmoe_edge.device_profiles.profile import Profile
 from ecgmoe_edge.runtime.manifest import Manifest
 from ecgmoe_edge.streaming import events

@@ -18,6 +18,7 @@ from tiny_onnx import expected, random_inputs
 
 from ecgmoe_edge.errors import BundleError, GateFailed, UsageError
 from ecgmoe_edge.runtime.bundle import load_bundle, open_bundle, pack, shipped_bundle, write_bundle
+from ecgmoe_edge.runtime.cores import usable_cores
 from ecgmoe_edge.runtime.manifest import Gate, Manifest
 from ecgmoe_edge.streaming.decision import DecisionRule
 
@@ -196,7 +197,7 @@ def test_a_task_that_nobody_knows_is_refused(bundle_folder: Path) -> None:
 
 def test_no_more_threads_are_started_than_there_are_processors(bundle_folder: Path) -> None:
     edit(bundle_folder, lambda m: m["model"].update(threads=256))
-    assert load_bundle(bundle_folder).describe()["engine"]["threads"] == os.cpu_count()
+    assert load_bundle(bundle_folder).describe()["engine"]["threads"] == usable_cores()
 
 
 @pytest.mark.parametrize("name", [b'"\xff\xfe"', b"[" * 200_000])

@@ -110,7 +110,8 @@ class HoleBridge:
 
     def _bridge(self, z: NDArray[np.float64], unusable: NDArray[np.bool_], holes: list[Hole], *, last: bool) -> int:
         """Bridge what can be in `z`, in place; gives the place of the first sample that has to wait."""
-        n = stop = z.shape[1]
+        n: int = z.shape[1]
+        stop = n
         closed: dict[tuple[int, int, GapReason], list[int]] = {}
         waits: set[tuple[int, int]] = set()
         for k in np.flatnonzero(unusable.any(axis=1)).tolist():

@@ -1,0 +1,125 @@
+"""Ctrl-C, a terminate signal, a closed terminal: totals come out, the device is stopped; a second ends at once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from installed_command import COMMAND, Cli, wait_for_port
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def waiting_in(pipe: int) -> int:
+    """Bytes that nobody has read yet."""
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0)))[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_stream_with_its_totals_and_stops_the_device(cli: Cli, number: signal.Signals) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "20")
+    stream = cli.start("stream", "--port", wait_for_port(cli, "holter"), "--json")
+    stream.wait_for(lambda events: sum(event["event"] == "beat" for event in events) >= 5)
+    stream.process.send_signal(number)
+    if number == signal.SIGHUP:
+        stream.process.send_signal(number)  # a terminal that is closed may give it twice
+    done = stream.finish()
+    assert done.code == 0, done.err
+    assert done.events[-1]["event"] == "end"
+
+
+def test_a_stream_under_nohup_outlives_its_terminal(cli: Cli) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "50")
+    port = wait_for_port(cli, "holter")
+    with subprocess.Popen(
+        ["nohup", str(COMMAND), "stream", "--port", port, "--json", "--seconds", "60"],
+        cwd=cli.folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as stream:
+        assert stream.stdout is not None
+        assert stream.stdout.readline()
+        stream.send_signal(signal.SIGHUP)
+        last = stream.stdout.read().splitlines()[-1]
+    assert b'"event":"end"' in last
+    assert b'"duration_s":60.0' in last
+    assert stream.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once_although_nobody_reads_what_is_written(cli: Cli, number: signal.Signals) -> None:
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
+    port = wait_for_port(cli, "holter")
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with subprocess.Popen(
+        [str(COMMAND), "stream", "--port", port, "--json"],
+        cwd=cli.folder,
+        env=ENVIRONMENT,
+        stdout=writing,
+        stderr=subprocess.DEVNULL,
+    ) as stream:
+        os.close(writing)
+        deadline = time.monotonic() + 60.0
+        while waiting_in(reading) < 3000 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)  # no more fits
+        stream.send_signal(number)
+        time.sleep(1.0)
+        assert stream.poll() is None, "the first waits for the reader"
+        stream.send_signal(number)
+        assert stream.wait(1.0) == 128 + number
+    os.close(reading)
+
+
+def test_a_second_signal_ends_at_once_although_a_model_never_answers(cli: Cli) -> None:
+    code = (
+        "import signal, sys, os, time, ctypes\n"
+        "from ecgmoe_edge.cli.signals import stopping_on_signals\n"
+        "with stopping_on_signals(lambda: print('stopped', flush=True)):\n"
+        "    print('begun', flush=True)\n"
+        "    while True:\n"
+        "        ctypes.CDLL(None).poll(None, 0, 60000)\n"  # in C, as inference is
+    )
+    with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"stopped\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(2.0) == 130
+
+
+def test_a_replay_that_is_terminated_takes_its_link_away(cli: Cli) -> None:
+    replay = cli.start("replay", "calibration", "--pty", "holter", "--speed", "1")
+    link = Path(wait_for_port(cli, "holter"))
+    replay.process.send_signal(signal.SIGTERM)
+    assert replay.finish().code == 128 + signal.SIGTERM
+    assert not os.path.lexists(cli.folder / link)
+
+
+@pytest.mark.parametrize("command", ["profiles", "stream --port ./none", "demo --speed 1", "replay calibration"])
+def test_ctrl_c_at_the_very_beginning_leaves_no_traceback(cli: Cli, command: str) -> None:
+    for after_s in (0.03, 0.06, 0.1, 0.2, 0.35, 0.6):
+        with subprocess.Popen(
+            [str(COMMAND), *command.split()],
+            cwd=cli.folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as process:
+            time.sleep(after_s)
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+        assert "ecgmoe_edge/" not in said, "a traceback through the package"
+        assert process.returncode in (130, 0, 3, 1, -signal.SIGINT), "1 and -2: before Python itself was ready"
