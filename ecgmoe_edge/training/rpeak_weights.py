@@ -183,7 +183,7 @@ def _candidates(lesson: Lesson, start: int, stop: int) -> list[LeadCandidate]:
     found = [
         each for at in range(start, stop, block) for each in lead.process(lesson.signal[at : min(at + block, stop)])
     ]
-    lead.break_off()
+    lead.break_off(stop)
     return found
 
 

@@ -24,7 +24,7 @@ def found(y: NDArray[np.float64], cuts: Sequence[int] = ()) -> list[Candidate]:
             signal.append(piece)
             candidates += finder.process(piece)
             assert all(candidate.known <= signal.stop for candidate in candidates)
-    finder.break_off()
+    finder.break_off(signal.stop)
     return candidates
 
 
