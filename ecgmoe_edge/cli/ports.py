@@ -8,6 +8,7 @@ import typer
 
 from ecgmoe_edge.cli.options import JsonOption, ProbeOption
 from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.shown_text import shown
 
 if TYPE_CHECKING:
     from ecgmoe_edge.firmware_bridge import PortInfo
@@ -48,7 +49,7 @@ def ports(
         )
         return
     for port, (_, _, sentence) in zip(found, said, strict=True):
-        result("\n".join(_lines(port, sentence)))
+        result("\n".join(map(shown, _lines(port, sentence))))
     if not found:
         say("No serial port found. Is the device plugged in, and may this user open serial ports?")
 

@@ -185,10 +185,8 @@ def save_teacher(path: Path, model: EcgMoe, metadata: Mapping[str, str] | None =
         model: the teacher.
         metadata: further text entries for the file's header, such as the digest of its training configuration.
     """
-    partial = path.with_name(path.name + ".partial")
     header = {**(metadata or {}), "config": msgspec.json.encode(model.config).decode()}
-    write_weights(partial, model.state_dict(), _FORMAT, {}, header)
-    partial.replace(path)
+    write_weights(path, model.state_dict(), _FORMAT, {}, header)
 
 
 def load_teacher(path: Path) -> EcgMoe:

@@ -4,6 +4,7 @@ unpickled.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import ModelError
 
 Configuration = TypeVar("Configuration")
@@ -24,13 +26,33 @@ def write_weights(
     configurations: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors with dataclass `configurations`; `metadata` is kept beside them."""
+    """Write tensors with dataclass `configurations`; `metadata` is kept beside them. The file is replaced in one step.
+
+    Raises:
+        ModelError: it cannot be written; on a full disk, say. One that was there before is unchanged.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     own = {"format": file_format}
     own.update({name: json.dumps(asdict(value)) for name, value in configurations.items()})
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, str(path), metadata={**(metadata or {}), **own})
+    try:
+        with replace_file(path, lambda written: _check_written(written, plain)) as partial:
+            save_file(plain, str(partial), metadata={**(metadata or {}), **own})
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"The weights {path} cannot be written ({getattr(error, 'strerror', None) or error}). Make room, or name "
+            "another folder with -o."
+        ) from error
+
+
+def _check_written(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:  # it refuses a file that is shorter than its header says
+        if set(file.keys()) != set(tensors):
+            raise OSError(errno.EIO, "it does not hold what was written")
 
 
 def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.durable_files import write_bytes
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.formats.wfdb_record import load_wfdb
 from ecgmoe_edge.records.recording import Recording
@@ -125,12 +128,26 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
                 )
             else:
                 written.write_bytes(_END_MARK)  # wfdb does not write a file without annotations
-            written.replace(file)
+            content = written.read_bytes()
+            if not _holds(written, ordered):
+                raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {len(content)} bytes of it were written")
+            write_bytes(file, content)
     except OSError as error:
         raise RecordError(
             f"Annotations cannot be written to {folder} ({error.strerror or error}). Make room, or give another folder."
         ) from error
     return file
+
+
+def _holds(file: Path, beats: Sequence[Beat]) -> bool:
+    """Whether an annotation file that was just written has these beats: wfdb does not notice a disk that is full."""
+    if not beats:
+        return file.stat().st_size == len(_END_MARK)
+    try:
+        found = load_wfdb().rdann(str(file.with_suffix("")), file.suffix.removeprefix(".")).sample
+    except (ValueError, IndexError):
+        return False
+    return bool(np.array_equal(found, [beat.sample for beat in beats]))
 
 
 def _flutter(samples: NDArray[np.int64], symbols: NDArray[np.str_], n_samples: int) -> tuple[tuple[int, int], ...]:

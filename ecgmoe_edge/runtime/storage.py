@@ -4,15 +4,11 @@ nothing.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,11 +91,10 @@ def write_bundle(
     _check_target(folder, overwrite)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _scratch_folder(folder) as scratch:
+        with replace_folder(folder) as scratch:
             entries = {name: _put(scratch / name, source) for name, source in sorted(files.items())}
             (scratch / MANIFEST_NAME).write_bytes(encode_manifest(msgspec.structs.replace(manifest, files=entries)))
             open_bundle(scratch)  # what was written is what will be read
-            _move_into_place(scratch, folder)
     except OSError as error:
         raise BundleError(
             f"{folder} could not be written: {error.strerror or error}. Nothing was left behind; "
@@ -114,19 +109,13 @@ def pack(folder: str | Path, zip_path: str | Path) -> Path:
     names = [MANIFEST_NAME, *sorted(bundle.contents)]
     try:
         zip_path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{zip_path.name}.", dir=zip_path.parent)
-        try:
-            with os.fdopen(handle, "wb") as out, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name in names:
-                    info = zipfile.ZipInfo(name, _ZIP_TIME)
-                    info.compress_type = zipfile.ZIP_DEFLATED
-                    info.external_attr = 0o644 << 16
-                    listed = name != MANIFEST_NAME
-                    archive.writestr(info, bundle.contents[name] if listed else encode_manifest(bundle.manifest))
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(zip_path)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
+        with replace_file(zip_path, open_bundle) as partial, zipfile.ZipFile(partial, "w") as archive:
+            for name in names:
+                info = zipfile.ZipInfo(name, _ZIP_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                listed = name != MANIFEST_NAME
+                archive.writestr(info, bundle.contents[name] if listed else encode_manifest(bundle.manifest))
     except OSError as error:
         raise BundleError(f"{zip_path} could not be written: {error.strerror or error}.") from error
     return zip_path
@@ -215,34 +204,8 @@ def _check_target(folder: Path, overwrite: bool) -> None:
         raise BundleError(f"{folder} already holds a bundle. Remove it, or choose another folder with -o.")
 
 
-@contextlib.contextmanager
-def _scratch_folder(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, on the same file system, gone afterwards unless it was moved."""
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
 def _put(target: Path, source: bytes | Path) -> FileEntry:
     content = source if isinstance(source, bytes) else source.read_bytes()
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     return FileEntry(hashlib.sha256(content).hexdigest(), len(content))
-
-
-def _move_into_place(scratch: Path, folder: Path) -> None:
-    umask = os.umask(0)
-    os.umask(umask)
-    scratch.chmod(0o777 & ~umask)  # mkdtemp gives 0700
-    if not folder.exists() or not any(folder.iterdir()):
-        scratch.replace(folder)
-        return
-    with _scratch_folder(folder) as old:
-        folder.replace(old)
-        try:
-            scratch.replace(folder)
-        except OSError:
-            old.replace(folder)
-            raise

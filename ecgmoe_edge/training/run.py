@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ecgmoe_edge.durable_files import write_text
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.streaming_models import taught_tasks
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
@@ -280,9 +281,7 @@ def _describe(
         "fit": {key: value for key, value in dataclasses.asdict(result).items() if key not in ("rows", "metrics")},
         "validation": {name: validate(run, one).to_json() for name, one in sets.validation.items()},
     }
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path.with_suffix(".json"))
+    write_text(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
 
 
 def _by_set(records: tuple[str, ...]) -> dict[str, str]:
