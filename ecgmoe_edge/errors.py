@@ -4,6 +4,7 @@
     ├── UsageError              exit code 2: options that contradict each other or name nothing
     ├── GateFailed              exit code 1: parity or accuracy outside the profile's limit; no bundle is left
     ├── MissingExtra            an optional part is not installed; names the extra to install
+    ├── InputFileError          a path that is no readable file: absent, a FIFO, a folder, without permission, empty
     ├── RecordError             a recording that cannot be read: missing, truncated, no rate, text in a CSV
     ├── SignalError             samples that cannot be used as given: wrong shape, wrong rate
     ├── BundleError             a bundle that is incomplete, tampered with, or of an unknown schema
@@ -45,6 +46,10 @@ class MissingExtra(EcgmoeError):  # noqa: N818 - reads as what it is
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
         return type(self), self._arguments  # so that it reaches the parent of a worker process
+
+
+class InputFileError(EcgmoeError):
+    """A path that does not lead to a file that can be read."""
 
 
 class RecordError(EcgmoeError):
