@@ -93,7 +93,5 @@ class JsonLinesFile(Sink):
             os.fsync(file.fileno())
         if self._complete:
             if self._path.exists():  # somebody else's, made since this began
-                raise FileExistsError(
-                    errno.EEXIST, f"{self._path} has been made meanwhile; the events are in {self._part}"
-                )
+                raise FileExistsError(errno.EEXIST, f"made by others meanwhile; the events are in {self._part}")
             self._part.rename(self._path)
