@@ -35,6 +35,9 @@ def replace_file(path: str | Path, check: Callable[[Path], object] | None = None
     given = Path(path)
     with _named(given):
         target = _plain_target(given)
+        if _is_character_device(target):
+            yield target  # /dev/null, /dev/stdout: nothing there can be lost, and renaming would put a file in its place
+            return
         _sweep(target)
         partial = _new_name(target)
         try:
@@ -104,7 +107,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _plain_target(path: Path) -> Path:
-    """What `path` leads to, refused unless it is a plain file or nothing: a device would be renamed away."""
+    """What `path` leads to, refused where writing would wait for a reader, or there is a folder."""
     target = Path(os.path.realpath(path))
     try:
         mode = os.stat(path).st_mode
@@ -112,8 +115,8 @@ def _plain_target(path: Path) -> Path:
         return target
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file", str(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is a device or a pipe, and only a plain file is written; name one", str(path))
+    if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a disk, and only a file is written; name one", str(path))
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return target
@@ -121,6 +124,13 @@ def _plain_target(path: Path) -> Path:
 
 def _prefix(path: Path) -> str:
     return f".{path.name[:_LONGEST_PREFIX]}."
+
+
+def _is_character_device(path: Path) -> bool:
+    try:
+        return stat.S_ISCHR(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _new_name(path: Path) -> Path:

@@ -13,7 +13,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def shown(text: object, *, lines: bool = False) -> str:
-    """`text` with every character that a terminal would obey, and not show, written as its escape (`\\x1b`, `\\u202e`).
+    r"""`text`, each character that a terminal would obey and not show as its escape: `\x1b`, `\u202e`.
 
     A name with such characters cannot move the cursor, hide what follows or begin a line of its own. `lines` keeps line
     ends and tabs, for text of several lines whose parts were made safe one by one.

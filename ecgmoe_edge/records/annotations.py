@@ -128,10 +128,8 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
                 )
             else:
                 written.write_bytes(_END_MARK)  # wfdb does not write a file without annotations
-            content = written.read_bytes()
-            if not _holds(written, ordered):
-                raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {len(content)} bytes of it were written")
-            write_bytes(file, content)
+            _check_written(written, ordered)
+            write_bytes(file, written.read_bytes())
     except OSError as error:
         raise RecordError(
             f"Annotations cannot be written to {folder} ({error.strerror or error}). Make room, or give another folder."
@@ -139,15 +137,17 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
     return file
 
 
-def _holds(file: Path, beats: Sequence[Beat]) -> bool:
-    """Whether an annotation file that was just written has these beats: wfdb does not notice a disk that is full."""
+def _check_written(file: Path, beats: Sequence[Beat]) -> None:
+    """Raise OSError unless a file that was just written has these beats: wfdb does not notice a disk that is full."""
     if not beats:
-        return file.stat().st_size == len(_END_MARK)
+        return
     try:
         found = load_wfdb().rdann(str(file.with_suffix("")), file.suffix.removeprefix(".")).sample
     except (ValueError, IndexError):
-        return False
-    return bool(np.array_equal(found, [beat.sample for beat in beats]))
+        found = np.zeros(0)
+    if not np.array_equal(found, [beat.sample for beat in beats]):
+        why = f"{os.strerror(errno.ENOSPC)}: {len(found)} of {len(beats)} beats were written"
+        raise OSError(errno.ENOSPC, why)
 
 
 def _flutter(samples: NDArray[np.int64], symbols: NDArray[np.str_], n_samples: int) -> tuple[tuple[int, int], ...]:

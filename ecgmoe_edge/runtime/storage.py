@@ -153,7 +153,7 @@ def _verified(path: Path, names: list[str], read: Callable[[str, int | None], by
         raise BundleError(f"{path} has failed gates ({failed}), and such a bundle is not run. Export it again.")
     if (total := sum(entry.bytes for entry in manifest.files.values())) > LARGEST_BUNDLE:
         raise BundleError(
-            f"{path} is to hold {total:,} bytes; a bundle has at most {LARGEST_BUNDLE:,}. Do not use it; export it again."
+            f"{path} is to hold {total:,} bytes; a bundle has at most {LARGEST_BUNDLE:,}. Export it again."
         )
     missing = sorted(set(manifest.files) - set(names))
     if missing:
