@@ -36,7 +36,7 @@ def replace_file(path: str | Path, check: Callable[[Path], object] | None = None
     with _named(given):
         target = _plain_target(given)
         if _is_character_device(target):
-            yield target  # /dev/null, /dev/stdout: nothing there can be lost, and renaming would put a file in its place
+            yield target  # /dev/null, say: nothing can be lost there, and renaming would take its name from it
             return
         _sweep(target)
         partial = _new_name(target)

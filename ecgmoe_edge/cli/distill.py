@@ -16,6 +16,7 @@ from ecgmoe_edge.cli.options import (
     JsonOption,
     MinutesOption,
     ThreadsOption,
+    TrustCodeOption,
     cores,
 )
 from ecgmoe_edge.cli.output import result_files, stopped_early
@@ -51,6 +52,7 @@ def distill(
     threads: ThreadsOption = 1,
     device: DeviceOption = "auto",
     minutes: MinutesOption = None,
+    trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Distil a student from the teacher, then train it with quantization in the loop.
@@ -69,7 +71,7 @@ def distill(
     from ecgmoe_edge.training.limits import Clock, OutOfTime
     from ecgmoe_edge.training.run import distill as run_distillation
 
-    settings, folder, clock = load_config(config), data_folder(data), Clock(minutes)
+    settings, folder, clock = load_config(config, trust_code=trust_code), data_folder(data), Clock(minutes)
     jobs = jobs or cores()
     try:
         if student is None:
@@ -85,6 +87,7 @@ def distill(
                 device=device,
                 clock=clock,
                 progress=True,
+                trust_code=trust_code,
             )
         if float_only:
             result_files(as_json, student=student)
@@ -107,6 +110,7 @@ def distill(
             threads=threads,
             clock=clock,
             progress=True,
+            trust_code=trust_code,
         )
     except OutOfTime:
         stopped_early(as_json, out)

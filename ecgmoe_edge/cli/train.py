@@ -16,6 +16,7 @@ from ecgmoe_edge.cli.options import (
     JsonOption,
     MinutesOption,
     ThreadsOption,
+    TrustCodeOption,
     cores,
 )
 from ecgmoe_edge.cli.output import result_files, stopped_early
@@ -38,6 +39,7 @@ def train(
     threads: ThreadsOption = 1,
     device: DeviceOption = "auto",
     minutes: MinutesOption = None,
+    trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the full-precision teacher.
@@ -56,7 +58,7 @@ def train(
     clock = Clock(minutes)
     try:
         weights = run_training(
-            load_config(config),
+            load_config(config, trust_code=trust_code),
             data_folder(data),
             out,
             cache=cache,

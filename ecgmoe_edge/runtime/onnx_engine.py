@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,10 @@ class OnnxEngine:
         check_onnx_file(content)
         self._errors = _exceptions(onnxruntime)
         try:
-            self._session = onnxruntime.InferenceSession(content, self._options(), providers=chosen)
+            with contextlib.redirect_stdout(sys.stderr):  # its notes on providers; results go to stdout
+                self._session = onnxruntime.InferenceSession(
+                    content, self._options(), providers=chosen, enable_fallback=int(chosen != [CPU])
+                )
             session_inputs, session_outputs = self._session.get_inputs(), self._session.get_outputs()
             given, answered = [_spec(value) for value in session_inputs], [_spec(value) for value in session_outputs]
         except self._errors as error:

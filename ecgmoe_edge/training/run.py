@@ -96,12 +96,13 @@ def distill(
     device: DeviceName = "auto",
     clock: Clock | None = None,
     progress: bool = False,
+    trust_code: bool = False,
 ) -> Path:
     """Distil a student of a width from the teacher, in float; or go on with a run that was killed.
 
     Files in `out_dir`: student-<width>.safetensors, .metrics.csv, .json and the checkpoint. See `train` for the other
     arguments. `tasks` None takes beat for the nano student and beat and rhythm for the others, where the teacher was
-    trained for them.
+    trained for them. `trust_code`: whether code that the teacher's file names may run, see `load_teacher`.
 
     Raises:
         EcgmoeError: data, configuration, teacher or checkpoint do not fit; the message says what to do.
@@ -109,7 +110,7 @@ def distill(
     """
     torch.set_num_threads(threads)
     processor = choose_device(device)
-    taught_by = load_teacher(teacher)
+    taught_by = load_teacher(teacher, trust_code=trust_code)
     taught = taught_tasks(teacher, taught_by)
     wanted = _tasks_of_a_student(width, taught) if tasks is None else tasks
     if untaught := set(wanted) - set(taught):
@@ -168,6 +169,7 @@ def quantize(
     threads: int = 1,
     clock: Clock | None = None,
     progress: bool = False,
+    trust_code: bool = False,
 ) -> Path:
     """Train a distilled student on with quantization in the loop (merged LoRA, hard routes, int8 ranges).
 
@@ -182,7 +184,7 @@ def quantize(
     from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat  # late: torchao takes seconds
 
     torch.set_num_threads(threads)
-    taught_by, start = load_teacher(teacher), load_student(student)
+    taught_by, start = load_teacher(teacher, trust_code=trust_code), load_student(student)
     settings = settings or QatSettings(tasks=start.config.tasks)
     name = name or f"{student.stem}-qat"
     if not set(settings.tasks) <= set(start.config.tasks):
