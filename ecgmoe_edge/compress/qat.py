@@ -25,7 +25,14 @@ from ecgmoe_edge.model.student import (
     StudentConfig,
     run_student,
 )
-from ecgmoe_edge.model.weights_file import read_configuration, read_metadata, read_weights, refuse_unlike, write_weights
+from ecgmoe_edge.model.weights_file import (
+    read_configuration,
+    read_metadata,
+    read_weights,
+    refuse_damaged,
+    refuse_unlike,
+    write_weights,
+)
 
 _FORMAT = "ecgmoe-edge qat 1"
 _MAX_BATCH = 1 << 20
@@ -357,6 +364,7 @@ def load_qat(path: Path | str) -> QatStudent:
         qat = QatStudent(Student(config), settings)
         refuse_unlike(dict.fromkeys(qat.state_dict()), dict.fromkeys(tensors), path)
         qat.load_state_dict(tensors)
+        refuse_damaged(tensors, metadata, path)
         return qat.to_eval()
     except (RuntimeError, ValueError, TypeError) as error:  # a tensor of another shape, a setting that cannot be
         reason = " ".join(str(error).split())

@@ -31,6 +31,7 @@ from ecgmoe_edge.model.weights_file import (
     load_exactly,
     read_configuration,
     read_weights,
+    refuse_damaged,
     refuse_unlike_made,
     write_weights,
 )
@@ -358,6 +359,7 @@ def load_student(path: Path | str) -> Student:
     tensors, metadata = read_weights(path, _FORMAT)
     config = read_configuration(StudentConfig, metadata, "config", path)
     refuse_unlike_made(lambda: Student(config), tensors, path)
+    refuse_damaged(tensors, metadata, path)
     student = Student(config)
     load_exactly(student, tensors, path)
     return student.eval()

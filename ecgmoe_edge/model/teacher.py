@@ -30,7 +30,7 @@ from ecgmoe_edge.model.heads import BeatHead, RRHead
 from ecgmoe_edge.model.routing import Annealing, Route, RouterGradient
 from ecgmoe_edge.model.rr_prior import mean_rr
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig, refuse_code
-from ecgmoe_edge.model.weights_file import load_exactly, read_weights, refuse_unlike_made, write_weights
+from ecgmoe_edge.model.weights_file import load_exactly, read_weights, refuse_damaged, refuse_unlike_made, write_weights
 from ecgmoe_edge.tasks import Task, tasks_named
 
 _FORMAT = "ecgmoe-edge teacher 1"
@@ -216,6 +216,7 @@ def load_teacher(path: Path, *, trust_code: bool = False) -> EcgMoe:
         refuse_unlike_made(lambda: EcgMoe(config), weights, path)
     model = EcgMoe(config)
     load_exactly(model, weights, path)
+    refuse_damaged(weights, header, path)
     return model.eval()
 
 

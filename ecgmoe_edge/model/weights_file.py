@@ -84,10 +84,13 @@ def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor],
     except (OSError, SafetensorError, ValueError, KeyError) as error:  # the last two: a type that torch lacks
         raise ModelError(f"{path} cannot be read as safetensors ({error}). Give a file that training wrote.") from error
     refuse_not_finite(tensors, path)
-    stated = metadata.pop(_DIGEST, None)  # files from before it was written have none
-    if stated is not None and stated != _digest(tensors):
-        raise ModelError(f"{path} is damaged: its numbers are not those that were written. Copy or train it again.")
     return tensors, metadata
+
+
+def refuse_damaged(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path | str) -> None:
+    """Refuse tensors that are not those that were written, where the file says which were (ModelError)."""
+    if metadata.get(_DIGEST) not in (None, _digest(tensors)):  # files from before it was written have none
+        raise ModelError(f"{path} is damaged: its numbers are not those that were written. Copy or train it again.")
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
