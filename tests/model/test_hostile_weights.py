@@ -49,9 +49,8 @@ def naming(path: Path, model: EcgMoe, factory: str) -> Path:
     (path.parent / "w.safetensors").write_bytes(b"")
     save_teacher(path, model)
     config = msgspec.to_builtins(model.config)
-    config["backbones"].append(
-        {"kind": "pretrained", "length": 80, "factory": factory, "weights": str(path.parent / "w.safetensors")}
-    )
+    spec = {"kind": "pretrained", "length": 80, "factory": factory, "weights": str(path.parent / "w.safetensors")}
+    config["backbones"] = [*config["backbones"], spec]
     change(path, "", config=json.dumps(config))
     return path
 
@@ -63,7 +62,7 @@ def test_code_that_a_file_names_is_not_even_imported(
     (tmp_path / "left_a_mark.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')\n")
     monkeypatch.syspath_prepend(tmp_path)
     path = naming(tmp_path / "t.safetensors", small, factory)
-    with pytest.raises(ModelError, match="which was not run.*--trust-code.*entry point"):
+    with pytest.raises(ModelError, match=r"which was not run.*--trust-code.*entry point"):
         load_teacher(path)
     assert not (tmp_path / "mark").exists()
     assert "left_a_mark" not in sys.modules
@@ -126,7 +125,7 @@ def test_a_damaged_number_is_found(student: Path) -> None:
     content = bytearray(student.read_bytes())
     content[-1000] ^= 1
     student.write_bytes(content)
-    with pytest.raises(ModelError, match="is damaged|NaN"):
+    with pytest.raises(ModelError, match=r"is damaged|NaN"):
         load_student(student)
 
 
