@@ -55,7 +55,7 @@ def test_a_failure_while_writing_leaves_the_old_file_and_nothing_beside_it(tmp_p
 def test_a_flush_that_fails_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights"
     path.write_text("good")
-    monkeypatch.setattr(durable_files.os, "fsync", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write_text(path, "new")
     assert path.read_text() == "good"

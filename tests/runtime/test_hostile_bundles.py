@@ -45,8 +45,8 @@ def put_model(folder: Path, content: bytes) -> None:
 def external(model: bytes, where: str = "./ext.bin") -> onnx.ModelProto:
     loaded = onnx.load_model_from_string(model)
     tensor = loaded.graph.initializer[0]
-    tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.ClearField("raw_data")
+    tensor.MergeFrom(onnx.TensorProto(data_location=onnx.TensorProto.EXTERNAL))
     tensor.external_data.add(key="location", value=where)
     return loaded
 
