@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,21 @@ from pathlib import Path
 from ecgmoe_edge.contract import is_route
 from ecgmoe_edge.converters.graph_of_file import Block, Node
 from ecgmoe_edge.converters.targets import target_of_file
+from ecgmoe_edge.errors import ConversionError
 
 #: Operators whose output can lie where their input lay, or that a runtime fuses with their neighbour.
 _IN_PLACE = {"QuantizeLinear", "DequantizeLinear", "Relu", "Reshape", "Unsqueeze", "Flatten", "Identity", "RESHAPE"}
+# What the readers of a format raise for a file that a runtime may still take.
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    MemoryError,
+)
 _WEIGHTED = {"Conv", "Gemm", "MatMul", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 
 
@@ -54,7 +67,13 @@ def anatomy(path: Path | str) -> Anatomy:
     Raises:
         ConversionError: the file cannot be read.
     """
-    main = target_of_file(path).graph(Path(path))
+    try:
+        main = target_of_file(path).graph(Path(path))
+    except _DAMAGED as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConversionError(
+            f"{Path(path).name} cannot be taken apart ({reason}). Export the bundle again."
+        ) from error
     after = _behind_experts(main)
     tail = [node for node in main.nodes if node.outputs and after.intersection(node.outputs) and not node.branches]
     owners = _tasks_of(main, tail)

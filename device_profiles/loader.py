@@ -8,7 +8,10 @@ from pathlib import Path
 import msgspec
 
 from ecgmoe_edge.device_profiles.profile import Profile
-from ecgmoe_edge.errors import ProfileError
+from ecgmoe_edge.errors import InputFileError, ProfileError
+from ecgmoe_edge.input_files import check_input_file, is_absent
+
+_LARGEST = 1 << 20  # bytes; those that ship have some 2,000
 
 
 def list_profiles() -> tuple[str, ...]:
@@ -28,10 +31,16 @@ def load_profile(name_or_path: str | Path) -> Profile:
             )
         path = _folder() / f"{name}.toml"
     try:
+        if not is_absent(path):
+            check_input_file(path, "device profile")
+        if path.stat().st_size > _LARGEST:
+            raise ProfileError(f"The profile {path} has more than {_LARGEST:,} bytes. Name a device profile.")
         return msgspec.toml.decode(path.read_bytes(), type=Profile)
+    except InputFileError as error:
+        raise ProfileError(f"The profile cannot be read: {error}") from error
     except OSError as error:
         raise ProfileError(f"The profile {path} cannot be read: {error.strerror or error}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProfileError(
             f"The profile {path} does not hold ({error}). Compare it with one that ships: {', '.join(list_profiles())}."
         ) from error

@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 a gate failed, 2 usage, 3 bad input or device, 130 interru
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -19,6 +21,17 @@ __all__ = ["main"]
 
 _BAD_INPUT = 3
 _INTERRUPTED = 130
+_NO_ROOM = " Make room there, or name another place. What was there before is unchanged."
+_ADVICE = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: _NO_ROOM,
+    errno.EROFS: " Name a place that can be written.",
+    errno.EACCES: " Ask for permission, or name another place.",
+    errno.ENOENT: " Name what is there.",
+    errno.ELOOP: " It is a link that leads back to itself: name the file.",
+    errno.ENAMETOOLONG: " Give a shorter name.",
+}
 
 
 def main() -> None:
@@ -30,16 +43,26 @@ def main() -> None:
             "error: stdout is closed, and results go there: leave it open, or send it to a file or /dev/null.\n"
         )
         sys.exit(_BAD_INPUT)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal's encoding lacks is no reason to fail
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _quiet_when_interrupted
     try:
-        _run(_imported())
+        code = _run(_imported())
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        code = _INTERRUPTED
     except Exception as error:
-        if _is_interrupt(error):  # Ctrl-C in the import of a library that makes another error of it
-            sys.exit(_INTERRUPTED)
-        raise
+        if not _is_interrupt(error):
+            raise
+        code = _INTERRUPTED  # Ctrl-C in the import of a library that makes another error of it
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # Python would end with a code of its own at the exit
+        _leave_stdout()
+        if not code and not isinstance(error, BrokenPipeError):
+            code = _report(error, "stdout")
+    sys.exit(code)
 
 
 def _imported() -> Callable[[], Any]:
@@ -60,21 +83,41 @@ def _leave(_: int, __: FrameType | None) -> None:
     os._exit(_INTERRUPTED)
 
 
-def _run(app: Callable[[], Any]) -> None:
+def _run(app: Callable[[], Any]) -> int | str | None:
+    """The exit code of the command that was typed."""
     from ecgmoe_edge.cli.output import say
-    from ecgmoe_edge.errors import EcgmoeError
+    from ecgmoe_edge.errors import EcgmoeError, GateFailed
+    from ecgmoe_edge.shown_text import shown
 
     try:
         app()
+    except SystemExit as end:
+        return end.code
     except EcgmoeError as error:
-        say(f"error: {error}")
-        sys.exit(error.exit_code)
+        say(f"error: {shown(error, lines=isinstance(error, GateFailed))}")  # a failed gate lists its beats
+        return error.exit_code
     except OSError as error:  # a folder that cannot be written, a disk that is full
         if error.strerror is None:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        say(f"error: {place}{error.strerror}")
-        sys.exit(_BAD_INPUT)
+        return _report(error, error.filename)
+    return 0
+
+
+def _report(error: OSError, place: object) -> int:
+    """Say what the system refused and what to do; gives the exit code."""
+    from ecgmoe_edge.cli.output import say
+    from ecgmoe_edge.shown_text import shown
+
+    named = f"{shown(os.fsdecode(place) if isinstance(place, bytes) else place)}: " if place else ""
+    say(f"error: {named}{shown(error.strerror)}.{_ADVICE.get(error.errno or 0, '')}")
+    return _BAD_INPUT
+
+
+def _leave_stdout() -> None:
+    """Send what is still to be written to stdout nowhere: it would fail once more at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

@@ -18,6 +18,7 @@ from ecgmoe_edge.cli.options import (
     StrictOption,
     ThreadsOption,
     TrainingLeadsOption,
+    TrustCodeOption,
     cores,
     wanted_leads,
 )
@@ -57,6 +58,7 @@ def distill(
     minutes: MinutesOption = None,
     leads: TrainingLeadsOption = None,
     strict: StrictOption = False,
+    trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Distil a student from the teacher, then train it with quantization in the loop.
@@ -75,7 +77,11 @@ def distill(
     from ecgmoe_edge.training.limits import Clock, OutOfTime
     from ecgmoe_edge.training.run import distill as run_distillation
 
-    settings, folder, clock = with_leads(load_config(config), wanted_leads(leads)), data_folder(data), Clock(minutes)
+    settings, folder, clock = (
+        with_leads(load_config(config, trust_code=trust_code), wanted_leads(leads)),
+        data_folder(data),
+        Clock(minutes),
+    )
     report = SurveyReport()
     jobs = jobs or cores()
     try:
@@ -94,6 +100,7 @@ def distill(
                 progress=True,
                 strict=strict,
                 on_survey=report,
+                trust_code=trust_code,
             )
         if float_only:
             result_files(as_json, report.to_json(), student=student)
@@ -118,6 +125,7 @@ def distill(
             progress=True,
             strict=strict,
             on_survey=report,
+            trust_code=trust_code,
         )
     except OutOfTime:
         stopped_early(as_json, out, report.to_json())

@@ -26,6 +26,7 @@ from ecgmoe_edge.cli.options import (
     TableStepOption,
     TableTimeOption,
     TableUnitOption,
+    TrustCodeOption,
     cores,
     mains_choice,
     stated_options,
@@ -132,6 +133,7 @@ def evaluate(
     uv_per_lsb: TableStepOption = None,
     mains: MainsOption = "auto",
     invert: InvertOption = False,
+    trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score the whole live pipeline on annotated recordings.
@@ -159,7 +161,7 @@ def evaluate(
             f"No recordings that this command reads say the {task} of a patient, and the shipped head is "
             "untrained. Train one on MIMIC-IV-ECG of your own, which validates it too; see docs/guide-own-data.md."
         )
-    model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks")
+    model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks", trust_code=trust_code)
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
     if asked.score != "beats":
         given = {

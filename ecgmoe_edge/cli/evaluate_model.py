@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.cli.requirements import require
 from ecgmoe_edge.errors import ModelError, UsageError
+from ecgmoe_edge.input_files import check_input_file, is_absent
 
 if TYPE_CHECKING:
     from ecgmoe_edge.model.streaming_models import StreamingStudent, StreamingTeacher
@@ -33,8 +34,12 @@ class TeacherMayStandAlone(TyperCommand):
         return super().parse_args(ctx, filled)
 
 
-def chosen_model(bundle: Path | None, teacher: str | None, student: Path | None, *, peaks_only: bool) -> ModelFile:
+def chosen_model(
+    bundle: Path | None, teacher: str | None, student: Path | None, *, peaks_only: bool, trust_code: bool = False
+) -> ModelFile:
     """The one model that the options name; the shipped bundle where they name none.
+
+    `trust_code`: whether code that the teacher's file names may run.
 
     Raises:
         UsageError: more than one is named.
@@ -54,7 +59,8 @@ def chosen_model(bundle: Path | None, teacher: str | None, student: Path | None,
         return ModelFile(bundle or _shipped_bundle())
     require("train", "torch", "safetensors")
     if teacher is not None:
-        return ModelFile(_shipped_teacher() if teacher == SHIPPED else _existing(Path(teacher)), teacher_in_torch)
+        path = _shipped_teacher() if teacher == SHIPPED else _existing(Path(teacher))
+        return ModelFile(path, trusted_teacher_in_torch if trust_code else teacher_in_torch)
     return ModelFile(_existing(Path(student or "")), student_in_torch)
 
 
@@ -68,33 +74,48 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         manifest = open_bundle(model.path).manifest
         words = {"name": manifest.name, "profile": manifest.profile, "precision": manifest.model.precision}
         return {"kind": "bundle", "file": model.path.name, **words}
-    kind = "teacher, full precision" if model.load is teacher_in_torch else "student in torch"
+    kind = "student in torch" if model.load is student_in_torch else "teacher, full precision"
     return {"kind": kind, "file": model.path.name}
 
 
 def teacher_in_torch(path: Path) -> StreamingTeacher:
     """The full-precision teacher in a bundle's place, on one thread: records are spread over processes."""
-    _quiet_torch()
-    from ecgmoe_edge.model.streaming_models import load_streaming_teacher
+    return _teacher(path, trust_code=False)
 
-    return load_streaming_teacher(path)
+
+def trusted_teacher_in_torch(path: Path) -> StreamingTeacher:
+    """The same of a file that may name code to be run."""
+    return _teacher(path, trust_code=True)
+
+
+def _teacher(path: Path, *, trust_code: bool) -> StreamingTeacher:
+    _quiet_torch()
+    from ecgmoe_edge.model.streaming_models import load_streaming_teacher, refuse_unusable
+
+    model = load_streaming_teacher(path, trust_code=trust_code)
+    refuse_unusable(model, path)
+    return model
 
 
 def student_in_torch(path: Path) -> StreamingStudent:
     """A student in a bundle's place: in float, or with its quantization simulated, as its file is."""
     _quiet_torch()
-    from ecgmoe_edge.model.streaming_models import StreamingStudent
+    from ecgmoe_edge.model.streaming_models import StreamingStudent, refuse_unusable
     from ecgmoe_edge.model.student import load_student
     from ecgmoe_edge.model.weights_file import read_metadata
 
     if "qat" not in read_metadata(path).get("format", ""):
         student = load_student(path)
-        return StreamingStudent(student, student.config.tasks)
+        model = StreamingStudent(student, student.config.tasks)
+        refuse_unusable(model, path)
+        return model
     require("export", "torchao")
     from ecgmoe_edge.compress.qat import load_qat
 
     simulated = load_qat(path)
-    return StreamingStudent(simulated, simulated.tasks)
+    model = StreamingStudent(simulated, simulated.tasks)
+    refuse_unusable(model, path)
+    return model
 
 
 def _quiet_torch() -> None:
@@ -105,8 +126,9 @@ def _quiet_torch() -> None:
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_file():
+    if is_absent(path):
         raise ModelError(f"There is no file {path}. Name weights that `train` or `distill` wrote.")
+    check_input_file(path, "weights file")
     return path
 
 

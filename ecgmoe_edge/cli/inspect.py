@@ -11,7 +11,9 @@ import typer
 
 from ecgmoe_edge.cli.options import JsonOption
 from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.durable_files import write_text
 from ecgmoe_edge.errors import MissingExtra, UsageError
+from ecgmoe_edge.shown_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,7 +62,8 @@ def inspect(
         told["expert_shares"] = shares
         result_json(told)
     else:
-        result("\n".join((*_lines(manifest), *_cost_lines(costs, manifest.model.experts, shares))))
+        lines = (*_lines(manifest), *_cost_lines(costs, manifest.model.experts, shares))
+        result("\n".join(map(shown, lines)))
 
 
 def _anatomy(files: BundleFiles) -> Anatomy | None:
@@ -116,11 +119,7 @@ def _draw(graph: Path, manifest: Manifest, costs: Anatomy | None, shares: Mappin
     from ecgmoe_edge.converters.drawing import svg
 
     inputs, tasks = [spec.name for spec in manifest.inputs], list(manifest.classes)
-    picture = svg(inputs, tasks, costs, shares, f"{manifest.name}, {manifest.model.precision}")
-    try:
-        graph.write_text(picture, encoding="utf-8")
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(graph)) from error  # a full disk does not name the file
+    write_text(graph, svg(inputs, tasks, costs, shares, f"{manifest.name}, {manifest.model.precision}"))
 
 
 def _cost_lines(costs: Anatomy | None, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> Iterator[str]:

@@ -187,4 +187,12 @@ SecondsOption = Annotated[
     float | None,
     typer.Option("--seconds", metavar="S", callback=_checked_seconds, help="Stop after this much signal."),
 ]
+TrustCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Run code that a weights file or a configuration names (a factory `module:function`). Without it, only "
+        "entry points of installed packages (group ecgmoe_edge.backbones) run.",
+    ),
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads of the numerical library.")]

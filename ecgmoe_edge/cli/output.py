@@ -1,4 +1,7 @@
-"""Where a command's words go: results to stdout, everything meant for a person to stderr."""
+"""Where a command's words go: results to stdout, everything meant for a person to stderr.
+
+Both may hold names from files and devices: what a terminal would obey is written as its escape.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ecgmoe_edge.records.recording import Remark
 
+from ecgmoe_edge.shown_text import shown, shown_in_json
+
 
 def say(text: str) -> None:
     """A line for the person at the terminal, on stderr; nothing where the terminal is gone."""
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{shown(text, lines=True)}\n")
         sys.stderr.flush()
     except BrokenPipeError:  # of a reader that has left, which ends a command
         raise
@@ -41,14 +46,23 @@ def say_missing_providers(engine: Mapping[str, Any]) -> None:
 
 
 def result(text: str) -> None:
-    """A result, on stdout."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """A result, on stdout. Raises OSError, naming stdout, where it cannot be written: a full disk, say."""
+    _to_stdout(shown(text, lines=True))
 
 
 def result_json(value: Any) -> None:
     """A result as one JSON document, on stdout; a number that JSON cannot hold (NaN) raises ValueError."""
-    result(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    _to_stdout(shown_in_json(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)))
+
+
+def _to_stdout(text: str) -> None:
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from error
 
 
 def result_files(as_json: bool, further: Mapping[str, Any] | None = None, **files: Path) -> None:
@@ -56,7 +70,7 @@ def result_files(as_json: bool, further: Mapping[str, Any] | None = None, **file
     if as_json:
         result_json({name: str(path) for name, path in files.items()} | dict(further or {}))
     else:
-        result("\n".join(str(path) for path in files.values()))
+        result("\n".join(shown(path) for path in files.values()))
 
 
 def stopped_early(as_json: bool, out: Path, further: Mapping[str, Any] | None = None) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from ecgmoe_edge.cli.options import JsonOption, ProbeOption
 from ecgmoe_edge.cli.output import result, result_json, say
+from ecgmoe_edge.shown_text import shown
 
 if TYPE_CHECKING:
     from ecgmoe_edge.firmware_bridge import PortInfo
@@ -51,7 +52,7 @@ def ports(
         )
         return
     for port, (_, _, sentence) in zip(found, said, strict=True):
-        result("\n".join(_lines(port, sentence)))
+        result("\n".join(map(shown, _lines(port, sentence))))
 
 
 def _lines(port: PortInfo, sentence: str) -> list[str]:

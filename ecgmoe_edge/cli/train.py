@@ -18,6 +18,7 @@ from ecgmoe_edge.cli.options import (
     StrictOption,
     ThreadsOption,
     TrainingLeadsOption,
+    TrustCodeOption,
     cores,
     wanted_leads,
 )
@@ -45,6 +46,7 @@ def train(
     minutes: MinutesOption = None,
     leads: TrainingLeadsOption = None,
     strict: StrictOption = False,
+    trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the full-precision teacher.
@@ -64,7 +66,7 @@ def train(
     clock, report = Clock(minutes), SurveyReport()
     try:
         weights = run_training(
-            with_leads(load_config(config), wanted_leads(leads)),
+            with_leads(load_config(config, trust_code=trust_code), wanted_leads(leads)),
             data_folder(data),
             out,
             cache=cache,

@@ -25,7 +25,14 @@ from ecgmoe_edge.model.student import (
     StudentConfig,
     run_student,
 )
-from ecgmoe_edge.model.weights_file import read_configuration, read_metadata, read_weights, refuse_unlike, write_weights
+from ecgmoe_edge.model.weights_file import (
+    read_configuration,
+    read_metadata,
+    read_weights,
+    refuse_damaged,
+    refuse_unlike,
+    write_weights,
+)
 
 _FORMAT = "ecgmoe-edge qat 1"
 _MAX_BATCH = 1 << 20
@@ -348,7 +355,22 @@ def load_qat(path: Path | str) -> QatStudent:
     """
     tensors, metadata = read_weights(path, _FORMAT)
     config = read_configuration(StudentConfig, metadata, "config", path)
-    qat = QatStudent(Student(config), read_configuration(QatSettings, metadata, "settings", path))
-    refuse_unlike(dict.fromkeys(qat.state_dict()), dict.fromkeys(tensors), path)
-    qat.load_state_dict(tensors)
-    return qat.to_eval()
+    settings = read_configuration(QatSettings, metadata, "settings", path)
+    if (asked := sum(p.numel() for p in _without_memory(config).parameters())) > sum(
+        t.numel() for t in tensors.values()
+    ):
+        raise ModelError(f"{path} is to have {asked:,} parameters, and has fewer. It was changed or cut.")
+    try:
+        qat = QatStudent(Student(config), settings)
+        refuse_unlike(dict.fromkeys(qat.state_dict()), dict.fromkeys(tensors), path)
+        qat.load_state_dict(tensors)
+        refuse_damaged(tensors, metadata, path)
+        return qat.to_eval()
+    except (RuntimeError, ValueError, TypeError) as error:  # a tensor of another shape, a setting that cannot be
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path} does not fit its own configuration ({reason}). It was changed or cut.") from error
+
+
+def _without_memory(config: StudentConfig) -> Student:
+    with torch.device("meta"):
+        return Student(config)

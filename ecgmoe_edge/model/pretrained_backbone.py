@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.teacher_config import BackboneSpec
+from ecgmoe_edge.errors import InputFileError, ModelError
+from ecgmoe_edge.input_files import check_input_file
+from ecgmoe_edge.model.teacher_config import ENTRY_POINTS, BackboneSpec
+from ecgmoe_edge.model.weights_file import check_header, refuse_not_finite
 
-#: Group of the entry points that a package may offer factories under.
-ENTRY_POINTS = "ecgmoe_edge.backbones"
+_OF_OTHERS = (Exception, SystemExit)  # somebody else's code may end in either; the program is not ended by it
 
 
 class PretrainedBackbone(nn.Module):
@@ -70,8 +71,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        check_input_file(path, "file of backbone weights")
+        check_header(path)
         tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
+        refuse_not_finite(tensors, path)
+    except (OSError, SafetensorError, InputFileError) as error:
         raise ModelError(
             f"Backbone weights {path.absolute()} cannot be read ({error}). Give a safetensors file under `weights`; "
             "that of a pretrained backbone may also lie beside the teacher's file."
@@ -112,7 +116,7 @@ def _made(factory: str) -> nn.Module:
     make = _function(factory)
     try:
         network = make()
-    except Exception as error:
+    except _OF_OTHERS as error:
         raise ModelError(
             f"The factory {factory!r} failed ({_told(error)}). It is called without arguments and returns the "
             "network: correct it, or give it what it needs."
@@ -134,7 +138,7 @@ def _function(name: str) -> Callable[[], Any]:
         )
     try:
         found = getattr(import_module(module), function) if colon else offered[name].load()
-    except Exception as error:
+    except _OF_OTHERS as error:
         raise ModelError(
             f"The factory {name!r} cannot be imported ({_told(error)}). Its module must be installed or on "
             "PYTHONPATH, and import without an error."
@@ -145,7 +149,7 @@ def _function(name: str) -> Callable[[], Any]:
     return made
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Type and message of an error of somebody else's code, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
@@ -162,7 +166,7 @@ def _width(network: nn.Module, leads: int, spec: BackboneSpec) -> int:
     try:
         with torch.no_grad():
             features = network(torch.zeros(2, leads, spec.length))
-    except Exception as error:
+    except _OF_OTHERS as error:
         raise ModelError(
             f"The network of {spec.factory!r} does not take (batch, {leads}, {spec.length}) samples ({_told(error)}). "
             "Set length and leads of this backbone to what it takes."

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ecgmoe_edge.contract import BEAT_TASK, CONTEXT_SAMPLES
+from ecgmoe_edge.contract import BEAT_TASK, CONTEXT_SAMPLES, INPUTS, SHAPES, unusable_outputs
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.student import load_student
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
@@ -34,6 +34,7 @@ class StreamingTeacher:
         if BEAT_TASK not in tasks:
             raise ModelError("A monitor needs a model with the task beat. Train one that has it.")
         self._model = model.eval()
+        self.leads = model.config.leads
         self.tasks = tasks
         self.decision = decision or DecisionRule()
         self.classes: Mapping[str, tuple[str, ...]] = {t: TASK_CLASSES[t] for t in tasks if t in TASK_CLASSES}
@@ -71,14 +72,27 @@ class StreamingStudent:
         return {name: value.float().numpy() for name, value in outputs.items()}
 
 
-def load_streaming_teacher(path: Path) -> StreamingTeacher:
-    """The teacher of a file that `train` wrote, with the heads that were trained.
+def load_streaming_teacher(path: Path, *, trust_code: bool = False) -> StreamingTeacher:
+    """The teacher of a file that `train` wrote, with the heads that were trained. `trust_code`: see `load_teacher`.
 
     Raises:
-        ModelError: the file is absent, is no teacher, or has no trained beat head.
+        ModelError: the file is absent, is no teacher, names code that is not trusted, or has no trained beat head.
     """
-    model = load_teacher(path)
+    model = load_teacher(path, trust_code=trust_code)
     return StreamingTeacher(model, taught_tasks(path, model))
+
+
+def refuse_unusable(model: StreamingTeacher | StreamingStudent, path: Path) -> None:
+    """Run a model on zeros, and refuse it where an answer is not finite or absurdly large (ModelError)."""
+    sizes: dict[str, tuple[int, ...]] = {name: SHAPES[name] for name in INPUTS}
+    if model.context_samples:
+        sizes["context"] = (getattr(model, "leads", 1), model.context_samples)
+    answers = model.infer({name: np.zeros((1, *size), np.float32) for name, size in sizes.items()})
+    if unusable := unusable_outputs(answers):
+        raise ModelError(
+            f"{path} answers {', '.join(unusable)} with NaN, infinity or absurdly large numbers, so its labels mean "
+            "nothing. Give other weights, or train it again."
+        )
 
 
 def taught_tasks(path: Path, model: EcgMoe) -> tuple[str, ...]:

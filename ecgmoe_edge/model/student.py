@@ -27,10 +27,18 @@ from ecgmoe_edge.contract import FEATURES, ROUTES, SHAPES
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.lora import LoRALinear
 from ecgmoe_edge.model.routing import Route, route_weights
-from ecgmoe_edge.model.weights_file import load_exactly, read_configuration, read_weights, write_weights
+from ecgmoe_edge.model.weights_file import (
+    load_exactly,
+    read_configuration,
+    read_weights,
+    refuse_damaged,
+    refuse_unlike_made,
+    write_weights,
+)
 from ecgmoe_edge.tasks import BEAT_CLASSES, STUDENT_TASKS, tasks_named
 
 _FORMAT = "ecgmoe-edge student 1"
+_LARGEST, _MOST_EXPERTS = 1024, 64  # the widest student has 96 and 4
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,12 @@ class StudentConfig:
             if task.name not in STUDENT_TASKS:
                 raise ModelError(f"A student has no head for {task.name!r}, only for {', '.join(STUDENT_TASKS)}.")
         sizes = (self.waveform, self.dim, self.morphology_experts, self.rhythm_experts, self.rank)
-        if any(not isinstance(size, int) or size < 1 for size in sizes):
-            raise ModelError("Every size of a student configuration is a whole number of at least 1.")
+        if any(not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST for size in sizes):
+            raise ModelError(f"Every size of a student configuration is a whole number from 1 to {_LARGEST}.")
+        if not 1 <= max(self.morphology_experts, self.rhythm_experts) <= _MOST_EXPERTS:
+            raise ModelError(f"A bank of a student has at most {_MOST_EXPERTS} experts.")
+        if not 0 < self.alpha <= _LARGEST or not 0 <= self.dropout < 1:
+            raise ModelError(f"A student has an alpha above 0 and up to {_LARGEST}, and a dropout from 0 to below 1.")
 
 
 _FIELDS = tuple(field.name for field in fields(StudentConfig))
@@ -345,6 +357,9 @@ def load_student(path: Path | str) -> Student:
             another shape.
     """
     tensors, metadata = read_weights(path, _FORMAT)
-    student = Student(read_configuration(StudentConfig, metadata, "config", path))
+    config = read_configuration(StudentConfig, metadata, "config", path)
+    refuse_unlike_made(lambda: Student(config), tensors, path)
+    refuse_damaged(tensors, metadata, path)
+    student = Student(config)
     load_exactly(student, tensors, path)
     return student.eval()

@@ -29,8 +29,8 @@ from ecgmoe_edge.model.gate import PeriodGate
 from ecgmoe_edge.model.heads import BeatHead, RRHead
 from ecgmoe_edge.model.routing import Annealing, Route, RouterGradient
 from ecgmoe_edge.model.rr_prior import mean_rr
-from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
-from ecgmoe_edge.model.weights_file import load_exactly, read_weights, write_weights
+from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig, refuse_code
+from ecgmoe_edge.model.weights_file import load_exactly, read_weights, refuse_damaged, refuse_unlike_made, write_weights
 from ecgmoe_edge.tasks import Task, tasks_named
 
 _FORMAT = "ecgmoe-edge teacher 1"
@@ -185,28 +185,38 @@ def save_teacher(path: Path, model: EcgMoe, metadata: Mapping[str, str] | None =
         model: the teacher.
         metadata: further text entries for the file's header, such as the digest of its training configuration.
     """
-    partial = path.with_name(path.name + ".partial")
     header = {**(metadata or {}), "config": msgspec.json.encode(model.config).decode()}
-    write_weights(partial, model.state_dict(), _FORMAT, {}, header)
-    partial.replace(path)
+    write_weights(path, model.state_dict(), _FORMAT, {}, header)
 
 
-def load_teacher(path: Path) -> EcgMoe:
+def load_teacher(path: Path, *, trust_code: bool = False) -> EcgMoe:
     """The teacher of a file that `save_teacher` wrote, in evaluation mode.
 
+    Args:
+        path: the file.
+        trust_code: whether the function that the file names for a pretrained backbone may be imported and called. The
+            entry point of an installed package always may.
+
     Raises:
-        ModelError: the file is absent, is no teacher, or does not fit its own configuration.
+        ModelError: the file is absent, is no teacher, names code without `trust_code`, or does not fit its own
+            configuration.
     """
     weights, header = read_weights(path, _FORMAT)
     try:
         config = msgspec.json.decode(header.get("config", "null"), type=TeacherConfig)
-    except msgspec.MsgspecError as error:
-        raise ModelError(f"{path} was written by another version of this model ({error}). Train anew.") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelError(f"{path} was written by another version of this model ({error}). Train again.") from error
+    if not trust_code:
+        refuse_code(config.backbones, str(path))
     # Files from before the RR interval was measured have a plain head.
     config = msgspec.structs.replace(config, rr_prior=config.rr_prior and "heads.rr.0.weight" not in weights)
     specs = tuple(_found(spec, path) for spec in config.backbones)
-    model = EcgMoe(msgspec.structs.replace(config, backbones=specs))
+    config = msgspec.structs.replace(config, backbones=specs)
+    if all(spec.kind != "pretrained" for spec in specs):  # those are loaded as they are made
+        refuse_unlike_made(lambda: EcgMoe(config), weights, path)
+    model = EcgMoe(config)
     load_exactly(model, weights, path)
+    refuse_damaged(weights, header, path)
     return model.eval()
 
 

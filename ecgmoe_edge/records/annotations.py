@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.durable_files import write_bytes
 from ecgmoe_edge.errors import MissingExtra, RecordError
 from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord
 from ecgmoe_edge.records.recording import Recording, Remark
@@ -128,12 +131,26 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
                 )
             else:
                 written.write_bytes(END_MARK)  # wfdb does not write a file without annotations
-            written.replace(file)
+            _check_written(written, ordered)
+            write_bytes(file, written.read_bytes())
     except OSError as error:
         raise RecordError(
             f"Annotations cannot be written to {folder} ({error.strerror or error}). Make room, or give another folder."
         ) from error
     return file
+
+
+def _check_written(file: Path, beats: Sequence[Beat]) -> None:
+    """Raise OSError unless a file that was just written has these beats: wfdb does not notice a disk that is full."""
+    if not beats:
+        return
+    try:
+        found = read_marks(file).ticks
+    except RecordError:
+        found = np.zeros(0, np.int64)
+    if not np.array_equal(found, [beat.sample for beat in beats]):
+        why = f"{os.strerror(errno.ENOSPC)}: {len(found)} of {len(beats)} beats were written"
+        raise OSError(errno.ENOSPC, why)
 
 
 def _samples_of(marks: Marks, record: Recording, file: Path) -> tuple[NDArray[np.int64], slice]:

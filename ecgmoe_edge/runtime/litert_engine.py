@@ -63,8 +63,9 @@ class LiteRtEngine:
             several = len(signatures) > 1
             graph: HostDispatch | _OneGraph
             graph = HostDispatch(interpreter, signatures) if several else _OneGraph(interpreter, signatures)
-        except (ValueError, RuntimeError) as error:
-            raise BundleError(f"{self._said()} cannot load the model: {str(error).splitlines()[0]}") from error
+        except (ValueError, RuntimeError, TypeError, KeyError, MemoryError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BundleError(f"{self._said()} cannot load the model: {reason}") from error
         self._inputs = match_specs("input", inputs, graph.inputs)
         self._outputs = match_specs("output", outputs, graph.outputs)
         self._dispatch = "host" if several else "in the file"
@@ -88,7 +89,7 @@ class LiteRtEngine:
         """Outputs (b, ...) of the beats (b, ...), all float32. Raises SignalError on shapes that do not fit."""
         try:
             return run_rows(inputs, self._inputs, self._graph.run_one)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, TypeError, MemoryError) as error:
             raise BundleError(f"{self._said()} failed while running the model: {error}") from error
 
     def describe(self) -> dict[str, Any]:

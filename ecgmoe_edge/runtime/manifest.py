@@ -26,7 +26,17 @@ Dispatch = Literal["if", "host", "dense"]
 GateStatus = Literal["passed", "failed", "not run"]
 Sense = Literal["at most", "at least", ""]
 Positive = Annotated[int, Meta(gt=0)]
+Size = Annotated[int, Meta(gt=0, le=1 << 20)]  # of one dimension of a tensor
+Count = Annotated[int, Meta(gt=0, le=256)]  # of experts
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+NoName = Annotated[str, Meta(max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]  # may be empty
+Text = Annotated[str, Meta(max_length=20_000)]
+Rate = Annotated[float, Meta(gt=0, le=1e6)]  # Hz
+Sample = Annotated[int, Meta(ge=-100_000, le=100_000)]
+_LARGEST_TENSOR = 1 << 20  # numbers
+_SCALES = (1e-20, 1e20)
 
+_ZERO_POINTS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # no JSON, no UTF-8, nested without end
 
@@ -40,20 +50,28 @@ class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
     zero_point) * scale.
     """
 
-    name: str
-    shape: tuple[Positive, ...]
+    name: Name
+    shape: tuple[Size, ...]
     dtype: Literal["float32", "int8", "uint8", "int16"] = "float32"
     scale: float | None = None
     zero_point: int | None = None
-    in_file: str = ""
+    in_file: NoName = ""
 
     def __post_init__(self) -> None:
+        if not 1 <= len(self.shape) <= 8 or math.prod(self.shape) > _LARGEST_TENSOR:
+            raise ValueError(f"tensor {self.name}: a shape has 1 to 8 sizes and at most {_LARGEST_TENSOR:,} numbers")
         if (self.dtype == "float32") != (self.scale is None) or (self.scale is None) != (self.zero_point is None):
             raise ValueError(
                 f"tensor {self.name}: an integer tensor needs scale and zero_point, a float one has neither"
             )
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"tensor {self.name}: scale must be a positive number")
+        if self.scale is not None and not _SCALES[0] <= self.scale <= _SCALES[1]:
+            least, most = _SCALES
+            raise ValueError(f"tensor {self.name}: scale must be a number from {least:g} to {most:g}")
+        if (
+            self.zero_point is not None
+            and not _ZERO_POINTS[self.dtype][0] <= self.zero_point <= _ZERO_POINTS[self.dtype][1]
+        ):
+            raise ValueError(f"tensor {self.name}: zero_point {self.zero_point} is no {self.dtype}")
 
     @property
     def file_name(self) -> str:
@@ -69,16 +87,16 @@ class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
     +-`feature_limit`.
     """
 
-    model_rate_hz: float
-    band_hz: tuple[float, float]
-    grid_first: int
-    grid_last: int
+    model_rate_hz: Rate
+    band_hz: tuple[Rate, Rate]
+    grid_first: Sample
+    grid_last: Sample
     waveform_limit: float
     feature_limit: float
-    feature_names: tuple[str, ...]
+    feature_names: tuple[Name, ...]
     feature_centre: tuple[float, ...]
     feature_scale: tuple[float, ...]
-    rr_sequence_length: Positive
+    rr_sequence_length: Size
 
 
 class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,15 +106,15 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     format: str
-    file: str
+    file: Name
     precision: NumberFormat
     dispatch: Dispatch
-    experts: dict[str, Positive]
+    experts: dict[Name, Count]
     activations: ActivationFormat = "float32"
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    providers: tuple[Name, ...] = ("CPUExecutionProvider",)
     threads: Annotated[int, Meta(gt=0, le=MOST_THREADS)] = 1
-    parameters: int | None = None
-    why_precision: str = ""
+    parameters: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    why_precision: Text = ""
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -106,14 +124,14 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
 class Gate(Struct, frozen=True, forbid_unknown_fields=True):
     """One check that the export had to pass. A check without its data is "not run", never "passed"."""
 
-    name: str
+    name: Name
     status: GateStatus
-    data: str = ""  # what it ran on
+    data: Text = ""  # what it ran on
     value: float | None = None
     limit: float | None = None
     sense: Sense = ""  # how the value must stand to the limit
-    unit: str = ""
-    why: str = ""  # why it was not run
+    unit: NoName = ""
+    why: Text = ""  # why it was not run
 
     def __post_init__(self) -> None:
         if self.status == "not run":
@@ -155,25 +173,25 @@ def _holds(value: float, limit: float, sense: Sense) -> bool:
 class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
     """Figures of the full-precision and of the exported model on the same data, by the same names."""
 
-    data: str
-    full_precision: dict[str, float | None]
-    exported: dict[str, float | None]
+    data: Text
+    full_precision: dict[Name, float | None]
+    exported: dict[Name, float | None]
 
 
 class DataSource(Struct, frozen=True, forbid_unknown_fields=True):
     """Data that the model was trained or calibrated on, and its licence."""
 
-    name: str
-    licence: str
-    use: str
-    citation: str = ""
+    name: Name
+    licence: Text
+    use: Text
+    citation: Text = ""
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """Size and sha256 of one file of the bundle."""
 
     sha256: str
-    bytes: Annotated[int, Meta(ge=0)]
+    bytes: Annotated[int, Meta(ge=0, le=1 << 40)]
 
     def __post_init__(self) -> None:
         if not _SHA256.fullmatch(self.sha256):
@@ -184,11 +202,11 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of `manifest.json`. `decision`: see `preprocessing.decision_from_manifest`."""
 
     schema: int = SCHEMA_VERSION
-    name: str
+    name: Name
     created: datetime
-    profile: str
-    width: str = ""
-    classes: dict[str, tuple[str, ...]]  # task -> classes, in the order of its output
+    profile: Name
+    width: NoName = ""
+    classes: dict[Name, tuple[Name, ...]]  # task -> classes, in the order of its output
     preprocessing: Preprocessing
     decision: dict[str, Any]
     inputs: tuple[TensorSpec, ...]
@@ -196,11 +214,11 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model: ModelEntry
     gates: tuple[Gate, ...] = ()
     metrics: tuple[Metrics, ...] = ()
-    versions: dict[str, str] = {}
+    versions: dict[Name, NoName] = {}
     training_data: tuple[DataSource, ...] = ()
-    licence: str = "Apache-2.0"
-    intended_use: str = INTENDED_USE
-    command: str = ""
+    licence: Text = "Apache-2.0"
+    intended_use: Text = INTENDED_USE
+    command: Text = ""
     files: dict[str, FileEntry] = {}
 
     def __post_init__(self) -> None:
@@ -234,8 +252,10 @@ def check_file_name(name: str) -> None:
     """Refuse a file name that leads out of the bundle, or that is the manifest itself (BundleError)."""
     parts = PurePosixPath(name).parts
     clean = name == "/".join(parts) and not name.startswith("/") and "\\" not in name and ":" not in name
-    if not clean or ".." in parts or not parts or "\x00" in name:
-        raise BundleError(f"The bundle names a file {name!r}, which leads out of it. Do not use it; ask for it anew.")
+    if not clean or ".." in parts or not parts or not name.isprintable():
+        raise BundleError(f"The bundle names a file {name!r}, which leads out of it. Do not use it; ask for it again.")
+    if len(name) > 200:
+        raise BundleError(f"The bundle names a file {name[:40]!r}..., whose name is too long. Do not use it.")
     if name == MANIFEST_NAME:
         raise BundleError(f"{MANIFEST_NAME} cannot list itself among its files. Make the bundle anew.")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,14 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import BundleError, MissingExtra
 from ecgmoe_edge.runtime.engine import EngineSetup, Tensors, check_inputs, match_specs, run_rows
 from ecgmoe_edge.runtime.manifest import ActivationFormat, TensorSpec
+from ecgmoe_edge.runtime.onnx_file import check_onnx_file
 
 CPU = "CPUExecutionProvider"
 _X86 = ("x86_64", "amd64", "i386", "i686")
-_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+_ERRORS = (
+    *("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException"),
+    *("EPFail", "ModelLoaded", "NoModel", "NoSuchFile", "EngineError"),
+)
 
 
 class OnnxEngine:
@@ -51,16 +57,21 @@ class OnnxEngine:
         self._fused = not (activations == "int8" and platform.machine().lower() in _X86)
         available = set(onnxruntime.get_available_providers())
         chosen = [*dict.fromkeys([p for p in providers if p in available] + [CPU])]
-        source = model if isinstance(model, bytes) else str(model)
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        check_onnx_file(content)
         self._errors = _exceptions(onnxruntime)
         try:
-            self._session = onnxruntime.InferenceSession(source, self._options(), providers=chosen)
+            with contextlib.redirect_stdout(sys.stderr):  # its notes on providers; results go to stdout
+                self._session = onnxruntime.InferenceSession(
+                    content, self._options(), providers=chosen, enable_fallback=int(chosen != [CPU])
+                )
+            session_inputs, session_outputs = self._session.get_inputs(), self._session.get_outputs()
+            given, answered = [_spec(value) for value in session_inputs], [_spec(value) for value in session_outputs]
         except self._errors as error:
-            reason = str(error).splitlines()[0]
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise BundleError(f"onnxruntime {onnxruntime.__version__} cannot load the model: {reason}") from error
-        session_inputs, session_outputs = self._session.get_inputs(), self._session.get_outputs()
-        self._inputs = match_specs("input", inputs, [_spec(value) for value in session_inputs])
-        self._outputs = match_specs("output", outputs, [_spec(value) for value in session_outputs])
+        self._inputs = match_specs("input", inputs, given)
+        self._outputs = match_specs("output", outputs, answered)
         self._any_batch = all(not isinstance(value.shape[0], int) for value in session_inputs if value.shape)
         self._feed = tuple((spec.file_name, spec.name) for spec in self._inputs)
         self._fetch = [spec.file_name for spec in self._outputs]
@@ -99,7 +110,8 @@ class OnnxEngine:
         try:
             return dict(zip(self._names, self._session.run(self._fetch, feed), strict=True))
         except self._errors as error:
-            raise BundleError(f"onnxruntime failed while running the model: {str(error).splitlines()[0]}") from error
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BundleError(f"onnxruntime failed while running the model: {reason}") from error
 
     def describe(self) -> dict[str, Any]:
         """Runtime, version, providers wanted and in use, threads, whether integer kernels are fused."""
@@ -128,7 +140,8 @@ def start(content: bytes, setup: EngineSetup) -> OnnxEngine:
 def _exceptions(onnxruntime: Any) -> tuple[type[Exception], ...]:
     """The exceptions of onnxruntime, which share no base class and differ between versions."""
     state = onnxruntime.capi.onnxruntime_pybind11_state
-    return (RuntimeError, *(getattr(state, name) for name in _ERRORS if hasattr(state, name)))
+    # ValueError (UnicodeDecodeError is one) and MemoryError: damaged names and sizes, as pybind hands them on.
+    return (RuntimeError, ValueError, MemoryError, *(getattr(state, name) for name in _ERRORS if hasattr(state, name)))
 
 
 def _spec(value: Any) -> TensorSpec:

@@ -18,6 +18,15 @@ from ecgmoe_edge.streaming.signal import filters, windows
 
 _DIGITS = 6  # float32 tables, written as decimal numbers
 LAST_WITHOUT_NUMBER = 4  # of the rule's versions; since then the manifest says which it has
+# Where the rule itself has no upper limit. Logits are natural logarithms: 30 are odds of ten million million to one,
+# and more would decide every beat. A day has some 100,000 beats.
+_PLAUSIBLE = {
+    "usual_margin": (-30.0, 30.0),
+    "irregular_penalty": (0.0, 30.0),
+    "fibrillation_penalty": (0.0, 30.0),
+    "memory_beats": (1, 100_000),
+    "fibrillation_beats": (1, 100_000),
+}
 _AGAIN = "It was edited or damaged: export the bundle again."
 
 
@@ -86,9 +95,16 @@ def decision_from_manifest(constants: dict[str, Any], where: str) -> DecisionRul
         names = ", ".join(sorted(known - given.keys()))
         raise BundleError(f"{where}: missing constants of the decision rule: {names}. {_AGAIN}")
     try:
-        return msgspec.convert({**given, **constants_before(version)}, DecisionRule)
+        rule = msgspec.convert({**given, **constants_before(version)}, DecisionRule)
     except msgspec.ValidationError as error:
-        raise BundleError(f"{where}: the decision rule does not hold ({error}). Export the bundle anew.") from error
+        raise BundleError(f"{where}: the decision rule does not hold ({error}). Export the bundle again.") from error
+    for name, (least, most) in _PLAUSIBLE.items():
+        value = getattr(rule, name)
+        if value is not None and not least <= value <= most:
+            raise BundleError(
+                f"{where}: {name} of the decision rule is {value:g}, and must be from {least:g} to {most:g}. {_AGAIN}"
+            )
+    return rule
 
 
 def _version_without_number(constants: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import RecordError
 
 _FIGURES = ("se", "ppv", "f1", "tp", "fn", "fp")
@@ -33,7 +34,7 @@ def write_csv(folder: Path, evaluation: Mapping[str, Any]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, rows in tables.items():
             file = folder / f"{name}.csv"
-            with file.open("w", newline="", encoding="utf-8") as opened:
+            with replace_file(file) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
                 writer = csv.DictWriter(opened, fieldnames=list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 import re
 import time
 import zipfile
@@ -25,6 +24,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import RecordError, SignalError, UsageError
 from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, from_arrays, join
@@ -154,16 +154,12 @@ def _write(examples: Examples, path: Path) -> None:
     Raises:
         RecordError: it cannot be written; on a full disk, say.
     """
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # another run may make the same file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as written:
+        with replace_file(path) as partial, partial.open("wb") as written:
             arrays: dict[str, Any] = examples.arrays()
             np.savez(written, **arrays)
-        partial.replace(path)
     except OSError as error:
-        with suppress(OSError):  # where there is no folder, nothing was left half written
-            partial.unlink()
         raise RecordError(
             f"The examples cannot be kept in {path.parent} ({error.strerror or error}). They take about 10 MB for half "
             "an hour of one lead: make room, or name another folder with --cache, and give the same command again."

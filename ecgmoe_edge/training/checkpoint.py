@@ -14,6 +14,7 @@ import msgspec
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import ModelError
 
 _KIND = "ecgmoe checkpoint"
@@ -52,13 +53,11 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, state: S
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-    partial = path.with_name(path.name + ".partial")
     header = {"kind": _KIND, "progress": msgspec.json.encode(state.progress).decode()}
     try:
-        save_file({name: _own(value) for name, value in tensors.items()}, partial, metadata=header)
-        partial.replace(path)
+        with replace_file(path) as partial:
+            save_file({name: _own(value) for name, value in tensors.items()}, partial, metadata=header)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise ModelError(
             f"The checkpoint {path} cannot be written ({error}). Make room on that disk and give the same command "
             "again: it goes on after the epoch before."

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.model.teacher_config import Positive, TeacherConfig
+from ecgmoe_edge.errors import InputFileError, UsageError
+from ecgmoe_edge.input_files import check_input_file
+from ecgmoe_edge.model.teacher_config import Positive, TeacherConfig, refuse_code
 from ecgmoe_edge.streaming.signal.filters import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from ecgmoe_edge.tasks import TASK_NAMES, TASKS
 
@@ -173,12 +174,14 @@ class TrainingConfig(Strict, frozen=True):
         return plain
 
 
-def load_config(path: Path | str | None = None) -> TrainingConfig:
+def load_config(path: Path | str | None = None, *, trust_code: bool = False) -> TrainingConfig:
     """The configuration of a TOML file, a shipped one by its name (SHIPPED), or the one that made the shipped weights.
 
-    A relative `weights` of a backbone starts at the folder of the file.
+    A relative `weights` of a backbone starts at the folder of the file. `trust_code`: whether a factory
+    `module:function` that the file names may run.
 
     Raises:
+        ModelError: it names code to be run, without `trust_code`.
         UsageError: the file cannot be read, is no TOML, or holds an unknown key or a value of the wrong type or range.
     """
     name = SHIPPED[0] if path is None else str(path)
@@ -186,7 +189,13 @@ def load_config(path: Path | str | None = None) -> TrainingConfig:
         if name in SHIPPED:
             text = resources.files("ecgmoe_edge.training").joinpath(f"{name}.toml").read_text(encoding="utf-8")
         else:
+            check_input_file(Path(name), "training configuration")
             text = Path(name).read_text(encoding="utf-8")
+    except InputFileError as error:
+        raise UsageError(
+            f"The training configuration cannot be read: {error} Give a file with [[data]] tables, or the name of one "
+            f"that is shipped: {', '.join(SHIPPED)}."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"The training configuration {path} cannot be read: {error}. "
@@ -194,12 +203,14 @@ def load_config(path: Path | str | None = None) -> TrainingConfig:
         ) from error
     try:
         config = msgspec.toml.decode(text, type=TrainingConfig)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(
             f"The training configuration {path} is not valid: {error}. "
             "An example with the shipped values is ecgmoe_edge/training/default.toml."
         ) from error
     _check(config)
+    if not trust_code:
+        refuse_code(config.teacher.backbones, f"The training configuration {name}")
     return config if name in SHIPPED else _anchored(config, Path(name).parent.resolve())
 
 

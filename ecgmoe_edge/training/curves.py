@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ecgmoe_edge.durable_files import replace_file
+
 Rows = Sequence[Mapping[str, float]]
 
 
@@ -38,9 +40,8 @@ def plot_curves(path: Path, title: str, rows: Rows, best_epoch: int | None) -> N
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    partial.replace(path)
+    with replace_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
 
 
 def _line(axes: Any, rows: Rows, name: str, label: str, **style: Any) -> None:

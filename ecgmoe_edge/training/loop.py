@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.checkpoint import State, copy_of, load_checkpoint, save_checkpoint
@@ -197,9 +198,7 @@ def _seed(seed: int, epoch: int) -> np.random.Generator:
 
 def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replace_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)

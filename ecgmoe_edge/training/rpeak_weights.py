@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ecgmoe_edge.durable_files import write_text
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate, noise_record
@@ -240,7 +241,7 @@ def main() -> None:
     for k in range(arguments.rounds):
         kept.append(together([examples_of(lesson, network) for lesson in lessons(arguments.data)]))
         network = fit(together(kept), arguments.hidden, seed=k)
-        arguments.out.write_text(f"{table(network)}\nout_bias {network.out_bias:.2f}\n", encoding="utf-8")
+        write_text(arguments.out, f"{table(network)}\nout_bias {network.out_bias:.2f}\n")
 
 
 if __name__ == "__main__":

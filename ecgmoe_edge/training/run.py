@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ecgmoe_edge.durable_files import write_text
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.streaming_models import taught_tasks
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
@@ -103,12 +104,13 @@ def distill(
     progress: bool = False,
     strict: bool = False,
     on_survey: Callable[[Survey], None] | None = None,
+    trust_code: bool = False,
 ) -> Path:
     """Distil a student of a width from the teacher, in float; or go on with a run that was killed.
 
     Files in `out_dir`: student-<width>.safetensors, .metrics.csv, .json and the checkpoint. See `train` for the other
     arguments. `tasks` None takes beat for the nano student and beat and rhythm for the others, where the teacher was
-    trained for them.
+    trained for them. `trust_code`: whether code that the teacher's file names may run, see `load_teacher`.
 
     Raises:
         EcgmoeError: data, configuration, teacher or checkpoint do not fit; the message says what to do.
@@ -116,7 +118,7 @@ def distill(
     """
     torch.set_num_threads(threads)
     processor = choose_device(device)
-    taught_by = load_teacher(teacher)
+    taught_by = load_teacher(teacher, trust_code=trust_code)
     taught = taught_tasks(teacher, taught_by)
     wanted = _tasks_of_a_student(width, taught) if tasks is None else tasks
     if untaught := set(wanted) - set(taught):
@@ -177,6 +179,7 @@ def quantize(
     progress: bool = False,
     strict: bool = False,
     on_survey: Callable[[Survey], None] | None = None,
+    trust_code: bool = False,
 ) -> Path:
     """Train a distilled student on with quantization in the loop (merged LoRA, hard routes, int8 ranges).
 
@@ -191,7 +194,7 @@ def quantize(
     from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat  # late: torchao takes seconds
 
     torch.set_num_threads(threads)
-    taught_by, start = load_teacher(teacher), load_student(student)
+    taught_by, start = load_teacher(teacher, trust_code=trust_code), load_student(student)
     settings = settings or QatSettings(tasks=start.config.tasks)
     name = name or f"{student.stem}-qat"
     if not set(settings.tasks) <= set(start.config.tasks):
@@ -296,9 +299,7 @@ def _describe(
         "fit": {key: value for key, value in dataclasses.asdict(result).items() if key not in ("rows", "metrics")},
         "validation": {name: validate(run, one).to_json() for name, one in sets.validation.items()},
     }
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path.with_suffix(".json"))
+    write_text(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
 
 
 def _by_set(records: tuple[str, ...]) -> dict[str, str]:

@@ -46,6 +46,7 @@ END = End(
     lost=36,
     unusable=0,
     gaps=1,
+    bridged=0,
     duration_s=300.1,
     beats={"N": 400, "S": 3, "V": 80, "F": 20, "?": 1},
     mean_heart_rate_bpm=101.25,

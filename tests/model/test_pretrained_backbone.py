@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import Backbone, resample
-from ecgmoe_edge.model.pretrained_backbone import ENTRY_POINTS, PretrainedBackbone
+from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
-from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
+from ecgmoe_edge.model.teacher_config import ENTRY_POINTS, BackboneSpec, TeacherConfig
 
 
 class Foundation(nn.Module):
@@ -123,7 +123,9 @@ def test_only_the_projection_is_trained_and_saved(spec: BackboneSpec, tmp_path: 
     save_teacher(tmp_path / "t.safetensors", model.eval())
     saved = {name for name in load_file(tmp_path / "t.safetensors") if name.startswith("backbones.0.")}
     assert saved == {f"backbones.0.{part}.{kind}" for part in ("net.project", "norm") for kind in ("weight", "bias")}
-    assert torch.equal(load_teacher(tmp_path / "t.safetensors")(*inputs())["rhythm"], model(*inputs())["rhythm"])
+    assert torch.equal(
+        load_teacher(tmp_path / "t.safetensors", trust_code=True)(*inputs())["rhythm"], model(*inputs())["rhythm"]
+    )
 
 
 def test_a_teacher_finds_weights_that_moved_beside_it_and_says_which_are_gone(
@@ -134,10 +136,10 @@ def test_a_teacher_finds_weights_that_moved_beside_it_and_says_which_are_gone(
     folder.mkdir()
     save_teacher(folder / "t.safetensors", model)
     moved = Path(str(spec.weights)).rename(folder / "foundation.safetensors")
-    load_teacher(folder / "t.safetensors")
+    load_teacher(folder / "t.safetensors", trust_code=True)
     moved.unlink()
     with pytest.raises(ModelError, match=r"foundation\.safetensors cannot be read"):
-        load_teacher(folder / "t.safetensors")
+        load_teacher(folder / "t.safetensors", trust_code=True)
 
 
 def test_a_pretrained_backbone_moves_with_the_model(spec: BackboneSpec) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from ecgmoe_edge.cli import app
+from ecgmoe_edge.cli.app import app
 from ecgmoe_edge.errors import DeviceError, RecordError
 from ecgmoe_edge.records.foreign_files import name_of_foreign_file
 from ecgmoe_edge.records.registry import open_recording

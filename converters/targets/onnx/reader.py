@@ -14,7 +14,8 @@ from onnx import numpy_helper
 from ecgmoe_edge.converters.experts import ModelSummary, weights_digest
 from ecgmoe_edge.converters.graph_of_file import Block, Node, Weight
 from ecgmoe_edge.converters.targets.onnx.graph import subgraphs, walk
-from ecgmoe_edge.errors import ConversionError
+from ecgmoe_edge.errors import BundleError, ConversionError
+from ecgmoe_edge.runtime.onnx_file import check_onnx_file
 
 
 def inspect_onnx(path: Path | str) -> ModelSummary:
@@ -55,8 +56,10 @@ def inspect_onnx(path: Path | str) -> ModelSummary:
 
 def _load(path: Path | str) -> onnx.ModelProto:
     try:
-        return onnx.load(str(path))
-    except (OSError, DecodeError) as error:
+        content = Path(path).read_bytes()
+        check_onnx_file(content)  # a tensor in another file would be read from the present folder
+        return onnx.load_model_from_string(content)
+    except (OSError, DecodeError, BundleError) as error:
         raise ConversionError(f"{path} cannot be read as ONNX ({error}).") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -91,4 +92,6 @@ class JsonLinesFile(Sink):
             file.flush()
             os.fsync(file.fileno())
         if self._complete:
+            if self._path.exists():  # somebody else's, made since this began
+                raise FileExistsError(errno.EEXIST, f"made by others meanwhile; the events are in {self._part}")
             self._part.rename(self._path)

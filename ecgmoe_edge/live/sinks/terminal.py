@@ -7,6 +7,7 @@ from typing import TextIO
 
 from ecgmoe_edge.live.sinks.json_lines import PIPE_CAPACITY
 from ecgmoe_edge.live.sinks.sink import Sink
+from ecgmoe_edge.shown_text import shown
 from ecgmoe_edge.streaming.events import (
     Beat,
     Clipping,
@@ -49,7 +50,7 @@ class TerminalSink(Sink):
         if not self._started:
             self._stream.write(HEADER + "\n")
             self._started = True
-        self._stream.write(line_of(event) + "\n")
+        self._stream.write(shown(line_of(event)) + "\n")  # it may hold names that the device gave
         self._stream.flush()
 
     def close(self) -> None:

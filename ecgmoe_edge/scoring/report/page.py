@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgmoe_edge import __version__
+from ecgmoe_edge.durable_files import write_text
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.scoring.report.beat_sections import beat_sections
 from ecgmoe_edge.scoring.report.markup import code, page, paragraph, table
@@ -48,7 +49,7 @@ def _write(folder: Path, title: str, sections: Sequence[tuple[str, str]]) -> Pat
     file = folder / FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(page(f"ecgmoe-edge: {title}", sections), encoding="utf-8")
+        write_text(file, page(f"ecgmoe-edge: {title}", sections))
     except OSError as reason:
         raise RecordError(
             f"No report can be written to {folder} ({reason}). Give --report a folder that can be."

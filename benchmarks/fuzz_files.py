@@ -1,0 +1,331 @@
+"""Damages files of every kind that the tool reads, in thousands of ways, and looks at what becomes of each.
+
+    python benchmarks/fuzz_files.py --files 5_000 [--kind NAME] [--seed N] [--json]
+
+A file is read in a process of its own kind, which is started again where one was ended. Counted are: refused in a
+sentence; read as before; read, and other than before, where nothing but the file says what it should hold. Faults are a
+traceback, a process that ends, more than 10 s, and more than 300 MB. Any fault ends the run with 1; the file that made
+it is the n-th of that seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgmoe_edge.errors import EcgmoeError
+
+MOST_S = 10.0
+MOST_MB = 300.0
+_BATCH = 500
+_LONG = (b"\xff" * 8, b"\0" * 8, b"\xff\xff\xff\x7f" * 2, b"\x80" * 8, (1 << 62).to_bytes(8, "little"))
+_WORDS = (
+    b"1e999",
+    b"-1e308",
+    b"9" * 400,
+    b"null",
+    b"true",
+    b'"\\u0000"',
+    b'""',
+    b"[]",
+    b"{}",
+    b"-1",
+    b"0",
+    b"NaN",
+    b"\x1b[2J",
+)
+
+
+@dataclass
+class Kind:
+    """One kind of file: how it begins, and what reading it gives, to be compared."""
+
+    name: str
+    seeds: dict[str, bytes]  # files by their name; one of them is damaged
+    read: Callable[[Path], Any]  # takes the folder that holds them
+    damaged: tuple[str, ...]  # which of them
+    repair: Callable[[Path], None] | None = None  # makes what is around the damaged file fit again
+    checked: bool = True  # whether something besides the damaged file says what is in it
+
+
+@dataclass
+class Tally:
+    """What became of the files of a kind."""
+
+    kind: str
+    files: int = 0
+    refused: int = 0
+    same: int = 0
+    other: int = 0
+    slowest_s: float = 0.0
+    most_mb: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """The content with one to twenty changes: bits, bytes, pieces gone, put in, doubled, or cut off."""
+    made = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 5, 20))):
+        at, kind = rng.randrange(len(made) + 1), rng.randrange(9)
+        if kind == 0 and at < len(made):
+            made[at] ^= 1 << rng.randrange(8)
+        elif kind == 1 and at < len(made):
+            made[at] = rng.randrange(256)
+        elif kind == 2:
+            del made[at : at + rng.randrange(1, 64)]
+        elif kind == 3:
+            made[at:at] = rng.randbytes(rng.randrange(1, 32))
+        elif kind == 4:
+            made[at : at + 8] = rng.choice(_LONG)
+        elif kind == 5:
+            made[at:at] = made[at : at + rng.randrange(1, 200)]
+        elif kind == 6:
+            made[at : at + rng.randrange(1, 8)] = rng.choice(_WORDS)
+        elif kind == 7 and rng.random() < 0.2:
+            del made[at:]
+        elif kind == 8 and at < len(made):  # near the beginning, where sizes are
+            near = rng.randrange(min(len(made), 64))
+            made[near] = rng.randrange(256)
+    return bytes(made)
+
+
+def fuzz(kind: Kind, files: int, seed: int = 0) -> Tally:
+    """Damage and read `files` files."""
+    tally = Tally(kind.name)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "held"
+        _lay(kind, folder)
+        want = kind.read(folder)
+        at = 0
+        while at < files:
+            at = _batch(kind, want, folder, range(at, min(files, at + _BATCH)), seed, tally)
+    return tally
+
+
+def _lay(kind: Kind, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in kind.seeds.items():
+        (folder / name).write_bytes(content)
+
+
+def _batch(kind: Kind, want: Any, folder: Path, numbers: range, seed: int, tally: Tally) -> int:
+    """Read some files in a process of their own; gives the number of the next file."""
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(readable)
+        _child(kind, want, folder, numbers, seed, writable)
+    os.close(writable)
+    last = numbers.start - 1
+    with os.fdopen(readable) as lines:
+        for line in lines:
+            last, outcome, seconds, grown = json.loads(line)
+            tally.files += 1
+            tally.slowest_s, tally.most_mb = max(tally.slowest_s, seconds), max(tally.most_mb, grown)
+            if outcome in ("refused", "same", "other"):
+                setattr(tally, outcome, getattr(tally, outcome) + 1)
+                if outcome == "other" and kind.checked:
+                    tally.faults.append(f"file {last} of seed {seed} was read as something else")
+            else:
+                tally.faults.append(f"file {last} of seed {seed}: {outcome}")
+            if seconds > MOST_S or grown > MOST_MB:
+                tally.faults.append(f"file {last} of seed {seed} took {seconds:.1f} s and {grown:.0f} MB")
+    _, status = os.waitpid(child, 0)
+    if last + 1 < numbers.stop:
+        tally.files += 1
+        tally.faults.append(f"file {last + 1} of seed {seed} ended the process: {_why(status)}")
+        last += 1
+    return last + 1
+
+
+def _why(status: int) -> str:
+    return signal.Signals(status & 0x7F).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
+
+
+def _child(kind: Kind, want: Any, folder: Path, numbers: range, seed: int, out: int) -> None:
+    before = _rss_mb()
+    for number in numbers:
+        rng = random.Random(f"{kind.name} {seed} {number}")  # noqa: S311 - to be repeated, not to be secret
+        _lay(kind, folder)
+        name = rng.choice(kind.damaged)
+        (folder / name).write_bytes(damaged(kind.seeds[name], rng))
+        started = time.perf_counter()
+        signal.alarm(int(3 * MOST_S))  # ends the process where reading never returns
+        try:
+            if kind.repair is not None:
+                kind.repair(folder)
+            outcome = "same" if _equal(kind.read(folder), want) else "other"
+        except EcgmoeError:
+            outcome = "refused"
+        except BaseException as error:  # noqa: BLE001 - any of them is what this looks for
+            outcome = f"{type(error).__name__}: {error}"[:300]
+        signal.alarm(0)
+        row = (number, outcome, time.perf_counter() - started, _rss_mb() - before)
+        os.write(out, (json.dumps(row) + "\n").encode())
+    os._exit(0)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, np.ndarray):
+        return bool(np.array_equal(one, other))
+    return bool(one == other)
+
+
+def _rss_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def kinds() -> dict[str, Callable[[], Kind]]:
+    """What can be fuzzed here, by name; a kind whose packages are not installed raises ImportError."""
+    return {
+        "bundle folder": _bundle_folder,
+        "bundle zip": _bundle_zip,
+        "manifest": _manifest,
+        "onnx": _onnx,
+        "tflite": _tflite,
+        "profile": _profile,
+        "student": lambda: _weights("student-nano.safetensors", "student"),
+        "qat student": lambda: _weights("student-nano-qat.safetensors", "qat student"),
+        "teacher": lambda: _weights("teacher.safetensors", "teacher"),
+    }
+
+
+def _inputs() -> dict[str, Any]:
+    from ecgmoe_edge.contract import INPUTS, SHAPES
+
+    rng = np.random.default_rng(0)
+    return {name: rng.uniform(-1, 1, (2, *SHAPES[name])).astype(np.float32) for name in INPUTS}
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    from ecgmoe_edge.runtime import load_bundle
+
+    bundle = load_bundle(path)
+    return {"decision": bundle.decision, "classes": bundle.classes, **bundle.infer(_inputs())}
+
+
+def _shipped() -> dict[str, bytes]:
+    from ecgmoe_edge.runtime import shipped_bundle
+
+    return {path.name: path.read_bytes() for path in shipped_bundle().iterdir() if path.is_file()}
+
+
+def _bundle_folder() -> Kind:
+    files = _shipped()
+    return Kind("bundle folder", files, _loaded, tuple(sorted(set(files) - {"manifest.json"})))
+
+
+def _bundle_zip() -> Kind:
+    from ecgmoe_edge.runtime import pack, shipped_bundle
+
+    with tempfile.TemporaryDirectory() as folder:
+        content = pack(shipped_bundle(), Path(folder) / "b.zip").read_bytes()
+    return Kind("bundle zip", {"b.zip": content}, lambda held: _loaded(held / "b.zip"), ("b.zip",))
+
+
+def _manifest() -> Kind:
+    return Kind("manifest", _shipped(), _loaded, ("manifest.json",), checked=False)
+
+
+def _listed_again(folder: Path) -> None:
+    """As whoever means harm would do: the manifest names the damaged file's own size and sha256."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for name, entry in manifest["files"].items():
+        content = (folder / name).read_bytes()
+        entry.update(bytes=len(content), sha256=sha256(content).hexdigest())
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _onnx() -> Kind:
+    return Kind("onnx", _shipped(), _loaded, ("model.onnx",), repair=_listed_again, checked=False)
+
+
+def _tflite() -> Kind:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "runtime"))
+    import msgspec
+    from tiny_bundle import tiny_manifest
+    from tiny_tflite import if_model
+
+    from ecgmoe_edge.runtime import write_bundle
+    from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+
+    made = LiteRtEngine(if_model())
+    given = tiny_manifest()
+    model = msgspec.structs.replace(
+        given.model, format="tflite", file="model.tflite", precision="int8", activations="int8", providers=()
+    )
+    manifest = msgspec.structs.replace(given, model=model, inputs=made.inputs, outputs=made.outputs)
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_bundle(Path(name) / "b", manifest, {"model.tflite": if_model(), "MODEL_CARD.md": b"x"})
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return Kind("tflite", files, _loaded, ("model.tflite",), repair=_listed_again, checked=False)
+
+
+def _profile() -> Kind:
+    from ecgmoe_edge.device_profiles import load_profile
+
+    content = (Path(__file__).parents[1] / "device_profiles" / "jetson.toml").read_bytes()
+    return Kind("profile", {"p.toml": content}, lambda held: load_profile(held / "p.toml"), ("p.toml",), checked=False)
+
+
+def _weights(file: str, name: str) -> Kind:
+    from ecgmoe_edge.cli.evaluate_model import student_in_torch, teacher_in_torch
+
+    content = (Path(__file__).parents[1] / "ecgmoe_edge" / "pretrained" / file).read_bytes()
+    load = teacher_in_torch if name == "teacher" else student_in_torch
+
+    def read(folder: Path) -> dict[str, Any]:
+        model = load(folder / "w")
+        inputs = _inputs()
+        if name == "teacher":
+            inputs["context"] = np.zeros((2, 1, model.context_samples), np.float32)
+        return dict(model.infer(inputs))
+
+    return Kind(name, {"w": content}, read, ("w",), checked=False)
+
+
+def main() -> None:
+    """Fuzz and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=5_000, help="of each kind")
+    parser.add_argument("--kind", action="append", choices=sorted(kinds()), help="only this one; may be given again")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    tallies = [
+        fuzz(make(), options.files, options.seed) for name, make in kinds().items() if name in (options.kind or kinds())
+    ]
+    if options.json:
+        print(json.dumps([asdict(tally) for tally in tallies], indent=1))
+    else:
+        print(f"{'kind':15}{'files':>7}{'refused':>9}{'same':>7}{'other':>7}{'slowest s':>11}{'MB':>6}{'faults':>8}")
+        for t in tallies:
+            counts = f"{t.files:7,}{t.refused:9,}{t.same:7,}{t.other:7,}"
+            print(f"{t.kind:15}{counts}{t.slowest_s:11.2f}{t.most_mb:6.0f}{len(t.faults):8}")
+    for tally in tallies:
+        for fault in tally.faults[:20]:
+            print(f"{tally.kind}: {fault}", file=sys.stderr)
+    if any(tally.faults for tally in tallies):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Text of others (names of leads, devices, files, what a manifest says) as a terminal may be given it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Categories of Unicode that show nothing themselves and change what is around them: control, format (bidirectional
+# marks, zero width), surrogates (file names that are no UTF-8), private use, line and paragraph separators.
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+_SUSPECT = re.compile("[^\x20-\x7e]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def shown(text: object, *, lines: bool = False) -> str:
+    r"""`text`, each character that a terminal would obey and not show as its escape: `\x1b`, `\u202e`.
+
+    A name with such characters cannot move the cursor, hide what follows or begin a line of its own. `lines` keeps line
+    ends and tabs, for text of several lines whose parts were made safe one by one.
+    """
+    return _SUSPECT.sub(lambda found: _escaped(found.group(), lines), str(text))
+
+
+def shown_in_json(document: str) -> str:
+    """A JSON document with the same characters as JSON's own escapes: the values that a reader gets are unchanged."""
+    return _SUSPECT.sub(lambda found: _json_escaped(found.group()), document)
+
+
+def _unseen(character: str) -> bool:
+    return unicodedata.category(character) in _UNSEEN
+
+
+def _escaped(character: str, lines: bool) -> str:
+    if (lines and character in "\n\t") or not _unseen(character):
+        return character
+    if character in _SHORT:
+        return _SHORT[character]
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _json_escaped(character: str) -> str:
+    if character == "\n" or not _unseen(character):
+        return character  # a line end of the document's own; those inside strings are escaped already
+    code = ord(character)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    return "".join(
+        f"\\u{unit:04x}" for unit in (0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF))
+    )

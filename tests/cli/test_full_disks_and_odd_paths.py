@@ -1,0 +1,158 @@
+"""A full disk, a stdout that takes nothing and paths that are no files: a sentence, an exit code, no good file lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from installed_command import COMMAND, Cli
+
+from ecgmoe_edge.runtime import shipped_bundle
+
+
+@pytest.fixture
+def wfdb_folder(tmp_path: Path) -> Path:
+    """A folder with one good record of 60 s, annotated."""
+    wfdb = pytest.importorskip("wfdb")
+    folder = tmp_path / "records"
+    folder.mkdir()
+    signal = np.zeros((60 * 250, 1))
+    beats = np.arange(250, 14800, 220)
+    for beat in beats:
+        signal[beat - 3 : beat + 4, 0] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
+    wfdb.wrsamp("r1", fs=250, units=["mV"], sig_name=["II"], p_signal=signal, write_dir=str(folder), fmt=["16"])
+    wfdb.wrann("r1", "atr", beats, symbol=["N"] * beats.size, write_dir=str(folder))
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False)
+
+
+def in_a_sentence(err: str, code: int, wanted: int = 3) -> None:
+    assert code == wanted, err
+    assert err.splitlines()[-1].startswith("error: "), err
+    assert "Traceback" not in err
+
+
+def fill(disk: Path) -> None:
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(512))
+
+
+def test_each_writer_on_a_full_disk_keeps_the_old_file(cli: Cli, small_disk: Path, wfdb_folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    old = {"--report": "report.html", "--csv": "records.csv", "--annotations": "r1.ecgmoe"}
+    for name in (*old.values(), "model.svg"):
+        (small_disk / name).write_text("good")
+    fill(small_disk)
+    there = {path.name for path in small_disk.iterdir()}
+    for option in old:
+        done = cli("evaluate", "--data", wfdb_folder, "--only", "rpeaks", "--jobs", "1", option, small_disk)
+        in_a_sentence(done.err, done.code)
+    done = cli("inspect", "--graph", small_disk / "model.svg")
+    in_a_sentence(done.err, done.code)
+    assert {path.name for path in small_disk.iterdir()} == there
+    assert {(small_disk / name).read_text() for name in (*old.values(), "model.svg")} == {"good"}
+
+
+@pytest.mark.parametrize(
+    "command", ["inspect --json", "profiles", "profiles --json", "--version", "--help", "ports --protocols"]
+)
+def test_a_stdout_that_is_full_is_said_and_ends_with_an_exit_code(tmp_path: Path, command: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [COMMAND, *command.split()], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+        )
+    in_a_sentence(done.stderr, done.returncode)
+    assert done.stderr.count("\n") <= 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect {}",
+        "profile --bundle {}",
+        "profile --profile {}.toml",
+        "export --profile {}.toml",
+        "export --profile generic-cpu --student {}",
+        "evaluate --data {records} --bundle {}",
+        "evaluate --data {records} --teacher {}",
+        "inspect --graph {}.svg",
+        "distill --teacher {} --data {records}",
+        "train --config {} --data {records}",
+    ],
+)
+@pytest.mark.parametrize("kind", ["pipe", "loop", "device", "folder", "absent\x1b[2J"])
+def test_a_path_that_is_no_file_is_refused_at_once(cli: Cli, command: str, kind: str) -> None:
+    pytest.importorskip("torchao")
+    for suffix in ("", ".toml", ".svg"):
+        path = cli.folder / (kind + suffix)
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "loop":
+            path.symlink_to(path.name)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        elif kind == "folder":
+            path.mkdir()
+    if "--graph" in command and kind in ("absent\x1b[2J", "device"):
+        pytest.skip("a file is made there, or a device written to")
+    (cli.folder / "records").mkdir()
+    done = cli(*(word.format(kind, records="records") for word in command.split()), timeout_s=60)
+    assert done.code in (2, 3), done.err
+    in_a_sentence(done.err, done.code, done.code)
+    assert "\x1b" not in done.err
+    assert done.out == ""
+
+
+def test_a_name_in_a_bundle_cannot_write_on_the_terminal(cli: Cli) -> None:
+    import json
+
+    folder = cli.folder / "b"
+    shutil.copytree(shipped_bundle(), folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["command"] = "x\x1b[2J\nerror: forged\u202e"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    done = cli("inspect", folder)
+    assert done.code == 0, done.err
+    assert r"made by: x\x1b[2J\nerror: forged\u202e" in done.out
+    assert "\x1b" not in done.out + done.err
+    as_json = cli("inspect", folder, "--json")
+    assert json.loads(as_json.out)["command"] == manifest["command"]
+    assert "\u202e" not in as_json.out
+
+
+def test_a_path_with_escapes_is_shown_with_them_written_out(cli: Cli) -> None:
+    done = cli("inspect", "a\x1b]0;title\x07\nerror: forged")
+    in_a_sentence(done.err, done.code)
+    assert len(done.err.splitlines()) == 1
+    assert r"a\x1b]0;title\x07\nerror: forged" in done.err
+
+
+def test_a_name_that_is_no_text_is_printed_all_the_same() -> None:
+    done = subprocess.run(
+        [COMMAND, "inspect", b"caf\xe9"], capture_output=True, text=True, timeout=60, check=False, env={**os.environ}
+    )
+    in_a_sentence(done.stderr, done.returncode)
+    assert r"caf\udce9" in done.stderr
