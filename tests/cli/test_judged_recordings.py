@@ -34,8 +34,9 @@ def test_replay_says_what_is_implausible_before_it_plays_and_in_its_json(cli: Cl
     assert done.code == 0, done.err
     said = done.err.splitlines()
     assert "the values are probably uV; give --unit uV" in done.err
-    assert "mine.csv: Lead rest does not move" in said[0]
-    assert "mine.csv: 2 leads: ECG, rest, at 250 Hz" in said[2]
+    assert "mV is assumed" in said[0]
+    assert "mine.csv: Lead rest does not move" in said[1]
+    assert "mine.csv: 2 leads: ECG, rest, at 250 Hz" in said[3]
     remarks = {one["kind"]: one for one in json.loads(done.out)["remarks"]}
     assert remarks["amplitude"]["leads"] == ["ECG"]
     assert remarks["lead"]["leads"] == ["rest"]
@@ -81,9 +82,9 @@ def test_a_table_with_annotations_beside_it_is_scored_and_its_remarks_are_said(c
     assert figures["rpeaks"]["150ms"]["se"] == 100.0
     assert figures["per_record"]["mine"]["remarks"] == []
     assumed = cli(*words, "--fs", "250")  # mV
-    (remark,) = json.loads(assumed.out)["per_record"]["mine"]["remarks"]
-    assert (remark["kind"], remark["leads"]) == ("amplitude", ["ECG"])
-    assert f"mine: {remark['text']}" in assumed.err.splitlines()
+    unit, remark = json.loads(assumed.out)["per_record"]["mine"]["remarks"]
+    assert (unit["kind"], remark["kind"], remark["leads"]) == ("unit", "amplitude", ["ECG"])
+    assert {f"mine: {unit['text']}", f"mine: {remark['text']}"} <= set(assumed.err.splitlines())
     silent = cli(*words, "--fs", "250", "--leads", "rest")
     assert silent.code == 3
     assert "does not move from 0 mV" in silent.err
