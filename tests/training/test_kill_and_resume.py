@@ -113,6 +113,8 @@ def test_a_run_whose_minutes_are_over_says_so_and_succeeds(patients: Path, tmp_p
     assert _finish(_start(patients, tmp_path / "run", "--json", "--minutes", "0.0001")) == {
         "finished": False,
         "out": str(tmp_path / "run"),
+        "left_out": {},
+        "remarks": {},
     }
 
 
