@@ -27,7 +27,7 @@ class _View:
     lead: int
     window: NDArray[np.float32]
     quality: float
-    is_noise: bool
+    no_qrs: bool
 
 
 class BeatBuilder:
@@ -65,12 +65,21 @@ class BeatBuilder:
             # The first lead that shows the beat well, or else the one that shows it best.
             view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_quality)
         else:
-            view = _View(0, self._leads[0].window_of(r), 0.0, is_noise=False)
-        is_noise = bool(views) and all(each.is_noise for each in views)
+            view = _View(0, self._leads[0].window_of(r), 0.0, no_qrs=False)
+        no_qrs = bool(views) and all(each.no_qrs for each in views)
         lead = self._names[view.lead] if len(self._leads) > 1 and views else None
         if self._peaks_only:
             return BeatContext(
-                r, peak.known_at, ready, peak.search_back, bool(views), rr_s, view.quality, is_noise, lead
+                r,
+                peak.known_at,
+                ready,
+                peak.search_back,
+                bool(views),
+                rr_s,
+                view.quality,
+                no_qrs,
+                peak.recurrence,
+                lead,
             )
         others = [each for each in views if each is not view and each.quality >= _GOOD]
         shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
@@ -79,7 +88,7 @@ class BeatBuilder:
         taught = {
             each.lead
             for each in views
-            if not each.is_noise and self._histories[each.lead].remember(each.window, each.quality)
+            if not each.no_qrs and self._histories[each.lead].remember(each.window, each.quality)
         }
         return BeatContext(
             sample=r,
@@ -89,7 +98,8 @@ class BeatBuilder:
             complete=bool(views),
             rr_s=rr_s,
             quality=view.quality,
-            is_noise=is_noise,
+            no_qrs=no_qrs,
+            recurrence=peak.recurrence,
             teaches=bool(views) and view.lead in taught,
             lead=lead,
             others=tuple(others_shown),
@@ -109,7 +119,7 @@ class BeatBuilder:
             if lead.shows(r):
                 window = lead.window_of(r)
                 quality = lead.quality_of(window, r, ready)
-                views.append(_View(k, window, _DOUBTED * quality if k in no_ecg else quality, lead.shows_noise))
+                views.append(_View(k, window, _DOUBTED * quality if k in no_ecg else quality, lead.shows_no_qrs))
         return views
 
     def _shown(self, view: _View, r: int) -> LeadView:

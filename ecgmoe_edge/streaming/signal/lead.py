@@ -261,9 +261,9 @@ class LeadSignal:
         return self._measured(r) * self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
 
     @property
-    def shows_noise(self) -> bool:
-        """Whether the last beat whose quality was asked for is a peak of noise here."""
-        return self._quality.is_noise
+    def shows_no_qrs(self) -> bool:
+        """Whether the last beat whose quality was asked for shows no QRS complex here."""
+        return self._quality.no_qrs
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
         """The filtered signal from `start` to `stop`, zero where there is none."""

@@ -46,7 +46,7 @@ class SignalQuality:
     """Quality of one beat after the other, 0 (unusable) to 1 (clean)."""
 
     def __init__(self) -> None:
-        self.is_noise = False  # the last beat was a peak of noise
+        self.no_qrs = False  # the last beat was a peak of noise or a P wave
         self._amplitude = RunningMedian(_AMPLITUDE_BEATS)  # R amplitude of the others, mV; a break forgets nothing
         self.restart()
 
@@ -63,7 +63,7 @@ class SignalQuality:
         """
         before = window[r_index - min(seen, _BEGIN) : r_index - _END]
         near = window[r_index - _NEAR_R : r_index + _NEAR_R + 1]
-        self.is_noise = False
+        self.no_qrs = False
         if before.size >= _FEWEST:
             own = (
                 _OFFSET
@@ -72,8 +72,8 @@ class SignalQuality:
             )
             amplitude = float(np.abs(near).max())
             known = len(self._amplitude) >= _FEWEST_BEATS
-            self.is_noise = own < _POOR_LOGIT and known and amplitude < _SMALL * self._amplitude.value()
-            if self.is_noise:  # it says nothing about the beats beside it, which are larger
+            self.no_qrs = own < _POOR_LOGIT and known and amplitude < _SMALL * self._amplitude.value()
+            if self.no_qrs:  # it says nothing about the beats beside it, which are larger
                 return 1.0 / (1.0 + math.exp(-own))
             self._amplitude.add(amplitude)
             self._logit = own if self._logit is None else self._logit + _MEMORY * (own - self._logit)
