@@ -13,6 +13,7 @@ from ecgmoe_edge.streaming.patient.lead_history import LeadHistory
 from ecgmoe_edge.streaming.patient.rr_history import RRHistory
 from ecgmoe_edge.streaming.qrs.possible_beat import RPeak
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
+from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 from ecgmoe_edge.streaming.signal.windows import WindowSampler
 
 _GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
@@ -51,6 +52,7 @@ class BeatBuilder:
         r_index = int(np.flatnonzero(grid == 0)[0])
         self._histories = [LeadHistory(grid.size, r_index) for _ in leads]
         self._rr_history = RRHistory()
+        self._was_poor = False  # the last beat
 
     def build(
         self, peak: RPeak, rr_s: float | None, ready: int, order: Sequence[int], no_ecg: Collection[int]
@@ -83,7 +85,9 @@ class BeatBuilder:
             )
         others = [each for each in views if each is not view and each.quality >= _GOOD]
         shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
-        rr_features, rr_sequence = self._rr_history.add(rr_s)
+        poor = not views or no_qrs or view.quality < POOR_QUALITY
+        rr_features, rr_sequence = self._rr_history.add(rr_s, teaches=not (poor or self._was_poor))
+        self._was_poor = poor
         # Every lead remembers the beat, so that the next one can step in with a history of its own.
         taught = {
             each.lead

@@ -13,9 +13,9 @@ noise. Nothing is compared with other beats of the wearer, lest an ectopic beat 
 0.1 s after R is needed, so that it is the same whether a model runs or not.
 
 A peak of noise in a standstill of the heart is another matter: it is poor by itself, whatever the beats before it were,
-and far smaller than the patient's R peaks. It has the quality of itself alone. A P wave in a standstill of the ventricles
-is as small and of good quality. It rises slower, for its height, than the patient's QRS complexes do, or it is what came
-before them; QRS complexes that have become small keep their slope. Neither is a beat (`no_qrs`).
+and far smaller than the patient's R peaks. It has the quality of itself alone. A P wave in a standstill of the
+ventricles is as small and of good quality. It rises slower, for its height, than the patient's QRS complexes do, or it
+is what came before them; QRS complexes that have become small keep their slope. Neither is a beat (`no_qrs`).
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class SignalQuality:
                 + _ROUGHNESS * _log_ratio(_bends(before), _bends(near), _LITTLE_BENDS_MV)
                 + _MOTION * _log_ratio(_moves(before), _moves(near), _LITTLE_MOVES_MV)
             )
-            if self._is_no_qrs(window[r_index - _BEGIN : r_index - _P_END], near, own):  # it says nothing about the beats beside it, which are larger
+            if self._is_no_qrs(
+                window[r_index - _BEGIN : r_index - _P_END], near, own
+            ):  # it says nothing about the beats beside it, which are larger
                 return 1.0 / (1.0 + math.exp(-own))
             self._logit = own if self._logit is None else self._logit + _MEMORY * (own - self._logit)
         quality = 1.0 / (1.0 + math.exp(-(self._logit or 0.0)))
@@ -122,7 +124,7 @@ class SignalQuality:
         return self.no_qrs
 
     def _comes_before_r(self, near: NDArray[np.float32]) -> bool:
-        """Whether what is `near` a peak has form and height of something that comes before R, rather than a QRS form."""
+        """Whether what is `near` a peak has form and height of a wave that comes before R, rather than a QRS form."""
         middle = near.size // 2
         centre = slice(middle - _P_HALF, middle + _P_HALF + 1)
         own = _off_line(near[centre].astype(np.float64))
