@@ -48,8 +48,8 @@ class RhythmTracker:
         """Events that a beat at `time_s` brings.
 
         logits: (rhythm classes,) where the model has the task. quality: 0 to 1. poor: the beat is `?`, or would be if a
-        model ran. no_qrs: it is no beat at all but a peak of noise or a P wave, and poor for that. recurrence: correlation
-        with the patient's beats before, None where there was none.
+        model ran. no_qrs: it is no beat at all but a peak of noise or a P wave, and poor for that. recurrence:
+        correlation with the patient's beats before, None where there was none.
         """
         out: list[Rhythm] = []
         if no_qrs:
