@@ -58,7 +58,8 @@ class RRHistory:
         """Features (15,) and sequence (2, 32) of a beat whose RR interval is `rr_s`; None where it is not known.
 
         An interval that is not known enters neither the memory nor the features: those are zero, with the mask zero.
-        One that does not teach, since a beat at one of its ends is poor, has features, and is not remembered.
+        One that does not teach, since a beat at one of its ends is poor, has features and a place in the sequence, and
+        later ones are not compared with it. To mask it in the sequence cost labels of good beats (ds1).
         """
         if not teaches and not self._past:  # nothing to compare it with
             rr_s = None
@@ -74,12 +75,9 @@ class RRHistory:
             self._remember(rr)
         features = np.array((*self._features(rr), 1.0, length), np.float32)
         self._push(float(features[8]), 1.0)
-        sequence = self._sequence.copy()
-        if not teaches:
-            self._sequence[:, -1] = 0.0
-        elif not is_first:
+        if teaches and not is_first:
             self._remember(rr)
-        return features, sequence
+        return features, self._sequence.copy()
 
     def _remember(self, rr: float) -> None:
         if self._past:
