@@ -58,6 +58,8 @@ _CLIPPED = 0.5  # of the quality is left where the QRS was cut off: it can be fo
 class SignalQuality:
     """Quality of one beat after the other, 0 (unusable) to 1 (clean)."""
 
+    length = 4 * _AMPLITUDE_BEATS + _BEGIN - _P_END + 2 * _NEAR_R + 1  # numbers that it holds
+
     def __init__(self) -> None:
         self.no_qrs = False  # the last beat was a peak of noise or a P wave
         self._forget_beats()
