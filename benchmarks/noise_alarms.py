@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypeAlias
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -134,14 +134,7 @@ DRAWN: dict[str, Callable[[np.random.Generator], Noise]] = {
 KINDS = (*RECORDED, *DRAWN)
 
 
-class Figure(TypedDict):
-    """What one kind of noise raised."""
-
-    noise: str
-    hours: float
-    beats: int
-    alarms: dict[str, int]
-    alarms_peaks_only: dict[str, int]
+Figure: TypeAlias = dict[str, Any]  # noise, hours, beats, and alarms to their number, with the model and without
 
 
 def alarms(fs: float, noise: Noise, minutes: int) -> tuple[Counter[str], Counter[str], int]:
