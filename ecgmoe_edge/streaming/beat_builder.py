@@ -13,6 +13,7 @@ from ecgmoe_edge.streaming.patient.lead_history import LeadHistory
 from ecgmoe_edge.streaming.patient.rr_history import RRHistory
 from ecgmoe_edge.streaming.qrs.possible_beat import RPeak
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
+from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 from ecgmoe_edge.streaming.signal.windows import WindowSampler
 
 _GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
@@ -27,7 +28,7 @@ class _View:
     lead: int
     window: NDArray[np.float32]
     quality: float
-    is_noise: bool
+    no_qrs: bool
 
 
 class BeatBuilder:
@@ -51,6 +52,7 @@ class BeatBuilder:
         r_index = int(np.flatnonzero(grid == 0)[0])
         self._histories = [LeadHistory(grid.size, r_index) for _ in leads]
         self._rr_history = RRHistory()
+        self._was_poor = False  # the last beat
 
     def build(
         self, peak: RPeak, rr_s: float | None, ready: int, order: Sequence[int], no_ecg: Collection[int]
@@ -65,21 +67,32 @@ class BeatBuilder:
             # The first lead that shows the beat well, or else the one that shows it best.
             view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_quality)
         else:
-            view = _View(0, self._leads[0].window_of(r), 0.0, is_noise=False)
-        is_noise = bool(views) and all(each.is_noise for each in views)
+            view = _View(0, self._leads[0].window_of(r), 0.0, no_qrs=False)
+        no_qrs = bool(views) and all(each.no_qrs for each in views)
         lead = self._names[view.lead] if len(self._leads) > 1 and views else None
         if self._peaks_only:
             return BeatContext(
-                r, peak.known_at, ready, peak.search_back, bool(views), rr_s, view.quality, is_noise, lead
+                r,
+                peak.known_at,
+                ready,
+                peak.search_back,
+                bool(views),
+                rr_s,
+                view.quality,
+                no_qrs,
+                peak.recurrence,
+                lead,
             )
         others = [each for each in views if each is not view and each.quality >= _GOOD]
         shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
-        rr_features, rr_sequence = self._rr_history.add(rr_s)
+        poor = not views or no_qrs or view.quality < POOR_QUALITY
+        rr_features, rr_sequence = self._rr_history.add(rr_s, teaches=not (poor or self._was_poor))
+        self._was_poor = poor
         # Every lead remembers the beat, so that the next one can step in with a history of its own.
         taught = {
             each.lead
             for each in views
-            if not each.is_noise and self._histories[each.lead].remember(each.window, each.quality)
+            if not each.no_qrs and self._histories[each.lead].remember(each.window, each.quality)
         }
         return BeatContext(
             sample=r,
@@ -89,7 +102,8 @@ class BeatBuilder:
             complete=bool(views),
             rr_s=rr_s,
             quality=view.quality,
-            is_noise=is_noise,
+            no_qrs=no_qrs,
+            recurrence=peak.recurrence,
             teaches=bool(views) and view.lead in taught,
             lead=lead,
             others=tuple(others_shown),
@@ -109,7 +123,7 @@ class BeatBuilder:
             if lead.shows(r):
                 window = lead.window_of(r)
                 quality = lead.quality_of(window, r, ready)
-                views.append(_View(k, window, _DOUBTED * quality if k in no_ecg else quality, lead.shows_noise))
+                views.append(_View(k, window, _DOUBTED * quality if k in no_ecg else quality, lead.shows_no_qrs))
         return views
 
     def _shown(self, view: _View, r: int) -> LeadView:

@@ -35,7 +35,8 @@ class BeatContext:
     complete: bool  # False: the signal broke off before the window's end; the window is zero there
     rr_s: float | None  # to the R peak before; None at the start and after a break
     quality: float  # 0..1
-    is_noise: bool = False  # far smaller than the patient's R peaks in all leads, and of poor quality by itself
+    no_qrs: bool = False  # far smaller than the patient's R peaks in all leads, and noise or like a P wave
+    recurrence: float | None = None  # correlation with the patient's beats before, by their QRS; None: there were none
     lead: str | None = None  # whose window it is; None where there is only one
     others: tuple[LeadView, ...] = ()  # the same beat in another lead, where one shows it well too
     window: NDArray[np.float32] = field(default_factory=_nothing)  # (grid,)

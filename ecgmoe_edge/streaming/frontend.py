@@ -358,7 +358,7 @@ class FrontEnd:
     def _note_beat(self, beat: BeatContext, out: list[tuple[int, int, Item]]) -> None:
         self._note_silence(beat.ready_at - 1, out)
         counts = beat.sample >= self._chain_start + self._t_wave
-        self._silence.beat(beat.sample, beat.ready_at, is_beat=not beat.is_noise, counts=counts)
+        self._silence.beat(beat.sample, beat.ready_at, is_beat=not beat.no_qrs, counts=counts)
 
     def _note_silence(self, until: int, out: list[tuple[int, int, Item]]) -> None:
         if self._silence.due <= until:

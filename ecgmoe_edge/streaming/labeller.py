@@ -65,7 +65,7 @@ class Labeller:
         experts: dict[str, int] = {}
         rhythm_logits = None
         seconds = 0.0
-        poor = not beat.complete or beat.is_noise or beat.quality < POOR_QUALITY
+        poor = not beat.complete or beat.no_qrs or beat.quality < POOR_QUALITY
         faults: list[ModelFault] = []
         unusable = contract.unusable_outputs(answer.outputs) if answer is not None else ()
         if answer is not None and unusable:
@@ -102,7 +102,14 @@ class Labeller:
             event,
             *faults,
             *self._rhythm.beat(
-                event.time_s, rr_ms, label, rhythm_logits, quality=beat.quality, poor=poor, noise=beat.is_noise
+                event.time_s,
+                rr_ms,
+                label,
+                rhythm_logits,
+                quality=beat.quality,
+                poor=poor,
+                no_qrs=beat.no_qrs,
+                recurrence=beat.recurrence,
             ),
         ]
 

@@ -24,6 +24,7 @@ from ecgmoe_edge.streaming.signal.filters import CausalFilter
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.mains import HumFilter
 from ecgmoe_edge.streaming.signal.pacing import SpikeFilter
+from ecgmoe_edge.streaming.signal.quality import SignalQuality
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 from ecgmoe_edge.streaming.unusable import LARGEST_MV
 
@@ -72,6 +73,7 @@ def lead_buffers(fs: float) -> tuple[Buffer, ...]:
         Buffer(f"waveforms and energies of the last {MEMORY} beats and {MEMORY} others", MEMORY * (WAVEFORM + 3)),
         Buffer(f"windows of the last {TEMPLATE_BEATS} beats", TEMPLATE_BEATS * BEAT_GRID.size),
         Buffer(f"R amplitudes of the last {AMPLITUDE_BEATS} beats, in order and sorted", 2 * AMPLITUDE_BEATS),
+        Buffer("quality: heights and slopes of beats, means before and round R", SignalQuality.length),
     )
 
 
@@ -83,7 +85,7 @@ def patient_buffers() -> tuple[Buffer, ...]:
         Buffer("the last 64, 32 and 16 RR intervals and their steps", 2 * 64 + 32 + 15 + 2 * 31),
         Buffer(f"RR sequence of {RR_SEQUENCE} and features", 2 * RR_SEQUENCE + len(RR_FEATURE_NAMES)),
         Buffer("beat shapes with their margins", shapes.length),
-        Buffer(f"timing of the last {MEMORY} beats; decision rule; rhythm", 4 * MEMORY + 32),
+        Buffer(f"timing of the last {MEMORY} beats; decision rule; rhythm", 4 * MEMORY + 48),
     )
 
 

@@ -65,18 +65,39 @@ def test_ten_minutes_of_noise_raise_no_alarm(noise: Signal) -> None:
     assert sum(beat.quality >= 0.5 for beat in beats) <= 0.01 * len(beats)
 
 
-@pytest.mark.parametrize(("name", "most"), [("em", 2), ("ma", 0)])
+def telegraph(dwell_s: float, noise_mv: float, minutes: float = 3.0) -> Signal:
+    """Random switching between two levels."""
+    random = np.random.default_rng(3)
+    n = round(minutes * 60 * FS)
+    levels = np.where(np.cumsum(random.random(n) < 1.0 / (dwell_s * FS)) % 2, 1.0, -1.0)
+    return np.asarray(levels + noise_mv * random.standard_normal(n))[None]
+
+
+@pytest.mark.parametrize("dwell_s", [0.02, 0.04, 0.08, 0.2, 0.5])
+@pytest.mark.parametrize("noise_mv", [0.0, 0.01])
+def test_random_switching_between_two_levels_raises_no_alarm(dwell_s: float, noise_mv: float) -> None:
+    assert not alarms(played(telegraph(dwell_s, noise_mv)))
+
+
+@pytest.mark.parametrize("rate", [0.7, 1.5, 2.5])
+def test_one_lead_of_equal_spikes_at_random_times_raises_no_alarm(rate: float) -> None:
+    random = np.random.default_rng(5)
+    signal = 0.01 * random.standard_normal(round(5 * 60 * FS))
+    for at in (FS * np.cumsum(random.exponential(1.0 / rate, round(290 * rate)))).astype(int).tolist():
+        signal[at : at + 6] += np.array((1.0, 2.0, 3.0, 3.0, 2.0, 1.0))[: signal[at : at + 6].size]
+    assert not alarms(played(signal[None]))
+
+
+@pytest.mark.parametrize("name", ["em", "ma"])
 @pytest.mark.parametrize("lead", [0, 1])
-def test_ten_minutes_of_recorded_noise_raise_hardly_an_alarm(data_dir: Path, name: str, most: int, lead: int) -> None:
+def test_half_an_hour_of_recorded_noise_raises_no_alarm(data_dir: Path, name: str, lead: int) -> None:
     from ecgmoe_edge.records.registry import open_recording
 
     if not (data_dir / "nstdb").is_dir():
         pytest.skip("needs nstdb")
     record = open_recording(data_dir / "nstdb" / name)
     signal = np.concatenate(list(record.blocks(60.0, leads=[lead])), axis=1)
-    found = alarms(played(signal[:, : round(MINUTES * 60 * record.fs)], record.fs))
-    assert found.total() <= most
-    assert not {"bradycardia", "tachycardia", "V run", "AF"} & set(found)
+    assert not alarms(played(signal, record.fs))
 
 
 def begun(events: Iterable[Rhythm]) -> list[str]:
@@ -95,14 +116,28 @@ class Beats:
         self.time_s = 0.0
         self.events: list[Rhythm] = []
 
-    def beat(self, rr_s: float, label: str = "N", *, times: int = 1, quality: float = 1.0) -> list[Rhythm]:
+    def beat(
+        self,
+        rr_s: float,
+        label: str = "N",
+        *,
+        times: int = 1,
+        quality: float = 1.0,
+        recurrence: float | None = 1.0,
+    ) -> list[Rhythm]:
         """So many beats; the events that they bring."""
         out: list[Rhythm] = []
         for _ in range(times):
             self.time_s += rr_s
             poor = label == "?"
             out += self.tracker.beat(
-                self.time_s, 1000 * rr_s, label, None, poor=poor, quality=0.001 if poor else quality
+                self.time_s,
+                1000 * rr_s,
+                label,
+                None,
+                poor=poor,
+                quality=0.001 if poor else quality,
+                recurrence=recurrence,
             )
         self.events += out
         return out
@@ -151,6 +186,36 @@ def test_a_lead_that_gave_noise_alone_for_a_minute_is_no_longer_known_to_have_an
     beats.beat(0.8, times=30)
     beats.beat(0.8, "?", times=90)
     assert not beats.tracker.silence(beats.time_s, 4.0, after_beat=True)
+
+
+def test_beats_that_are_not_alike_raise_no_alarm_however_clear_they_are() -> None:
+    beats = Beats()
+    assert not beats.beat(0.4, times=60, recurrence=0.5)
+    assert not beats.tracker.silence(beats.time_s, 4.0, after_beat=True)
+
+
+def test_a_known_patient_whose_beats_turn_into_many_forms_keeps_the_alarms() -> None:
+    beats = Beats()
+    beats.beat(0.8, times=60)
+    assert begun(beats.beat(0.3, times=20, recurrence=0.3)) == ["tachycardia"]
+    assert begun(beats.tracker.silence(beats.time_s, 2.0, after_beat=True)) == ["pause"]
+
+
+def test_a_lead_that_gave_noise_from_the_start_has_to_show_its_ecg_for_longer() -> None:
+    beats = Beats()
+    beats.beat(0.8, "?", times=90)
+    beats.beat(0.8, times=30)
+    assert not beats.tracker.silence(beats.time_s, 4.0, after_beat=True)
+    beats.beat(0.8, times=10)
+    assert begun(beats.tracker.silence(beats.time_s, 4.0, after_beat=True)) == ["asystole"]
+
+
+def test_a_patient_known_before_a_minute_of_noise_is_believed_soon_after_it() -> None:
+    beats = Beats()
+    beats.beat(0.8, times=60)
+    beats.beat(0.8, "?", times=90)
+    beats.beat(0.8, times=14)
+    assert begun(beats.tracker.silence(beats.time_s, 4.0, after_beat=True)) == ["asystole"]
 
 
 def test_a_rate_that_wavers_about_its_limit_is_one_alarm() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat, Event, PacingSpike, Rhythm
-from ecgmoe_edge.streaming.signal.pacing import LEAST_RATE_HZ, is_tail
+from ecgmoe_edge.streaming.signal.pacing import LEAST_RATE_HZ, is_tail, r_on_tail
 
 FINE = 1000  # Hz at which spikes are drawn; coarser recorders average
 LOST = range(30, 37)  # stimuli without capture: 6 s
@@ -98,6 +98,23 @@ def test_loss_of_capture_is_a_pause_and_no_beat_is_made_of_spikes(fs: float, tai
 def test_loss_of_capture_with_large_polarised_spikes(fs: float) -> None:
     x, beats, _ = paced(fs, lost=LOST, spike_mv=-12.0, atrial_mv=8.0, tail=0.25)
     assert r_times(played(x, fs)).size == beats.size
+
+
+@pytest.mark.parametrize("fs", [500.0, 1000.0])
+@pytest.mark.parametrize("spike_mv", [-12.0, 12.0, 8.0, -8.0])
+@pytest.mark.parametrize("tail", [0.1, 0.25])
+def test_r_is_on_the_complex_though_a_large_spike_decays_before_it(fs: float, spike_mv: float, tail: float) -> None:
+    x, beats, _ = paced(fs, spike_mv=spike_mv, tail=tail, seconds=20.0)
+    found = r_times(played(x, fs))
+    assert found.size == beats.size
+    assert np.abs(found - beats).max() <= 0.012
+
+
+def test_a_tail_alone_and_a_complex_alone_give_no_r_on_a_tail() -> None:
+    t = np.arange(180) / 1000.0
+    decay, bell = 3.0 * np.exp(-t / 0.03), -1.3 * np.exp(-0.5 * ((t - 0.075) / 0.03) ** 2)
+    assert r_on_tail(decay + bell, 1000.0) == pytest.approx(75, abs=8)
+    assert r_on_tail(bell, 1000.0) is None
 
 
 def test_an_asystole_with_a_little_noise_has_no_beats() -> None:

@@ -8,9 +8,14 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.patient.lead_history import LeadHistory
+from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE, RR_FEATURE_NAMES, RRHistory
+from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 FS = 250.0
+RR_KNOWN, TO_MEDIAN_OF_64, TO_MEDIAN_OF_300 = map(
+    RR_FEATURE_NAMES.index, ("RR known", "log RR / median of 64", "log RR / median of 300")
+)
 R = int(np.flatnonzero(BEAT_GRID == 0)[0])
 
 
@@ -76,3 +81,34 @@ def test_a_change_for_the_worse_that_lasts_is_learnt_at_last() -> None:
     for _ in range(250):
         history.remember(a_window(2.0), 0.05)
     assert history.amplitude(a_window(1.0)) == 2.0
+
+
+def test_rr_intervals_from_and_to_a_poor_beat_are_no_history() -> None:
+    taught, spoiled = RRHistory(), RRHistory()
+    for rr_s in np.random.default_rng(3).uniform(0.75, 0.85, 40).tolist():
+        taught.add(rr_s)
+        spoiled.add(rr_s)
+    for rr_s in (0.3, 0.5, 1.7) * 10:
+        features, sequence = spoiled.add(rr_s, teaches=False)
+        assert features[RR_KNOWN] == sequence[1, -1] == 1.0
+    taught_features, _ = taught.add(0.8)
+    features, sequence = spoiled.add(0.8)
+    np.testing.assert_array_equal(features, taught_features)
+    assert sequence[0, -1] == features[TO_MEDIAN_OF_300]
+
+
+def test_poor_intervals_before_any_other_are_not_known() -> None:
+    features, sequence = RRHistory().add(0.8, teaches=False)
+    assert features[RR_KNOWN] == 0.0
+    assert not sequence.any()
+
+
+def test_the_rr_history_of_a_stream_is_free_of_its_poor_beats() -> None:
+    x = an_ecg(120.0)
+    x[15000:22500] += electrode_motion(30.0, 6.0)
+    beats = built(x)
+    poor = [beat for beat in beats if beat.quality < POOR_QUALITY]
+    assert len(poor) > 15
+    later = [beat for beat in beats if 96.0 < beat.sample / FS < 110.0]
+    assert max(abs(float(beat.rr_features[TO_MEDIAN_OF_64])) for beat in later) < 0.02
+    assert max(float(beat.rr_features[IRREGULAR_SHARE]) for beat in later) < 0.2

@@ -257,3 +257,55 @@ def test_the_limits_are_the_user_s() -> None:
 def test_limits_that_make_no_sense_are_refused_with_a_sentence(limits: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         RhythmLimits(**limits)
+
+
+# -- a standstill of the ventricles
+
+
+def ventricles_stop(p_mv: float, qrs_s: float, noise_mv: float = 0.01, *, end_s: float = 40.0) -> Signal:
+    """P waves at 70/min throughout, with QRS complexes and T waves behind them but from 20 s to 8 s before the end."""
+    random = np.random.default_rng(1)
+    t = np.arange(round(end_s * FS)) / FS
+    x = noise_mv * random.normal(size=t.size)
+    for p in np.arange(0.3, end_s - 1.0, 60 / 70):
+        x += p_mv * np.exp(-(((t - p) / 0.028) ** 2))
+        if not 20.0 < p < end_s - 8.0:
+            u = t - p - 0.18
+            x += np.exp(-((u / qrs_s) ** 2)) - 0.15 * np.exp(-(((u - 0.03) / qrs_s) ** 2))
+            x += 0.25 * np.exp(-(((u - 0.28) / 0.05) ** 2))
+    return np.asarray(x)[None]
+
+
+@pytest.mark.parametrize("qrs_s", [0.012, 0.02, 0.03])
+@pytest.mark.parametrize("p_mv", [0.1, 0.15, 0.2])
+@pytest.mark.parametrize("two_leads", [False, True])
+def test_p_waves_without_qrs_complexes_are_a_pause_and_asystole(p_mv: float, qrs_s: float, two_leads: bool) -> None:
+    signal = ventricles_stop(p_mv, qrs_s)
+    if two_leads:
+        signal = np.concatenate((signal, -0.7 * signal), axis=0)
+    events = played(signal)
+    assert [(label, phase) for label, phase, _, _ in rounded(events)] == [
+        ("pause", "begin"),
+        ("asystole", "begin"),
+        ("asystole", "end"),
+        ("pause", "end"),
+    ]
+    begin, asystole, end, _ = standstills(events)
+    assert begin.from_s == asystole.from_s == pytest.approx(19.33, abs=0.05)
+    assert end.to_s is not None
+    assert end.to_s > 32.0
+
+
+@pytest.mark.parametrize("gain", [0.15, 0.25])
+def test_qrs_complexes_that_become_small_are_no_p_waves(gain: float) -> None:
+    signal = ecg(END_S, beats_until(END_S - 1))
+    signal[:, round(STOP_S * FS) :] *= gain
+    assert not standstills(played(signal))
+
+
+def test_small_slow_complexes_that_go_on_for_minutes_are_beats_in_the_end() -> None:
+    events = played(ventricles_stop(0.15, 0.012, end_s=300.0))
+    ends = [event for event in standstills(events) if event.label == "asystole" and event.phase == "end"]
+    assert len(ends) == 1
+    assert ends[0].to_s is not None
+    assert 230.0 < ends[0].to_s < 260.0

@@ -54,11 +54,15 @@ class RRHistory:
         self._median_step = RunningMedian(31)
         self._sequence = np.zeros((2, RR_SEQUENCE), np.float32)  # log ratio to the running median; mask
 
-    def add(self, rr_s: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def add(self, rr_s: float | None, *, teaches: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features (15,) and sequence (2, 32) of a beat whose RR interval is `rr_s`; None where it is not known.
 
         An interval that is not known enters neither the memory nor the features: those are zero, with the mask zero.
+        One that does not teach, since a beat at one of its ends is poor, has features and a place in the sequence, and
+        later ones are not compared with it. To mask it in the sequence cost labels of good beats (ds1).
         """
+        if not teaches and not self._past:  # nothing to compare it with
+            rr_s = None
         length = math.log1p(len(self._median300)) / math.log1p(RR_MEMORY)
         if rr_s is None:
             features = np.zeros(len(RR_FEATURE_NAMES), np.float32)
@@ -71,7 +75,7 @@ class RRHistory:
             self._remember(rr)
         features = np.array((*self._features(rr), 1.0, length), np.float32)
         self._push(float(features[8]), 1.0)
-        if not is_first:
+        if teaches and not is_first:
             self._remember(rr)
         return features, self._sequence.copy()
 

@@ -293,7 +293,7 @@ class RPeakDetector:
         last_at = self._timing.last_at
         rr_s = None if last_at is None else self._timing.seconds(possible.at - last_at)
         self._timing.accept(possible.at)
-        common = sample if self._leads[first].earned else None
+        common, recurrence = sample if self._leads[first].earned else None, self._panel.recurrence(possible)
         with_ecg = {k for k in possible.shown if self._leads[k].earned}
         for k, lead in enumerate(self._leads):
             shown = possible.shown.get(k)
@@ -307,7 +307,7 @@ class RPeakDetector:
         self._passed = [passed for passed in self._passed if passed.at > possible.at]
         self._searched = 0
         self._last_sample, self._quiet_from, self._silences = sample, possible.at, 0
-        made.append(RPeak(sample, now, log_odds, search_back))
+        made.append(RPeak(sample, now, log_odds, search_back, recurrence))
         self._report_status(now, made)
 
     def _report_status(self, now: int, made: list[Decision], *, broken: bool = False) -> None:

@@ -59,6 +59,12 @@ class LeadPanel:
         shift = self.leads[first].common_shift if first else 0
         return possible.shown[first].candidate.sample + shift, first
 
+    def recurrence(self, possible: PossibleBeat) -> float | None:
+        """Correlation with the beats before, in the lead where that is highest; None where there were none."""
+        shown = [(self.leads[k], each.candidate) for k, each in possible.shown.items() if each.votes]
+        known = [value for lead, candidate in shown if (value := lead.rater.recurrence(candidate)) is not None]
+        return max(known, default=None)
+
     def status(self, now: int, *, broken: bool) -> LeadStatus | None:
         """Which leads are of use from now on, if that is not as before."""
         self._settle_votes()

@@ -18,6 +18,7 @@ class RPeak:
     known_at: int  # samples that had arrived when the detector was sure
     log_odds: float  # that it is a beat, as they were then
     search_back: bool
+    recurrence: float | None = None  # correlation with the beats before in the lead where that is highest
 
 
 @dataclass(frozen=True)

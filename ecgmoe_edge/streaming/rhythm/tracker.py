@@ -30,8 +30,8 @@ class RhythmTracker:
         self._model = ModelRhythm(classes)
         self._ecg = EcgShown()
         self._last_s = 0.0
-        self._clear = False  # the last beat, peaks of noise left out
-        self._after_noise = False  # such a peak came after it
+        self._clear = False  # the last beat, what is no QRS complex left out
+        self._after_no_qrs = False  # such a peak came after it
 
     def beat(
         self,
@@ -42,22 +42,24 @@ class RhythmTracker:
         *,
         quality: float = 1.0,
         poor: bool = False,
-        noise: bool = False,
+        no_qrs: bool = False,
+        recurrence: float | None = 1.0,
     ) -> list[Rhythm]:
         """Events that a beat at `time_s` brings.
 
         logits: (rhythm classes,) where the model has the task. quality: 0 to 1. poor: the beat is `?`, or would be if a
-        model ran. noise: it is no beat at all but a peak of noise, and poor for that.
+        model ran. no_qrs: it is no beat at all but a peak of noise or a P wave, and poor for that. recurrence:
+        correlation with the patient's beats before, None where there was none.
         """
         out: list[Rhythm] = []
-        if noise:
+        if no_qrs:
             self._v_run.end(out)
-            self._after_noise = True
+            self._after_no_qrs = True
             return out
-        clear = self._ecg.beat(quality, poor=poor)
+        clear = self._ecg.beat(quality, None if self._after_no_qrs else rr_ms, poor=poor, recurrence=recurrence)
         # An RR interval is believed between two clear beats that have nothing between them.
-        measured = rr_ms if clear and self._clear and not self._after_noise else None
-        self._clear, self._after_noise = clear, False
+        measured = rr_ms if clear and self._clear and not self._after_no_qrs else None
+        self._clear, self._after_no_qrs = clear, False
         may_begin = self._ecg.now
         self._pause.beat(time_s, measured if may_begin else None, out)
         self._rate.beat(time_s, measured, out, may_begin=may_begin)

@@ -13,7 +13,7 @@ from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
 from ecgmoe_edge.streaming.signal.filters import HIGHEST_NOTCH, monitoring_band
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.signal.mains import AUTO, HumFilter, MainsChoice
-from ecgmoe_edge.streaming.signal.pacing import TAIL_S, is_tail
+from ecgmoe_edge.streaming.signal.pacing import COMPLEX_END_S, R_AFTER_SPIKE_S, TAIL_S, is_tail, r_on_tail
 from ecgmoe_edge.streaming.signal.quality import LOOKED_AT, SignalQuality
 from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
 from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, RPEAK_GRID, WindowSampler
@@ -66,6 +66,7 @@ class LeadSignal:
         self._still = Standstill(fs)
         self._quality = SignalQuality()
         self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
+        self._after_spike, self._complex_end = round(R_AFTER_SPIKE_S * fs), round(COMPLEX_END_S * fs)
         self._spike_reach, self._tail = round(_SPIKE_REACH_S * fs), round(TAIL_S * fs)
         self._spikes: deque[tuple[int, int]] = deque()  # first sample and width, of the last second
         self._bridged: deque[tuple[int, int]] = deque()  # first sample and past the last, of the time that is kept
@@ -173,7 +174,9 @@ class LeadSignal:
         return self._beats_among(self.finder.process(y))
 
     def _beats_among(self, candidates: list[Candidate]) -> list[LeadCandidate]:
-        """Those that are neither a step of the signal nor a pacing spike."""
+        """Those that are neither a step of the signal nor a pacing spike, with R beside the tail of one."""
+        for candidate in candidates if self._spikes else ():
+            self._move_off_tail(candidate)
         return [
             LeadCandidate(candidate.known, self.number, candidate)
             for candidate in candidates
@@ -244,6 +247,17 @@ class LeadSignal:
                     return True
         return False
 
+    def _move_off_tail(self, candidate: Candidate) -> None:
+        """Put R, where it is on the tail of a pacing spike, on the complex that stands out of it."""
+        for sample, width in self._spikes:
+            end = sample + width
+            if sample <= candidate.sample <= end + self._after_spike:
+                after = self.raw.between(end, min(end + self._complex_end, candidate.known))
+                before = self.raw.between(sample - 1, sample)
+                r = r_on_tail(after - before[0], self._fs) if after.size > self._after_spike and before.size else None
+                if r is not None:
+                    candidate.sample = end + r
+
     # -- beats
 
     def shows(self, r: int) -> bool:
@@ -261,9 +275,9 @@ class LeadSignal:
         return self._measured(r) * self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
 
     @property
-    def shows_noise(self) -> bool:
-        """Whether the last beat whose quality was asked for is a peak of noise here."""
-        return self._quality.is_noise
+    def shows_no_qrs(self) -> bool:
+        """Whether the last beat whose quality was asked for shows no QRS complex here."""
+        return self._quality.no_qrs
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
         """The filtered signal from `start` to `stop`, zero where there is none."""

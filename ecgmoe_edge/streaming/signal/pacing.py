@@ -31,6 +31,13 @@ TAIL_S = 0.08  # after a spike that are looked at, or up to where the energy pea
 _TAIL_TIMES_S = (0.004, 0.008, 0.015, 0.030, 0.060)  # within which a tail may decay
 _TAIL_REST = 0.12  # RMS of what is no decay, over the tail's height
 
+R_AFTER_SPIKE_S = 0.030  # an R peak so soon after a spike may be its tail
+COMPLEX_END_S = 0.18  # after a spike: up to there complex and tail are looked at
+_COMPLEX_S, _COMPLEX_STEP_S = (0.035, 0.15), 0.005  # where R of a paced complex may be
+_BELL_S = 0.025  # standard deviation of a bell like its largest wave
+_LARGE_TAIL = 0.4  # times the complex's height
+_FIT_REST = 0.35  # RMS of what the fit leaves, over that of the signal
+
 
 @dataclass(frozen=True)
 class Spike:
@@ -184,6 +191,37 @@ def is_tail(after: NDArray[np.float64], fs: float) -> bool:
         if float(ordered_sum(rest * rest)) <= (_TAIL_REST * height) ** 2 * after.size:
             return True
     return False
+
+
+def r_on_tail(after: NDArray[np.float64], fs: float) -> int | None:
+    """Where in `after` (n,), mV from its level before a spike, a paced QRS complex stands out of a large tail.
+
+    Tail (a decay) and complex (a bell) are fitted together, for each of some times and places; what is left of the
+    signal without the tail is farthest from zero at R. None where there is no large tail, or no such complex. fs in Hz.
+    """
+    t = np.arange(after.size) / fs
+    places = np.arange(_COMPLEX_S[0], min(_COMPLEX_S[1], float(t[-1]) - _BELL_S), _COMPLEX_STEP_S)
+    bells = np.exp(-0.5 * ((t - places[:, None]) / _BELL_S) ** 2)
+    bell_power, bell_part = ordered_sum(bells * bells, 1), ordered_sum(bells * after, 1)
+    best: tuple[float, float, float, int] | None = None  # what is left, height of the tail, its time, place
+    power = float(ordered_sum(after * after))
+    for time_s in _TAIL_TIMES_S:
+        decay = np.exp(-t / time_s)
+        decay_power, decay_part = float(ordered_sum(decay * decay)), float(ordered_sum(decay * after))
+        both = ordered_sum(bells * decay, 1)
+        determinant = decay_power * bell_power - both * both
+        tails = (decay_part * bell_power - bell_part * both) / determinant
+        heights = (bell_part * decay_power - decay_part * both) / determinant
+        left = power - tails * decay_part - heights * bell_part
+        k = int(left.argmin()) if left.size else 0
+        if left.size and abs(tails[k]) >= _LARGE_TAIL * abs(heights[k]) and (best is None or left[k] < best[0]):
+            best = float(left[k]), float(tails[k]), time_s, k
+    if best is None or best[0] > _FIT_REST**2 * power:
+        return None
+    _, tail, time_s, k = best
+    near = np.abs(t - places[k]) <= _BELL_S
+    without = np.where(near, np.abs(after - tail * np.exp(-t / time_s)), 0.0)
+    return int(without.argmax())
 
 
 class PacingFilter:
