@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 _WHOLE_FOLDERS = ("tests/converters", "tests/training", "tests/compress")
 # What takes longest begins first, so that no core waits for it at the end.
 _FIRST = (*_WHOLE_FOLDERS, "tests/cli/test_stream", "tests/cli/test_export", "tests/repository/test_packaging")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches the programs that tests start, also where a shell runs the tests in the background without it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _group(nodeid: str) -> str:
