@@ -26,7 +26,7 @@ def markdown(figures: dict[str, dict[str, Any]], command: str, picture: str) -> 
         cells = [row[key] for key in ("se150", "ppv150", "se50", "ppv50", "hours_per_s")]
         lines.append(f"| {name} | " + " | ".join("-" if cell is None else f"{cell:.2f}" for cell in cells) + " |")
     if FUSED in figures:
-        lines += ["", f"`{FUSED}` hears all leads of a record at once, the others its first lead."]
+        lines += ["", f"`{FUSED}` uses all leads of a record, the others its first lead."]
     noise: dict[str, Any] = next((row["noise"] for row in figures.values() if "noise" in row), {})
     for kind, at_snr in noise.items():
         lines += ["", f"F1 % on records 118 and 119 with noise `{kind}`:", ""]
