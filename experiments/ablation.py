@@ -102,8 +102,8 @@ def run_one(config: TeacherConfig, subset: Subset, epochs: int, seed: int, devic
 
     started = time.monotonic()
     short_fit(model, loss_of, subset, DRAW, epochs=epochs, seed=seed, device=device)
-    outputs = {name: predict(run, examples, device) for name, examples in subset.judges.items()}
-    return figures(outputs, subset.judges) | {
+    outputs = {name: predict(run, examples, device) for name, examples in subset.validation.items()}
+    return figures(outputs, subset.validation) | {
         "parameters": float(sum(p.numel() for p in model.parameters())),
         "minutes": (time.monotonic() - started) / 60.0,
     }
@@ -139,7 +139,7 @@ def findings_in(page: Path) -> str:
 
 def what_was_fitted(subset: Subset, epochs: int, device: torch.device) -> str:
     """Short digest of examples, epochs and source code of model and training: results of other code are not reused."""
-    sets = ExampleSets(subset.fit, dict(subset.judges))
+    sets = ExampleSets(subset.fit, dict(subset.validation))
     digest = hashlib.sha256(f"{sets.digest()} {epochs} {device.type} {torch.__version__}".encode())
     root = Path(__file__).parents[1]
     sources = [Path(__file__), root / "experiments" / "short_fit.py"]
