@@ -2,8 +2,8 @@
 
 Figures are those of `ds1-val`, `svdb-val`, and of records that a stable hash holds out of the training parts of CinC
 2017 and PTB-XL. If many patients are needed, they are those of a cross-validation over all of DS1, svdb and the
-training part of CinC 2017. Networks that learn from the shipped teacher are evaluated on patients outside its training data.
-It is a part of `python -m experiments.ablation` and `python -m experiments.mixture_vs_dense`.
+training part of CinC 2017. Networks that learn from the shipped teacher are evaluated on patients outside its
+training data. It is a part of `python -m experiments.ablation` and `python -m experiments.mixture_vs_dense`.
 """
 
 from __future__ import annotations
