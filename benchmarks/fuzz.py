@@ -61,14 +61,14 @@ def fuzz(wire_format: WireFormat, total: int, seed: int = 0) -> Fuzzed:
     noisy = wire_format.make_decoder(settings)
     noisy.feed(rehearse(wire_format, 64).before)  # the decoder then has all information
     known = _taken(noisy)
-    spoiled = wire_format.make_decoder(settings)
+    damaged = wire_format.make_decoder(settings)
     for piece in _noise(rng, total // 2):
         _feed(noisy, piece, rng, result)
         result.noise_bytes += len(piece)
     result.frames_in_noise = _taken(noisy) - known
     result.chance = bound(result.noise_bytes, wire_format.check_bits)
     for piece in _damaged(wire_format, rng, total - total // 2):
-        _feed(spoiled, piece, rng, result)
+        _feed(damaged, piece, rng, result)
     result.seconds = time.perf_counter() - started
     result.grown_mb = _rss_mb() - before
     return result

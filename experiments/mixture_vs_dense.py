@@ -210,7 +210,7 @@ def main() -> None:
     if data is None:
         parser.error("give --data, or set ECGMOE_DATA")
     if arguments.teacher is not None and not arguments.teacher.is_file():
-        parser.error(f"--teacher {arguments.teacher} is no file")
+        parser.error(f"--teacher {arguments.teacher} is not a file")
     cache = arguments.work / "examples"
     if arguments.teacher is None:
         subsets = load_folds(data, cache, CROSS_VALIDATED, arguments.folds, arguments.jobs)

@@ -137,7 +137,7 @@ def _shipped_events(model: BeatModel, *, second: bool) -> list[Event]:
 class _Drawn:
     kind: Hardship
     leads: str
-    spoiled: bool
+    disturbed: bool
 
     def __call__(self, model: BeatModel) -> list[Event]:
         random = np.random.default_rng(self.kind.value)
@@ -147,7 +147,7 @@ class _Drawn:
             leads.append(0.5 * np.roll(drawn.signal, 2) + random.normal(0.0, 0.02, drawn.signal.size))
             leads.append(-0.8 * drawn.signal + 0.1 * np.abs(random.normal(0.0, 0.05, drawn.signal.size)))
         signal, names = np.stack(leads), ("I", "II", "III")[: len(leads)]
-        if not self.spoiled:
+        if not self.disturbed:
             return monitored(model, drawn.fs, names, np.array_split(signal, 7, axis=1))
         return _disturbed_events(model, drawn.fs, names, signal)
 
@@ -177,10 +177,10 @@ def _disturbed_events(model: BeatModel, fs: float, names: Sequence[str], x: NDAr
 
 def _drawn() -> Iterator[Case]:
     for kind in Hardship:
-        for spoiled in (False, True):
+        for disturbed in (False, True):
             for leads in LEADS:
-                name = kind.name.lower() + ("-spoiled" if spoiled else "")
-                yield Case(name, leads, _Drawn(kind, leads, spoiled))
+                name = kind.name.lower() + ("-spoiled" if disturbed else "")
+                yield Case(name, leads, _Drawn(kind, leads, disturbed))
 
 
 # -- running them
