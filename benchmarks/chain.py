@@ -1,7 +1,7 @@
-"""The steps of the compression chain as models to be judged: teacher, float student, merged, fake-quantized, files.
+"""The steps of the compression chain as models to evaluate: teacher, float student, merged, fake-quantized, files.
 
-What a model answers on the validation records is kept on disk under a digest of model and examples, so that a second
-run costs seconds. `python benchmarks/compression.py` and `python -m experiments.recalibration` use it.
+The answers of a model on the validation records are cached on disk under a digest of model and examples, so a second
+run takes seconds. `python benchmarks/compression.py` and `python -m experiments.recalibration` use it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Step:
     """A model of the chain."""
 
     name: str
-    content: bytes  # what its answers depend on: weights or file
-    start: Callable[[], Run]  # called only where no answers are kept
+    content: bytes  # weights or file that determine the answers
+    start: Callable[[], Run]  # called only if no answers are cached
 
 
-class Judge:
-    """The validation examples and the answers that models gave on them."""
+class ValidationSets:
+    """The validation examples and the cached answers of models on them."""
 
     def __init__(self, examples: Mapping[str, Examples], digests: Mapping[str, str], kept: Path) -> None:
         self.examples = examples
@@ -51,8 +51,10 @@ class Judge:
         self._kept = kept
 
     @staticmethod
-    def of(data: Path | None, cache: Path, kept: Path, splits: tuple[str, ...] = tuple(SPLITS.values())) -> Judge:
-        """Examples of the validation records in the folder `data` (None: that of ECGMOE_DATA), through the front end
+    def of(
+        data: Path | None, cache: Path, kept: Path, splits: tuple[str, ...] = tuple(SPLITS.values())
+    ) -> ValidationSets:
+        """Examples of the validation records in the folder `data` (None: that of ECGMOE_DATA), from the front end
         or from `cache`.
 
         Raises:
@@ -66,10 +68,10 @@ class Judge:
                 sources = divide(settings, folder).validation
                 examples[split] = join([cached_examples(source, cache) for source in sources])
                 digests[split] = _digest(*(cache_path(source, cache).name.encode() for source in sources))
-        return Judge(examples, digests, kept)
+        return ValidationSets(examples, digests, kept)
 
     def answers(self, step: Step) -> dict[str, Answers]:
-        """What a model says on every split."""
+        """The answers of a model on every split."""
         found: dict[str, Answers] = {}
         run: Run | None = None
         for split, examples in self.examples.items():
@@ -90,7 +92,9 @@ class Judge:
 
     def _validation(self, split: str, answers: Answers) -> Validation:
         given = {name: torch.from_numpy(values) for name, values in answers.items()}
-        everything = next(iter(clean_batches(self.examples[split], size=1)))  # stands for all: the answers are there
+        everything = next(
+            iter(clean_batches(self.examples[split], size=1))
+        )  # one batch is enough: the answers are known
         return validate(lambda _: given, self.examples[split], batches=[everything])
 
     def f1(self, step: Step, label: str) -> float | None:
@@ -101,7 +105,7 @@ class Judge:
 
 
 def on_batches(infer: Callable[[Answers], Answers]) -> Run:
-    """A file's engine, or a bundle's `infer`, as something that takes batches."""
+    """A file's engine, or a bundle's `infer`, as a function of batches."""
 
     def run(batch: Batch) -> dict[str, torch.Tensor]:
         arrays = (tensor.numpy() for tensor in batch.student_inputs())

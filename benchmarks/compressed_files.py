@@ -1,4 +1,4 @@
-"""The files of `python benchmarks/compression.py`: each profile's own, a float twin, and all experts in float."""
+"""The files of `python benchmarks/compression.py`: one per profile, a float version, and all experts in float."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ecgmoe_edge.runtime.engine import Engine
 from ecgmoe_edge.runtime.manifest import TensorSpec
 from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
 
-#: What the reference kernels do not show: a microcontroller's speed.
+#: Reference kernels do not show the speed of a microcontroller.
 _NAMES = {"onnx": "static", "tflite": "tflite"}  # in the names of the files
 _HOST = {"onnxruntime": "onnxruntime", "litert": "LiteRT", "tflite-micro": "LiteRT, reference kernels"}
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A written file, and how it is run here."""
+    """A written file, and the engine that runs it here."""
 
     name: str
     profile: str
@@ -42,7 +42,7 @@ class Exported:
     engine: Engine
 
     def infer(self, inputs: Tensors) -> Tensors:
-        """What the file answers, by the package's names."""
+        """The outputs of the file, by the names of the package."""
         return self.engine.run(inputs)
 
     def step(self) -> Step:
@@ -50,7 +50,7 @@ class Exported:
         return Step(f"{self.precision} {self.runtime}", self.path.read_bytes(), lambda: on_batches(self.infer))
 
     def timed(self, feeds: Sequence[Mapping[str, NDArray[np.float32]]]) -> Callable[[int], object]:
-        """One beat by its number: an ONNX file in a bare session, so that anybody times the same; else the engine."""
+        """Run one beat by its number: ONNX in a plain session, which anyone can time again; else the engine."""
         if self.path.suffix != ".onnx":
             return lambda beat: self.engine.run(feeds[beat])
         run = session(self.path).run
@@ -58,12 +58,12 @@ class Exported:
 
 
 def write_files(weights: Path, qat_path: Callable[[str, bool], Path], out: Path) -> list[Exported]:
-    """Write the file of every profile, the small student's float twin, and all its experts in float, into `out`.
+    """Write the file of every profile, a float version of the small student, and all its experts in float, into `out`.
 
     Args:
         weights: folder of students.
         qat_path: the quantization-aware student of a width, asymmetric or symmetric.
-        out: made if absent; files of an earlier run are replaced.
+        out: created if it does not exist; files of an earlier run are replaced.
     """
     out.mkdir(parents=True, exist_ok=True)
     files = [_of_profile(load_profile(name), qat_path, out) for name in list_profiles()]
@@ -78,15 +78,15 @@ def write_files(weights: Path, qat_path: Callable[[str, bool], Path], out: Path)
 
 
 def _of_profile(profile: Profile, qat_path: Callable[[str, bool], Path], out: Path) -> Exported:
-    """The int8 file of a profile, from weights that were trained for its grid."""
+    """The int8 file of a profile, from weights that were trained for its quantization."""
     precision, width = profile.precision, profile.model.width
     target = target_named(profile.runtime.format)
     name = f"{width}_{_NAMES[target.name]}"
     path = out / f"{name}.{target.name}"
     target.convert(load_qat(qat_path(width, precision.symmetric_activations)).convert(), profile, path)
-    said = f"{precision.activations}{', symmetric' if precision.symmetric_activations else ''}"
+    stated = f"{precision.activations}{', symmetric' if precision.symmetric_activations else ''}"
     engine = target.engine(path, profile)
-    return Exported(name, profile.name, width, said, _HOST[profile.runtime.engine], path, engine)
+    return Exported(name, profile.name, width, stated, _HOST[profile.runtime.engine], path, engine)
 
 
 def _onnx(name: str, profile: str, width: str, precision: str, path: Path, activations: Any) -> Exported:
@@ -97,7 +97,7 @@ def _onnx(name: str, profile: str, width: str, precision: str, path: Path, activ
 
 
 def session(path: Path) -> Any:
-    """An onnxruntime session with one thread and otherwise what it comes with."""
+    """An onnxruntime session with one thread and default options otherwise."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -107,5 +107,5 @@ def session(path: Path) -> Any:
 
 
 def arena_bytes(model: bytes) -> int | None:
-    """The smallest tensor arena in which TFLite Micro runs a file; None where it is not installed."""
+    """The smallest tensor arena in which TFLite Micro runs a file; None if it is not installed."""
     return smallest_arena(model) if available() else None

@@ -1,14 +1,15 @@
-"""What compression gives and what it costs: profile, runtime, precision, size, speed and loss of accuracy in one table.
+"""Gain and cost of compression: profile, runtime, precision, size, speed and loss of accuracy in one table.
 
 Every file is written here, from the shipped weights, into --out: each profile's own, its float twin, and the small
-student with all experts in float (`Student.forward` with the soft route). All are timed in turns, many times, on the
-beats of the shipped recording, one thread, CPU time; ratios are of medians. Accuracy is that of the validation records
-(never DS2), on detected beats, after the decision rule; F1 is the mean of `ds1-val` and `svdb-val`. Without recordings
-the accuracies are left out. What models answered is kept in the folder of examples, under a digest of model and beats.
+student with all experts in float (`Student.forward` with the soft route). All are timed alternately, many times, on
+the beats of the shipped recording, with one thread, in CPU time; ratios are of medians. Accuracy is that of the
+validation records (never DS2), on detected beats, after the decision rule; F1 is the mean of `ds1-val` and `svdb-val`.
+Without recordings the accuracies are left out. Answers of models are cached beside the examples, under a digest of
+model and beats.
 
     python benchmarks/compression.py [--json] [--steps] [--out DIR] [--data DIR] [--cache DIR] [--weights DIR]
 
-`--steps` prints what each step of the chain does to accuracy instead: teacher, float student, merged LoRA,
+`--steps` prints the accuracy after each step of the chain instead: teacher, float student, merged LoRA,
 quantization-aware training, file.
 """
 
@@ -50,7 +51,7 @@ SHIPPED = Path(ecgmoe_edge.__file__).parent / "pretrained"
 TURNS = 31
 BEATS_A_TURN = 20
 LOADS = 15
-RHYTHMS = ("N", "AF", "other")  # the mean of their F1 is what the CinC 2017 challenge scored
+RHYTHMS = ("N", "AF", "other")  # the CinC 2017 challenge scored the mean F1 of these
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Weights:
         return chain.Step("teacher", path.read_bytes(), start)
 
     def student(self, width: str) -> chain.Step:
-        """A float student, one expert a path."""
+        """A float student, one expert per path."""
         path = self.folder / f"student-{width}.safetensors"
 
         def start() -> Run:
@@ -80,7 +81,7 @@ class Weights:
         return chain.Step("float student", path.read_bytes(), start)
 
     def merged(self, width: str) -> chain.Step:
-        """The same with LoRA and BatchNorm merged."""
+        """The float student with LoRA and BatchNorm merged."""
         path = self.folder / f"student-{width}.safetensors"
 
         def start() -> Run:
@@ -105,20 +106,20 @@ class Weights:
 
 
 def in_turns(work: Mapping[str, Callable[[int], object]], turns: int) -> dict[str, float]:
-    """Median microseconds of CPU time a beat of each, run in turns; each gets the number of the beat."""
+    """Median microseconds of CPU time per beat of each, run alternately; each receives the number of the beat."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(turns + 2):
         for name, do in work.items():
             started = time.process_time()
             for beat in range(BEATS_A_TURN):
                 do(beat)
-            if turn >= 2:  # the first turns allocate
+            if turn >= 2:  # the first rounds allocate memory
                 times[name].append(1e6 * (time.process_time() - started) / BEATS_A_TURN)
     return {name: statistics.median(each) for name, each in times.items()}
 
 
 def time_all(files: Sequence[Exported], weights: Weights, beats: CalibrationBeats, turns: int) -> dict[str, float]:
-    """Microseconds a beat of every file and of one shared pass of the teacher (torch, batch 1), side by side."""
+    """Microseconds per beat of every file and of one shared pass of the teacher (torch, batch 1)."""
     feeds = [{name: x[i : i + 1] for name, x in beats.inputs.items()} for i in range(BEATS_A_TURN)]
     teacher = weights.teacher().start()
     inputs = [{name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in feed.items()} for feed in feeds]
@@ -130,7 +131,7 @@ def time_all(files: Sequence[Exported], weights: Weights, beats: CalibrationBeat
 
 
 def load_ms() -> float:
-    """Median milliseconds to load the shipped bundle, digests checked and session ready."""
+    """Median milliseconds to load the shipped bundle, including the check of the digests and the session."""
     took = []
     for _ in range(LOADS):
         started = time.process_time()
@@ -139,16 +140,18 @@ def load_ms() -> float:
     return statistics.median(took)
 
 
-def agreement(weights: Weights, file: Exported, beats: CalibrationBeats, judge: chain.Judge | None) -> dict[str, float]:
-    """Share of beats on which a file and the fake-quantized student it was made of agree: on labels, and on routes."""
-    if judge is None:
+def agreement(
+    weights: Weights, file: Exported, beats: CalibrationBeats, sets: chain.ValidationSets | None
+) -> dict[str, float]:
+    """Fraction of beats on which a file and its fake-quantized student agree: in labels, and in routes."""
+    if sets is None:
         print("No recordings: agreement is that on the shipped recording.", file=sys.stderr)
         sides = [
             (torch_model(load_qat(weights.qat_path(file.width)).to_eval())(beats.inputs), file.infer(beats.inputs))
         ]
     else:
-        steps = judge.answers(weights.quantized(file.width)), judge.answers(file.step())
-        sides = [(steps[0][split], steps[1][split]) for split in judge.examples]
+        steps = sets.answers(weights.quantized(file.width)), sets.answers(file.step())
+        sides = [(steps[0][split], steps[1][split]) for split in sets.examples]
     reports = [compare(one, other) for one, other in sides]
     total = sum(report.beats for report in reports)
     return {
@@ -158,19 +161,19 @@ def agreement(weights: Weights, file: Exported, beats: CalibrationBeats, judge: 
 
 
 def measure(
-    weights: Weights, out: Path, judge: chain.Judge | None, turns: int
+    weights: Weights, out: Path, sets: chain.ValidationSets | None, turns: int
 ) -> tuple[dict[str, Any], list[list[str]]]:
     """The figures, and the rows of the table."""
     beats = shipped_beats()
     files = {file.name: file for file in write_files(weights.folder, weights.qat_path, out)}
     micros = time_all(list(files.values()), weights, beats, turns)
     small, dense, nano = files["small_static"], files["small_dense"], files["nano_tflite"]
-    agree = agreement(weights, small, beats, judge)
+    agree = agreement(weights, small, beats, sets)
     lost = {}
-    if judge is not None:
+    if sets is not None:
         f1 = {
-            "teacher": judge.f1(weights.teacher(), "V"),
-            **{name: judge.f1(files[name].step(), "V") for name in (small.name, nano.name)},
+            "teacher": sets.f1(weights.teacher(), "V"),
+            **{name: sets.f1(files[name].step(), "V") for name in (small.name, nano.name)},
         }
         lost = {
             "v_f1_lost_small": _minus(f1["teacher"], f1[small.name]),
@@ -188,7 +191,7 @@ def measure(
         "load_ms": round(load_ms(), 2),
         "files": {"small_static": str(small.path), "small_dense": str(dense.path)},
     }
-    return figures, _rows(list(files.values()), micros, weights, judge)
+    return figures, _rows(list(files.values()), micros, weights, sets)
 
 
 def _minus(before: float | None, after: float | None) -> float | None:
@@ -196,25 +199,25 @@ def _minus(before: float | None, after: float | None) -> float | None:
 
 
 def _rows(
-    files: Sequence[Exported], micros: Mapping[str, float], weights: Weights, judge: chain.Judge | None
+    files: Sequence[Exported], micros: Mapping[str, float], weights: Weights, sets: chain.ValidationSets | None
 ) -> list[list[str]]:
     head = ["profile", "student", "runtime", "precision", "KB", "us a beat", "of the teacher", "V", "S", "rhythm"]
     rows = [head, ["", "teacher", "torch", "float32", "", f"{micros['teacher']:.0f}", "1", *[""] * 3]]
-    full = None if judge is None else judge.validations(weights.teacher())
+    full = None if sets is None else sets.validations(weights.teacher())
     if full is not None:
         rows[-1][-3:] = [_said(value) for value in _f1s(full)]
     for file in files:
         cells = [file.profile, file.width, file.runtime, file.precision, f"{file.path.stat().st_size / 1000:.0f}"]
         cells += [f"{micros[file.name]:.0f}", f"1/{micros['teacher'] / micros[file.name]:.0f}"]
-        if judge is None or full is None:
+        if sets is None or full is None:
             rows.append([*cells, "", "", ""])
         else:
-            rows.append([*cells, *(_said(value) for value in _f1s(judge.validations(file.step())))])
+            rows.append([*cells, *(_said(value) for value in _f1s(sets.validations(file.step())))])
     return rows
 
 
 def _f1s(validations: Mapping[str, Validation]) -> list[float | None]:
-    """V and S F1, means of the two splits with beats, and the mean F1 of three rhythms."""
+    """F1 of V and S, means of the two splits with beats, and the mean F1 of three rhythms."""
     found: list[float | None] = []
     for label in ("V", "S"):
         scores = [one.decided[label].f1 for name, one in validations.items() if name in chain.BEAT_SPLITS]
@@ -224,8 +227,8 @@ def _f1s(validations: Mapping[str, Validation]) -> list[float | None]:
     return found
 
 
-def steps(weights: Weights, out: Path, judge: chain.Judge, widths: Sequence[str]) -> list[list[str]]:
-    """Rows of the chain's own losses: F1 of V and S on both splits with beats, and of rhythms."""
+def steps(weights: Weights, out: Path, sets: chain.ValidationSets, widths: Sequence[str]) -> list[list[str]]:
+    """Rows of the accuracy after each step: F1 of V and S on both splits with beats, and of rhythms."""
     files = {file.name: file for file in write_files(weights.folder, weights.qat_path, out)}
     kinds = {"small": ("small_static", "small_tflite"), "nano": ("nano_tflite",)}
     rows = [["student", "step", "V ds1-val", "V svdb-val", "S ds1-val", "S svdb-val", "rhythm cinc-val"]]
@@ -234,7 +237,7 @@ def steps(weights: Weights, out: Path, judge: chain.Judge, widths: Sequence[str]
         chains += [(width, step(width)) for step in (weights.student, weights.merged, weights.quantized)]
         chains += [(width, files[name].step()) for name in kinds[width]]
     for width, step in chains:
-        found = judge.validations(step)
+        found = sets.validations(step)
         beats = [found[split].decided[label].f1 for label in ("V", "S") for split in chain.BEAT_SPLITS]
         rows.append([width, step.name, *(_said(value) for value in (*beats, _f1s(found)[2]))])
     return rows
@@ -245,7 +248,7 @@ def _said(value: float | None) -> str:
 
 
 def _print(rows: Sequence[Sequence[str]]) -> None:
-    """A table that Markdown takes too."""
+    """Print a table that is also valid Markdown."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for number, row in enumerate(rows):
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
@@ -257,27 +260,27 @@ def main() -> None:
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--steps", action="store_true", help="what each step of the chain costs in accuracy")
+    parser.add_argument("--steps", action="store_true", help="accuracy after each step of the chain")
     parser.add_argument("--out", type=Path, default=Path("compression-benchmark"), help="folder for the files")
     parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
     parser.add_argument("--cache", type=Path, default=Path("runs/examples"), help="folder of examples")
     parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder of teacher and students")
-    parser.add_argument("--turns", type=int, default=TURNS, help="how often each is timed")
+    parser.add_argument("--turns", type=int, default=TURNS, help="number of measurements of each file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     weights = Weights(arguments.weights)
-    judge: chain.Judge | None = None
+    sets: chain.ValidationSets | None = None
     try:
         try:
-            judge = chain.Judge.of(arguments.data, arguments.cache, arguments.cache.parent / "answers")
+            sets = chain.ValidationSets.of(arguments.data, arguments.cache, arguments.cache.parent / "answers")
         except (RecordError, UsageError) as error:
             print(f"Accuracies are left out: {error}", file=sys.stderr)
             if arguments.steps:
                 sys.exit(error.exit_code)
-        if arguments.steps and judge is not None:
-            _print(steps(weights, arguments.out, judge, ("small", "nano")))
+        if arguments.steps and sets is not None:
+            _print(steps(weights, arguments.out, sets, ("small", "nano")))
             return
-        figures, rows = measure(weights, arguments.out, judge, arguments.turns)
+        figures, rows = measure(weights, arguments.out, sets, arguments.turns)
     except EcgmoeError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -1,8 +1,9 @@
-"""Reading a day of ECG from an EDF file: time and memory of our blocks beside pyEDFlib's and edfio's own reading.
+"""Reading a day of ECG from an EDF file: time and memory of this package, pyEDFlib and edfio.
 
-The file is drawn: three ECG leads of 250 Hz and one signal of breathing, in data records of 1 s. Each reader gives
-every sample of the three leads as mV in blocks of 60 s (edfio, which has no blocks, as a whole), each round in a
-process of its own, in turns, so that the ratios hold on a busy machine too. Processor time is the median of the rounds:
+The file is generated: three ECG leads of 250 Hz and one respiration signal, in data records of 1 s. Each reader gives
+every sample of the three leads in mV, in blocks of 60 s (edfio has no blocks and reads the complete file). Each round
+runs in its own process, and the readers alternate, so the ratios are valid on a busy machine, too. Processor time is
+the median of the rounds:
 
     python benchmarks/edf_reading.py [--hours 24] [--rounds 5] [--json]
 """
@@ -76,8 +77,8 @@ READERS = {OURS: _ours, PYEDFLIB: _pyedflib, EDFIO: _edfio}
 
 
 def read_once(reader: str, path: Path) -> dict[str, float]:
-    """Processor seconds, the most memory in MB, and the sum of all samples, in this process."""
-    known_formats()  # what imports take is not measured
+    """Processor seconds, largest memory in MB, and the sum of all samples, in this process."""
+    known_formats()  # imports are not measured
     if reader != OURS:
         import_module(reader.lower())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -92,7 +93,7 @@ def read_once(reader: str, path: Path) -> dict[str, float]:
 
 
 def measure(hours: float, rounds: int) -> dict[str, dict[str, float]]:
-    """Reader -> median seconds, MB that the process grew by, and seconds in multiples of pyEDFlib's."""
+    """For each reader: median seconds, growth of the process in MB, and seconds relative to pyEDFlib's."""
     found: dict[str, list[dict[str, float]]] = {reader: [] for reader in READERS}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "day.edf"
@@ -114,7 +115,7 @@ def measure(hours: float, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Measure, or be one of the processes that are measured."""
+    """Measure all readers, or run as one of the measured processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--rounds", type=int, default=5)

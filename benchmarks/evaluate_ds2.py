@@ -1,6 +1,6 @@
-"""The frozen model on DS2, once: the whole live pipeline, scored beat by beat, and how fast it went.
+"""The frozen model on DS2, once: the complete live pipeline, scored beat by beat, and its speed.
 
-DS2 is the test half of the MIT-BIH Arrhythmia Database. No model, epoch or threshold may be chosen by what this prints.
+DS2 is the test half of the MIT-BIH Arrhythmia Database. No model, epoch or threshold may be chosen with this output.
 
     python benchmarks/evaluate_ds2.py [--bundle PATH] [--data DIR] [--jobs N] [--json]
 """
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, help="default: the shipped one")
     parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: one a core")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
 

@@ -1,11 +1,11 @@
-"""Damages files of every kind that the tool reads, in thousands of ways, and looks at what becomes of each.
+"""Damages files of every kind that the tool reads, in thousands of ways, and classifies the result of reading each.
 
     python benchmarks/fuzz_files.py --files 5_000 [--kind NAME] [--seed N] [--json]
 
-A file is read in a process of its own kind, which is started again where one was ended. Counted are: refused in a
-sentence; read as before; read, and other than before, where nothing but the file says what it should hold. Faults are a
-traceback, a process that ends, more than 10 s, and more than 300 MB. Any fault ends the run with 1; the file that made
-it is the n-th of that seed.
+Each kind of file is read in its own process, which is started again if it ended. Counted are: refused in a sentence;
+read as before; read with another content, if nothing but the file states its content. Faults are a traceback, a process
+that ends, more than 10 s, and more than 300 MB. Any fault ends the run with 1; the file that caused it is the n-th of
+that seed.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ _WORDS = (
 
 @dataclass
 class Kind:
-    """One kind of file: how it begins, and what reading it gives, to be compared."""
+    """One kind of file: its undamaged content, and how to read it for comparison."""
 
     name: str
-    seeds: dict[str, bytes]  # files by their name; one of them is damaged
-    read: Callable[[Path], Any]  # takes the folder that holds them
-    damaged: tuple[str, ...]  # which of them
-    repair: Callable[[Path], None] | None = None  # makes what is around the damaged file fit again
-    checked: bool = True  # whether something besides the damaged file says what is in it
+    seeds: dict[str, bytes]  # files by name; one of them is damaged
+    read: Callable[[Path], Any]  # receives the folder of the files
+    damaged: tuple[str, ...]  # name of the damaged file
+    repair: Callable[[Path], None] | None = None  # adapts the other files to the damaged one
+    checked: bool = True  # whether something besides the damaged file states its content
 
 
 @dataclass
 class Tally:
-    """What became of the files of a kind."""
+    """Results for the files of one kind."""
 
     kind: str
     files: int = 0
@@ -78,7 +78,7 @@ class Tally:
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """The content with one to twenty changes: bits, bytes, pieces gone, put in, doubled, or cut off."""
+    """The content with one to twenty changes: bits, bytes, pieces removed, inserted or doubled, or the end cut off."""
     made = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 5, 20))):
         at, kind = rng.randrange(len(made) + 1), rng.randrange(9)
@@ -98,7 +98,7 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
             made[at : at + rng.randrange(1, 8)] = rng.choice(_WORDS)
         elif kind == 7 and rng.random() < 0.2:
             del made[at:]
-        elif kind == 8 and at < len(made):  # near the beginning, where sizes are
+        elif kind == 8 and at < len(made):  # near the start, where sizes are stored
             near = rng.randrange(min(len(made), 64))
             made[near] = rng.randrange(256)
     return bytes(made)
@@ -125,7 +125,7 @@ def _lay(kind: Kind, folder: Path) -> None:
 
 
 def _batch(kind: Kind, want: Any, folder: Path, numbers: range, seed: int, tally: Tally) -> int:
-    """Read some files in a process of their own; gives the number of the next file."""
+    """Read some files in their own process; return the number of the next file."""
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
@@ -161,19 +161,19 @@ def _why(status: int) -> str:
 def _child(kind: Kind, want: Any, folder: Path, numbers: range, seed: int, out: int) -> None:
     before = _rss_mb()
     for number in numbers:
-        rng = random.Random(f"{kind.name} {seed} {number}")  # noqa: S311 - to be repeated, not to be secret
+        rng = random.Random(f"{kind.name} {seed} {number}")  # noqa: S311 - repeatable, not secret
         _lay(kind, folder)
         name = rng.choice(kind.damaged)
         (folder / name).write_bytes(damaged(kind.seeds[name], rng))
         started = time.perf_counter()
-        signal.alarm(int(3 * MOST_S))  # ends the process where reading never returns
+        signal.alarm(int(3 * MOST_S))  # ends the process if reading never returns
         try:
             if kind.repair is not None:
                 kind.repair(folder)
             outcome = "same" if _equal(kind.read(folder), want) else "other"
         except EcgmoeError:
             outcome = "refused"
-        except BaseException as error:  # noqa: BLE001 - any of them is what this looks for
+        except BaseException as error:  # noqa: BLE001 - every exception is a finding
             outcome = f"{type(error).__name__}: {error}"[:300]
         signal.alarm(0)
         row = (number, outcome, time.perf_counter() - started, _rss_mb() - before)
@@ -246,7 +246,7 @@ def _manifest() -> Kind:
 
 
 def _listed_again(folder: Path) -> None:
-    """As whoever means harm would do: the manifest names the damaged file's own size and sha256."""
+    """Like an attacker: put size and sha256 of the damaged file into the manifest."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
     for name, entry in manifest["files"].items():
         content = (folder / name).read_bytes()
@@ -305,8 +305,8 @@ def _weights(file: str, name: str) -> Kind:
 def main() -> None:
     """Fuzz and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=5_000, help="of each kind")
-    parser.add_argument("--kind", action="append", choices=sorted(kinds()), help="only this one; may be given again")
+    parser.add_argument("--files", type=int, default=5_000, help="number of files of each kind")
+    parser.add_argument("--kind", action="append", choices=sorted(kinds()), help="only this kind; may be repeated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""How well the serial link does: back after a replug, delay, share of a core, and hours with faults.
+"""Quality of the serial link: time to reconnect, delay, load on one core, and hours with faults.
 
     python benchmarks/link.py [--quick] [--hours 8] [--speed 20] [--json]
 
-Devices play in a process of their own over real pseudo terminals, so that what is measured is the receiver alone. The
-soak runs the whole of `stream` with the shipped model, and adds up what came and what was reported lost.
+Devices run in their own process over real pseudo-terminals, so only the receiver is measured. The long run uses the
+complete `stream` with the shipped model, and adds up samples received and samples reported as lost.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ T = TypeVar("T")
 INFO = StreamInfo(Fraction(250), ("II",), (100_000,), "bench")
 NEVER = threading.Event()
 FRAME = np.zeros((1, 12), dtype=np.int32)  # 48 ms at 250 Hz
-START_S = 120.0  # for a device's process to begin, on a busy machine
+START_S = 120.0  # start of a device's process on a busy machine
 SHARE_OF = ("ecgmoe", "cyton")  # 8 channels at 1000 Hz
 
 
@@ -58,7 +58,7 @@ def _folder() -> Iterator[Path]:
 
 
 def replug(times: int, away_s: float = 1.0) -> dict[str, float]:
-    """Seconds from the plug to the first sample, and how far the event's own time is from the truth."""
+    """Seconds from connection to the first sample, and the error of the time in the event."""
     encoder, back_s, wrong_s = FrameEncoder(INFO, run=1), [], []
     with _folder() as path:
         device = PtyDevice(path)
@@ -85,7 +85,7 @@ def replug(times: int, away_s: float = 1.0) -> dict[str, float]:
 
 
 def _send_until(device: PtyDevice, encoder: FrameEncoder, items: Iterator[Any], kind: type[T]) -> T:
-    """Go on as a device does until the link gives an item of this kind."""
+    """Send like a device until the link gives an item of this kind."""
     done = threading.Event()
 
     def play() -> None:
@@ -103,7 +103,7 @@ def _send_until(device: PtyDevice, encoder: FrameEncoder, items: Iterator[Any], 
 
 
 def delay_ms(frames: int) -> dict[str, float]:
-    """Milliseconds from a frame's last byte to its samples at the consumer."""
+    """Milliseconds from a frame's last byte to its samples at the receiver's caller."""
     encoder, waits = FrameEncoder(INFO, run=1), []
     with _folder() as path:
         device = PtyDevice(path)
@@ -127,7 +127,7 @@ def delay_ms(frames: int) -> dict[str, float]:
 
 
 def core_share(protocol: str, seconds: float) -> float:
-    """Share of one core that the receiver needs for 8 channels at 1000 Hz, from the port to the consumer."""
+    """Fraction of one core that the receiver needs for 8 channels at 1000 Hz."""
     with (
         _folder() as path,
         _player(path, protocol=protocol, seconds=seconds),
@@ -145,7 +145,7 @@ def core_share(protocol: str, seconds: float) -> float:
 
 
 def soak(hours: float, speed: float) -> dict[str, float | int]:
-    """Signal for so long with every fault there is; what went in, what is accounted for, and how much memory grew."""
+    """Play a long signal with every kind of fault; return samples sent, samples accounted for, and memory growth."""
     seconds = hours * 3600.0
     bundle = load_bundle(shipped_bundle(), threads=1)
 
@@ -162,7 +162,7 @@ def soak(hours: float, speed: float) -> dict[str, float | int]:
                     at_tenth = _rss_mb()
         grown = _rss_mb() - at_tenth
         played = json.loads(player.communicate(timeout=60)[0])
-    end = cast("End", event)  # the last is End, or it raises
+    end = cast("End", event)  # the last event is End, or an exception is raised
     return {
         "hours": hours,
         "wall_s": round(time.monotonic() - wall, 1),
@@ -171,7 +171,7 @@ def soak(hours: float, speed: float) -> dict[str, float | int]:
         "samples_accounted": end.samples + end.lost,
         "samples_received": end.samples,
         "samples_lost": end.lost,
-        "lost_in_host": end.link["lost_in_host"],  # where this machine was too slow for the speed
+        "lost_in_host": end.link["lost_in_host"],  # if this machine was too slow for the speed
         "injected_lost_at_least": played["samples_dropped"] + played["samples_corrupted"],
         "gaps": end.gaps,
         "reconnects": end.link["reconnects"],
@@ -182,7 +182,7 @@ def soak(hours: float, speed: float) -> dict[str, float | int]:
 
 @contextmanager
 def _player(path: Path, **what: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A device in a process of its own."""
+    """A simulated device in its own process."""
     command = [sys.executable, __file__, "--play", json.dumps({"path": str(path), **what})]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
@@ -192,11 +192,11 @@ def _player(path: Path, **what: Any) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def play(what: dict[str, Any]) -> None:
-    """The device's side, until it has ended; its totals go to stdout."""
+    """Run the device until the end of its recording; print its totals to stdout."""
     if what["protocol"] == "soak":
         recording = load_calibration()
         repeats = round(what["seconds"] / (recording.signal.shape[1] / recording.fs))
-        times = max(1, round(what["seconds"] / 600))  # each kind of trouble every ten minutes
+        times = max(1, round(what["seconds"] / 600))  # each kind of fault every ten minutes
         every_s = what["seconds"] / times
         faults = Faults(
             drop=0.002,
@@ -237,8 +237,8 @@ def main() -> None:
     """Print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under a minute")
-    parser.add_argument("--hours", type=float, help="of signal in the soak; default 8, quick 0.083")
-    parser.add_argument("--speed", type=float, default=20.0, help="times real time of the soak")
+    parser.add_argument("--hours", type=float, help="hours of signal in the long run; default 8, quick 0.083")
+    parser.add_argument("--speed", type=float, default=20.0, help="speed of the long run relative to real time")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--play", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,9 +1,10 @@
-"""How many times faster than real time the live pipeline runs on one core, in chunks of 20 ms, 100 ms and one sample.
+"""Speed of the live pipeline on one core relative to real time, in chunks of 20 ms, 100 ms and one sample.
 
-With two leads the second is the first at half its size, upside down: two signals to filter and two inferences a beat.
+With two leads, the second is the first at half its amplitude, inverted: two signals to filter and two inferences per
+beat.
 
-Processor time over the shipped recording. All variants are timed in turns in one run, several times, so that their
-ratios hold on a busy machine too; the median is given, and the best in brackets:
+Processor time over the shipped recording. All variants are timed alternately in one run, several times, so their ratios
+are valid on a busy machine, too. The median is printed, and the best in brackets:
 
     python benchmarks/live_speed.py [--bundle PATH ...] [--json]
 """
@@ -33,7 +34,7 @@ R_PEAKS = "R peaks only"
 
 
 def time_once(bundle: Bundle | None, chunk_ms: float, leads: int) -> float:
-    """Seconds of signal per second of computing, over the beginning of the shipped recording."""
+    """Seconds of signal per second of computing, over the start of the shipped recording."""
     recording = load_calibration()
     step = max(1, round(recording.fs * chunk_ms / 1000))
     stop = round(SECONDS * recording.fs)
@@ -48,13 +49,13 @@ def time_once(bundle: Bundle | None, chunk_ms: float, leads: int) -> float:
 
 
 def measure(paths: list[Path]) -> dict[str, dict[str, float]]:
-    """Variant to its median and best speed in times real time."""
+    """For each variant its median and best speed relative to real time."""
     variants: dict[str, tuple[Bundle | None, float, int]] = {}
     models = [(path, load_bundle(path, threads=1)) for path in paths]
-    for said, (chunk_ms, leads) in SETUPS.items():
-        variants[f"{R_PEAKS}, {said}"] = (None, chunk_ms, leads)
+    for setup, (chunk_ms, leads) in SETUPS.items():
+        variants[f"{R_PEAKS}, {setup}"] = (None, chunk_ms, leads)
         for path, bundle in models:
-            name = f"{bundle.manifest.name} {bundle.manifest.model.precision}, {said}"
+            name = f"{bundle.manifest.name} {bundle.manifest.model.precision}, {setup}"
             variants[name if name not in variants else f"{path} {name}"] = (bundle, chunk_ms, leads)
     speeds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(ROUNDS):

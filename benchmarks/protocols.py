@@ -1,9 +1,9 @@
-"""What each wire format costs to decode, without a port: the share of one core at the device's rate, and its headroom.
+"""Cost of decoding each wire format, without a port: load on one core at the device's rate, and speed reserve.
 
     python benchmarks/protocols.py [--seconds 60] [--json]
 
-The bytes are those of a device that sends without faults; they are fed in the pieces of 0.1 s that a reader of a port
-gets. `ecgmoe` and `cyton` are measured with 8 channels at 1000 Hz as well.
+The bytes are those of a device without faults, in pieces of 0.1 s as read from a port. `ecgmoe` and `cyton` are also
+measured with 8 channels at 1000 Hz.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EIGHT = Settings(rate=Fraction(1000), leads=tuple(f"ch{number}" for number in ra
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one format; the lower of two runs."""
+    """Cost of one format; the lower of two runs."""
 
     protocol: str
     rate_hz: float
@@ -35,7 +35,7 @@ class Cost:
 
 
 def cost(wire_format: WireFormat, seconds: float, settings: Settings | None = None) -> Cost:
-    """Decode so many seconds of signal."""
+    """Decode this many seconds of signal."""
     settings = settings or example_settings(wire_format)
     encoder = wire_format.make_encoder(settings)
     rate = float(encoder.rate)
@@ -61,7 +61,7 @@ def cost(wire_format: WireFormat, seconds: float, settings: Settings | None = No
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of signal for each")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of signal for each format")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     costs = [cost(wire_format, options.seconds) for wire_format in all_protocols()]

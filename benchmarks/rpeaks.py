@@ -1,14 +1,14 @@
-"""R peaks: the live detector beside offline ones, on the same records, in one run, scored by the same matcher.
+"""R peaks: the live detector compared with offline detectors, on the same records and with the same scoring.
 
     python benchmarks/rpeaks.py [--split NAME | --records A,B] [--noise] [--memory] [--without xqrs] [--out DIR]
 
-Scores are EC57's: first lead, in a row apart all leads together, first five minutes left out. Speed is hours of ECG for
-each second of processor time of one core, reading aside; ours takes the record in blocks of five minutes. Delay counts
-from the R peak to the sample with which the detector is certain of it. The others need the whole recording before they
-give the first beat.
+Scores follow EC57: the first lead (and a separate row for all leads together), without the first five minutes. Speed is
+hours of ECG per second of processor time of one core, without reading; ours takes the record in blocks of five minutes.
+Delay is the time from the R peak to the sample at which the detector is certain of it. The other detectors need the
+complete recording before they give the first beat.
 
---out DIR writes rpeaks-NAME.md, .png and .json there; where DIR/rpeaks.md has marks for NAME, the table is put between
-(`tools/rpeaks_page.py`, which does it again from the JSON).
+--out DIR writes rpeaks-NAME.md, .png and .json there; if DIR/rpeaks.md has marks for NAME, the table is put between
+them (`tools/rpeaks_page.py` repeats this from the JSON).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core each, before numpy and what it brings is loaded
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core each; set before numpy is loaded
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
@@ -59,16 +59,16 @@ STREAM_FS = 250.0
 
 @dataclass
 class Tally:
-    """What one detector gave on some records."""
+    """Results of one detector on some records."""
 
     within_150ms: list[Counts] = field(default_factory=list)
     within_50ms: list[Counts] = field(default_factory=list)
     hours: float = 0.0
     cpu_s: float = 0.0
-    delays_ms: list[float] = field(default_factory=list)  # ours alone has any
+    delays_ms: list[float] = field(default_factory=list)  # only the live detector has any
 
     def add(self, other: Tally) -> None:
-        """Take in what the same detector gave on other records."""
+        """Add the results of the same detector on other records."""
         self.within_150ms += other.within_150ms
         self.within_50ms += other.within_50ms
         self.hours += other.hours
@@ -76,7 +76,7 @@ class Tally:
         self.delays_ms += other.delays_ms
 
     def figures(self) -> dict[str, Any]:
-        """Per cent, hours a second and ms."""
+        """Figures in per cent, hours per second and ms."""
         near, nearer = total_peaks(self.within_150ms).to_json(), total_peaks(self.within_50ms).to_json()
         delay = None
         if self.delays_ms:
@@ -106,7 +106,7 @@ def run_task(task: Task) -> Tally:
     leads = range(len(record.leads)) if task.detector == FUSED else (0,)
     if task.noise is None:
         signal = record.read(leads=list(leads))
-    else:  # on every lead, each with its own signal of the noise record
+    else:  # every lead gets its own signal of the noise record
         of_leads = (noisy_blocks(record, lead, annotated, task.noise, BLOCK_S) for lead in leads)
         signal = np.concatenate([np.concatenate(list(blocks), axis=1) for blocks in of_leads])
     detect(task.detector, signal[:, : round(WARM_UP_S * record.fs)], record.fs)  # imports and caches are not timed
@@ -118,7 +118,7 @@ def run_task(task: Task) -> Tally:
 
 
 def detect(detector: str, signal: NDArray[np.float64], fs: float) -> tuple[NDArray[np.int64], list[float]]:
-    """R peaks of a signal (leads, n) in samples, and the delay of each in ms where the detector is a live one."""
+    """R peaks of a signal (leads, n) in samples, and the delay of each in ms if the detector is live."""
     if detector not in (OURS, FUSED):
         return detect_offline(signal[0], fs, detector), []
     monitor = Monitor(None, fs, leads=[f"lead {k}" for k in range(len(signal))])
@@ -129,7 +129,7 @@ def detect(detector: str, signal: NDArray[np.float64], fs: float) -> tuple[NDArr
 
 
 def run_all(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Tally]]:
-    """Every task's tally, as they are done, with a progress bar on stderr."""
+    """The tally of every task, in order of completion, with a progress bar on stderr."""
     with tqdm(total=len(tasks), unit="record", file=sys.stderr, disable=None) as bar:
         if jobs == 1:
             for task in tasks:
@@ -147,7 +147,7 @@ def run_all(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Tally]]:
 
 
 def live_cost() -> float:
-    """Seconds of signal for each second of processor time, pushed in 20 ms chunks, on the shipped recording."""
+    """Seconds of signal per second of processor time, pushed in 20 ms chunks, on the shipped recording."""
     recording = load_calibration()
     monitor = Monitor(None, recording.fs)
     step = round(LIVE_CHUNK_S * recording.fs)
@@ -158,7 +158,7 @@ def live_cost() -> float:
 
 
 def stream_memory(hours: int) -> dict[str, float | int]:
-    """Resident memory, MiB, of a process that runs the detector over hours of generated ECG, a second a push."""
+    """Resident memory, MiB, of a process that runs the detector over hours of generated ECG, one second per push."""
     rng = np.random.default_rng(0)
     minute = generated_minute(STREAM_FS, rng)
     second = round(STREAM_FS)
@@ -178,7 +178,7 @@ def stream_memory(hours: int) -> dict[str, float | int]:
 
 
 def generated_minute(fs: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A minute of P, QRS and T waves at 72 a minute with some variability, `(n,)` mV; it can be repeated."""
+    """A minute of P, QRS and T waves at 72 per minute with some variability, `(n,)` mV; it can be repeated."""
     time_s = np.arange(round(60.0 * fs)) / fs
     beats = (np.arange(72) + 0.5 + rng.uniform(-0.04, 0.04, 72)) * 60.0 / 72.0
     waves = ((-0.18, 0.025, 0.12), (-0.035, 0.010, -0.08), (0.0, 0.011, 1.1), (0.035, 0.011, -0.2), (0.26, 0.045, 0.28))
@@ -199,7 +199,7 @@ def resident_mib() -> float:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Detector to its figures, as --json prints them."""
+    """The figures of each detector, as --json prints them."""
     names = [name for name in NAMES if name not in arguments.without]
     paths = locate(arguments.data, split=arguments.split, records=arguments.records)
     left_out = unscorable(paths, ["0"])
@@ -214,7 +214,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     if arguments.quick:
         paths = paths[:: max(1, len(paths) // QUICK_RECORDS)][:QUICK_RECORDS]
         snrs = tuple(snr for snr in snrs if snr in QUICK_SNRS_DB) or snrs[:1]
-    # The slowest first, so that no process is left with one of them at the end.
+    # The slowest first, so that no process is alone with one of them at the end.
     tasks = [Task(name, path) for name in reversed(names) for path in paths]
     if arguments.noise:
         noise = noise_record(arguments.data, arguments.noise)
@@ -233,7 +233,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     if OURS in names:
         figures[OURS]["live_times_real_time"] = round(live_cost(), 1)
     if arguments.memory and OURS in names:
-        # In a process of its own, so that nothing else that was loaded counts.
+        # In its own process, so that other loaded modules do not count.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             hours = QUICK_STREAM_HOURS if arguments.quick else STREAM_HOURS
             figures[OURS]["memory"] = alone.submit(stream_memory, hours).result()
@@ -277,7 +277,7 @@ def main() -> None:
 
 
 def without_paths(words: Sequence[str]) -> list[str]:
-    """The command's words without where this machine keeps things, nor how they are printed."""
+    """The words of the command without paths of this machine and without output options."""
     kept, skip = [], False
     for word in words:
         if not skip and not word.startswith(("--data=", "--out=")) and word not in ("--data", "--out", "--json"):

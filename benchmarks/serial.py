@@ -1,9 +1,9 @@
-"""Figures of the serial protocols and of the link: losses injected and reported, share of a core, replug, soak.
+"""Figures of the serial protocols and the link: losses injected and reported, load on one core, reconnection, long run.
 
     python benchmarks/serial.py [--quick] [--hours 8] [--json]
 
-Losses are whole frames left out of a device's bytes, in bursts that its counter can tell (null where it has none); the
-share of one core is that of the receiver for 8 channels at 1000 Hz. `link.py` beside this file measures the rest.
+Losses are complete frames left out of a device's bytes, in bursts that its counter can report (null without a counter).
+The load is that of the receiver for 8 channels at 1000 Hz. `link.py` in this folder measures the rest.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# This file has pyserial's name: looked for first in this folder, as scripts do, it would be found in its place.
+# This file has the name of pyserial's module. A script's folder is searched first, so it would be imported instead.
 _HERE = Path(__file__).resolve().parent
 sys.path.sort(key=lambda place: Path(place or ".").resolve() == _HERE)
 sys.path.append(str(_HERE.parent))
 if __name__ == "serial":
     del sys.modules["serial"]
-    import serial  # noqa: F401 - the real one takes this name, and the rest of this file is for the script
+    import serial  # noqa: F401 - pyserial takes this name; the rest of this file is for the script only
 elif __name__ == "__main__":
     import argparse
     import json
@@ -35,7 +35,7 @@ elif __name__ == "__main__":
     PIECE = 4000  # frames that are made at a time
 
     def losses(wire_format: WireFormat, frames_to_drop: int) -> tuple[int | None, int | None]:
-        """Samples (per lead) left out in bursts and reported as lost; None for both where the protocol cannot tell."""
+        """Samples (per lead) left out in bursts, and reported as lost; None for both without a counter."""
         if wire_format.counter_range is None:
             return None, None
         rng = np.random.default_rng(6)
@@ -65,7 +65,7 @@ elif __name__ == "__main__":
         """Print a table, or JSON."""
         parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--quick", action="store_true", help="under a minute")
-        parser.add_argument("--hours", type=float, help="of signal in the soak, at 20 times real time")
+        parser.add_argument("--hours", type=float, help="hours of signal in the long run, at 20 times real time")
         parser.add_argument("--json", action="store_true", help="print JSON")
         arguments = parser.parse_args()
         quick = arguments.quick

@@ -1,8 +1,9 @@
-"""What sharing saves: the teacher's one pass for all tasks against one single-task model a task.
+"""Time saved by sharing: one pass of the teacher for all tasks compared with one single-task model per task.
 
 The single-task models have the same backbones, experts and fusion and one head each; LoRA is merged everywhere. Two
-further ratios of the same run: the student against that pass, and the student's one expert a path against all of them.
-All are timed in turns, many times, so that the ratios hold on a busy machine too; medians of CPU time are printed.
+further ratios of the same run: the student relative to that pass, and the student with one expert per path relative to
+all experts. All are timed alternately, many times, so the ratios are valid on a busy machine, too. Medians of CPU time
+are printed.
 
     python benchmarks/sharing.py [--teacher FILE] [--student FILE] [--rounds N] [--json]
 """
@@ -31,7 +32,7 @@ BATCHES = (1, 32)
 
 
 def inputs(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Random beats, features, RR sequences and contexts of `n` beats: times do not depend on what they hold."""
+    """Random beats, features, RR sequences and contexts of `n` beats: times do not depend on their values."""
     g = torch.Generator().manual_seed(1)
     beat, features = torch.randn(n, 2, 103, generator=g), torch.randn(n, 27, generator=g)
     rr = torch.stack([0.1 * torch.randn(n, 32, generator=g), torch.ones(n, 32)], 1)
@@ -39,20 +40,20 @@ def inputs(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def single_task(teacher: EcgMoe, task: str) -> EcgMoe:
-    """A model for one task alone with all the teacher's parts."""
+    """A model for one task with all parts of the teacher."""
     model = EcgMoe(msgspec.structs.replace(teacher.config, tasks=(task,), lora_rank=0)).eval()
     merge_adapters(model, (task,))
     return model
 
 
 def medians(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of CPU time of each, run in turns."""
+    """Median milliseconds of CPU time of each, run alternately."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(rounds + 2):
         for name, do in work.items():
             started = time.process_time()
             do()
-            if turn >= 2:  # the first turns allocate
+            if turn >= 2:  # the first rounds allocate memory
                 times[name].append(1000.0 * (time.process_time() - started))
     return {name: statistics.median(each) for name, each in times.items()}
 
@@ -91,7 +92,7 @@ def measure(teacher_file: Path, student_file: Path, rounds: int) -> list[dict[st
 
 
 def main() -> None:
-    """Print a line a batch size, or JSON."""
+    """Print one line per batch size, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, default=SHIPPED / "teacher.safetensors")
     parser.add_argument("--student", type=Path, default=SHIPPED / "student-small.safetensors")

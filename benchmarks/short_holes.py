@@ -1,10 +1,10 @@
-"""What short holes in the signal cost, bridged and not bridged, by their length.
+"""Cost of short holes in the signal, bridged and not bridged, by their length.
 
     python benchmarks/short_holes.py [--split ds1-val] [--share 2] [--minutes 15] [--json] [--out DIR]
 
-Samples of each record become NaN in holes of one length, at random places, until `--share` percent of the time is
-missing; the shipped model labels what is left. A row has the sensitivity and positive predictivity of R peaks and the
-F1 of S and V (a beat without partner counts against the class it got), the same holes once bridged and once not.
+Samples of each record become NaN in holes of one length, at random places, until `--share` per cent of the time is
+missing; the shipped model labels the rest. A row has Se and +P of R peaks and the F1 of S and V (a detection without
+a partner is a false positive of its label). The same holes are bridged once, and not bridged once.
 --out DIR puts the table between its marks in DIR/events.md.
 """
 
@@ -41,7 +41,7 @@ LABELS = ("S", "V")
 def with_holes(
     signal: NDArray[np.float64], fs: float, length_ms: float, share: float, seed: int
 ) -> NDArray[np.float64]:
-    """(leads, n) with NaN in holes of `length_ms` that make up `share` of the time."""
+    """The signal (leads, n) with NaN in holes of `length_ms` that make up the fraction `share` of the time."""
     holed = signal.copy()
     width = max(1, round(length_ms * fs / 1000))
     for start in np.flatnonzero(np.random.default_rng(seed).random(signal.shape[1]) < share / width).tolist():
@@ -115,8 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
     parser.add_argument("--split", default="ds1-val", help="a named split; default ds1-val")
-    parser.add_argument("--share", type=float, default=2.0, help="percent of the time that is missing; default 2")
-    parser.add_argument("--minutes", type=float, default=15.0, help="of each record; default 15")
+    parser.add_argument("--share", type=float, default=2.0, help="per cent of the time that is missing; default 2")
+    parser.add_argument("--minutes", type=float, default=15.0, help="minutes of each record; default 15")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--out", type=Path, metavar="DIR", help="put the table into DIR/events.md")
     arguments = parser.parse_args()

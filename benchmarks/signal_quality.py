@@ -1,12 +1,12 @@
-"""Does `quality` tell clean beats from noisy ones? Beats of some records beside the same records with NSTDB's noise.
+"""Does `quality` separate clean beats from noisy ones? Records compared with the same records with NSTDB noise.
 
     python benchmarks/signal_quality.py [--split ds1-val] [--minutes 12] [--json] [--out DIR]
 
-The stream runs over each record as it is and once more for each noise and signal-to-noise ratio, mixed as in
-`ecgmoe-edge evaluate --noise`: second half of the noise records, two minutes on and two off after the first five. A row
-counts detections within 150 ms of an annotated beat while there is noise: the probability that such a beat has a lower
-quality than a clean one (AUC), the median, and the share that would be `?`. "no beat" are detections without a partner,
-at any ratio. --out DIR puts the table between its marks in DIR/events.md.
+The stream runs over each record without added noise, and once more for each noise and signal-to-noise ratio. Noise is
+added as in `ecgmoe-edge evaluate --noise`: second half of the noise records, two minutes on and two off after the first
+five. A row is about detections within 150 ms of an annotated beat during noise: the probability that such a beat has a
+lower quality than a clean one (AUC), the median, and the fraction that would be `?`. "no beat" are detections without
+a partner, at any ratio. --out DIR puts the table between its marks in DIR/events.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BLOCK_S = 60.0
 
 
 def qualities(path: Path, noise: NoiseLevel | None, minutes: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Quality of detected beats, and of detections that are none, during the minutes that noise is added to or not."""
+    """Quality of detected beats and of false detections, during the minutes with noise or without."""
     record = open_recording(path)
     annotated = read_annotations(record)
     front = FrontEnd(record.fs, grid=None)
@@ -60,7 +60,7 @@ def qualities(path: Path, noise: NoiseLevel | None, minutes: float) -> tuple[NDA
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
-    """Noise and ratio to AUC against clean beats, median quality and share of `?`."""
+    """For each noise and ratio: AUC against clean beats, median quality and fraction of `?`."""
     paths = locate(arguments.data, split=arguments.split)
     levels: list[tuple[str, str, NoiseLevel | None]] = [(CLEAN, "", None)]
     for kind in NOISE_KINDS:
@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
     parser.add_argument("--split", default="ds1-val", help="a named split; default ds1-val")
-    parser.add_argument("--minutes", type=float, default=12.0, help="of each record; default 12")
+    parser.add_argument("--minutes", type=float, default=12.0, help="minutes of each record; default 12")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--out", type=Path, metavar="DIR", help="put the table into DIR/events.md")
     arguments = parser.parse_args()

@@ -1,7 +1,7 @@
-"""What static dispatch and int8 save at each width of a student: time only, so random weights do.
+"""Time saved by static top-1 routing and int8 at each width of a student; random weights are sufficient.
 
-Each width is written three times: all experts in float, one expert a path in float, one expert a path in uint8. All are
-timed in turns on the beats of the shipped recording, one thread, CPU time.
+Each width is written three times: all experts in float, one expert per path in float, one expert per path in uint8. All
+are timed alternately on the beats of the shipped recording, with one thread, in CPU time.
 
     python -m benchmarks.widths [--json] [--turns N] [--sizes 16/32 48/64 ...]
 """
@@ -38,7 +38,7 @@ KINDS = ("float32, all experts", "float32 static", "uint8 static")
 
 
 def write(size: str, beats: CalibrationBeats, out: Path) -> dict[str, Path]:
-    """The three files of a student of random weights, by kind."""
+    """The three files of a student with random weights, by kind."""
     waveform, dim = (int(number) for number in size.split("/"))
     torch.manual_seed(0)
     student = Student(StudentConfig.named("small", waveform=waveform, dim=dim)).eval()
@@ -53,7 +53,7 @@ def write(size: str, beats: CalibrationBeats, out: Path) -> dict[str, Path]:
 
 
 def timed(path: Path, feeds: list[dict[str, NDArray[np.float32]]]) -> Callable[[int], object]:
-    """One beat by its number, through a bare session."""
+    """Run one beat by its number in a plain session."""
     run: Any = session(path).run
     return lambda beat: run(None, feeds[beat])
 
@@ -62,7 +62,7 @@ def main() -> None:
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--turns", type=int, default=TURNS, help="how often each is timed")
+    parser.add_argument("--turns", type=int, default=TURNS, help="number of measurements of each file")
     parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="CHANNELS/DIM")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

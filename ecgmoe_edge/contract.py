@@ -81,7 +81,11 @@ ROUTES: Final = tuple(map(route_name, PATHS))
 
 
 def is_route(output: str) -> bool:
-    """Whether an output of a model is a router's logits and not a task's answer."""
+    """Whether an output of a model is a router's logits and not a task's answer.
+
+    >>> is_route("route_morphology"), is_route("beat")
+    (True, False)
+    """
     return output.startswith(ROUTE_PREFIX)
 
 
@@ -95,7 +99,11 @@ def path_of(route: str) -> str:
 
 
 def routes_by_path(outputs: Mapping[str, _Value]) -> dict[str, _Value]:
-    """The router logits among a model's outputs, by path."""
+    """The router logits among a model's outputs, by path.
+
+    >>> routes_by_path({"beat": 0.1, "route_morphology": 0.2, "route_rhythm": 0.3})
+    {'morphology': 0.2, 'rhythm': 0.3}
+    """
     return {path_of(name): value for name, value in outputs.items() if is_route(name)}
 
 
@@ -125,6 +133,11 @@ def assemble_inputs(
         rr_features: (b, 15) from `patient.rr_history.RRHistory`.
         rr_sequence: (b, 2, 32) from there too.
         context: (b, 1280) the last 10 s at 128 Hz, mV; None for a model that takes none.
+
+    >>> window, rr, sequence = np.zeros((1, 103)), np.zeros((1, 15)), np.zeros((1, 2, 32))
+    >>> inputs = assemble_inputs(window, window, np.ones(1), rr, sequence)
+    >>> {name: value.shape for name, value in inputs.items()}
+    {'beat': (1, 2, 103), 'features': (1, 27), 'rr_sequence': (1, 2, 32)}
     """
     beat, features = model_inputs(windows, templates, amplitude, rr_features)
     inputs = {BEAT: beat, FEATURES: features, RR_SEQUENCE: rr_sequence}

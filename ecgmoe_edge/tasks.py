@@ -47,7 +47,11 @@ class Task:
 
     @property
     def n_outputs(self) -> int:
-        """Width of the head: classes, or one number."""
+        """Width of the head: classes, or one number.
+
+        >>> task_named("rhythm").n_outputs, task_named("age").n_outputs
+        (4, 1)
+        """
         return len(self.classes) if self.kind == "classification" else 1
 
 
@@ -141,6 +145,9 @@ def task_named(name: str) -> Task:
 
     Raises:
         ModelError: there is no such task.
+
+    >>> task_named("beat").classes
+    ('N', 'S', 'V', 'F')
     """
     for task in TASKS:
         if task.name == name:
@@ -149,7 +156,11 @@ def task_named(name: str) -> Task:
 
 
 def tasks_named(names: Sequence[str]) -> tuple[Task, ...]:
-    """The tasks of those names, in the order given."""
+    """The tasks of those names, in the order given.
+
+    >>> [task.kind for task in tasks_named(["rhythm", "age"])]
+    ['classification', 'regression']
+    """
     return tuple(task_named(name) for name in names)
 
 

@@ -1,7 +1,8 @@
-"""What each part of the teacher is worth: the same short fit without it, on a fixed subset, validation figures only.
+"""What each part of the teacher contributes: the same short training run without it, on a fixed subset.
 
-Each variant takes three to eleven minutes on one processor core and less on a GPU, which is used where there is one.
-What is done is kept in the work folder; a run that was stopped goes on. The table is written into docs/ablation.md.
+Only validation figures are computed. Each variant takes three to eleven minutes on one processor core, and less on a
+GPU, which is used if there is one. Finished variants are kept in the work folder, so an interrupted run continues. The
+table is written into docs/ablation.md.
 
     python -m experiments.ablation [--data DIR] [--epochs N] [--seeds N] [--only NAME ...] [--json]
 """
@@ -37,31 +38,38 @@ COLUMNS = (
 )  # fmt: skip
 TEXT = """# Ablation
 
-What each part of the teacher is worth: the same short fit without it, on a fixed subset of the training recordings.
+**This page answers:** what does each part of the teacher contribute?
 
-    {command}
+Each row of the table is the same short training run without one part, on a fixed subset of the training recordings.
 
-{device}, {epochs} epochs, mean of {seeds} seed(s){spread}. **Figures of validation patients, of a short fit**: they
-compare the rows with each other and are no figures of the shipped model. `mitdb` is `ds1-val`, `svdb` is `svdb-val`
-(S and V F1 of detected beats with an annotated partner, plain logits); rhythm is the mean F1 of N, AF and other on CinC
-2017, sex and age are PTB-XL, both on records that a stable hash takes out of their fitting parts. Five patients of
-`mitdb` and twelve of `svdb` are few, and a fit is short: one patient whose beats change class moves a figure by ten
-points, so a difference says little unless several columns agree on it.
+```sh
+{command}
+```
+
+Run on {device}, {epochs} epochs, mean of {seeds} seed(s){spread}. **These are figures of a short training run on
+validation patients**: they compare the rows with each other and are not figures of the shipped model.
+
+- `mitdb` is `ds1-val` and `svdb` is `svdb-val`: F1 of S and V on detected beats with an annotated partner, from
+  logits before the decision rule.
+- Rhythm is the mean F1 of N, AF and other on CinC 2017; sex and age are from PTB-XL. Both are scored on records
+  that a stable hash holds out of their training parts.
+- Five patients of `mitdb` and twelve of `svdb` are few, and the run is short. One patient whose beats change class
+  changes a figure by ten points. So a difference means little unless several columns agree on it.
 
 {table}
 
-Without the rhythm path the waveform alone tells S from N, for want of anything else. Without LoRA all tasks share the
-fusion block as it is. Without the gate every backbone counts alike. Without the measured RR interval its head learns
-from embeddings that know ratios only, and the waveform. Losses are those of the tasks' own labels, with the teacher's
-weights; what the full training takes from rhythms about beats that nobody labelled is left out.
+Without the rhythm path, S and N differ by the waveform alone. Without LoRA, all tasks share one fusion block.
+Without the gate, all backbones have the same weight. Without the measured RR interval, its head learns from the
+waveform and from embeddings that contain ratios only. Each task is trained on its own labels with the loss weights
+of the teacher; the full training also learns about beats without labels from the rhythm, which is left out here.
 
 {findings}
 """
-FINDINGS = "What the table shows:"  # begins the paragraphs that are written by hand and outlive a new table
+FINDINGS = "What the table shows:"  # start of the paragraphs that a person writes; a new table keeps them
 
 
 def variants() -> dict[str, TeacherConfig]:
-    """The teacher whole, and less by one part."""
+    """The complete teacher, and the teacher without one part each."""
     whole = TeacherConfig(tasks=TASKS)
     less = msgspec.structs.replace
     kinds = {spec.kind: spec for spec in whole.backbones}
@@ -81,7 +89,7 @@ def variants() -> dict[str, TeacherConfig]:
 
 
 def run_one(config: TeacherConfig, subset: Subset, epochs: int, seed: int, device: torch.device) -> dict[str, float]:
-    """Fit one variant; its figures, parameters and minutes."""
+    """Train one variant; return its figures, parameters and minutes."""
     torch.manual_seed(seed)
     model = EcgMoe(config).to(device)
 
@@ -94,15 +102,15 @@ def run_one(config: TeacherConfig, subset: Subset, epochs: int, seed: int, devic
 
     started = time.monotonic()
     short_fit(model, loss_of, subset, DRAW, epochs=epochs, seed=seed, device=device)
-    outputs = {name: predict(run, examples, device) for name, examples in subset.judges.items()}
-    return figures(outputs, subset.judges) | {
+    outputs = {name: predict(run, examples, device) for name, examples in subset.validation.items()}
+    return figures(outputs, subset.validation) | {
         "parameters": float(sum(p.numel() for p in model.parameters())),
         "minutes": (time.monotonic() - started) / 60.0,
     }
 
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:
-    """A Markdown table, a variant a row."""
+    """A Markdown table with one row per variant."""
     lines = [
         "| | " + " | ".join(COLUMNS) + " | parameters | minutes |",
         "| --- |" + " ---: |" * (len(COLUMNS) + 2),
@@ -115,23 +123,23 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
 
 
 def spread(results: dict[str, list[dict[str, float]]]) -> str:
-    """How far seeds of the whole teacher lie apart, in words; empty for one seed."""
+    """How much seeds of the complete teacher differ, in words; empty for one seed."""
     runs = results.get("all parts", [])
     if len(runs) < 2:
         return ""
     widest = {c: max(r[c] for r in runs) - min(r[c] for r in runs) for c in COLUMNS[:4]}
-    return "; seeds of the whole teacher lie apart by " + ", ".join(f"{w:.1f} ({c})" for c, w in widest.items())
+    return "; seeds of the complete teacher differ by " + ", ".join(f"{w:.1f} ({c})" for c, w in widest.items())
 
 
 def findings_in(page: Path) -> str:
-    """What a person wrote under the table of the page, kept; or a line that asks for it."""
+    """The paragraphs that a person wrote under the table of the page, or a placeholder."""
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    return FINDINGS + (text.partition(FINDINGS)[2].rstrip("\n") or " nobody has said yet.")
+    return FINDINGS + (text.partition(FINDINGS)[2].rstrip("\n") or " not written yet.")
 
 
 def what_was_fitted(subset: Subset, epochs: int, device: torch.device) -> str:
-    """Short digest of examples, epochs, and source text of what is fitted and how: no figure of others is reused."""
-    sets = ExampleSets(subset.fit, dict(subset.judges))
+    """Short digest of examples, epochs and source code of model and training: results of other code are not reused."""
+    sets = ExampleSets(subset.fit, dict(subset.validation))
     digest = hashlib.sha256(f"{sets.digest()} {epochs} {device.type} {torch.__version__}".encode())
     root = Path(__file__).parents[1]
     sources = [Path(__file__), root / "experiments" / "short_fit.py"]
@@ -143,7 +151,7 @@ def what_was_fitted(subset: Subset, epochs: int, device: torch.device) -> str:
 
 
 def main() -> None:
-    """Fit the variants, write the table, print it or JSON."""
+    """Train the variants, write the table, print it or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
     parser.add_argument("--work", type=Path, default=Path("runs/ablation"), help="examples and finished variants")

@@ -1,16 +1,16 @@
-"""Does the mixture pay? The student's two banks of four experts against one expert a bank: the same work a beat.
+"""Is the mixture better? Two banks of four experts compared with one expert per bank, at the same work per beat.
 
-All are fitted for both tasks, beat and rhythm, on the same batches with the same seeds and the same number of steps.
-The mixture comes in two ways: hard from the second epoch, and from experts that start alike with a soft route for the
-first third, hard after it. Figures are given for each seed, with the mean difference from the dense net and its
-standard error over the seeds. Multiply-accumulates of a beat are counted on the hard route, LoRA merged; the mixture
-has its routers on top. The width `tiny` is half of nano.
+All networks are trained for both tasks, beat and rhythm, on the same batches with the same seeds and the same number of
+steps. The mixture has two variants: hard routing from the second epoch on; and identical experts at the start with soft
+routing for the first third and hard routing after it. Figures are given for each seed, with the mean difference from
+the dense network and its standard error over the seeds. Multiply-accumulates of a beat are counted with hard routing
+and merged LoRA; the mixture has its routers in addition. The width `tiny` is half of nano.
 
-From labels alone, each patient of DS1, svdb and the fitting part of CinC 2017 is judged by a net that was fitted
-without him (cross-validation by a stable hash of the record), and figures are those of all patients together. With
-`--teacher`, nets have the losses of distillation, on a part of what the teacher was fitted on, and are judged on the
-validation patients, whom neither the teacher nor they were fitted on; "from the teacher" is then the mean divergence
-KL(teacher || net) of a beat, in millinats: how much of the teacher gets lost.
+From labels alone, the networks are evaluated by patient-grouped cross-validation (by a stable hash of the record) over
+DS1, svdb and the training part of CinC 2017; figures are those of all patients together. With `--teacher`, networks are
+trained with the losses of distillation, on a part of the teacher's training data, and evaluated on validation patients,
+whom neither the teacher nor the networks were trained on. "from the teacher" is then the mean divergence
+KL(teacher || network) of a beat, in millinats.
 
     python -m experiments.mixture_vs_dense [--data DIR] [--teacher [FILE]] [--width tiny|nano|small|base] [--epochs N]
         [--seeds N] [--json]
@@ -61,14 +61,14 @@ COLUMNS = ("mitdb S F1", "mitdb V F1", "svdb S F1", "svdb V F1", "rhythm mean F1
 DIVERGENCES = ("beat from the teacher", "rhythm from the teacher")
 SHIPPED = Path(__file__).parents[1] / "ecgmoe_edge" / "pretrained" / "teacher.safetensors"
 EXPERTS = {"dense, 1 + 1": 1, "4 + 4, from alike": 4, "4 + 4, hard": 4}
-SOFT_SHARE = {"4 + 4, from alike": 1.0 / 3.0}  # of the epochs; otherwise the first one alone
+SOFT_SHARE = {"4 + 4, from alike": 1.0 / 3.0}  # fraction of the epochs; otherwise the first epoch only
 
 #: Outputs of one fold, by data set and by name.
 Answers = dict[str, dict[str, NDArray[np.float32]]]
 
 
 def macs_of_a_beat(model: Student) -> int:
-    """Multiply-accumulates of one beat on the hard route, adapters merged."""
+    """Multiply-accumulates of one beat with hard routing and merged adapters."""
     counted = [0]
 
     def count(layer: nn.Module, _: object, output: Tensor) -> None:
@@ -84,7 +84,7 @@ def macs_of_a_beat(model: Student) -> int:
 
 
 def student(width: str, experts: int) -> Student:
-    """A student for both tasks with so many experts in each bank."""
+    """A student for both tasks with this number of experts in each bank."""
     sizes = {"waveform": 4, "dim": 8, "rank": 2} if width == "tiny" else {}
     banks = {"morphology_experts": experts, "rhythm_experts": experts, "tasks": TASKS}
     return Student(StudentConfig.named("nano" if width == "tiny" else width, **sizes, **banks))
@@ -93,7 +93,7 @@ def student(width: str, experts: int) -> Student:
 def answers_of_fold(
     name: str, width: str, subset: Subset, epochs: int, seed: int, teacher: Path | None = None
 ) -> Answers:
-    """Fit one net on a fold's other patients, by their labels or by a teacher, and ask it about the fold's own."""
+    """Train one network on the patients outside a fold, from labels or a teacher, and run it on the fold."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model, soft_epochs = student(width, EXPERTS[name]), round(SOFT_SHARE.get(name, 0.0) * epochs) or 1
@@ -111,11 +111,11 @@ def answers_of_fold(
 
     cpu = torch.device("cpu")
     short_fit(model, loss_of, subset, DRAW, epochs=epochs, seed=seed, device=cpu)
-    return {data: predict(run, examples, cpu) for data, examples in subset.judges.items()}
+    return {data: predict(run, examples, cpu) for data, examples in subset.validation.items()}
 
 
 def taught_losses(outputs: dict[str, Tensor], teacher: EcgMoe, batch: Batch, *, balance: float = 0.02) -> Tensor:
-    """What a student is distilled with: the teacher's probabilities, the labels, and the routers' load."""
+    """Losses of distillation: the teacher's probabilities, the labels, and the load of the routers."""
     with torch.no_grad():
         taught = teacher(*batch.teacher_inputs(), tasks=TASKS)
     weights = loss_weights(Losses())
@@ -126,18 +126,18 @@ def taught_losses(outputs: dict[str, Tensor], teacher: EcgMoe, batch: Batch, *, 
 
 
 def answers_of_teacher(teacher: Path, subset: Subset) -> Answers:
-    """What the teacher says of the patients who judge."""
+    """The teacher's outputs for the validation patients."""
     model = load_teacher(teacher)
 
     def run(batch: Batch) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = model(*batch.teacher_inputs(), tasks=TASKS)
         return outputs
 
-    return {data: predict(run, examples, torch.device("cpu")) for data, examples in subset.judges.items()}
+    return {data: predict(run, examples, torch.device("cpu")) for data, examples in subset.validation.items()}
 
 
 def divergences(answers: Answers, taught: Answers) -> dict[str, float]:
-    """Mean KL(teacher || net) of a beat over all who judge, millinats, for each task."""
+    """Mean KL(teacher || network) of a beat over the validation patients, millinats, for each task."""
     found = {}
     for task, column in zip(TASKS, DIVERGENCES, strict=True):
         net = torch.from_numpy(np.concatenate([answers[data][task] for data in taught])).log_softmax(1)
@@ -148,18 +148,18 @@ def divergences(answers: Answers, taught: Answers) -> dict[str, float]:
 
 def pooled(answers: Sequence[Answers], subsets: Sequence[Subset]) -> dict[str, float]:
     """Figures over the patients of all folds together."""
-    outputs, judges = {}, {}
-    for data in subsets[0].judges:
+    outputs, validation = {}, {}
+    for data in subsets[0].validation:
         names = answers[0][data]
         outputs[data] = {name: np.concatenate([fold[data][name] for fold in answers]) for name in names}
-        judges[data] = join([subset.judges[data] for subset in subsets])
-    return figures(outputs, judges)
+        validation[data] = join([subset.validation[data] for subset in subsets])
+    return figures(outputs, validation)
 
 
 def compare(
     subsets: Sequence[Subset], width: str, epochs: int, seeds: int, jobs: int, teacher: Path | None = None
 ) -> dict[str, list[dict[str, float]]]:
-    """Figures of each net, a seed after the other."""
+    """Figures of each network, one seed after the other."""
     results: dict[str, list[dict[str, float]]] = {name: [] for name in EXPERTS}
     taught = None if teacher is None else answers_of_teacher(teacher, subsets[0])
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
@@ -192,25 +192,25 @@ def differences(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[st
 
 
 def main() -> None:
-    """Fit, compare, print a table or JSON."""
+    """Train, compare, print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
     parser.add_argument(
         "--teacher", type=Path, nargs="?", const=SHIPPED, help="distil from it; without FILE: from the shipped one"
     )
-    parser.add_argument("--work", type=Path, default=Path("runs/ablation"), help="keeps the examples")
+    parser.add_argument("--work", type=Path, default=Path("runs/ablation"), help="folder for the cached examples")
     parser.add_argument("--width", choices=("tiny", "nano", "small", "base"), default="nano")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--folds", type=int, default=4, help="of the cross-validation, without --teacher")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: one a core")
+    parser.add_argument("--folds", type=int, default=4, help="folds of the cross-validation, without --teacher")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     data = arguments.data or (Path(os.environ["ECGMOE_DATA"]) if "ECGMOE_DATA" in os.environ else None)
     if data is None:
         parser.error("give --data, or set ECGMOE_DATA")
     if arguments.teacher is not None and not arguments.teacher.is_file():
-        parser.error(f"--teacher {arguments.teacher} is no file")
+        parser.error(f"--teacher {arguments.teacher} is not a file")
     cache = arguments.work / "examples"
     if arguments.teacher is None:
         subsets = load_folds(data, cache, CROSS_VALIDATED, arguments.folds, arguments.jobs)

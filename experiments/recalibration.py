@@ -1,8 +1,8 @@
-"""Does it pay to fit the routers again once the route is hard? Before and after, on the validation records.
+"""Does training the routers again with hard routing help? Figures before and after, on the validation records.
 
-Experts, embeddings and tail stand still. Every combination of experts is run on beats of the fitting records (clean,
-drawn as an epoch draws them), and the two routers are fitted to lower the expected loss, sum over the experts of
-probability times loss; what is judged is the hard route.
+Experts, embeddings and tail are frozen. Every combination of experts is run on beats of the training records (clean,
+drawn as for an epoch). The two routers are trained to lower the expected loss: the sum over the experts of probability
+times loss. Hard routing is evaluated.
 
     python -m experiments.recalibration [--student FILE] [--data DIR] [--cache DIR] [--steps N] [--json]
 """
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 
 import ecgmoe_edge
-from benchmarks.chain import BEAT_SPLITS, Judge, Step
+from benchmarks.chain import BEAT_SPLITS, Step, ValidationSets
 from ecgmoe_edge.cli.quiet import quiet_libraries
 from ecgmoe_edge.errors import EcgmoeError
 from ecgmoe_edge.model.student import Student, load_student
@@ -40,7 +40,7 @@ SHIPPED = Path(ecgmoe_edge.__file__).parent / "pretrained" / "student-small.safe
 
 
 def fitting_examples(data: Path | None, cache: Path) -> Examples:
-    """The fitting records with beat labels, first lead as it lies."""
+    """The training records with beat labels, first lead, not inverted."""
     folder, parts = data_folder(data), []
     for settings in load_config().data:
         if settings.name in ("mitdb", "svdb"):
@@ -70,7 +70,7 @@ def losses_of_all(student: Student, batch: Batch) -> tuple[Tensor, Tensor, Tenso
 
 
 def recalibrate(student: Student, examples: Examples, steps: int, *, seed: int = 1) -> Student:
-    """A copy of a student with its routers fitted to the losses that its experts have."""
+    """A copy of a student with its routers trained on the losses of its experts."""
     rng = np.random.default_rng(seed)
     index = epoch_indices(examples, load_config().draw, rng)
     index = index[examples.labels["beat"][index] != UNKNOWN]
@@ -104,7 +104,7 @@ def main() -> None:
     torch.set_num_threads(1)
     try:
         student = load_student(arguments.student)
-        judge = Judge.of(arguments.data, arguments.cache, arguments.cache.parent / "answers", BEAT_SPLITS)
+        sets = ValidationSets.of(arguments.data, arguments.cache, arguments.cache.parent / "answers", BEAT_SPLITS)
         fitted = recalibrate(student, fitting_examples(arguments.data, arguments.cache), arguments.steps)
     except EcgmoeError as error:
         print(error, file=sys.stderr)
@@ -113,7 +113,7 @@ def main() -> None:
     for name, model in (("as trained", student), ("recalibrated", fitted)):
         weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
         step = Step(name, weights, lambda model=model: lambda batch: model(*batch.student_inputs()))  # type: ignore[misc]
-        found = judge.validations(step)
+        found = sets.validations(step)
         figures[name] = {f"{c} F1 {split}": found[split].decided[c].f1 for c in ("V", "S") for split in BEAT_SPLITS}
     if arguments.json:
         json.dump(figures, sys.stdout, indent=2)

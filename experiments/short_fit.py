@@ -1,10 +1,9 @@
-"""A fixed subset of the recordings and a short fit on it, for experiments that compare models with each other.
+"""A fixed subset of the recordings and a short training run on it, for experiments that compare models.
 
-Patients that choose nothing else are left alone: figures are those of `ds1-val`, `svdb-val`, and of records that a
-stable hash takes out of the fitting parts of CinC 2017 and PTB-XL; or, where patients are to be many, those of a
-cross-validation over all of DS1, svdb and the fitting part of CinC 2017. Nets with the shipped teacher are judged on
-the patients that it was not fitted on. It is a part of `python -m experiments.ablation` and `python -m
-experiments.mixture_vs_dense`.
+Figures are those of `ds1-val`, `svdb-val`, and of records that a stable hash holds out of the training parts of CinC
+2017 and PTB-XL. If many patients are needed, they are those of a cross-validation over all of DS1, svdb and the
+training part of CinC 2017. Networks that learn from the shipped teacher are evaluated on patients outside its
+training data. It is a part of `python -m experiments.ablation` and `python -m experiments.mixture_vs_dense`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from ecgmoe_edge.training.examples import UNKNOWN, Examples
 from ecgmoe_edge.training.fit import loss_weights, task_loss
 from ecgmoe_edge.training.loop import one_cycle
 
-_INNER_SHARE = 0.2  # of the records of CinC 2017 and PTB-XL that judge
+_INNER_SHARE = 0.2  # fraction of the records of CinC 2017 and PTB-XL for validation
 BEATS = (
     DataSet(
         "mitdb", "mitdb", fit=("split:ds1-fit",), validation=("split:ds1-val",), leave_out=("201",), rhythm=True,
@@ -50,7 +49,7 @@ NOISE = Noise("nstdb", ("bw", "em", "ma"))
 HELD_OUT = (
     *BEATS,
     msgspec.structs.replace(RECORDS[0], validation=("split:cinc-val",)),
-)  # a part of what the shipped teacher was fitted on and, apart from it, what chose its epoch
+)  # a part of the shipped teacher's training data, and its validation data
 CROSS_VALIDATED = (
     DataSet("mitdb", "mitdb", fit=("split:ds1",), leave_out=("201",), rhythm=True, beats_per_record=800),
     DataSet("svdb", "svdb", fit=("split:svdb-fit", "split:svdb-val"), beats_per_record=800),
@@ -63,45 +62,45 @@ Loss = Callable[[Batch, int], Tensor]
 
 @dataclass(frozen=True)
 class Subset:
-    """What is fitted on and what judges, by data set."""
+    """Examples for training, and validation examples by data set."""
 
     fit: Examples
-    judges: Mapping[str, Examples]
+    validation: Mapping[str, Examples]
     augmenter: Augmenter
 
 
 def load_subset(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: int) -> Subset:
-    """The subset, through the front end or from `cache`."""
+    """The subset, from the front end or from `cache`."""
     sets = build_examples(TrainingConfig(data), data_dir, cache, jobs=jobs)
     inner = np.array(
         [name.startswith(("cinc2017/", "ptbxl/")) and lot(f"inner {name}") < _INNER_SHARE for name in sets.fit.records]
     )
     of_example = inner[sets.fit.record]
-    judges = dict(sets.validation)
+    validation = dict(sets.validation)
     for name in ("cinc2017", "ptbxl"):
         ours = np.array([record.startswith(f"{name}/") for record in sets.fit.records])[sets.fit.record]
         if (of_example & ours).any():
-            judges[name] = sets.fit.take(np.flatnonzero(of_example & ours))
+            validation[name] = sets.fit.take(np.flatnonzero(of_example & ours))
     fit = sets.fit.take(np.flatnonzero(~of_example))
-    return Subset(fit, judges, Augmenter(Augment(), read_noise(NOISE, data_dir)))
+    return Subset(fit, validation, Augmenter(Augment(), read_noise(NOISE, data_dir)))
 
 
 def load_held_out(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: int) -> Subset:
-    """The fitting records of `data`, and its validation records to judge: for nets whose teacher knows the former."""
+    """Training and validation records of `data`: for networks whose teacher was trained on the former."""
     sets = build_examples(TrainingConfig(data), data_dir, cache, jobs=jobs)
     return Subset(sets.fit, sets.validation, Augmenter(Augment(), read_noise(NOISE, data_dir)))
 
 
 def load_folds(data_dir: Path, cache: Path, data: tuple[DataSet, ...], folds: int, jobs: int) -> list[Subset]:
-    """The fitting records of `data` divided by a stable hash of their names: each fold judges what the rest fits."""
+    """Cross-validation over the training records of `data`, divided into folds by a stable hash of their names."""
     examples = build_examples(TrainingConfig(data), data_dir, cache, jobs=jobs).fit
     fold = np.array([int(folds * lot(f"fold {name}")) for name in examples.records])[examples.record]
     set_of = np.array([name.split("/")[0] for name in examples.records])[examples.record]
     augmenter = Augmenter(Augment(), read_noise(NOISE, data_dir))
     subsets = []
     for k in range(folds):
-        judges = {one.name: examples.take(np.flatnonzero((fold == k) & (set_of == one.name))) for one in data}
-        subsets.append(Subset(examples.take(np.flatnonzero(fold != k)), judges, augmenter))
+        validation = {one.name: examples.take(np.flatnonzero((fold == k) & (set_of == one.name))) for one in data}
+        subsets.append(Subset(examples.take(np.flatnonzero(fold != k)), validation, augmenter))
     return subsets
 
 
@@ -117,7 +116,7 @@ def short_fit(
     batch: int = 192,
     rate: float = 2e-3,
 ) -> None:
-    """Fit `model` with the project's optimiser and one-cycle rate; the batches depend on the seed alone."""
+    """Train `model` with the project's optimiser and one-cycle rate; the batches depend on the seed only."""
     optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-3)
     batches_of = drawn_batches(subset.fit, subset.augmenter, draw, batch)
     for epoch in range(epochs):
@@ -136,9 +135,9 @@ def short_fit(
 
 
 def losses_of(outputs: Mapping[str, Tensor], batch: Batch, tasks: tuple[str, ...], *, balance: float = 0.02) -> Tensor:
-    """Masked losses of the tasks' own labels by the teacher's weights, and the routers' load.
+    """Masked losses of the tasks' labels with the teacher's weights, and the load of the routers.
 
-    What `training.fit` takes from a rhythm about beats that nobody labelled is left out: one label teaches one task.
+    `training.fit` also learns about unlabelled beats from the rhythm; this is left out: one label trains one task.
     """
     weights = loss_weights(Losses())
     parts = [weights[t.name] * task_loss(t, outputs[t.name], batch.labels[t.name]) for t in tasks_named(tasks)]
@@ -164,11 +163,11 @@ def _cut(examples: Examples, device: torch.device) -> Iterator[Batch]:
 
 
 def figures(
-    outputs: Mapping[str, Mapping[str, NDArray[np.float32]]], judges: Mapping[str, Examples]
+    outputs: Mapping[str, Mapping[str, NDArray[np.float32]]], validation: Mapping[str, Examples]
 ) -> dict[str, float]:
-    """Validation figures by name, such as "svdb V F1" (per cent), from the outputs on each judging data set."""
+    """Validation figures by name, such as "svdb V F1" (per cent), from the outputs on each validation set."""
     found: dict[str, float] = {}
-    for data, examples in judges.items():
+    for data, examples in validation.items():
         answer = outputs[data]
         known = examples.labels["beat"] != UNKNOWN
         if known.any():
@@ -190,13 +189,13 @@ def figures(
 
 def f1(truth: NDArray[np.int8], guess: NDArray[np.int64], label: int) -> float:
     """F1 of one class in per cent; NaN where it does not occur."""
-    there, said = int((truth == label).sum()), int((guess == label).sum())
+    annotated, predicted = int((truth == label).sum()), int((guess == label).sum())
     hit = int(((truth == label) & (guess == label)).sum())
-    return 200.0 * hit / (there + said) if there else math.nan
+    return 200.0 * hit / (annotated + predicted) if annotated else math.nan
 
 
 def balanced_log_loss(truth: NDArray[np.int8], logits: NDArray[np.float32]) -> float:
-    """Mean over the classes N, S, V of their beats' mean cross entropy: smoother than an F1 of few patients."""
+    """Mean over N, S and V of the mean cross entropy of their beats: smoother than an F1 of few patients."""
     shifted = logits - logits.max(1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     each = [-log_p[truth == label, label].mean() for label in range(3) if (truth == label).any()]

@@ -1,16 +1,16 @@
-"""Beat events of the monitor, frozen: made, checked and compared by one command.
+"""Frozen beat events of the monitor: write, check and compare them.
 
-    python -m tools.golden_events                     # check all sets that are at hand, exit 1 where one differs
-    python -m tools.golden_events --set ds1 --jobs 2  # one set alone
+    python -m tools.golden_events                     # check all available sets; exit code 1 if one differs
+    python -m tools.golden_events --set ds1 --jobs 2  # only one set
     python -m tools.golden_events --write             # freeze the events of this version
     python -m tools.golden_events --keep before/      # store the beats themselves, outside the repository
-    python -m tools.golden_events --against before/   # say which beats differ from those stored, record by record
+    python -m tools.golden_events --against before/   # list the beats that differ from the stored ones, by record
 
-A set is `shipped` (the recording of the package), `drawn` (drawn ECGs that are hard to read, with gaps, invalid
-samples, leads off and rails), `ds1` or `svdb-fit` (from ECGMOE_DATA; skipped with a sentence where they are absent).
+A set is `shipped` (the recording of the package), `drawn` (simulated ECGs that are hard to read, with gaps, invalid
+samples, leads off and rails), `ds1` or `svdb-fit` (from ECGMOE_DATA; skipped with a sentence if they are missing).
 Each record is monitored with the shipped bundle, once with its first lead and once with all leads. A line of the frozen
 file holds the record, its leads, the beats of each label and a SHA-256 over the beats' sample, label, RR interval (to
-1 us) and quality (to 0.1); nothing of a recording can be read back from it.
+1 us) and quality (to 0.1); a recording cannot be reconstructed from it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DATABASES = {"ds1": "mitdb", "svdb-fit": "svdb"}
 SETS = ("shipped", "drawn", *DATABASES)
 LEADS = ("first", "all")
 LABELS = "NSVF?"
-_LOST = 750  # samples of the gap in a spoiled recording
+_LOST = 750  # samples of the gap in a disturbed recording
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Beats:
-    """What is frozen of each beat, all arrays (beats,)."""
+    """The frozen values of each beat, all arrays (beats,)."""
 
     sample: NDArray[np.int64]
     label: NDArray[np.str_]
-    rr_us: NDArray[np.int64]  # -1: not known
+    rr_us: NDArray[np.int64]  # -1: unknown
     quality: NDArray[np.int64]  # tenths
 
     @classmethod
@@ -79,8 +79,8 @@ class Beats:
         rows = zip(self.sample.tolist(), self.label.tolist(), self.rr_us.tolist(), self.quality.tolist(), strict=True)
         text = "\n".join(" ".join(map(str, row)) for row in rows)
         counts = Counter(self.label.tolist())
-        said = " ".join(f"{label}={counts[label]}" for label in LABELS)
-        return f"{case} {said} {hashlib.sha256(text.encode()).hexdigest()}"
+        counted = " ".join(f"{label}={counts[label]}" for label in LABELS)
+        return f"{case} {counted} {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def monitored(model: BeatModel, fs: float, leads: Sequence[str], blocks: Iterable[NDArray[np.float64]]) -> list[Event]:
@@ -94,7 +94,7 @@ def monitored(model: BeatModel, fs: float, leads: Sequence[str], blocks: Iterabl
 
 
 def cases_of(name: str, data: Path | None) -> list[Case]:
-    """The cases of one set, in order. Raises RecordError or UsageError where its recordings are absent."""
+    """The cases of one set, in order. Raises RecordError or UsageError if its recordings are missing."""
     if name == "shipped":
         return list(_shipped())
     if name == "drawn":
@@ -126,7 +126,7 @@ def _shipped() -> Iterator[Case]:
 def _shipped_events(model: BeatModel, *, second: bool) -> list[Event]:
     recording = load_calibration()
     signal = recording.signal[:1]
-    if second:  # a lead of the same heart: smaller, turned over, later by 8 ms, with noise of its own
+    if second:  # a second lead of the same heart: smaller, inverted, 8 ms later, with its own noise
         noise = np.random.default_rng(8).normal(0.0, 0.02, signal.shape[1])
         signal = np.stack((signal[0], noise - 0.4 * np.roll(signal[0], 3)))
     names = ("MLII", "V1")[: len(signal)]
@@ -137,7 +137,7 @@ def _shipped_events(model: BeatModel, *, second: bool) -> list[Event]:
 class _Drawn:
     kind: Hardship
     leads: str
-    spoiled: bool
+    disturbed: bool
 
     def __call__(self, model: BeatModel) -> list[Event]:
         random = np.random.default_rng(self.kind.value)
@@ -147,13 +147,13 @@ class _Drawn:
             leads.append(0.5 * np.roll(drawn.signal, 2) + random.normal(0.0, 0.02, drawn.signal.size))
             leads.append(-0.8 * drawn.signal + 0.1 * np.abs(random.normal(0.0, 0.05, drawn.signal.size)))
         signal, names = np.stack(leads), ("I", "II", "III")[: len(leads)]
-        if not self.spoiled:
+        if not self.disturbed:
             return monitored(model, drawn.fs, names, np.array_split(signal, 7, axis=1))
-        return _spoiled_events(model, drawn.fs, names, signal)
+        return _disturbed_events(model, drawn.fs, names, signal)
 
 
-def _spoiled_events(model: BeatModel, fs: float, names: Sequence[str], x: NDArray[np.float64]) -> list[Event]:
-    """With invalid samples, rails and stillness on single leads and on all, a lead off, and a gap of the link."""
+def _disturbed_events(model: BeatModel, fs: float, names: Sequence[str], x: NDArray[np.float64]) -> list[Event]:
+    """Events of a recording with invalid samples, rails and flatlines on one lead and on all, lead-off, and a gap."""
 
     def stretch(start_s: float, stop_s: float) -> slice:
         return slice(round(start_s * fs), round(stop_s * fs))
@@ -177,10 +177,10 @@ def _spoiled_events(model: BeatModel, fs: float, names: Sequence[str], x: NDArra
 
 def _drawn() -> Iterator[Case]:
     for kind in Hardship:
-        for spoiled in (False, True):
+        for disturbed in (False, True):
             for leads in LEADS:
-                name = kind.name.lower() + ("-spoiled" if spoiled else "")
-                yield Case(name, leads, _Drawn(kind, leads, spoiled))
+                name = kind.name.lower() + ("-spoiled" if disturbed else "")
+                yield Case(name, leads, _Drawn(kind, leads, disturbed))
 
 
 # -- running them
@@ -192,7 +192,7 @@ def _bundle() -> BeatModel:
 
 
 def beats_of(case: Case) -> Beats:
-    """The beats that the shipped bundle's monitor gives."""
+    """The beats that the monitor gives with the shipped bundle."""
     return Beats.of(case.events(_bundle()))
 
 
@@ -212,14 +212,14 @@ def run(name: str, data: Path | None, jobs: int) -> dict[str, Beats]:
 
 
 def frozen(name: str) -> dict[str, str]:
-    """Lines of the frozen file of a set by "record leads"; empty where it was never written."""
+    """Lines of the frozen file of a set by "record leads"; empty if it was never written."""
     file = FOLDER / f"{name}.txt"
     lines = file.read_text().splitlines() if file.is_file() else []
     return {" ".join(line.split()[:2]): line for line in lines}
 
 
 def differing(name: str, found: dict[str, Beats]) -> list[str]:
-    """Sentences on what is not as it was frozen."""
+    """Sentences about everything that differs from the frozen file."""
     kept = frozen(name)
     now = {title: beats.line(title) for title, beats in found.items()}
     missing = [f"{title} is in the frozen file alone" for title in kept if title not in now]
@@ -241,8 +241,8 @@ def keep(folder: Path, name: str, found: dict[str, Beats]) -> None:
 
 
 def differences(folder: Path, name: str, found: dict[str, Beats]) -> list[str]:
-    """A sentence for every case of which beats are not as stored."""
-    said = []
+    """A sentence for every case whose beats differ from the stored ones."""
+    sentences = []
     with np.load(folder / f"{name}.npz", allow_pickle=False) as held:
         for title, new in found.items():
             old = Beats(**{key: held[f"{title}/{key}"] for key in vars(new)})
@@ -256,20 +256,20 @@ def differences(folder: Path, name: str, found: dict[str, Beats]) -> list[str]:
             }
             if any(counts.values()):
                 what = ", ".join(f"{count} {key}" for key, count in counts.items() if count)
-                said.append(f"{title}: of {old.sample.size} beats {what}")
-    return said
+                sentences.append(f"{title}: of {old.sample.size} beats {what}")
+    return sentences
 
 
 def main() -> int:
-    """Run the command; gives the exit code."""
+    """Run the command; return the exit code."""
     assert __doc__ is not None  # noqa: S101 - for the type checker
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", dest="sets", action="append", choices=SETS, help="a set; all of them by default")
-    parser.add_argument("--data", type=Path, help="folder of the data bases (default: ECGMOE_DATA)")
+    parser.add_argument("--set", dest="sets", action="append", choices=SETS, help="name of a set; default: all")
+    parser.add_argument("--data", type=Path, help="folder of the databases (default: ECGMOE_DATA)")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="freeze the events of this version")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="store the beats there")
-    parser.add_argument("--against", type=Path, metavar="DIR", help="compare with beats stored there")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="folder to store the beats in")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="folder of stored beats to compare with")
     options = parser.parse_args()
     differs = 0
     for name in options.sets or SETS:
@@ -283,9 +283,9 @@ def main() -> int:
         if options.write:
             FOLDER.mkdir(exist_ok=True)
             (FOLDER / f"{name}.txt").write_text("".join(f"{beats.line(title)}\n" for title, beats in found.items()))
-        said = differences(options.against, name, found) if options.against else differing(name, found)
-        differs += len(said)
-        print(f"{name}: {len(found) - len(said)} of {len(found)} cases as before", *said, sep="\n")
+        sentences = differences(options.against, name, found) if options.against else differing(name, found)
+        differs += len(sentences)
+        print(f"{name}: {len(found) - len(sentences)} of {len(found)} cases as before", *sentences, sep="\n")
     return int(differs > 0)
 
 

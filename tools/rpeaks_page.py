@@ -3,7 +3,7 @@
     python benchmarks/rpeaks.py --split ds1 --json > ds1.json
     python tools/rpeaks_page.py ds1.json --name ds1 --command "python benchmarks/rpeaks.py --split ds1" [--out docs]
 
-`benchmarks/rpeaks.py --out docs` does both in one go.
+`benchmarks/rpeaks.py --out docs` does both at once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 OURS = "ours"
-FUSED = "ours_fused"  # over all leads of a record: a row apart, since the others see its first lead alone
-LEAST_ERROR = 0.005  # %, where there is none and the axis is logarithmic
+FUSED = "ours_fused"  # uses all leads of a record, so it has its own row: the others use the first lead only
+LEAST_ERROR = 0.005  # %, drawn for an error of 0, because the axis is logarithmic
 
 
 def markdown(figures: dict[str, dict[str, Any]], command: str, picture: str) -> str:
@@ -26,7 +26,7 @@ def markdown(figures: dict[str, dict[str, Any]], command: str, picture: str) -> 
         cells = [row[key] for key in ("se150", "ppv150", "se50", "ppv50", "hours_per_s")]
         lines.append(f"| {name} | " + " | ".join("-" if cell is None else f"{cell:.2f}" for cell in cells) + " |")
     if FUSED in figures:
-        lines += ["", f"`{FUSED}` hears all leads of a record at once, the others its first lead."]
+        lines += ["", f"`{FUSED}` uses all leads of a record, the others its first lead."]
     noise: dict[str, Any] = next((row["noise"] for row in figures.values() if "noise" in row), {})
     for kind, at_snr in noise.items():
         lines += ["", f"F1 % on records 118 and 119 with noise `{kind}`:", ""]
@@ -55,7 +55,7 @@ def markdown(figures: dict[str, dict[str, Any]], command: str, picture: str) -> 
 
 
 def plot(figures: dict[str, dict[str, Any]], file: Path) -> None:
-    """Errors on clean records, and F1 under noise where that was measured."""
+    """Plot errors on clean records, and F1 under noise if it was measured."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -82,7 +82,7 @@ def plot(figures: dict[str, dict[str, Any]], file: Path) -> None:
 
 
 def write_page(folder: Path, name: str, figures: dict[str, dict[str, Any]], command: str) -> None:
-    """Table, plot and JSON into a folder, and the table between its marks in the folder's rpeaks.md."""
+    """Write table, plot and JSON into a folder, and the table between its marks in the folder's rpeaks.md."""
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"rpeaks-{name}.png"
     plot(figures, picture)
@@ -101,7 +101,7 @@ def write_page(folder: Path, name: str, figures: dict[str, dict[str, Any]], comm
 def main() -> None:
     """Read the figures, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figures", type=Path, help="what `benchmarks/rpeaks.py --json` printed")
+    parser.add_argument("figures", type=Path, help="output of `benchmarks/rpeaks.py --json`")
     parser.add_argument("--name", required=True, help="the marks in the page, and the names of plot and JSON")
     parser.add_argument("--command", required=True, help="the command that made the figures, as the page shows it")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR", help="folder of rpeaks.md")

@@ -1,6 +1,6 @@
-"""Write pretrained/MODEL_CARD.md of the full-precision model from files that training and evaluation wrote.
+"""Write pretrained/MODEL_CARD.md of the full-precision model from the output files of training and evaluation.
 
-    ecgmoe-edge evaluate --teacher --split ds2 --json > figures/ds2.json            # and so on, a file a data set
+    ecgmoe-edge evaluate --teacher --split ds2 --json > figures/ds2.json            # and so on, one file per data set
     python tools/teacher_card.py figures -o ecgmoe_edge/pretrained/MODEL_CARD.md
 
 The weights' own files, teacher.json and training_data.json, are read from the folder of the card.
@@ -20,9 +20,9 @@ PRETRAINED = Path("ecgmoe_edge/pretrained")
 
 
 def main() -> int:
-    """Read, write, and say where."""
+    """Read the figures, write the card, and print its path."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figures", type=Path, help="folder of what `ecgmoe-edge evaluate --json` wrote")
+    parser.add_argument("figures", type=Path, help="folder of the output files of `ecgmoe-edge evaluate --json`")
     parser.add_argument("-o", "--out", type=Path, default=PRETRAINED / "MODEL_CARD.md")
     arguments = parser.parse_args()
     folder = arguments.out.parent

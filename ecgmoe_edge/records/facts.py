@@ -17,7 +17,11 @@ _SEXES: Mapping[Sex, str] = MappingProxyType({"F": "female", "M": "male"})
 
 
 def stated_facts(age: float | None = None, sex: Sex | None = None, **further: str | float | None) -> Facts:
-    """Facts of those that are known: age in years, sex, and any task's class or value by its name."""
+    """Facts of those that are known: age in years, sex, and any task's class or value by its name.
+
+    >>> stated_facts(63, "F", potassium=None)
+    {'age': 63, 'sex': 'female'}
+    """
     facts = {"age": age, "sex": None if sex is None else _SEXES[sex], **further}
     return {name: value for name, value in facts.items() if value is not None}
 

@@ -10,7 +10,11 @@ _SPELLED = {name.casefold(): name for name in LIMB_AND_CHEST}
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, a repeated one with a number after it: ECG, ECG 2."""
+    """The names, a repeated one with a number after it: ECG, ECG 2.
+
+    >>> unique_names(["ECG", "ECG", "V1"])
+    ('ECG', 'ECG 2', 'V1')
+    """
     unique: list[str] = []
     for base in names:
         name, number = base, 1
@@ -22,7 +26,11 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def usual_name(name: str) -> str:
-    """`AVR` and `Lead avr` as aVR, and so on; any other name as it is."""
+    """`AVR` and `Lead avr` as aVR, and so on; any other name as it is.
+
+    >>> usual_name("Lead avr"), usual_name("v5"), usual_name("Resp")
+    ('aVR', 'V5', 'Resp')
+    """
     bare = plain_text(name)
     if bare.casefold().startswith("lead "):
         bare = bare[5:].strip()

@@ -11,6 +11,9 @@ def record_name(path: Path) -> str:
 
     A WFDB record is named without extension, and its name may hold a point; other formats are named by their file.
     Annotations lie beside either as `<name>.atr`.
+
+    >>> record_name(Path("mitdb/100"))
+    '100'
     """
     return path.stem if path.suffix and path.is_file() else path.name
 

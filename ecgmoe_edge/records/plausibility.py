@@ -135,7 +135,11 @@ def _of_moving(
 
 
 def remarks_json(remarks: Sequence[Remark]) -> list[dict[str, Any]]:
-    """Remarks as JSON-ready mappings."""
+    """Remarks as JSON-ready mappings.
+
+    >>> remarks_json([Remark("lead", "Lead V1 has no valid sample.", ("V1",))])
+    [{'kind': 'lead', 'leads': ['V1'], 'text': 'Lead V1 has no valid sample.'}]
+    """
     return [{"kind": one.kind, "leads": list(one.leads), "text": one.text} for one in remarks]
 
 

@@ -200,7 +200,11 @@ def voltage_leads(recording: Recording) -> list[str]:
 
 
 def is_voltage(unit: str) -> bool:
-    """Whether `millivolts_per` knows the unit."""
+    """Whether `millivolts_per` knows the unit.
+
+    >>> is_voltage("uV"), is_voltage("mmHg")
+    (True, False)
+    """
     try:
         millivolts_per(unit)
     except RecordError:
@@ -213,6 +217,9 @@ def millivolts_per(unit: str) -> float:
 
     Raises:
         RecordError: the unit is not a voltage that this package knows.
+
+    >>> millivolts_per("uV"), millivolts_per("V")
+    (0.001, 1000.0)
     """
     try:
         return _MILLIVOLTS[unit.strip().casefold()]
@@ -227,6 +234,9 @@ def choose_leads(available: Sequence[str], wanted: Sequence[Lead] | None, record
 
     Raises:
         RecordError: no such lead, or none wanted.
+
+    >>> choose_leads(["II", "V1", "Resp"], ["v1", 0], "patient-07")
+    [1, 0]
     """
     if wanted is None:
         return list(range(len(available)))

@@ -59,6 +59,13 @@ def bootstrap(
         draws: how often the patients are drawn.
         level: share of the draws that an interval holds.
         seed: of the draws.
+
+    >>> def sensitivity(total):  # of a sum (found, annotated)
+    ...     return {"se": 100 * total[0] / total[1]}
+    >>> found = np.array([[90, 100], [80, 100], [100, 100], [95, 100]])
+    >>> low, high = bootstrap(["a", "b", "c", "c"], found, sensitivity).intervals["se"]
+    >>> 80.0 <= low < 91.25 < high <= 97.5
+    True
     """
     names = sorted(set(patients))
     place = {name: position for position, name in enumerate(names)}

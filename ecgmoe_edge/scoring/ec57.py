@@ -47,7 +47,14 @@ _FALSE_POSITIVES = MappingProxyType(
 
 @dataclass(frozen=True)
 class Counts:
-    """Beats found, missed and falsely found, and the figures in per cent (None: nothing to divide)."""
+    """Beats found, missed and falsely found, and the figures in per cent (None: nothing to divide).
+
+    >>> found = Counts(tp=90, fn=10, fp=30)
+    >>> found.se, found.ppv, round(found.f1, 1)
+    (90.0, 75.0, 81.8)
+    >>> Counts().se is None
+    True
+    """
 
     tp: int = 0
     fn: int = 0
@@ -82,6 +89,9 @@ def average(counts: Sequence[Counts]) -> dict[str, Any]:
     """Average statistics in EC57's words: every record weighs the same, however many beats it has.
 
     Each figure is the mean, in per cent, over the records for which it is defined; `records` says how many those are.
+
+    >>> average([Counts(tp=9, fn=1), Counts(tp=1, fn=1)])["se"]
+    70.0
     """
     figures: dict[str, Any] = {}
     defined = {}
@@ -168,7 +178,11 @@ def score_record(
 
 
 def total_peaks(counts: Iterable[Counts]) -> Counts:
-    """Gross statistics: every beat weighs the same, whoever's it is."""
+    """Gross statistics: every beat weighs the same, whoever's it is.
+
+    >>> round(total_peaks([Counts(tp=9, fn=1), Counts(tp=1, fn=1)]).se, 1)
+    83.3
+    """
     return sum(counts, start=Counts())
 
 
@@ -179,7 +193,13 @@ def total_confusion(confusions: Iterable[Confusion | None]) -> Confusion | None:
 
 
 def first_scored(fs: float, n_samples: int, whole: bool) -> float:
-    """Sample from which a record is scored: after five minutes, or at once if it is short or `whole` is wanted."""
+    """Sample from which a record is scored: after five minutes, or at once if it is short or `whole` is wanted.
+
+    >>> first_scored(360.0, n_samples=650_000, whole=False)  # 30 minutes: from the sixth minute on
+    108000.0
+    >>> first_scored(360.0, n_samples=100_000, whole=False)  # shorter than six minutes: from its start
+    0.0
+    """
     return 0.0 if whole or n_samples < SHORT_RECORD_S * fs else LEARNING_S * fs
 
 

@@ -26,6 +26,10 @@ def pair_beats(reference: NDArray[np.int64], detected: NDArray[np.int64], tolera
         reference: annotated beats, `(n,)`, in samples, ascending.
         detected: detected beats, `(m,)`, in samples, ascending.
         tolerance: in samples; EC57 takes 150 ms.
+
+    >>> pairs = pair_beats(np.array([100, 400, 700]), np.array([103, 380, 900]), tolerance=54)  # 150 ms at 360 Hz
+    >>> pairs.of_reference.tolist(), pairs.of_detected.tolist()
+    ([0, 1, -1], [0, 1, -1])
     """
     of_reference = np.full(len(reference), -1, dtype=np.int64)
     of_detected = np.full(len(detected), -1, dtype=np.int64)

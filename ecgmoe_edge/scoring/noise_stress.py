@@ -91,7 +91,11 @@ def noisy_blocks(
 
 
 def noise_gain(qrs_height_mv: float, noise_rms_mv: float, snr_db: float) -> float:
-    """What the noise is multiplied with: a = sqrt(S / N * 10^(-SNR / 10)), S = height^2 / 8, N = RMS^2."""
+    """What the noise is multiplied with: a = sqrt(S / N * 10^(-SNR / 10)), S = height^2 / 8, N = RMS^2.
+
+    >>> round(noise_gain(qrs_height_mv=1.0, noise_rms_mv=0.1, snr_db=6.0), 3)
+    1.772
+    """
     return sqrt(qrs_height_mv**2 / 8.0 / noise_rms_mv**2 * 10.0 ** (-snr_db / 10.0))
 
 

@@ -69,6 +69,12 @@ def rr_errors(
         matched: positions of the paired beats in `reference` and `detected`, ascending.
         interruptions: first and last sample of stretches across which there is no RR interval.
         fs: samples a second, Hz.
+
+    >>> annotated, detected = np.array([0, 250, 500]), np.array([0, 251, 501])
+    >>> matched = [(0, 0), (1, 1), (2, 2)]
+    >>> errors = rr_errors(annotated, np.array(["N", "N", "V"]), detected, matched, [], fs=250.0)
+    >>> errors.rms_ms("N"), errors.rms_ms("V")  # intervals that end in an N beat, in a V beat
+    (4.0, 0.0)
     """
     if len(matched) < 2:
         return RrErrors.empty()

@@ -187,6 +187,9 @@ def _rr_errors(
 def mean_rr_ms(r_peaks: NDArray[np.int64], end: NDArray[np.float64], fs: float) -> NDArray[np.float64]:
     """Mean RR interval in ms of the R peaks in the 10 s before each sample of `end`; NaN where fewer than two
     intervals lie there or the record had not lasted so long.
+
+    >>> mean_rr_ms(np.arange(0, 3000, 200), np.array([2000.0, 2750.0]), fs=250.0)  # 75 per minute
+    array([ nan, 800.])
     """
     first = np.searchsorted(r_peaks, end - RR_WINDOW_S * fs)
     last = np.searchsorted(r_peaks, end, side="right") - 1

@@ -35,10 +35,10 @@ def test_every_ablation_differs_from_the_whole_and_can_be_built() -> None:
     assert all(size < sizes["all parts"] for name, size in sizes.items() if name != "all parts")
 
 
-def test_what_a_person_wrote_under_the_table_outlives_a_new_one(tmp_path: Path) -> None:
+def test_findings_written_by_a_person_are_kept_when_the_table_is_replaced(tmp_path: Path) -> None:
     ablation = _experiment("ablation")
     page = tmp_path / "ablation.md"
-    assert ablation.findings_in(page).endswith("nobody has said yet.")
+    assert ablation.findings_in(page).endswith("not written yet.")
     page.write_text(f"# Ablation\n\n| a | b |\n\n{ablation.FINDINGS} little.\nAnd more.\n", encoding="utf-8")
     assert ablation.findings_in(page) == f"{ablation.FINDINGS} little.\nAnd more."
     assert "little" in ablation.findings_in(page)

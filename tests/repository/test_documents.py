@@ -18,7 +18,11 @@ from ecgmoe_edge.runtime.manifest import Manifest
 from ecgmoe_edge.streaming import events
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+INDEX = ROOT / "docs" / "README.md"
+PAGES = sorted(
+    {*ROOT.glob("*.md"), *DOCS, *ROOT.glob("*/README.md"), *(ROOT / "firmware_bridge" / "firmware").glob("*.md")}
+)
 
 
 def _text(name: str) -> str:
@@ -68,6 +72,40 @@ def test_every_link_between_documents_leads_somewhere() -> None:
         if "://" not in target and not (page.parent / target.partition("#")[0]).exists()
     }
     assert not broken
+
+
+def _anchors(page: Path) -> set[str]:
+    """Anchors of the headings of a page, as GitHub makes them; code blocks hold no headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_to_a_heading_finds_it() -> None:
+    broken = set()
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)\s#:]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            linked = page if not target else page.parent / target
+            if linked.suffix == ".md" and anchor not in _anchors(linked):
+                broken.add(f"{page.relative_to(ROOT)}: {target}#{anchor}")
+    assert not broken
+
+
+def test_every_page_is_in_the_index() -> None:
+    linked = {
+        (INDEX.parent / target).resolve()
+        for target in re.findall(r"\]\(([^)\s#]+)", INDEX.read_text(encoding="utf-8"))
+        if "://" not in target
+    }
+    assert {page.name for page in DOCS if page != INDEX and page.resolve() not in linked} == set()
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_a_page_opens_with_what_it_answers(page: Path) -> None:
+    title, empty, opening, *_ = page.read_text(encoding="utf-8").split("\n")
+    assert title.startswith("# ")
+    assert not empty
+    assert re.fullmatch(r"\*\*This page answers:\*\* [a-z].+\?", opening)
 
 
 @lru_cache

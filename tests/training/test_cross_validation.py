@@ -35,7 +35,7 @@ def test_a_fold_judges_patients_that_it_was_not_fitted_on(
     judged = []
     for subset in subsets:
         fitted = {subset.fit.records[i] for i in subset.fit.record}
-        own = {subset.judges["ward"].records[i] for i in subset.judges["ward"].record}
+        own = {subset.validation["ward"].records[i] for i in subset.validation["ward"].record}
         assert not own & fitted
         assert own | fitted == {f"ward/p{k}" for k in range(4)}
         judged += sorted(own)
@@ -45,7 +45,7 @@ def test_a_fold_judges_patients_that_it_was_not_fitted_on(
 def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: Path, tmp_path: Path) -> None:
     comparison = importlib.import_module("experiments.mixture_vs_dense")
     subsets = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)
-    truth = [subset.judges["ward"].labels["beat"] for subset in subsets]
+    truth = [subset.validation["ward"].labels["beat"] for subset in subsets]
     rhythm = np.zeros((1, len(RHYTHM_CLASSES)), np.float32)
 
     def answers(labels: list[np.ndarray[tuple[int, ...], np.dtype[np.int8]]]) -> list[dict[str, object]]:
@@ -69,7 +69,7 @@ def test_each_net_is_fitted_and_answers_for_its_fold(
     comparison = importlib.import_module("experiments.mixture_vs_dense")
     subset = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)[0]
     answers = comparison.answers_of_fold(name, "tiny", subset, 2, 1)
-    n = len(subset.judges["ward"])
+    n = len(subset.validation["ward"])
     assert answers["ward"]["beat"].shape == (n, len(BEAT_CLASSES))
     assert answers["ward"]["rhythm"].shape == (n, len(RHYTHM_CLASSES))
     assert answers["ward"]["route_rhythm"].shape == (n, comparison.EXPERTS[name])
@@ -96,7 +96,7 @@ def test_a_net_can_be_distilled_and_judged_on_patients_whom_neither_was_fitted_o
     save_teacher(tmp_path / "teacher.safetensors", EcgMoe(tiny_config.teacher))
     data = (DataSet("ward", "ward", fit=("p0", "p1"), validation=("p2", "p3"), rhythm=True),)
     subset = short_fit.load_held_out(patients, tmp_path, data, 1)
-    judges = subset.judges["ward"]
+    judges = subset.validation["ward"]
     assert {judges.records[i] for i in judges.record} == {"ward/p2", "ward/p3"}
     assert {subset.fit.records[i] for i in subset.fit.record} == {"ward/p0", "ward/p1"}
     taught = comparison.answers_of_teacher(tmp_path / "teacher.safetensors", subset)
