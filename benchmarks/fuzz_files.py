@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class Kind:
     damaged: tuple[str, ...]  # which of them
     repair: Callable[[Path], None] | None = None  # makes what is around the damaged file fit again
     checked: bool = True  # whether something besides the damaged file says what is in it
+    damage: Callable[[bytes, random.Random], bytes] | None = None  # None: `damaged`
 
 
 @dataclass
@@ -164,7 +165,7 @@ def _child(kind: Kind, want: Any, folder: Path, numbers: range, seed: int, out: 
         rng = random.Random(f"{kind.name} {seed} {number}")  # noqa: S311 - to be repeated, not to be secret
         _lay(kind, folder)
         name = rng.choice(kind.damaged)
-        (folder / name).write_bytes(damaged(kind.seeds[name], rng))
+        (folder / name).write_bytes((kind.damage or damaged)(kind.seeds[name], rng))
         started = time.perf_counter()
         signal.alarm(int(3 * MOST_S))  # ends the process where reading never returns
         try:
@@ -200,7 +201,9 @@ def kinds() -> dict[str, Callable[[], Kind]]:
         "bundle zip": _bundle_zip,
         "manifest": _manifest,
         "onnx": _onnx,
+        "onnx fields": lambda: replace(_onnx(), name="onnx fields", damage=_fields_of("onnx_fields")),
         "tflite": _tflite,
+        "tflite fields": lambda: replace(_tflite(), name="tflite fields", damage=_fields_of("tflite_fields")),
         "profile": _profile,
         "student": lambda: _weights("student-nano.safetensors", "student"),
         "qat student": lambda: _weights("student-nano-qat.safetensors", "qat student"),
@@ -277,6 +280,13 @@ def _tflite() -> Kind:
         folder = write_bundle(Path(name) / "b", manifest, {"model.tflite": if_model(), "MODEL_CARD.md": b"x"})
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
     return Kind("tflite", files, _loaded, ("model.tflite",), repair=_listed_again, checked=False)
+
+
+def _fields_of(name: str) -> Callable[[bytes, random.Random], bytes]:
+    sys.path.insert(0, str(Path(__file__).parent))
+    import fuzz_fields
+
+    return getattr(fuzz_fields, name)  # type: ignore[no-any-return]
 
 
 def _profile() -> Kind:
