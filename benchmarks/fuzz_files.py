@@ -309,7 +309,7 @@ def _weights(file: str, name: str) -> Kind:
             inputs["context"] = np.zeros((2, 1, model.context_samples), np.float32)
         return dict(model.infer(inputs))
 
-    return Kind(name, {"w": content}, read, ("w",), checked=False)
+    return Kind(name, {"w": content}, read, ("w",))
 
 
 def main() -> None:

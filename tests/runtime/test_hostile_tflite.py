@@ -20,10 +20,10 @@ from tiny_tflite import host_model, if_model
 from ecgmoe_edge.errors import BundleError
 from ecgmoe_edge.runtime.tflite_file import check_tflite_file
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import fuzz_files
 
+ROOT = Path(__file__).parents[2]
 Change = Callable[[Any], object]
 
 
@@ -53,7 +53,7 @@ def test_a_file_of_either_dispatch_is_accepted() -> None:
 
 @pytest.mark.parametrize("number", [1845, 3912])
 def test_damage_that_ended_the_process_is_found(number: int) -> None:
-    rng = random.Random(f"tflite 3 {number}")  # noqa: S311 - to be repeated, not to be secret
+    rng = random.Random(f"tflite 3 {number}")
     rng.choice(("model.tflite",))
     with pytest.raises(BundleError, match="no TFLite file of a student"):
         check_tflite_file(fuzz_files.damaged(if_model(), rng))
