@@ -2,7 +2,7 @@
 
     python tools/weights_digests.py
 
-The loader refuses a damaged copy of them by it, wherever the copy lies. Files with a checksum of their own are left out.
+The loader refuses a damaged copy of them by it, wherever that lies. Files with a checksum of their own are left out.
 """
 
 from __future__ import annotations
