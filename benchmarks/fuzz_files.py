@@ -201,9 +201,9 @@ def kinds() -> dict[str, Callable[[], Kind]]:
         "bundle zip": _bundle_zip,
         "manifest": _manifest,
         "onnx": _onnx,
-        "onnx fields": lambda: replace(_onnx(), name="onnx fields", damage=_fields_of("onnx_fields")),
+        "onnx fields": lambda: _fields(_onnx()),
         "tflite": _tflite,
-        "tflite fields": lambda: replace(_tflite(), name="tflite fields", damage=_fields_of("tflite_fields")),
+        "tflite fields": lambda: _fields(_tflite()),
         "profile": _profile,
         "student": lambda: _weights("student-nano.safetensors", "student"),
         "qat student": lambda: _weights("student-nano-qat.safetensors", "qat student"),
@@ -282,11 +282,13 @@ def _tflite() -> Kind:
     return Kind("tflite", files, _loaded, ("model.tflite",), repair=_listed_again, checked=False)
 
 
-def _fields_of(name: str) -> Callable[[bytes, random.Random], bytes]:
-    sys.path.insert(0, str(Path(__file__).parent))
-    import fuzz_fields
+def _fields(kind: Kind) -> Kind:
+    """The same files, with fields changed and not bytes."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from benchmarks import fuzz_fields
 
-    return getattr(fuzz_fields, name)  # type: ignore[no-any-return]
+    change = fuzz_fields.tflite_fields if kind.name == "tflite" else fuzz_fields.onnx_fields
+    return replace(kind, name=f"{kind.name} fields", damage=change)
 
 
 def _profile() -> Kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.runtime.flatbuffer import FlatbufferError, Table
 
 FLOAT32, INT32, UINT8, INT64, BOOL, INT16, INT8 = 0, 2, 3, 4, 6, 7, 9  # TensorType of schema.fbs
-TYPES = {
+TYPES: Mapping[int, np.dtype[Any]] = {
     FLOAT32: np.dtype("<f4"),
     INT32: np.dtype("<i4"),
     UINT8: np.dtype("u1"),

@@ -210,14 +210,16 @@ def test_a_copy_of_shipped_weights_with_one_changed_bit_is_refused_wherever_it_l
 
 
 def test_shipped_weights_whose_configuration_was_changed_are_refused(tmp_path: Path) -> None:
-    path = shutil.copy(SHIPPED / "student-nano-qat.safetensors", tmp_path / "w")
+    path = tmp_path / "w"
+    shutil.copy(SHIPPED / "student-nano-qat.safetensors", path)
     change(path, "", config=read_metadata(path)["config"].replace('"dropout": 0.2', '"dropout": 0.3'))
     with pytest.raises(ModelError, match="is damaged"):
         load_qat(path)
 
 
 def test_another_training_from_before_checksums_is_read(tmp_path: Path) -> None:
-    path = shutil.copy(SHIPPED / "student-nano.safetensors", tmp_path / "w")
+    path = tmp_path / "w"
+    shutil.copy(SHIPPED / "student-nano.safetensors", path)
     with safe_open(path, framework="pt") as file:
         held = file.metadata()
     tensors = {n: 1.01 * t if t.is_floating_point() else t for n, t in load_file(path).items()}

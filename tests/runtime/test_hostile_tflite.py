@@ -78,7 +78,7 @@ def _external(model: Any) -> None:
 
 
 def _custom(model: Any) -> None:
-    model.operatorCodes[0].builtinCode, model.operatorCodes[0].customCode = 32, b"mine"
+    vars(model.operatorCodes[0]).update(builtinCode=32, customCode=b"mine")
 
 
 def _shape_tensor(model: Any, numbers: list[int]) -> None:
