@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class Kind:
     damaged: tuple[str, ...]  # name of the damaged file
     repair: Callable[[Path], None] | None = None  # adapts the other files to the damaged one
     checked: bool = True  # whether something besides the damaged file states its content
+    damage: Callable[[bytes, random.Random], bytes] | None = None  # None: `damaged`
 
 
 @dataclass
@@ -164,7 +165,7 @@ def _child(kind: Kind, want: Any, folder: Path, numbers: range, seed: int, out: 
         rng = random.Random(f"{kind.name} {seed} {number}")  # noqa: S311 - repeatable, not secret
         _lay(kind, folder)
         name = rng.choice(kind.damaged)
-        (folder / name).write_bytes(damaged(kind.seeds[name], rng))
+        (folder / name).write_bytes((kind.damage or damaged)(kind.seeds[name], rng))
         started = time.perf_counter()
         signal.alarm(int(3 * MOST_S))  # ends the process if reading never returns
         try:
@@ -200,7 +201,9 @@ def kinds() -> dict[str, Callable[[], Kind]]:
         "bundle zip": _bundle_zip,
         "manifest": _manifest,
         "onnx": _onnx,
+        "onnx fields": lambda: _fields(_onnx()),
         "tflite": _tflite,
+        "tflite fields": lambda: _fields(_tflite()),
         "profile": _profile,
         "student": lambda: _weights("student-nano.safetensors", "student"),
         "qat student": lambda: _weights("student-nano-qat.safetensors", "qat student"),
@@ -279,6 +282,15 @@ def _tflite() -> Kind:
     return Kind("tflite", files, _loaded, ("model.tflite",), repair=_listed_again, checked=False)
 
 
+def _fields(kind: Kind) -> Kind:
+    """The same files, with fields changed and not bytes."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from benchmarks import fuzz_fields
+
+    change = fuzz_fields.tflite_fields if kind.name == "tflite" else fuzz_fields.onnx_fields
+    return replace(kind, name=f"{kind.name} fields", damage=change)
+
+
 def _profile() -> Kind:
     from ecgmoe_edge.device_profiles import load_profile
 
@@ -299,7 +311,7 @@ def _weights(file: str, name: str) -> Kind:
             inputs["context"] = np.zeros((2, 1, model.context_samples), np.float32)
         return dict(model.infer(inputs))
 
-    return Kind(name, {"w": content}, read, ("w",), checked=False)
+    return Kind(name, {"w": content}, read, ("w",))
 
 
 def main() -> None:

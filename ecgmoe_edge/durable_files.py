@@ -47,9 +47,9 @@ def replace_file(path: str | Path, check: Callable[[Path], object] | None = None
                 check(partial)
             with contextlib.suppress(FileNotFoundError):
                 partial.chmod(stat.S_IMODE(target.stat().st_mode))  # as the file that it replaces
-            _flush(partial)
+            flush_to_disk(partial)
             partial.replace(target)
-            _flush(target.parent)
+            flush_to_disk(target.parent)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -87,10 +87,10 @@ def replace_folder(folder: str | Path) -> Iterator[Path]:
             scratch.mkdir()
             yield scratch
             for inside in scratch.rglob("*"):
-                _flush(inside)
-            _flush(scratch)
+                flush_to_disk(inside)
+            flush_to_disk(scratch)
             _put_in_place(scratch, folder)
-            _flush(folder.parent)
+            flush_to_disk(folder.parent)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -138,7 +138,8 @@ def _new_name(path: Path) -> Path:
     return path.with_name(f"{_prefix(path)}{secrets.token_hex(6)}{_SUFFIX}")
 
 
-def _flush(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

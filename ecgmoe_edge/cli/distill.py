@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import (
     CacheOption,
     ConfigOption,
@@ -68,6 +69,7 @@ def distill(
     """
     if student is not None and float_only:
         raise UsageError("--student skips the float stage and --float-only the other: nothing is left to do.")
+    check_folders({"-o": out, "--cache": cache})
     require("train", "torch", "safetensors", "tqdm", "wfdb", "matplotlib")
     if not float_only:
         require("export", "torchao")

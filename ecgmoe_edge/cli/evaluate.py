@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -14,6 +11,7 @@ import typer
 
 from ecgmoe_edge.cli.evaluate_model import TeacherMayStandAlone, chosen_model, describe_model
 from ecgmoe_edge.cli.evaluate_task import command, evaluate_other_task, tell, write_beat_report
+from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import (
     BundleOption,
     DataOption,
@@ -34,7 +32,7 @@ from ecgmoe_edge.cli.options import (
 )
 from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
 from ecgmoe_edge.cli.requirements import require
-from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.tasks import TASK_NAMES, task_named
 
 if TYPE_CHECKING:
@@ -146,7 +144,7 @@ def evaluate(
     six minutes and more.
     """
     require("records", "wfdb")
-    _check_folders({"--annotations": annotations, "--csv": csv, "--report": report})
+    check_folders({"--annotations": annotations, "--csv": csv, "--report": report})
     if reference is not None:
         require("records", "neurokit2")
     if report is not None:
@@ -230,20 +228,6 @@ def evaluate(
         say(f"wrote {file}")
     if report is not None:
         write_beat_report(report, scored, evaluation)
-
-
-def _check_folders(folders: Mapping[str, Path | None]) -> None:
-    """Refuse folders for results, by their options, that could not be written, before the results take their time."""
-    for option, folder in folders.items():
-        if folder is not None and (why := _why_unwritable(folder)):
-            raise RecordError(f"Nothing can be written to {option} {folder} ({why}). Give another folder.")
-
-
-def _why_unwritable(folder: Path) -> str:
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        return os.strerror(errno.ENOTDIR)
-    return "" if os.access(nearest, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 def _check_together(

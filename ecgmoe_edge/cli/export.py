@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import DataOption, JsonOption, wanted_leads
 from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
 from ecgmoe_edge.cli.quiet import quiet_libraries
@@ -83,6 +84,7 @@ def export(
         )
     if leads is not None and calibration is None:
         raise UsageError("--leads says which leads of --calibration are taken: give --calibration DIR as well.")
+    check_folders({"-o": out})
     wanted = wanted_leads(leads)
     boards = [load_profile(name) for name in (list_profiles() if profile is None else (profile,))]
     require("export", "torch", "torchao", "safetensors")

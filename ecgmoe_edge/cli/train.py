@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import (
     CacheOption,
     ConfigOption,
@@ -56,6 +57,7 @@ def train(
     stopped or killed. The folder gets teacher.safetensors, a metrics log with a row an epoch, the same as a picture,
     and how it validates.
     """
+    check_folders({"-o": out, "--cache": cache})
     require("train", "torch", "safetensors", "tqdm", "wfdb", "matplotlib")
     quiet_libraries()
     from ecgmoe_edge.records.splits import data_folder

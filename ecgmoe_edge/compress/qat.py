@@ -360,11 +360,11 @@ def load_qat(path: Path | str) -> QatStudent:
         t.numel() for t in tensors.values()
     ):
         raise ModelError(f"{path} is to have {asked:,} parameters, and has fewer. It was changed or cut.")
+    refuse_damaged(tensors, metadata, path)
     try:
         qat = QatStudent(Student(config), settings)
         refuse_unlike(dict.fromkeys(qat.state_dict()), dict.fromkeys(tensors), path)
         qat.load_state_dict(tensors)
-        refuse_damaged(tensors, metadata, path)
         return qat.to_eval()
     except (RuntimeError, ValueError, TypeError) as error:  # a tensor of another shape, a setting that cannot be
         reason = " ".join(str(error).split())

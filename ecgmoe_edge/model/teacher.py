@@ -214,9 +214,9 @@ def load_teacher(path: Path, *, trust_code: bool = False) -> EcgMoe:
     config = msgspec.structs.replace(config, backbones=specs)
     if all(spec.kind != "pretrained" for spec in specs):  # those are loaded as they are made
         refuse_unlike_made(lambda: EcgMoe(config), weights, path)
+    refuse_damaged(weights, header, path)
     model = EcgMoe(config)
     load_exactly(model, weights, path)
-    refuse_damaged(weights, header, path)
     return model.eval()
 
 

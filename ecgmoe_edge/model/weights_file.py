@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import InputFileError, ModelError
 from ecgmoe_edge.input_files import check_input_file
+from ecgmoe_edge.model.shipped_weights import ShippedWeights, is_damaged_copy, large_tensors, put_tensor
 
 Configuration = TypeVar("Configuration")
 
-_DIGEST = "tensors_sha256"  # in the metadata: finds damage
+_DIGEST, _METADATA_DIGEST = "tensors_sha256", "metadata_sha256"  # in the metadata: find damage
 LARGEST_WEIGHTS = 256 << 20  # bytes; the shipped teacher has some 5 MB
 LARGEST_HEADER = 4 << 20  # bytes of names, shapes and configurations
 
@@ -45,10 +46,11 @@ def write_weights(
     own = {"format": file_format}
     own.update({name: json.dumps(asdict(value)) for name, value in configurations.items()})
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    own[_DIGEST] = _digest(plain)
+    held = {**(metadata or {}), **own, _DIGEST: _digest(plain)}
+    held[_METADATA_DIGEST] = _metadata_digest(held)
     try:
         with replace_file(path, lambda written: _check_written(written, plain)) as partial:
-            save_file(plain, str(partial), metadata={**(metadata or {}), **own})
+            save_file(plain, str(partial), metadata=held)
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"The weights {path} cannot be written ({getattr(error, 'strerror', None) or error}). Make room, or name "
@@ -88,17 +90,37 @@ def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor],
 
 
 def refuse_damaged(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path | str) -> None:
-    """Refuse tensors that are not those that were written, where the file says which were (ModelError)."""
-    if metadata.get(_DIGEST) not in (None, _digest(tensors)):  # files from before it was written have none
-        raise ModelError(f"{path} is damaged: its numbers are not those that were written. Copy or train it again.")
+    """Refuse what is not what was written, where the file or the package says what was (ModelError)."""
+    of_tensors, of_metadata = _digest(tensors), _metadata_digest(metadata)
+    if _DIGEST in metadata or _METADATA_DIGEST in metadata:
+        damaged = metadata.get(_DIGEST) not in (None, of_tensors)
+        damaged = damaged or metadata.get(_METADATA_DIGEST) not in (None, of_metadata)
+    else:  # from before a checksum was written
+        damaged = is_damaged_copy(tensors, of_tensors, of_metadata)
+    if damaged:
+        raise ModelError(f"{path} is damaged: it does not hold what was written. Copy it again from its source.")
+
+
+def digests_of(path: Path | str) -> ShippedWeights | None:
+    """What is in a file that carries no checksum; None of one that does. Raises ModelError as `read_weights` does."""
+    metadata = read_metadata(path)
+    if _DIGEST in metadata:
+        return None
+    tensors, _ = read_weights(path, metadata.get("format", ""))
+    return ShippedWeights(_digest(tensors), _metadata_digest(metadata), large_tensors(tensors))
+
+
+def _metadata_digest(metadata: Mapping[str, str]) -> str:
+    """Of all names and texts of the metadata, but for the digest itself."""
+    held = json.dumps(sorted(item for item in metadata.items() if item[0] != _METADATA_DIGEST))
+    return hashlib.sha256(held.encode()).hexdigest()
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     """Of the names, types, shapes and numbers of all tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(errors="surrogatepass"))
-        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        put_tensor(digest, name, tensor)
     return digest.hexdigest()
 
 

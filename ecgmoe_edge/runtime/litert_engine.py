@@ -18,6 +18,7 @@ from ecgmoe_edge.runtime.engine import EngineSetup, Tensors, match_specs, run_ro
 from ecgmoe_edge.runtime.host_dispatch import HostDispatch
 from ecgmoe_edge.runtime.manifest import TensorSpec
 from ecgmoe_edge.runtime.quantized_tensors import Reader, Writer, spec_of
+from ecgmoe_edge.runtime.tflite_file import check_tflite_file
 
 RuntimeName = Literal["litert", "tflite-runtime"]
 Kernels = Literal["xnnpack", "builtin", "reference"]
@@ -52,6 +53,7 @@ class LiteRtEngine:
         self._installed = _find_runtime(runtime)
         self._threads, self._kernels = threads, kernels
         content = model if isinstance(model, bytes) else model.read_bytes()
+        check_tflite_file(content)
         module = self._installed.module
         try:
             interpreter = module.Interpreter(

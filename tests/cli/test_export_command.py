@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from installed_command import Cli
+from installed_command import COMMAND, Cli
 
 from ecgmoe_edge.device_profiles import load_profile
 from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.runtime.bundle import open_bundle, shipped_bundle
 
 pytest.importorskip("torchao")
 pytest.importorskip("onnxscript")
@@ -47,6 +51,27 @@ def test_a_gate_outside_its_limit_leaves_no_bundle(cli: Cli) -> None:
     assert done.err.splitlines()[-1].startswith("error: ")
     assert "size" in done.err
     assert not (cli.folder / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["while it converts", "while it writes"])
+def test_an_export_that_is_killed_leaves_the_old_bundle_or_the_new(cli: Cli, moment: str) -> None:
+    out = cli.folder / "out"
+    shutil.copytree(shipped_bundle(), out)
+    shipped = json.loads(cli("profiles", "generic-cpu").out)
+    nano = {**shipped, "name": "nano", "model": {**shipped["model"], "width": "nano", "tasks": ["beat"]}}
+    (cli.folder / "nano.toml").write_text(_toml(nano))
+    words = ["export", "--profile", "nano.toml", "-o", "out", "--overwrite"]
+    process = subprocess.Popen([COMMAND, *words], cwd=cli.folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wanted = "*.nothing" if moment == "while it converts" else ".out.*.partial"
+    deadline = time.monotonic() + (8.0 if moment == "while it converts" else 500.0)
+    while time.monotonic() < deadline and process.poll() is None and not list(cli.folder.glob(wanted)):
+        time.sleep(0.001)
+    finished = process.poll()
+    process.kill()
+    process.wait(10)
+    assert finished is None, "it was to be killed and had ended"
+    assert open_bundle(out).manifest.profile in ("generic-cpu", "nano")
 
 
 def test_no_gate_is_decided_on_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

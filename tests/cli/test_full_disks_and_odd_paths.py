@@ -91,6 +91,58 @@ def test_a_stdout_that_is_full_is_said_and_ends_with_an_exit_code(tmp_path: Path
 @pytest.mark.parametrize(
     "command",
     [
+        "demo --speed 0",
+        "demo --speed 0 --json",
+        "replay {records}/r1 --speed 0 --json",
+        "evaluate --data {records} --only rpeaks --jobs 1",
+        "evaluate --data {records} --only rpeaks --jobs 1 --json",
+    ],
+)
+def test_the_same_of_a_command_that_has_worked_for_its_result(wfdb_folder: Path, command: str) -> None:
+    words = command.format(records=wfdb_folder).split()
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=200, check=False
+        )
+    assert done.returncode == 3, done.stderr
+    assert "stdout: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export --profile generic-cpu -o {}",
+        "export --profile generic-cpu --overwrite -o {}",
+        "export --all -o {}",
+        "evaluate --data {records} --only rpeaks --annotations {}",
+        "evaluate --data {records} --only rpeaks --csv {}",
+        "train --data {records} -o {}",
+        "train --data {records} --cache {}/deeper",
+        "distill --data {records} -o {}",
+    ],
+)
+@pytest.mark.parametrize("kind", ["pipe", "loop", "device", "file"])
+def test_a_place_for_results_that_is_none_is_refused_at_once(cli: Cli, command: str, kind: str) -> None:
+    pytest.importorskip("torchao")
+    path = cli.folder / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "file":
+        path.write_text("good")
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else kind)
+    (cli.folder / "records").mkdir()
+    done = cli(*command.format(kind, records="records").split(), timeout_s=60)
+    in_a_sentence(done.err, done.code)
+    assert kind in done.err
+    assert done.out == ""
+    assert kind != "file" or path.read_text() == "good"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
         "inspect {}",
         "profile --bundle {}",
         "profile --profile {}.toml",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -228,6 +229,19 @@ def test_a_file_of_events_gets_its_name_when_it_is_complete(tmp_path: Path) -> N
     assert json.loads(lines[-1])["samples"] == end.samples
     assert not any(seen[:-1])
     assert not (tmp_path / "night.jsonl.part").exists()
+
+
+def test_the_name_of_a_file_of_events_is_flushed_to_the_disk_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flushed = tmp_path / "night.jsonl", []
+
+    def fsync(handle: int) -> None:
+        flushed.append((os.fstat(handle).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Session(items(), make_monitor, [JsonLinesFile(path)]).run()
+    assert flushed == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
 def test_a_file_of_a_stream_that_broke_keeps_its_temporary_name(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import ecgmoe_edge
 from ecgmoe_edge.cli.evaluate_model import student_in_torch
+from ecgmoe_edge.compress.qat import load_qat
 from ecgmoe_edge.errors import ModelError
+from ecgmoe_edge.model.shipped_weights import shipped_weights
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
 from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
@@ -38,6 +44,7 @@ def student(tmp_path: Path) -> Path:
 def change(path: Path, name: str, tensor: torch.Tensor | None = None, **metadata: str) -> None:
     with safe_open(path, framework="pt") as file:
         held = dict(file.metadata())
+    held.pop("metadata_sha256", None)  # as whoever means harm would do
     tensors = load_file(path)
     if tensor is not None:
         tensors[name] = tensor
@@ -133,7 +140,7 @@ def test_finite_weights_that_answer_without_sense_are_refused(student: Path) -> 
     tensors = load_file(student)
     name = next(n for n in tensors if n.endswith("running_var"))
     with safe_open(student, framework="pt") as file:
-        held = {key: value for key, value in file.metadata().items() if key != "tensors_sha256"}
+        held = {key: value for key, value in file.metadata().items() if not key.endswith("_sha256")}
     save_file({**tensors, name: torch.full_like(tensors[name], -1.0)}, student, metadata=held)
     with pytest.raises(ModelError, match="its labels mean nothing"):
         student_in_torch(student)
@@ -169,3 +176,63 @@ def test_weights_that_cannot_be_written_leave_the_old(
         save_student(student, Student(StudentConfig.named("nano")))
     assert student.read_bytes() == good
     assert [path.name for path in tmp_path.iterdir()] == [student.name]
+
+
+def test_changed_words_of_a_header_are_found(student: Path) -> None:
+    tensors = load_file(student)
+    with safe_open(student, framework="pt") as file:
+        held = file.metadata()
+    save_file(tensors, student, metadata={**held, "note": "changed"})
+    with pytest.raises(ModelError, match="is damaged"):
+        load_student(student)
+
+
+SHIPPED = Path(ecgmoe_edge.__file__).parent / "pretrained"
+LOAD: dict[str, Callable[[Path], object]] = {
+    "student-nano.safetensors": load_student,
+    "student-nano-qat.safetensors": load_qat,
+    "teacher.safetensors": load_teacher,
+}
+
+
+@pytest.mark.parametrize("name", sorted(LOAD))
+def test_a_copy_of_shipped_weights_with_one_changed_bit_is_refused_wherever_it_lies(name: str, tmp_path: Path) -> None:
+    content = bytearray((SHIPPED / name).read_bytes())
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(content)
+    LOAD[name](path)
+    for at in (-1, -5000, len(content) // 2):
+        content[at] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=r"is damaged|NaN"):
+            LOAD[name](path)
+        content[at] ^= 1
+
+
+def test_shipped_weights_whose_configuration_was_changed_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    shutil.copy(SHIPPED / "student-nano-qat.safetensors", path)
+    change(path, "", config=read_metadata(path)["config"].replace('"dropout": 0.2', '"dropout": 0.3'))
+    with pytest.raises(ModelError, match="is damaged"):
+        load_qat(path)
+
+
+def test_another_training_from_before_checksums_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    shutil.copy(SHIPPED / "student-nano.safetensors", path)
+    with safe_open(path, framework="pt") as file:
+        held = file.metadata()
+    tensors = {n: 1.01 * t if t.is_floating_point() else t for n, t in load_file(path).items()}
+    save_file(tensors, path, metadata=held)
+    load_student(path)
+
+
+def test_the_list_of_shipped_weights_is_that_of_the_shipped_files() -> None:
+    spec = importlib.util.spec_from_file_location(
+        "weights_digests", SHIPPED.parents[1] / "tools" / "weights_digests.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.digests(SHIPPED) == shipped_weights()

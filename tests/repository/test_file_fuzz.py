@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import fuzz_files
 
 # Files of each kind; those of weights start torch in every process.
-FEW = {"student": 10, "qat student": 0, "teacher": 3, "onnx": 15, "manifest": 20, "bundle zip": 20, "bundle folder": 10}
+FEW = {"student": 10, "qat student": 0, "teacher": 3, "onnx": 15, "onnx fields": 10, "manifest": 20}
+FEW |= {"bundle zip": 20, "bundle folder": 10}
 each = pytest.mark.parametrize("kind", sorted(fuzz_files.kinds()))
 
 

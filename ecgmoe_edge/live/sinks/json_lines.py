@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from ecgmoe_edge.durable_files import flush_to_disk
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.live.sinks.sink import Sink
 from ecgmoe_edge.streaming.events import Event, to_json
@@ -95,3 +96,4 @@ class JsonLinesFile(Sink):
             if self._path.exists():  # somebody else's, made since this began
                 raise FileExistsError(errno.EEXIST, f"made by others meanwhile; the events are in {self._part}")
             self._part.rename(self._path)
+            flush_to_disk(self._path.parent)  # the name too
