@@ -22,7 +22,7 @@ import numpy as np
 
 from ecgmoe_edge.firmware_bridge.items import Decoder, WireFormat
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
-from ecgmoe_edge.firmware_bridge.rehearsal import example_settings, rehearse
+from ecgmoe_edge.firmware_bridge.simulated_stream import example_settings, simulate
 
 PIECE = 20_000  # bytes of one kind
 MOST_PENDING = 8192
@@ -59,7 +59,7 @@ def fuzz(wire_format: WireFormat, total: int, seed: int = 0) -> Fuzzed:
     before = _rss_mb()
     settings = example_settings(wire_format)
     noisy = wire_format.make_decoder(settings)
-    noisy.feed(rehearse(wire_format, 64).before)  # so that it knows what there is to know
+    noisy.feed(simulate(wire_format, 64).preamble)  # so that it knows what there is to know
     known = _taken(noisy)
     spoiled = wire_format.make_decoder(settings)
     for piece in _noise(rng, total // 2):
@@ -104,8 +104,8 @@ def _noise(rng: np.random.Generator, total: int) -> Iterator[bytes]:
 
 def _spoiled(wire_format: WireFormat, rng: np.random.Generator, total: int) -> Iterator[bytes]:
     """Real frames with bytes changed, cut out, put in; pieces of other protocols; runs of one byte."""
-    streams = [np.frombuffer(rehearse(wire_format, 512, seed).stream, dtype=np.uint8) for seed in range(4)]
-    others = [np.frombuffer(rehearse(other, 64).stream, dtype=np.uint8) for other in all_protocols()]
+    streams = [np.frombuffer(simulate(wire_format, 512, seed).all_bytes, dtype=np.uint8) for seed in range(4)]
+    others = [np.frombuffer(simulate(other, 64).all_bytes, dtype=np.uint8) for other in all_protocols()]
     made = 0
     while made < total:
         data = streams[int(rng.integers(len(streams)))].copy()

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge import Lost, Samples, Settings, StreamInfo, VirtualHolter
+from ecgmoe_edge.firmware_bridge import SampleLoss, Samples, Settings, StreamInfo, VirtualHolter
 from ecgmoe_edge.firmware_bridge.items import WireItem
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
-from ecgmoe_edge.firmware_bridge.rehearsal import UV_PER_LSB, example_settings
+from ecgmoe_edge.firmware_bridge.simulated_stream import UV_PER_LSB, example_settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -74,7 +74,7 @@ def by_client(protocol: str, port: str, samples: int, out: Path) -> NDArray[np.i
 
 
 def by_us(protocol: str, data: bytes, settings: Settings) -> tuple[NDArray[np.int64], list[WireItem]]:
-    """Codes (channels, n) as our decoder has them, and everything that it said."""
+    """Codes (channels, n) as our decoder has them, and everything that it message."""
     decoder = get_protocol(protocol).make_decoder(settings)
     items = decoder.feed(data) + decoder.interrupted()
     info = next(item for item in items if isinstance(item, StreamInfo))
@@ -102,7 +102,7 @@ def agree(protocol: str, port: Path, written: bytearray, out: Path) -> None:
         theirs = by_client(protocol, device.port, SAMPLES, out)
     time.sleep(0.05)
     ours, items = by_us(protocol, bytes(written), settings)
-    assert not [item for item in items if isinstance(item, Lost)]
+    assert not [item for item in items if isinstance(item, SampleLoss)]
     assert theirs.shape[1] >= SAMPLES
     assert len(theirs) == len(ours)
     n = min(theirs.shape[1], ours.shape[1])
@@ -133,7 +133,9 @@ def test_more_clients_agree_on_each_sample(
 
 
 @pytest.mark.slow
-def test_the_captured_streams_of_a_real_shield_are_read_whole(clients: Callable[[str], None], tmp_path: Path) -> None:
+def test_captured_streams_of_a_real_shield_are_decoded_completely(
+    clients: Callable[[str], None], tmp_path: Path
+) -> None:
     """17 recordings made with the shield; they begin in the middle of a frame, and some frames are cut short.
 
     That is in the first half second, while the Arduino started. There the client reads on into the next frame and gives

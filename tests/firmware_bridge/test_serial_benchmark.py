@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.slow
-def test_the_benchmark_prints_figures_that_hold() -> None:
+def test_the_benchmark_reports_no_lost_samples_and_constant_memory() -> None:
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "serial.py", "--quick", "--json"],
         capture_output=True,

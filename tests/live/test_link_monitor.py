@@ -18,11 +18,11 @@ from ecgmoe_edge.firmware_bridge import (
     Faults,
     LeadOffChange,
     LinkItem,
-    Lost,
-    Reconnected,
+    LinkReconnect,
+    LinkStall,
+    SampleLoss,
     Samples,
     SerialLink,
-    Stalled,
     StreamInfo,
     VirtualHolter,
 )
@@ -70,19 +70,19 @@ def of_kind(events: Sequence[Event], *kinds: type) -> list[Event]:
     return [event for event in events if isinstance(event, kinds)]
 
 
-def test_every_kind_of_item_becomes_its_event_at_its_place() -> None:
+def test_each_kind_of_item_becomes_its_event_at_its_position() -> None:
     link = Recorded(
         [
-            Stalled(2.0),
+            LinkStall(2.0),
             INFO,
             some(500),
-            Lost(50, "link"),
+            SampleLoss(50, "link"),
             some(200),
             LeadOffChange((False, True), ("V1",)),
-            Stalled(3.0),
-            Reconnected(4.0, "tty"),
+            LinkStall(3.0),
+            LinkReconnect(4.0, "tty"),
             DeviceRestart(2),
-            Lost(None, "restart"),
+            SampleLoss(None, "restart"),
             some(250),
             EndOfStream(250),
         ]
@@ -102,7 +102,7 @@ def test_every_kind_of_item_becomes_its_event_at_its_place() -> None:
     assert end.link == {"port": "bench"}
 
 
-def test_a_link_that_fails_still_gives_its_end() -> None:
+def test_a_link_that_fails_still_gives_an_end_event() -> None:
     events = Session(Recorded([INFO, some(100), DeviceError("gone")]), make_monitor).events()
     end = next(event for event in events if isinstance(event, End))
     assert end.samples == 100
@@ -116,15 +116,15 @@ def test_a_device_that_changes_its_rate_ends_the_stream_with_a_reason() -> None:
         list(Session(link, make_monitor).events())
 
 
-def test_a_device_that_only_changes_its_scale_goes_on() -> None:
+def test_a_device_that_changes_only_its_scale_continues() -> None:
     link = Recorded([INFO, some(100), replace(INFO, picovolts_per_lsb=(1, 1)), some(100), EndOfStream(200)])
     end = list(Session(link, make_monitor).events())[-1]
     assert isinstance(end, End)
     assert end.samples == 200
 
 
-def test_a_device_that_never_introduced_itself_is_an_error() -> None:
-    with pytest.raises(DeviceError, match="nothing about its rate"):
+def test_a_device_that_never_sent_its_rate_and_leads_is_an_error() -> None:
+    with pytest.raises(DeviceError, match="before the device sent its sampling rate"):
         list(Session(Recorded([EndOfStream(0)]), make_monitor).events())
 
 
