@@ -1,4 +1,4 @@
-"""Two clocks and a link that delays: the drift is found, and time never goes backwards."""
+"""The device's clock and the host's over a link with delays: the drift is estimated, and time never decreases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ecgmoe_edge.firmware_bridge.clock import BUCKETS, ClockFit, StreamClock
 def arrivals(
     gains_ppm: float, seconds: float, seed: int = 0, jitter_s: float = 0.02, every_s: float = 0.1
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Device times, and when what was measured then arrived."""
+    """Device times of samples, and their arrival times."""
     device_s = np.arange(0.0, seconds, every_s)
     delays_s = 0.003 + np.random.default_rng(seed).exponential(jitter_s, device_s.size)
     return device_s, 1000.0 + device_s / (1 + gains_ppm * 1e-6) + delays_s

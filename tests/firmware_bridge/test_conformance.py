@@ -29,14 +29,14 @@ PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 READ = HERE / "clients" / "read_with_client.py"
 INSTALL_S = 420
 SAMPLES = 480
-# What a client makes of a code that we give around 0: the middle of the ADC's range, and the width of a step.
+# How a client's value relates to our code, which is centred on 0: the middle of the ADC range, and the step.
 MIDDLE = {"bitalino": 512, "chords": 512, "olimex": 512}
 STEPS = {"bitalino": np.array([1, 1, 1, 1, 16, 16])[:, None]}
 
 
 @pytest.fixture(scope="session")
 def clients() -> Callable[[str], None]:
-    """Make the clients' environment, or skip saying why it cannot be had."""
+    """Create the clients' environment, or skip with the reason."""
 
     def ready(what: str) -> None:
         with (Path(tempfile.gettempdir()) / "ecgmoe-clients.lock").open("w") as lock:
@@ -51,7 +51,7 @@ def clients() -> Callable[[str], None]:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> bytearray:
-    """All that virtual devices write to their port."""
+    """All bytes that virtual devices write to their port."""
     log = bytearray()
     write = PtyDevice.write
 
@@ -64,7 +64,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> bytearray:
 
 
 def by_client(protocol: str, port: str, samples: int, out: Path) -> NDArray[np.int64]:
-    """Codes (channels, n) as the client has them."""
+    """Codes (channels, samples) from the client."""
     done = subprocess.run(
         [PYTHON, READ, protocol, port, str(samples), out], capture_output=True, text=True, timeout=90, check=False
     )
@@ -74,7 +74,7 @@ def by_client(protocol: str, port: str, samples: int, out: Path) -> NDArray[np.i
 
 
 def by_us(protocol: str, data: bytes, settings: Settings) -> tuple[NDArray[np.int64], list[WireItem]]:
-    """Codes (channels, n) as our decoder has them, and everything that it message."""
+    """Codes (channels, n) from our decoder, and all its items."""
     decoder = get_protocol(protocol).make_decoder(settings)
     items = decoder.feed(data) + decoder.interrupted()
     info = next(item for item in items if isinstance(item, StreamInfo))
@@ -107,7 +107,7 @@ def agree(protocol: str, port: Path, written: bytearray, out: Path) -> None:
     assert len(theirs) == len(ours)
     n = min(theirs.shape[1], ours.shape[1])
     assert n >= SAMPLES
-    # A client may throw away what came while it was still opening the port, and nothing after that.
+    # A client may discard bytes that arrived while it opened the port, and none after that.
     starts = [s for s in range(ours.shape[1] - SAMPLES + 1) if (ours[:, s] == theirs[:, 0]).all()]
     assert starts
     assert starts[0] <= 64

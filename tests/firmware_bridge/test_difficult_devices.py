@@ -1,4 +1,4 @@
-"""Devices and users that do something else than they should: each gets a sentence that says what to do."""
+"""Unexpected behaviour of devices and users: each case gives a sentence that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder in C beside the one in Python: the same bytes, on this machine and on a Cortex-M, and every loss told."""
+"""The encoder in C against the one in Python: the same bytes, also on a Cortex-M, and exact losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRMWARE = Path(__file__).parents[2] / "firmware_bridge" / "firmware"
 BENCH = Path(__file__).parent / "firmware"
 SOURCE = FIRMWARE / "ecgmoe_frame.c"
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{FIRMWARE}")
-MEASURED = 20_000  # samples of the made-up recording
+MEASURED = 20_000  # samples of the simulated recording
 
 
 def compiled(compiler: str, *arguments: str | Path) -> None:
@@ -53,7 +53,7 @@ class Stream(ctypes.Structure):
 
 
 class CEncoder:
-    """`frame.FrameEncoder`'s methods, in C."""
+    """The methods of `frame.FrameEncoder`, calling the encoder in C."""
 
     def __init__(self, library: ctypes.CDLL, info: StreamInfo, run: int, index: int = 0) -> None:
         names = [lead.encode() for lead in info.leads]
@@ -98,14 +98,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What the made-up recording sends, on this machine."""
+    """The bytes that the simulated recording sends on this machine."""
     program = tmp_path_factory.mktemp("c") / "session"
     compiled("gcc", *STRICT, "-O2", BENCH / "on_host.c", BENCH / "session.c", SOURCE, "-o", program)
     return output_of(program)
 
 
 def decoded(data: bytes, cut: Callable[[bytes], list[bytes]] = lambda data: [data]) -> tuple[list[WireItem], int]:
-    """The items, and the number that the program says that it refused."""
+    """The items, and the number of dropped samples that the program prints."""
     stream, _, refused = data.rpartition(b"refused")
     decoder = EcgmoeDecoder()
     items = [item for piece in cut(stream) for item in decoder.feed(piece)]
@@ -126,7 +126,9 @@ def test_c_and_python_encode_thousands_of_random_frames_to_the_same_bytes(librar
         assert c.info_frame() == python.info_frame()
         for _ in range(50):
             n = int(rng.integers(1, python.max_samples + 1))
-            size = int(rng.choice([1, 200, 2**23]))  # small values have zeros, and none makes the longest pieces
+            size = int(
+                rng.choice([1, 200, 2**23])
+            )  # small values contain zero bytes; without zeros, pieces have their greatest length
             codes = rng.integers(-size, size, (len(leads), n)).astype(np.int32)
             off = int(rng.integers(0, 2 ** len(leads)))
             flags = [bool(off >> lead & 1) for lead in range(len(leads))]
@@ -211,7 +213,7 @@ def test_a_full_ring_buffer_gives_an_exact_gap_at_the_missing_samples(recording:
     assert sum(lost.samples or 0 for lost in losses) == refused
     assert items[-1] == EndOfStream(MEASURED)
     at = 0
-    for item in items:  # lead II is a ramp: each sample says which one it is
+    for item in items:  # lead II is a ramp, so each value identifies its sample
         if isinstance(item, SampleLoss):
             at += item.samples or 0
         elif isinstance(item, Samples):

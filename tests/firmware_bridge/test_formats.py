@@ -1,4 +1,4 @@
-"""Every wire format, by the same rules: what its device sends comes back, and what is lost is message."""
+"""Common rules of all wire formats: decoded samples equal the encoded ones, and losses are reported."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_any_chunking_gives_the_same_items(wire_format: WireFormat, seed: int) -
 
 
 def troubled(sent: SimulatedStream, rng: np.random.Generator) -> bytes:
-    """Frames dropped, doubled up with junk, cut short, with a byte changed."""
+    """Frames that are dropped, mixed with junk, truncated, or have a changed byte."""
     out = [b"boot 1.0\r\n", sent.preamble]
     for frame in sent.frames:
         spoiled = bytearray(frame)
@@ -138,7 +138,7 @@ def test_junk_longer_than_the_counter_range_gives_a_lower_bound(name: str) -> No
 
 @pytest.mark.parametrize("name", ["cyton", "chords", "olimex"])
 def test_a_damaged_counter_is_not_reported_as_a_loss(name: str) -> None:
-    """Where nothing checks it, one wrong counter would read as 200 lost samples and then as 56 more."""
+    """Without a checksum, one wrong counter would look like 200 lost samples and then 56 more."""
     wire_format = get_protocol(name)
     sent = simulate(wire_format, 300)
     place = {"cyton": 1, "chords": 2, "olimex": 3}[name]
@@ -149,7 +149,7 @@ def test_a_damaged_counter_is_not_reported_as_a_loss(name: str) -> None:
     assert losses_of(items) == []
     assert values_of(items).shape[1] == 300
     assert decoder.counts.bad_frames == 1
-    del frames[101]  # a loss right after the damage does not turn it into a jump
+    del frames[101]  # a loss right after the damage must not turn it into a jump
     decoder = decoder_of(wire_format)
     assert lost_in(decoder.feed(sent.preamble + b"".join(map(bytes, frames)))) == 1
 

@@ -1,4 +1,4 @@
-"""No bytes whatever make a decoder fail, grow, or believe more frames than its checks let pass by chance."""
+"""No bytes make a decoder raise, grow, or accept more frames than its check bits allow by chance."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_ten_million_random_bytes_do_no_harm(wire_format: WireFormat) -> None:
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_hostile_combinations_of_real_frames_do_no_harm(wire_format: WireFormat, data: st.DataObject) -> None:
-    """Pieces of real frames, put together by hypothesis, which looks for what breaks and then for the least of it."""
+    """Hypothesis combines pieces of real frames and minimises any failure."""
     sent = SENT[wire_format.name]
     whole = sent.frames[0]
     fragment = st.builds(

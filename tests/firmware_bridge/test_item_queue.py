@@ -1,4 +1,4 @@
-"""The queue between reader and consumer never grows without bound and never loses count."""
+"""The queue between reader and consumer stays bounded and counts every lost sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular to one wire format: its clock, its electrodes, its counter, and bytes written out by hand."""
+"""Properties of single wire formats: clock, electrodes, counter, and bytes written by hand."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_zeros_mean_lead_off_only_after_an_eighth_of_a_second() -> None:
 
 
 def test_hp6_counts_missing_ecg_blocks_among_those_of_other_channels() -> None:
-    """Sequence numbers count all channels; the clock tells how many of the missing blocks were ECG."""
+    """Sequence numbers count all channels; the clock gives the number of missing ECG blocks."""
     import zlib
 
     def other(sequence: int, clock_ms: int) -> bytes:
@@ -142,7 +142,7 @@ def test_openview_frames_without_the_00_are_decoded() -> None:
 
 
 def test_bytes_written_by_hand_decode_to_the_expected_values() -> None:
-    """Written out by hand from the published layouts, so that encoder and decoder cannot be wrong together."""
+    """Bytes by hand from the published layouts: encoder and decoder could share an error."""
     cyton = bytes.fromhex("a007 000001 ffffff 7fffff 800000 000000 000000 000000 000100") + bytes(6) + b"\xc0"
     got = values_of(
         get_protocol("cyton").make_decoder(Settings(uv_per_lsb=1000.0)).feed(cyton * 1 + b"\xa0\x08" + cyton[2:])

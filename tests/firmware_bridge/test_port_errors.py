@@ -1,4 +1,4 @@
-"""A port that cannot be used: one sentence that says what to do."""
+"""A port that cannot be used gives one sentence that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognition by listening: each protocol is known by its own bytes; a device of unknown kind gets not one byte."""
+"""Recognition by listening: each protocol is recognised by its bytes, and an unknown device receives no byte."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GIVEN = Settings(rate=Fraction(250), uv_per_lsb=5.0)
 def talking(
     device: PtyDevice, say: Callable[[], bytes], every_s: float = 0.02, answer: Callable[[bytes], bytes] | None = None
 ) -> Iterator[bytearray]:
-    """A device that talks unasked; gives the bytes that it was sent."""
+    """A device that sends without a command; yields the bytes that it receives."""
     stopped, got = threading.Event(), bytearray()
 
     def talk() -> None:
@@ -60,7 +60,7 @@ def talking(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For devices that are silent, or never clear."""
+    """Short time limits, for devices that are silent or never recognised."""
     monkeypatch.setattr(recognition, "SILENCE_S", 1.0)
     monkeypatch.setattr(recognition, "LISTEN_S", 1.0)
 
@@ -72,7 +72,7 @@ def heart(seconds: float, fs: float, leads: int) -> NDArray[np.float64]:
 
 
 def voice_of(name: str) -> Callable[[], bytes]:
-    """A device of this protocol that was told to stream, frame after frame."""
+    """A started device of this protocol, frame by frame."""
     wire_format = get_protocol(name)
     encoder = wire_format.make_encoder(GIVEN)
     for step in wire_format.start:
@@ -105,7 +105,7 @@ def test_each_protocol_is_recognised_by_listening_and_nothing_is_sent(name: str,
 
 
 class Line:
-    """A port at which bytes are right at one baud rate only, as a pseudo terminal cannot show."""
+    """A port with correct bytes at one baud rate only; a pseudo terminal cannot simulate this."""
 
     def __init__(self, voice: Callable[[], bytes], rate: int) -> None:
         self.baudrate = 0

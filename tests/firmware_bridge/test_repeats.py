@@ -1,4 +1,4 @@
-"""A packet that comes twice is a repeat, and no loss of a whole round of its counter; text between numbers is lines."""
+"""A repeated packet is a repeat, not a loss of a full counter range; text between numbers counts as lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def counting(request: pytest.FixtureRequest) -> WireFormat:
 
 
 def started(wire_format: WireFormat) -> tuple[Decoder, list[bytes], int]:
-    """A decoder that knows its device, the frames that follow, and the samples in each."""
+    """A decoder that has received the preamble, the frames that follow, and the samples in each."""
     sent = simulate(wire_format, FRAMES * 16, amplitude_mv=0.5)
     decoder = wire_format.make_decoder(sent.settings)
     decoder.feed(sent.preamble)

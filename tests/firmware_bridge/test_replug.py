@@ -1,4 +1,4 @@
-"""A device that comes back under another name, one that comes in its place, and how long it all takes."""
+"""A device that comes back at another path, another device at the old path, and the time until samples come again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEVER = threading.Event()
 
 
 class Sockets:
-    """The USB sockets of a machine: which device is at which port now."""
+    """The USB sockets of a machine, and the devices in them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.present: list[PortInfo] = []

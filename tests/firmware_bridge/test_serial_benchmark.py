@@ -1,4 +1,4 @@
-"""The figures of the serial side, as the benchmark prints them: what is lost is reported, and memory stays flat."""
+"""The benchmark of the serial side: losses are reported, and memory stays constant."""
 
 from __future__ import annotations
 

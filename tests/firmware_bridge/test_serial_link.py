@@ -1,4 +1,4 @@
-"""The serial link on a real pseudo terminal: everything arrives, every loss is exact, nothing hangs."""
+"""The serial link on a real pseudo terminal: everything arrives, losses are exact, nothing hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another module in pyserial's place, or another program at the port: a sentence that says what to do."""
+"""Another module in place of pyserial, or another program at the port: a sentence says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worked example of docs/serial-protocol.md is what the code does."""
+"""The code agrees with the worked example in docs/serial-protocol.md."""
 
 from __future__ import annotations
 

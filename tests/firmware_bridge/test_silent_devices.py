@@ -1,4 +1,4 @@
-"""A device that is not there, says something else, or has other channels than named: advice within seconds."""
+"""A device that is silent, uses another protocol or has fewer channels than named gives advice within seconds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DAISY_BANNER = (
 
 @contextmanager
 def device_that(port: Path, answer: Callable[[bytes], bytes]) -> Iterator[bytearray]:
-    """A device that answers what it receives; gives what it received."""
+    """A device that replies to the bytes it receives; yields the received bytes."""
     device, stopped, received = PtyDevice(port), threading.Event(), bytearray()
 
     def talk() -> None:
@@ -108,7 +108,7 @@ def test_a_board_with_a_daisy_is_rejected_by_its_banner_and_stopped(port: Path) 
 def test_alternating_frames_of_two_boards_are_rejected_without_a_banner_too(port: Path, name: str) -> None:
     encoder = get_protocol(name).make_encoder(Settings())
     rng = np.random.default_rng(3)
-    offsets = rng.normal(0, 20, (2, 8, 1))  # mV, of the electrodes
+    offsets = rng.normal(0, 20, (2, 8, 1))  # electrode offsets, mV
     count = 0
 
     def frames(data: bytes) -> bytes:
@@ -147,7 +147,7 @@ def chords_board(name: bytes, frame: bytes) -> Callable[[bytes], bytes]:
         nonlocal count, on
         on = (on or b"START" in data) and b"STOP" not in data
         out = name + b"\r\n" if b"WHORU" in data else b""
-        for _ in range(100 if on else 0):  # far more than is kept of a name's bytes
+        for _ in range(100 if on else 0):  # far more bytes than the search for a name keeps
             out += b"\xc7\x7c" + bytes([count % 256]) + frame + b"\x01"
             count += 1
         return out
@@ -212,7 +212,7 @@ def test_a_dash_omits_the_first_channel_and_too_many_names_are_an_error(port: Pa
     assert got.shape[0] == 1
     step_mv = info.picovolts_per_lsb[0] * 1e-9
     sent = signal[1, : got.shape[1]]
-    if wire_format.name != "bitalino":  # its device has another number of bits a channel
+    if wire_format.name != "bitalino":  # its channels have different numbers of bits
         assert np.abs(got[0, :100] - sent[:100]).max() <= 0.51 * step_mv
 
 

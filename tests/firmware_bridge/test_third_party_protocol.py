@@ -1,4 +1,4 @@
-"""A protocol of another distribution: one file and one entry point, found without a line of ours changed."""
+"""A protocol in another package: one file and one entry point, found without a change to this project."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DOC = Path(__file__).parents[2] / "docs" / "protocols.md"
 
 
 def example() -> str:
-    """The module that the documentation shows."""
+    """The example module of the documentation."""
     text = DOC.read_text()
     return text.split("```python title=beeper.py\n")[1].split("```")[0]
 
 
 @pytest.fixture
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An installed distribution with the documentation's example, a broken module, and a thief of a name."""
+    """An installed package with the documentation's example, a broken module and a misused name."""
     (tmp_path / "beeper.py").write_text(example())
     (tmp_path / "beeper_broken.py").write_text("raise RuntimeError('no such chip')\n")
     information = tmp_path / "beeper-1.0.dist-info"

@@ -1,4 +1,4 @@
-"""A recording played by a device of each protocol, over a real pseudo terminal, to the link: started, read, broken."""
+"""A virtual device of each protocol replays a recording to the link over a real pseudo terminal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def play(wire_format: WireFormat, port: Path, seconds: float, faults: Faults | N
 
 
 def read(wire_format: WireFormat, device: VirtualHolter) -> list[LinkItem]:
-    """Until nothing comes any more: most devices never say that they have ended."""
+    """All items until the device falls silent: most devices never send an end."""
     with SerialLink(
         device.port, protocol=wire_format.name, settings=example_settings(wire_format), give_up_after_s=0.8
     ) as link:

@@ -1,4 +1,4 @@
-"""The virtual Holter keeps its promises to any reader, not only to ours."""
+"""The virtual Holter behaves as documented towards any reader, not only our link."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MakeHolter = Callable[..., VirtualHolter]
 
 
 def read_all(port: str, command: bytes = b"S") -> bytes:
-    """What a plain program reads until the port vanishes."""
+    """The bytes that a simple program reads until the port vanishes."""
     fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
     os.write(fd, command)
     data = b""
@@ -187,7 +187,7 @@ def test_jitter_delays_frames_and_loses_nothing(holter: MakeHolter) -> None:
 
 
 def stay(port: str, seconds: float) -> None:
-    """A reader that begins, and leaves so long after."""
+    """A reader that starts the device and leaves after `seconds`."""
     fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     os.write(fd, b"S")
     time.sleep(seconds)

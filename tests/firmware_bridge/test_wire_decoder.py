@@ -1,4 +1,4 @@
-"""The decoder: exact about losses, the same for any chunking, unmoved by any bytes."""
+"""The decoder of "ecgmoe": exact losses, independent of chunking, robust against any bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single frames of the wire format: stuffing, scale, and the refusal of what cannot be."""
+"""Single frames of "ecgmoe": stuffing, scale, and rejection of impossible values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decoder gave, taken apart: values, losses, and items that compare whatever pieces they came in."""
+"""Functions on decoded items: values, losses, and a form that compares equal for any chunking."""
 
 from __future__ import annotations
 

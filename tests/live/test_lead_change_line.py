@@ -1,4 +1,4 @@
-"""A change of leads as a line for people."""
+"""The terminal line of a lead change."""
 
 from __future__ import annotations
 

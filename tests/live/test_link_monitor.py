@@ -1,4 +1,4 @@
-"""From the wire to events, with the real monitor: what was lost is in the events once, and the totals add up."""
+"""From wire to events with the real monitor: each loss is in the events once, and the totals add up."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ INFO = StreamInfo(Fraction(250), ("II", "V1"), (100_000, 100_000), "bench")
 
 @dataclass
 class Recorded:
-    """A link whose items are known beforehand."""
+    """A link with given items."""
 
     items: Sequence[LinkItem | DeviceError]
 
@@ -146,7 +146,7 @@ def test_a_faulty_recording_over_a_real_port_adds_up(port: Path) -> None:
     assert len(of_kind(events, Reconnect)) == 1
     beats = [event.time_s for event in events if isinstance(event, Beat)]
     assert len(beats) > 30
-    # Samples that are lost keep their place: a beat after the gap is where it is in the recording.
+    # Lost samples count: a beat after the gap has its position in the recording.
     away = (np.asarray(beats) + 0.4) % 0.8 - 0.4
     assert np.mean(np.abs(away) < 0.02) > 0.9
 

@@ -1,4 +1,4 @@
-"""Source, monitor and sinks with real threads: a sink that is slow, blocked or broken costs nobody else a beat."""
+"""Source, monitor and sinks with real threads: a slow, blocked or failing sink delays no other sink."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ecgmoe_edge.streaming.monitor import Monitor
 
 
 class Collector(Sink):
-    """Keeps events, and when each came."""
+    """Keeps events and their times."""
 
     def __init__(self, name: str = "collector") -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Collector(Sink):
 
 
 class Slow(Collector):
-    """Takes half a second for an event."""
+    """Needs half a second per event."""
 
     def write(self, event: Event) -> None:
         time.sleep(0.5)
@@ -49,7 +49,7 @@ class Slow(Collector):
 
 
 class Blocked(Collector):
-    """Takes no event until it is let go."""
+    """Blocks until it is released."""
 
     def __init__(self, name: str = "blocked") -> None:
         super().__init__(name)
@@ -61,7 +61,7 @@ class Blocked(Collector):
 
 
 class Breaks(Collector):
-    """Raises at the third event."""
+    """Raises on the third event."""
 
     def write(self, event: Event) -> None:
         if len(self.events) == 2:
@@ -110,7 +110,7 @@ def test_a_slow_sink_delays_no_other_sink(port: Path) -> None:
         end = session.run()
     beats = [at for at, event in zip(fast.times, fast.events, strict=True) if isinstance(event, Beat)]
     assert len(beats) == sum(end.beats.values()) > 50
-    # Fifty beats would take the slow sink 25 s; the other one has them all a few moments after the device's 2 s.
+    # The slow sink needs 25 s for fifty beats; the fast one has them shortly after the device's 2 s.
     assert beats[-1] - began < 12.0
     assert len(slow.events) < len(fast.events) / 2
     report = session.reports[0]

@@ -1,4 +1,4 @@
-"""The limits of a profile beside what was measured."""
+"""Comparison of measured figures with the limits of a profile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measured(tiny_bundle_folder: Path) -> ProfileReport:
 
 @pytest.fixture
 def report(measured: ProfileReport) -> ProfileReport:
-    """A report with known figures: 2 ms an inference, 450 ms to the label, 200 times real time, 100 MiB."""
+    """A report with given figures: 2 ms per inference, 450 ms label delay, 200 times real time, 100 MiB."""
     stages = {**measured.stages, "inference": replace(measured.stages["inference"], p95=2.0)}
     machine = replace(measured.machine, architecture="x86_64")
     return replace(
@@ -86,7 +86,7 @@ def test_a_value_that_was_not_measured_is_neither_within_nor_over(report: Profil
     assert budget.to_json()[-1]["value"] == "not measured"
     assert "not measured" in render_text(bare, budget).splitlines()[-1]
     budget.enforce()
-    # A microcontroller's limit is of its tensor arena: this process's memory says nothing about it.
+    # A microcontroller's limit concerns its tensor arena, not the memory of this process.
     assert verdicts(report, load_profile("cortex-m4"))["peak memory"] == "not measured"
 
 

@@ -18,7 +18,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture
 def jetson(tmp_path: Path) -> Path:
-    """A made-up Jetson: the files that its kernel has, with invented readings."""
+    """A simulated Jetson: the files of its kernel, with invented readings."""
     hwmon = "sys/bus/i2c/devices/1-0040/hwmon/hwmon3"
     return tree(
         tmp_path,
@@ -55,7 +55,7 @@ def jetson(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def raspberry_pi(tmp_path: Path) -> Path:
-    """A made-up Raspberry Pi that is throttled and was short of voltage before."""
+    """A simulated Raspberry Pi that is throttled and had undervoltage before."""
     return tree(
         tmp_path,
         {
