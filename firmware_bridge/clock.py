@@ -144,7 +144,7 @@ class StreamClock:
     def __init__(self) -> None:
         self._fit = ClockFit()
         self._next_reading_at = 0.0
-        # read once, because the time of day may be set while the stream runs
+        # Read once, because the time of day may be set while the stream runs
         self._unix_offset_s = time.time() - time.monotonic()
 
     @property

@@ -43,7 +43,7 @@ class EcgmoeDecoder:
     """Decodes bytes into items. Any chunking of the same bytes gives the same items and the same `counts`.
 
     Args:
-        pick: names for the first channels; "-" omits a channel. None: all channels, with the device's names.
+        lead_names: names for the first channels; "-" omits a channel. None: all channels, with the device's names.
 
     >>> from fractions import Fraction
     >>> info = StreamInfo(Fraction(250), ("II",), (100_000,))
@@ -54,10 +54,10 @@ class EcgmoeDecoder:
     (250.0, [[1.0, -1.0]])
     """
 
-    def __init__(self, pick: tuple[str, ...] | None = None) -> None:
+    def __init__(self, lead_names: tuple[str, ...] | None = None) -> None:
 
         self.counts = WireCounts()
-        self._pick = pick
+        self._lead_names = lead_names
         self._rows: list[int] = []  # rows of the selected channels
         self._pending = bytearray()  # bytes since the last delimiter
         self._too_long = False  # the bytes since the last delimiter exceed any frame and were discarded
@@ -147,9 +147,9 @@ class EcgmoeDecoder:
 
     def _wanted(self, info: StreamInfo) -> StreamInfo:
         """The part of the info frame that concerns the selected channels."""
-        names = info.leads if self._pick is None else self._pick[: len(info.leads)]
+        names = info.leads if self._lead_names is None else self._lead_names[: len(info.leads)]
         self._rows = [row for row, name in enumerate(names) if name != "-"]
-        if self._pick is None:
+        if self._lead_names is None:
             return info
         steps = tuple(info.picovolts_per_lsb[row] for row in self._rows)
         return replace(info, leads=tuple(names[row] for row in self._rows), picovolts_per_lsb=steps)

@@ -44,12 +44,12 @@ SILENCE_REPORT_S = 0.2  # a silence at least this long is reported to the decode
 START_EVERY_S = 5.0  # how often a silent device gets its start command again: it may have restarted on an open port
 NO_SAMPLES_S = 12.0  # default of `no_samples_after_s`
 MAX_RATE_ERROR = 0.03  # relative deviation of the sampling rate; more is no crystal tolerance
-REPLAY_SPEED = 2.0  # a faster stream is a replay, not a device with another sampling rate
+REPLAY_SPEED = 2.0  # a stream at least this many times as fast is a replay, not a wrong sampling rate
 QUEUE_SAMPLES = 300_000  # per lead: 10 minutes at 500 Hz
 
 
 class SerialLink:
-    """Reads a serial device. Iterate over it for `LinkItem`s, oldest first, until the device ends the stream or `stop`.
+    """Reads a serial device. Iterate over it for `LinkItem`s, oldest first, until the stream ends.
 
     The constructor opens the port and starts to read. Iteration raises only after all earlier items have been returned.
 
@@ -131,7 +131,7 @@ class SerialLink:
 
     def __iter__(self) -> Iterator[LinkItem]:
         while True:
-            # before the queue is read: after its end the thread puts nothing more
+            # Read this before the queue: a thread that has ended puts no more items.
             finished = not self._thread.is_alive()
             item = self._queue.get(timeout_s=0.0 if finished else READ_TIMEOUT_S)
             if item is not None:
@@ -240,9 +240,8 @@ class SerialLink:
         self._last_bytes_at = now
         self._protocol_check.add(data)
         items = self._decoder.feed(data)
-        incompatibility = getattr(  # only our own decoders have it
-            self._decoder, "incompatibility", None
-        )  # of ours; a protocol from elsewhere need not have it
+        # A decoder of another package need not have this attribute.
+        incompatibility = getattr(self._decoder, "incompatibility", None)
         if incompatibility is not None:
             raise DeviceError(f"{self._port}: {incompatibility}")
         self._put_all(items)
@@ -357,5 +356,5 @@ def _discard(_: bytes) -> None:
 
 
 def _has_unknown_length(item: LinkItem) -> bool:
-    """Whether the item is a loss of unknown length."""
+    """Whether the item is a loss whose length is unknown or only a lower bound."""
     return isinstance(item, SampleLoss) and (item.samples is None or item.at_least)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ecgmoe_edge.firmware_bridge.serial_package import list_ports
 
 PSEUDO_TERMINALS = "/dev/pts/"
-# symlinks by udev that stay the same whichever USB socket a device is plugged into
+# Symlinks by udev that stay the same whichever USB socket a device is plugged into
 STABLE_PATHS = Path("/dev/serial/by-id")
 
 
@@ -89,7 +89,7 @@ class PseudoTerminal:
 
     def __init__(self, path: str) -> None:
         self._handle = os.open(path, os.O_PATH)
-        # may be called twice; `is_at` returns False afterwards
+        # May be called twice; `is_at` returns False afterwards
         self.release = weakref.finalize(self, os.close, self._handle)
 
     def is_at(self, path: str) -> bool:

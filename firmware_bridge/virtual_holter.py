@@ -57,7 +57,7 @@ class ReplayTotals:
     samples_dropped: int = 0  # not sent: `Faults.drop`, unplugged, or no reader
     frames_dropped: int = 0
     samples_corrupted: int = 0
-    # beyond the device's code range in some lead, and set to its limit; includes dropped samples
+    # Beyond the device's code range in some lead, and set to its limit; includes dropped samples
     samples_clipped: int = 0
     frames_corrupted: int = 0
     stalls: int = 0
@@ -139,7 +139,7 @@ class VirtualHolter:
         self.abandoned = False
         self._faults = faults or Faults()
         self._fault_rng = np.random.default_rng(self._faults.seed)
-        # a separate generator, so that jitter does not change which frames are lost
+        # A separate generator, so that jitter does not change which frames are lost
         self._jitter_rng = np.random.default_rng([self._faults.seed, 1])
         self._stall_at_s = sorted(self._faults.stall_at_s)
         self._unplug_at_s = sorted(self._faults.unplug_at_s)

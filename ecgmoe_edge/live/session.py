@@ -26,12 +26,11 @@ class Session:
         source: link items, such as a `SerialLink`. `samples_as_items` makes items from arrays; `FirstSeconds` limits
             any source. Its methods `stop` and `stats` are used if it has them.
         make_monitor: called with rate and leads as soon as the device has sent them.
-        sinks: each receives every event, in order, from its own thread and queue. A slow or blocked sink delays neither
-            a
-            beat nor another sink: events that find its queue full are dropped for this sink and counted. A sink that
-            raises is closed, and the others continue.
-        notify: called with messages for the user: a sink has failed, a sink begins to lose events, how many events were
-            not written, and the source's advice about its device.
+        sinks: each receives every event, in order, from its own thread and queue. A slow or blocked sink delays no
+            other sink: events that find its queue full are dropped for this sink and counted. A sink that raises is
+            closed, and the others continue.
+        notify: called with messages for the user: a sink has failed, a sink begins to lose events, how many events
+            were not written, and the source's advice about its device.
 
     The state of the sinks is in `reports`, and in the end event under `link.sinks`.
 
@@ -51,7 +50,7 @@ class Session:
         self._stream = LinkMonitor(make_monitor)
         self._sinks = tuple(sinks)
         if len({sink.name for sink in self._sinks}) < len(self._sinks):
-            raise ValueError("each sink of a session needs a name of its own")
+            raise ValueError("each sink of a session needs a unique name")
         self._notify = notify
         self._workers: list[SinkWorker] = []
         self._notified: set[tuple[str, str]] = set()  # messages so far: (sink, kind of message)

@@ -25,7 +25,7 @@ from ecgmoe_edge.firmware_bridge.items import CommandStep, Probe, Settings, Wire
 SIZE = 8
 LEADS = ("A1", "A2", "A3", "A4", "A5", "A6")
 RATE = 1000
-# position of each channel's lowest bit, with the frame read as a little-endian number
+# Position of each channel's lowest bit, with the frame read as a little-endian number
 SHIFTS = np.array([42, 32, 22, 12, 6, 0])
 MASKS = np.array([0x3FF, 0x3FF, 0x3FF, 0x3FF, 0x3F, 0x3F])
 STEPS = np.array([1, 1, 1, 1, 16, 16])[:, None]

@@ -28,7 +28,7 @@ BANNER = (
     b"OpenBCI V3 8-16 channel\r\nOn Board ADS1299 Device ID: 0x3E\r\nLIS3DH Device ID: 0x33\r\nFirmware: v3.1.1\r\n$$$"
 )
 DAISY = re.compile(rb"Daisy ADS1299|V3 16[ -]channel", re.IGNORECASE)  # in the banner of a Cyton with a Daisy
-# error messages of the dongle
+# Error messages of the dongle
 FAILURE = re.compile(rb"failure[^$]*|[^$\r\n]*(?:timeout|failed to)[^$]*", re.IGNORECASE)
 TAIL_BYTES = 64  # text kept because it may continue in the next read
 DAISY_FRAMES = 250  # frames that must alternate; fewer could be interference

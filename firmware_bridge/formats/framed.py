@@ -34,7 +34,7 @@ from ecgmoe_edge.firmware_bridge.items import (
 NEED_MORE = -1  # returned by `size_at`: more bytes are needed to decide
 NO_FRAME = 0  # returned by `size_at`: no frame begins here
 RECENT_FRAMES = 32  # number of frames kept to detect repeated ones
-# after more identical frames in a row than this, the device's counter is stuck: they are no repeats
+# After more identical frames in a row than this, the device's counter is stuck; they are no repeats.
 MAX_SAME_COUNTER = 8
 LONG_RANGE = 16_384  # a counter with a larger range does not wrap in a burst: if it goes back, the device has restarted
 
@@ -44,10 +44,10 @@ class FramedDecoder(ABC):
 
     Args:
         info: rate, leads and scales of *all* channels of a frame; None until `begin` is called.
-        pick: names for the first channels; "-" omits a channel. None: all channels.
+        lead_names: names for the first channels; "-" omits a channel. None: all channels.
 
     Raises:
-        UsageError: `pick` names more channels than there are. No bytes make it raise.
+        UsageError: `lead_names` names more channels than there are. No bytes make it raise.
 
     Attributes:
         sync: the bytes at the start of each frame.
@@ -66,15 +66,15 @@ class FramedDecoder(ABC):
     counter_spans_reconnect: bool = False
     samples_per_frame: int = 1
 
-    def __init__(self, info: StreamInfo | None, pick: tuple[str, ...] | None = None) -> None:
+    def __init__(self, info: StreamInfo | None, lead_names: tuple[str, ...] | None = None) -> None:
         self.counts = WireCounts()
         self.incompatibility: str | None = None
-        self._batch = SampleBatch(self.counts, pick, self.unpack, self.clock_of)
+        self._batch = SampleBatch(self.counts, lead_names, self.unpack, self.clock_of)
         self._buffer = bytearray()
-        self._in_step = False
+        self._synchronised = False
         self._junk = 0  # bytes without a frame since the last frame
         self._last: int | None = None  # counter of the last frame
-        # a frame whose counter jumped; the next frame decides whether it is believed
+        # A frame whose counter jumped; the next frame decides whether the jump is real.
         self._suspect: bytes | None = None
         self._counter_stuck = False
         self._may_have_wrapped = False  # the counter may have wrapped since the last frame
@@ -86,7 +86,7 @@ class FramedDecoder(ABC):
             maxlen=min(RECENT_FRAMES, max(1, (self.counter_range or 2) // 2))
         )
         if info is not None:
-            _check_pick(pick, info.leads)
+            _check_names(lead_names, info.leads)
             self.begin(info)
 
     @property
@@ -112,7 +112,7 @@ class FramedDecoder(ABC):
         raise NotImplementedError
 
     def ahead(self, counter: int, last: int) -> int:
-        """How many frames lie between counter `last` and `counter`; 1 for the next frame."""
+        """Distance from counter `last` to `counter`, in frames; 1 for the next frame."""
         assert self.counter_range is not None  # noqa: S101 - for mypy; only called if there is a counter
         return (counter - last - 1) % self.counter_range + 1
 
@@ -149,7 +149,7 @@ class FramedDecoder(ABC):
         at = 0
         while at < len(buffer):
             size = self.size_at(buffer, at)
-            if size > 0 and not self._in_step and self.confirm > 1:
+            if size > 0 and not self._synchronised and self.confirm > 1:
                 size = self._confirmed(buffer, at, size)
             if size > 0:
                 self._frame(bytes(buffer[at : at + size]), items)
@@ -161,9 +161,9 @@ class FramedDecoder(ABC):
                 self.skipped(bytes(buffer[at:after]))
                 self._junk += after - at
                 self.counts.junk_bytes += after - at
-                if self._in_step:
+                if self._synchronised:
                     self.counts.bad_frames += 1
-                self._in_step = False
+                self._synchronised = False
                 at = after
         del buffer[:at]
         self._batch.flush(items)
@@ -180,7 +180,7 @@ class FramedDecoder(ABC):
         self.counts.junk_bytes += len(self._buffer)
         self._buffer.clear()
         self._junk = 0
-        self._in_step = False
+        self._synchronised = False
         self._after_reconnect = self._batch.seen
         if not self.counter_spans_reconnect:
             self._last = None
@@ -219,7 +219,7 @@ class FramedDecoder(ABC):
     def _frame(self, frame: bytes, items: list[WireItem]) -> None:
         self.counts.frames += 1
         junk, self._junk = self._junk, 0
-        self._in_step = True
+        self._synchronised = True
         if self.counter_spans_reconnect:
             if frame in self._seen:
                 self.counts.duplicate_frames += 1
@@ -253,7 +253,7 @@ class FramedDecoder(ABC):
             self._longest_silence_s = 0.0
 
     def _is_repeat(self, frame: bytes, junk: int) -> bool:
-        """Whether the frame is a copy of a recent one: a radio without an acknowledgement sends a frame again.
+        """Whether the frame is a copy of a recent one: a radio sends a frame again if no acknowledgement came.
 
         A constant signal gives an identical frame each time the counter has wrapped. So a frame is a repeat only if
         neither the silence on the line nor the bytes of junk leave room for that many lost frames.
@@ -346,11 +346,11 @@ class FramedDecoder(ABC):
         return self._last
 
 
-def _check_pick(pick: tuple[str, ...] | None, channels: tuple[str, ...]) -> None:
-    """Raise UsageError if `pick` names more channels than the device has."""
-    if pick is not None and any(name != "-" for name in pick[len(channels) :]):
+def _check_names(lead_names: tuple[str, ...] | None, channels: tuple[str, ...]) -> None:
+    """Raise UsageError if `lead_names` names more channels than the device has."""
+    if lead_names is not None and any(name != "-" for name in lead_names[len(channels) :]):
         raise UsageError(
-            f"--leads {','.join(pick)} names {len(pick)} channels, but the device has {len(channels)} "
+            f"--leads {','.join(lead_names)} names {len(lead_names)} channels, but the device has {len(channels)} "
             f"({', '.join(channels)}): name the first of these; - omits a channel."
         )
 

@@ -29,7 +29,7 @@ class SampleBatch:
 
     Args:
         counts: the decoder's counts; updated here.
-        pick: names for the first channels; "-" omits a channel. None: all channels.
+        lead_names: names for the first channels; "-" omits a channel. None: all channels.
         unpack: the decoder's function for frames to codes.
         clock_of: the decoder's function for a frame's time, s.
     """
@@ -37,14 +37,14 @@ class SampleBatch:
     def __init__(
         self,
         counts: WireCounts,
-        pick: tuple[str, ...] | None,
+        lead_names: tuple[str, ...] | None,
         unpack: Callable[[list[bytes]], Unpacked],
         clock_of: Callable[[bytes], float | None],
     ) -> None:
         self.info: StreamInfo | None = None
         self.seen = False  # True once there were samples
         self._counts = counts
-        self._pick = pick
+        self._lead_names = lead_names
         self._unpack = unpack
         self._clock_of = clock_of
         self._frames: list[bytes] = []
@@ -56,7 +56,7 @@ class SampleBatch:
 
     def begin(self, info: StreamInfo) -> None:
         """Set rate, leads and scales of all channels."""
-        names = self._pick or info.leads
+        names = self._lead_names or info.leads
         self._rows = [row for row, name in enumerate(names[: len(info.leads)]) if name != "-"]
         leads = tuple(names[row] for row in self._rows)
         self.info = replace(info, leads=leads, picovolts_per_lsb=tuple(info.picovolts_per_lsb[r] for r in self._rows))

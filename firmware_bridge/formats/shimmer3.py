@@ -26,7 +26,7 @@ TICKS_PER_S = 32768
 DATA, INQUIRY, ANSWER, START, STOP, ACK = b"\x00", b"\x01", b"\x02", b"\x07", b"\x20", b"\xff"
 FIRMWARE, FIRMWARE_ANSWER = b"\x2e", b"\x2f" + struct.pack("<HHBB", 3, 0, 11, 0)  # LogAndStream 0.11.0
 INQUIRY_HEAD = struct.Struct("<HIBB")
-# per chip the channel numbers of its status byte and its two 24-bit channels
+# Per chip the channel numbers of its status byte and its two 24-bit channels
 CHIPS = ((0x1D, 0x1E, 0x1F), (0x20, 0x21, 0x22))
 LEADS = (("II", "I"), ("ch3", "V1"))
 HEAD = 4  # bytes before the first chip
@@ -63,11 +63,15 @@ class ShimmerDecoder(FramedDecoder):
         if len(buffer) - at < self._size:
             return NEED_MORE
         stamp = int.from_bytes(buffer[at + 1 : at + HEAD], "little")
-        if self._in_step and self._last_stamp is not None and self._is_successor(stamp, self._last_stamp, MAX_STEP):
+        if (
+            self._synchronised
+            and self._last_stamp is not None
+            and self._is_successor(stamp, self._last_stamp, MAX_STEP)
+        ):
             return self._size
-        if self._in_step and (stamp, bytes(buffer[at : at + self._size])) in self._recent:
+        if self._synchronised and (stamp, bytes(buffer[at : at + self._size])) in self._recent:
             return self._size  # a repeated frame; the next frames need not continue from it
-        return self._confirmed(buffer, at, self._size) if self._in_step else self._size
+        return self._confirmed(buffer, at, self._size) if self._synchronised else self._size
 
     def skipped(self, junk: bytes) -> None:
         """Search for the reply to the inquiry."""

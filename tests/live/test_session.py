@@ -208,7 +208,7 @@ def test_sinks_receive_the_end_event_before_a_link_failure_is_raised() -> None:
 
 
 def test_two_sinks_with_one_name_are_an_error() -> None:
-    with pytest.raises(ValueError, match="name of its own"):
+    with pytest.raises(ValueError, match="unique name"):
         Session(items(), make_monitor, [Collector(), Collector()])
 
 
