@@ -66,7 +66,7 @@ def replug(times: int, away_s: float = 1.0) -> dict[str, float]:
             items = iter(link)
             for _ in range(times):
                 _send_until(device, encoder, items, Samples)
-                device.unplug(returns=True)
+                device.unplug(will_return=True)
                 gone = time.monotonic()
                 time.sleep(away_s)
                 device.plug_in()

@@ -254,10 +254,10 @@ class WireFormat:
 
     Attributes:
         name: its name on the command line.
-        description: one line for people.
+        description: one line of text for users.
         bauds: the baud rates of its devices; the first is the default.
-        rate, leads, scale: for people: what is known before the device is connected.
-        limits: for people: which losses it can detect and which not, in one sentence.
+        rate, leads, scale: text for users: what is known before the device is connected.
+        limits: text for users: which losses it can detect and which not, in one sentence.
         make_decoder: raises UsageError if a required setting is missing.
         make_encoder: the device's side, for virtual devices and tests.
         recognise: a score of 0 to 1 for received bytes; at 0.5 and more they are of this protocol. Never raises.
@@ -286,7 +286,6 @@ class WireFormat:
     counter_range: int | None = None
     check_bits: float = 0.0
     needs: tuple[str, ...] = ()
-
     advice: Callable[[bytes], str | None] = lambda received: None
 
     @property

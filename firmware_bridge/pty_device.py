@@ -59,13 +59,13 @@ class PtyDevice:
                 self.unplug()
                 raise
 
-    def unplug(self, returns: bool = False) -> None:
+    def unplug(self, will_return: bool = False) -> None:
         """Remove the port with all bytes that were not read yet. Safe to call twice.
 
         Args:
-            returns: the device will be plugged in again, so no other device may take its symlink meanwhile.
+            will_return: the device will be plugged in again, so no other device may take its symlink meanwhile.
         """
-        if not returns and self._lock is not None:
+        if not will_return and self._lock is not None:
             self._lock.close()
             self._lock = None
         if self._master < 0:

@@ -316,7 +316,7 @@ class VirtualHolter:
             self._unplugged_until = self._played + round(self._faults.unplug_s * self._fs)
             planned_s = self._faults.unplug_s / self._speed if self._speed else 0.0
             away_s = max(UNPLUG_AT_LEAST_S, planned_s)
-            self._device.unplug(returns=True)
+            self._device.unplug(will_return=True)
             self._stopped.wait(away_s)
             self._clock_start += away_s - planned_s
             if self._faults.restart_on_replug:

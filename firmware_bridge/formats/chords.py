@@ -132,7 +132,7 @@ class ChordsDecoder(FramedDecoder):
         return len(frame) == self._size
 
     def counter_of(self, frame: bytes) -> int:
-        """One byte."""
+        """The counter byte."""
         return frame[2]
 
     def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:

@@ -90,7 +90,7 @@ class CytonDecoder(FramedDecoder):
         return SIZE if 0xC0 <= buffer[at + SIZE - 1] <= 0xC6 else NO_FRAME
 
     def counter_of(self, frame: bytes) -> int:
-        """One byte."""
+        """The counter byte."""
         return frame[1]
 
     def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:

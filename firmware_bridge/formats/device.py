@@ -77,13 +77,13 @@ class Device(ABC):
         return answer
 
     def boot(self) -> bytes:
-        """Empty for most devices."""
+        """No bytes at power-on, for most devices."""
         return b""
 
     def announce(self) -> bytes:
-        """Empty: most formats have no header."""
+        """No bytes: most formats have no header."""
         return b""
 
     def end(self) -> bytes:
-        """Empty: most devices never end."""
+        """No bytes: most devices never end."""
         return b""

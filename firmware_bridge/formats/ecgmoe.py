@@ -33,7 +33,7 @@ class EcgmoeDevice:
         return b""
 
     def boot(self) -> bytes:
-        """Empty."""
+        """No bytes at power-on."""
         return b""
 
     def announce(self) -> bytes:

@@ -41,7 +41,7 @@ class OlimexDecoder(FramedDecoder):
         return SIZE if max(buffer[at + 4 : at + 16 : 2]) < 4 else NO_FRAME
 
     def counter_of(self, frame: bytes) -> int:
-        """One byte."""
+        """The counter byte."""
         return frame[3]
 
     def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:

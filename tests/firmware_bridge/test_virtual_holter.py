@@ -170,7 +170,7 @@ def test_a_second_device_at_the_same_symlink_is_an_error_and_the_first_continues
 
 def test_a_device_that_is_briefly_unplugged_keeps_its_symlink(holter: MakeHolter, port: Path) -> None:
     device = holter(10)
-    device._device.unplug(returns=True)
+    device._device.unplug(will_return=True)
     with pytest.raises(DeviceError, match="another replay"):
         holter(10)
     device.stop()
