@@ -1,10 +1,10 @@
-"""Fuzzes the decoder of every wire format: random bytes, and real streams cut and mixed with other bytes and streams.
+"""Fuzzes the decoder of every wire format: random bytes, real streams cut and spliced with junk and with each other.
 
     python benchmarks/fuzz.py --bytes 10_000_000 [--protocol NAME] [--json]
 
-Printed for each protocol: bytes and calls, frames accepted in pure noise beside the number expected by chance, the
-largest number of buffered bytes, and the growth of the process. Any exception ends the run with the seed that repeats
-it.
+For each protocol: how many bytes it was given, in how many feeds, how many frames it took from pure noise beside how
+many its checks let by chance, the most bytes that it ever held back, and how much the process grew. Any exception ends
+the run with the seed that repeats it.
 """
 
 from __future__ import annotations
@@ -22,65 +22,65 @@ import numpy as np
 
 from ecgmoe_edge.firmware_bridge.items import Decoder, WireFormat
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
-from ecgmoe_edge.firmware_bridge.rehearsal import example_settings, rehearse
+from ecgmoe_edge.firmware_bridge.simulated_stream import example_settings, simulate
 
 PIECE = 20_000  # bytes of one kind
 MOST_PENDING = 8192
-# After a false start was accepted, a synchronised decoder accepts frames by a weaker check.
+# Once a false start was believed, frames go on being taken by the weaker check of a decoder in step.
 FOLLOWERS = 8
 
 
 @dataclass
 class Fuzzed:
-    """What one decoder received, and what it did."""
+    """What one decoder was put through."""
 
     protocol: str
     bytes_fed: int = 0
     feeds: int = 0
     noise_bytes: int = 0
     frames_in_noise: int = 0
-    chance: float = 0.0  # mean number of frames that the checks accept in this much noise
+    chance: float = 0.0  # frames that the checks let pass in so much noise, on average
     most_held_back: int = 0
     grown_mb: float = 0.0
     seconds: float = 0.0
 
 
 def bound(noise_bytes: int, check_bits: float) -> float:
-    """Largest plausible number of frames in noise: the number expected by chance plus five standard deviations."""
+    """Frames in noise that are no surprise: their mean number by chance, and five standard deviations."""
     mean: float = FOLLOWERS * noise_bytes * math.pow(2.0, -check_bits)
     return mean + 5 * math.sqrt(mean) + (1 if mean > 1e-3 else 0)
 
 
 def fuzz(wire_format: WireFormat, total: int, seed: int = 0) -> Fuzzed:
-    """Feed half of `total` bytes as noise to one decoder, the other half as damaged streams to another."""
+    """Half of `total` bytes are noise to a decoder of its own, half are spoiled streams to another."""
     rng = np.random.default_rng(seed)
     result = Fuzzed(wire_format.name)
     started = time.perf_counter()
     before = _rss_mb()
     settings = example_settings(wire_format)
     noisy = wire_format.make_decoder(settings)
-    noisy.feed(rehearse(wire_format, 64).before)  # the decoder then has all information
+    noisy.feed(simulate(wire_format, 64).preamble)  # so that it knows what there is to know
     known = _taken(noisy)
-    damaged = wire_format.make_decoder(settings)
+    spoiled = wire_format.make_decoder(settings)
     for piece in _noise(rng, total // 2):
         _feed(noisy, piece, rng, result)
         result.noise_bytes += len(piece)
     result.frames_in_noise = _taken(noisy) - known
     result.chance = bound(result.noise_bytes, wire_format.check_bits)
-    for piece in _damaged(wire_format, rng, total - total // 2):
-        _feed(damaged, piece, rng, result)
+    for piece in _spoiled(wire_format, rng, total - total // 2):
+        _feed(spoiled, piece, rng, result)
     result.seconds = time.perf_counter() - started
     result.grown_mb = _rss_mb() - before
     return result
 
 
 def _taken(decoder: Decoder) -> int:
-    """Number of accepted frames; frames of types that the decoder skips do not count."""
+    """Frames that it believed; those of types that it skips do no harm."""
     return decoder.counts.frames - decoder.counts.unknown_frames
 
 
 def _feed(decoder: Decoder, piece: bytes, rng: np.random.Generator, result: Fuzzed) -> None:
-    """Feed pieces of random length, sometimes with a lost port between two."""
+    """In cuts of any length, sometimes with the port gone in between."""
     at = 0
     while at < len(piece):
         size = int(rng.choice((1, 7, 64, 1000, 4096)))
@@ -102,10 +102,10 @@ def _noise(rng: np.random.Generator, total: int) -> Iterator[bytes]:
         yield rng.bytes(min(PIECE, total - first))
 
 
-def _damaged(wire_format: WireFormat, rng: np.random.Generator, total: int) -> Iterator[bytes]:
-    """Real frames with bytes changed, removed and inserted; pieces of other protocols; runs of one byte."""
-    streams = [np.frombuffer(rehearse(wire_format, 512, seed).stream, dtype=np.uint8) for seed in range(4)]
-    others = [np.frombuffer(rehearse(other, 64).stream, dtype=np.uint8) for other in all_protocols()]
+def _spoiled(wire_format: WireFormat, rng: np.random.Generator, total: int) -> Iterator[bytes]:
+    """Real frames with bytes changed, cut out, put in; pieces of other protocols; runs of one byte."""
+    streams = [np.frombuffer(simulate(wire_format, 512, seed).all_bytes, dtype=np.uint8) for seed in range(4)]
+    others = [np.frombuffer(simulate(other, 64).all_bytes, dtype=np.uint8) for other in all_protocols()]
     made = 0
     while made < total:
         data = streams[int(rng.integers(len(streams)))].copy()
@@ -134,8 +134,8 @@ def _rss_mb() -> float:
 def main() -> None:
     """Fuzz and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bytes", type=int, default=10_000_000, help="number of bytes for each protocol")
-    parser.add_argument("--protocol", action="append", help="only this protocol; may be repeated")
+    parser.add_argument("--bytes", type=int, default=10_000_000, help="for each protocol")
+    parser.add_argument("--protocol", action="append", help="only this one; may be given again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

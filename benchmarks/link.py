@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.firmware_bridge import (
     Faults,
-    Reconnected,
+    LinkReconnect,
     Samples,
     SerialLink,
     Settings,
@@ -66,12 +66,12 @@ def replug(times: int, away_s: float = 1.0) -> dict[str, float]:
             items = iter(link)
             for _ in range(times):
                 _send_until(device, encoder, items, Samples)
-                device.unplug(again=True)
+                device.unplug(will_return=True)
                 gone = time.monotonic()
                 time.sleep(away_s)
                 device.plug_in()
                 plugged = time.monotonic()
-                reconnected = _send_until(device, encoder, items, Reconnected)
+                reconnected = _send_until(device, encoder, items, LinkReconnect)
                 _send_until(device, encoder, items, Samples)
                 back_s.append(time.monotonic() - plugged)
                 wrong_s.append(abs(reconnected.away_s - (plugged - gone)))

@@ -16,7 +16,7 @@ from fractions import Fraction
 
 from ecgmoe_edge.firmware_bridge.items import Settings, WireFormat
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols, get_protocol
-from ecgmoe_edge.firmware_bridge.rehearsal import example_settings, rehearse
+from ecgmoe_edge.firmware_bridge.simulated_stream import example_settings, simulate
 
 PIECE_S = 0.1
 EIGHT = Settings(rate=Fraction(1000), leads=tuple(f"ch{number}" for number in range(1, 9)))
@@ -39,13 +39,13 @@ def cost(wire_format: WireFormat, seconds: float, settings: Settings | None = No
     settings = settings or example_settings(wire_format)
     encoder = wire_format.make_encoder(settings)
     rate = float(encoder.rate)
-    sent = rehearse(wire_format, round(seconds * rate), settings=settings)
+    sent = simulate(wire_format, round(seconds * rate), settings=settings)
     per_piece = max(1, round(PIECE_S * rate / sent.per_frame))
     pieces = [b"".join(sent.frames[at : at + per_piece]) for at in range(0, len(sent.frames), per_piece)]
     best = float("inf")
     for _ in range(2):
         decoder = wire_format.make_decoder(settings)
-        decoder.feed(sent.before)
+        decoder.feed(sent.preamble)
         started = time.process_time()
         for piece in pieces:
             decoder.feed(piece)

@@ -28,7 +28,7 @@ elif __name__ == "__main__":
     from benchmarks import link
     from ecgmoe_edge.firmware_bridge.items import WireFormat
     from ecgmoe_edge.firmware_bridge.protocols import all_protocols
-    from ecgmoe_edge.firmware_bridge.rehearsal import rehearse
+    from ecgmoe_edge.firmware_bridge.simulated_stream import simulate
 
     LONGEST_BURST = 300  # frames
     KEPT = 16  # frames, at least, between two bursts: some decoders need a few to be sure that they are in step
@@ -41,11 +41,11 @@ elif __name__ == "__main__":
         rng = np.random.default_rng(6)
         injected = reported = dropped = seed = 0
         while dropped < frames_to_drop:
-            device = rehearse(wire_format, PIECE, seed)
+            device = simulate(wire_format, PIECE, seed)
             seed += 1
             most = min(LONGEST_BURST, wire_format.counter_range // device.per_frame - 1, len(device.frames) // 8)
             decoder = wire_format.make_decoder(device.settings)
-            decoder.feed(device.before)
+            decoder.feed(device.preamble)
             at = 0
             while at < len(device.frames):
                 kept = at + int(rng.integers(KEPT, 2 * KEPT))

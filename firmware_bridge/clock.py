@@ -1,7 +1,7 @@
-"""The device's clock beside this machine's: how far the two drift apart, and when a sample was measured.
+"""Compares the device's clock with this machine's clock: the drift between them, and the time of each sample.
 
-A link can delay what a device sends, never hurry it. So of each stretch of time only the quickest arrival counts, and a
-straight line through these is the relation of the two clocks. What is left in it is the constant part of the delay.
+A link can delay data but never deliver it early. So only the fastest arrival of each time interval counts. A straight
+line through these arrivals relates the two clocks; what remains is the constant part of the link's delay.
 """
 
 from __future__ import annotations
@@ -15,86 +15,95 @@ import numpy as np
 
 from ecgmoe_edge.firmware_bridge.items import ClockReading, Samples
 
-BUCKETS = 64  # stretches that are kept; when they are full, neighbours join, so that memory stays constant
+BUCKETS = 64  # time intervals that are kept; when all are used, neighbours are merged, so that memory stays constant
 FIRST_BUCKET_S = 1.0
-SEEN_AT_LEAST_S = 30.0  # before a drift is told
-READ_EVERY_S = 60.0
-NO_CLOCK_PPM = 100_000.0
+MIN_SPAN_S = 30.0  # no drift is reported before this much time has been observed
+READING_EVERY_S = 60.0
+MAX_CLOCK_PPM = 100_000.0  # a larger drift is no clock error: the stream is a recording replayed at another speed
 
 
 @dataclass
-class _Quickest:
-    """The arrival of a stretch that was delayed least."""
+class _FastestArrival:
+    """The arrival with the shortest delay in one time interval."""
 
     device_s: float
-    delay_s: float  # host time less device time; its zero means nothing
+    delay_s: float  # host time minus device time; only differences are meaningful
 
 
 class ClockFit:
-    """Takes pairs of device time and arrival on this machine, both in s; device time must not go backwards."""
+    """Fits a line to pairs of device time and arrival time on this machine, in s. Device time must not decrease."""
 
     def __init__(self) -> None:
         self._width_s = FIRST_BUCKET_S
-        self._buckets: list[_Quickest] = []
-        self._first_s: float | None = None  # device time at which the first bucket began
-        self._latest_s = 0.0
-        self._said = -np.inf  # the latest host time that was given out
+        self._buckets: list[_FastestArrival] = []
+        self._first_s: float | None = None  # device time at the start of the first interval
+        self._last_device_s = 0.0
+        self._last_host_s = -np.inf  # latest host time that was returned
 
     def restart(self) -> None:
-        """The device's clock began anew, or jumped; what was given out stays the limit for what comes."""
+        """Start a new fit: the device's clock restarted or jumped. `host_time` still never goes back."""
         self._buckets.clear()
         self._width_s = FIRST_BUCKET_S
         self._first_s = None
 
     def add(self, device_s: float, arrived_s: float) -> None:
-        """A sample measured at `device_s` by the device's clock arrived at `arrived_s` by this machine's."""
+        """Add the arrival of one sample.
+
+        Args:
+            device_s: when the sample was measured, by the device's clock, s.
+            arrived_s: when it arrived, by this machine's clock, s.
+        """
         if self._first_s is None:
-            self._first_s = self._latest_s = device_s
-        if device_s < self._latest_s:
+            self._first_s = self._last_device_s = device_s
+        if device_s < self._last_device_s:
             return
-        self._latest_s = device_s
-        place = int((device_s - self._first_s) / self._width_s)
-        while place >= BUCKETS:
+        self._last_device_s = device_s
+        index = int((device_s - self._first_s) / self._width_s)
+        while index >= BUCKETS:
             self._widen()
-            place = int((device_s - self._first_s) / self._width_s)
+            index = int((device_s - self._first_s) / self._width_s)
         delay_s = arrived_s - device_s
         last = self._buckets[-1] if self._buckets else None
-        if last is None or int((last.device_s - self._first_s) / self._width_s) != place:
-            self._buckets.append(_Quickest(device_s, delay_s))
+        if last is None or int((last.device_s - self._first_s) / self._width_s) != index:
+            self._buckets.append(_FastestArrival(device_s, delay_s))
         elif delay_s < last.delay_s:
-            self._buckets[-1] = _Quickest(device_s, delay_s)
+            self._buckets[-1] = _FastestArrival(device_s, delay_s)
 
     @property
     def drift_ppm(self) -> float | None:
-        """What the device's clock gains on this machine's, in millionths; None until enough was seen."""
+        """How much faster the device's clock runs than this machine's, ppm; None until enough time has passed."""
         line = self._line()
         return None if line is None else 1e6 * (1.0 / (1.0 + line[0]) - 1.0)
 
     def host_time(self, device_s: float) -> float:
-        """When this machine's clock stood at device time `device_s`; never earlier than what was given out before."""
+        """Convert device time to this machine's time, both in s. The result never decreases from call to call.
+
+        Raises:
+            ValueError: no arrival has been added yet.
+        """
         if not self._buckets:
-            raise ValueError("no arrival yet")
+            raise ValueError("host_time needs at least one arrival")
         line = self._line()
         if line is None:
             delay_s = min(bucket.delay_s for bucket in self._buckets)
         else:
-            slope, middle_s, delay_there_s = line
-            delay_s = delay_there_s + slope * (device_s - middle_s)
-        self._said = max(self._said, device_s + delay_s)
-        return float(self._said)
+            slope, middle_s, delay_at_middle_s = line
+            delay_s = delay_at_middle_s + slope * (device_s - middle_s)
+        self._last_host_s = max(self._last_host_s, device_s + delay_s)
+        return float(self._last_host_s)
 
     def _line(self) -> tuple[float, float, float] | None:
-        """Slope of the delay, and a point on it: device time and delay, s.
+        """Slope of the delay over device time, and one point of the line (device time, delay), in s.
 
-        Of all lines that no arrival undercuts, the one nearest to them: it lies on the edge of the lower hull of the
-        arrivals above or below their middle. A driver that hands over what came in a second or two at a time delays
-        most of it by as much, and the hull does not see these.
+        Of all lines with no arrival below them, this is the one nearest to the arrivals: the edge of their lower hull
+        at their mean device time. A driver that delivers data in batches of a second or two delays most arrivals by as
+        much; the hull ignores these.
         """
-        whole = self._buckets[:-1]  # the last is not full, and its quickest may be slow
-        if len(whole) < 3 or whole[-1].device_s - whole[0].device_s < SEEN_AT_LEAST_S:
+        complete = self._buckets[:-1]  # the last interval is still open: its fastest arrival may yet come
+        if len(complete) < 3 or complete[-1].device_s - complete[0].device_s < MIN_SPAN_S:
             return None
-        middle_s = sum(bucket.device_s for bucket in whole) / len(whole)
-        hull = _lower_hull(whole)
+        middle_s = sum(bucket.device_s for bucket in complete) / len(complete)
+        hull = _lower_hull(complete)
         first, last = next(pair for pair in pairwise(hull) if pair[1].device_s >= middle_s)
         slope = (last.delay_s - first.delay_s) / (last.device_s - first.device_s)
         return slope, middle_s, first.delay_s + slope * (middle_s - first.device_s)
@@ -102,10 +111,10 @@ class ClockFit:
     def _widen(self) -> None:
         assert self._first_s is not None  # noqa: S101 - for mypy; there are buckets
         self._width_s *= 2
-        joined: list[_Quickest] = []
+        joined: list[_FastestArrival] = []
         for bucket in self._buckets:
-            place = int((bucket.device_s - self._first_s) / self._width_s)
-            if joined and int((joined[-1].device_s - self._first_s) / self._width_s) == place:
+            index = int((bucket.device_s - self._first_s) / self._width_s)
+            if joined and int((joined[-1].device_s - self._first_s) / self._width_s) == index:
                 if bucket.delay_s < joined[-1].delay_s:
                     joined[-1] = bucket
             else:
@@ -113,9 +122,9 @@ class ClockFit:
         self._buckets = joined
 
 
-def _lower_hull(arrivals: Sequence[_Quickest]) -> list[_Quickest]:
-    """Those between which straight lines run that no other lies below; in order of device time, as given."""
-    hull: list[_Quickest] = []
+def _lower_hull(arrivals: Sequence[_FastestArrival]) -> list[_FastestArrival]:
+    """The lower convex hull of the arrivals, which come in order of device time."""
+    hull: list[_FastestArrival] = []
     for arrival in arrivals:
         while len(hull) > 1 and _is_above(hull[-1], hull[-2], arrival):
             hull.pop()
@@ -123,50 +132,56 @@ def _lower_hull(arrivals: Sequence[_Quickest]) -> list[_Quickest]:
     return hull
 
 
-def _is_above(middle: _Quickest, before: _Quickest, after: _Quickest) -> bool:
-    """Whether an arrival lies on or above the line from the one before it to the one after it."""
+def _is_above(middle: _FastestArrival, before: _FastestArrival, after: _FastestArrival) -> bool:
+    """Whether `middle` lies on or above the line from `before` to `after`."""
     rise = (after.delay_s - before.delay_s) * (middle.device_s - before.device_s)
     return (middle.delay_s - before.delay_s) * (after.device_s - before.device_s) >= rise
 
 
 class StreamClock:
-    """Follows the clock of a stream's device as its samples arrive, and reads it now and then."""
+    """Follows the device's clock while its samples arrive, and returns a reading from time to time."""
 
     def __init__(self) -> None:
         self._fit = ClockFit()
-        self._due_at = 0.0
-        self._unix_offset_s = time.time() - time.monotonic()  # once: the time of day may be set meanwhile
+        self._next_reading_at = 0.0
+        # Read once, because the time of day may be set while the stream runs
+        self._unix_offset_s = time.time() - time.monotonic()
 
     @property
     def drift_ppm(self) -> float | None:
-        """What the device's clock gains on this machine's, in millionths; None until enough was seen.
+        """How much faster the device's clock runs than this machine's, ppm; None until enough time has passed.
 
-        None too where it is no clock: a recording that is played faster than it was made.
+        None also for a recording that is replayed at another speed.
         """
         ppm = self._fit.drift_ppm
-        return None if ppm is None or abs(ppm) > NO_CLOCK_PPM else ppm
+        return None if ppm is None or abs(ppm) > MAX_CLOCK_PPM else ppm
 
     @property
-    def times_as_fast(self) -> float | None:
-        """The device's rate over the rate that is believed, by this machine's clock; None until enough was seen."""
+    def rate_ratio(self) -> float | None:
+        """True sampling rate of the device over its nominal rate, by this machine's clock; None until it is known."""
         ppm = self._fit.drift_ppm
         return None if ppm is None else 1.0 + ppm / 1e6
 
-    def arrived(self, samples: Samples, fs: float) -> ClockReading | None:
-        """Samples at `fs` Hz arrived just now. A reading for the first at the start, each minute, and after a break.
+    def on_samples(self, samples: Samples, fs: float) -> ClockReading | None:
+        """Note the arrival of samples. A device without a clock is timed by its sample count.
 
-        A device without a clock has its count of samples for one.
+        Args:
+            samples: they have just arrived.
+            fs: the nominal sampling rate, Hz.
+
+        Returns:
+            A reading for the first of these samples: at the start, every minute and after an interruption; else None.
         """
         now = time.monotonic()
         first_s = samples.first_index / fs if samples.device_time_s is None else samples.device_time_s
         self._fit.add(first_s + (samples.values.shape[1] - 1) / fs, now)
-        if now < self._due_at:
+        if now < self._next_reading_at:
             return None
-        self._due_at = now + READ_EVERY_S
+        self._next_reading_at = now + READING_EVERY_S
         return ClockReading(self._fit.host_time(first_s) + self._unix_offset_s, self.drift_ppm)
 
-    def broken_off(self, device_restarted: bool = False) -> None:
-        """The stream was interrupted; `device_restarted`: and nobody knows for how long, by the device's clock."""
-        self._due_at = 0.0
+    def on_interruption(self, device_restarted: bool = False) -> None:
+        """Note an interruption. `device_restarted`: by the device's clock its length is unknown."""
+        self._next_reading_at = 0.0
         if device_restarted:
             self._fit.restart()

@@ -1,6 +1,6 @@
-"""The "ecgmoe" wire format, byte by byte: COBS, header, 24-bit samples, CRC-32. Specified in docs/serial-protocol.md.
+"""Single frames of the "ecgmoe" wire format: COBS, header, 24-bit samples, CRC-32 (docs/serial-protocol.md).
 
-This module knows single frames; what follows from their order (losses, restarts) is `decoder`'s part.
+`decoder` interprets the order of frames (losses, restarts).
 """
 
 from __future__ import annotations
@@ -20,45 +20,49 @@ VERSION = 1
 INFO, SAMPLES, END = 1, 2, 3
 
 DELIMITER = b"\x00"
-COMMAND_START = b"S"  # host to device: begin, with an info frame first
-COMMAND_STOP = b"P"
+COMMAND_START = b"S"  # host to device: start to stream, with an info frame first
+COMMAND_STOP = b"P"  # host to device: pause
 HEADER = struct.Struct("<BHHIII")
 SAMPLES_HEAD = struct.Struct("<HBB")
 INFO_HEAD = struct.Struct("<IIB")
 INFO_CHANNEL = struct.Struct("<IB")
 CRC = struct.Struct("<I")
-MAX_BODY = 1024  # bytes; what a small device can hold and a decoder must
+MAX_BODY = 1024  # bytes before stuffing; small devices can hold as much, and a decoder must accept it
 MAX_ENCODED = MAX_BODY + MAX_BODY // 254 + 1
 MIN_ENCODED = 1 + HEADER.size + CRC.size
 MAX_CHANNELS = 16
-MAX_NAME = 16  # bytes of UTF-8
-MAX_DEVICE = 32
-NO_VALUE = -(1 << 23)  # the one code that means "not measured"; decodes as NaN
+MAX_NAME = 16  # bytes of UTF-8 in a lead name
+MAX_DEVICE = 32  # bytes of UTF-8 in a device name
+NO_VALUE = -(1 << 23)  # the code for "not measured"; decoded as NaN
 FULL_SCALE = (1 << 23) - 1
 
 
 class FrameError(ValueError):
-    """Bytes that are no frame of this format. Decoders count it; it never reaches a user."""
+    """The bytes are no frame of this format. Decoders count this error; it never reaches a user."""
 
 
 class NewerVersionError(FrameError):
-    """An intact frame of a version that this decoder does not know."""
+    """An intact frame of a newer protocol version."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What every frame begins with. Counters are as on the wire: modulo 2**16 or 2**32."""
+    """The header of every frame. Counters are as transmitted: modulo 2**16 or 2**32."""
 
     kind: int
-    run: int  # u16, another one each time the device starts counting anew
-    counter: int  # u16, frames
-    index: int  # u32, samples per lead measured before this frame, dropped ones included
-    clock_us: int  # u32
-    overflow: int  # u32, samples per lead that the device measured and had to drop
+    run: int  # u16, a different number each time the device restarts its counters
+    counter: int  # u16, frames sent
+    index: int  # u32, samples per lead measured before this frame, including dropped ones
+    clock_us: int  # u32, the device's clock, microseconds
+    overflow: int  # u32, samples per lead that the device measured and dropped because its buffer was full
 
 
 def cobs_encode(body: bytes) -> bytes:
-    """Consistent Overhead Byte Stuffing (Cheshire and Baker, 1999): the same bytes without any 0x00."""
+    """Consistent Overhead Byte Stuffing (Cheshire and Baker, 1999): encode bytes so that none of them is 0x00.
+
+    >>> cobs_encode(bytes([1, 0, 2])).hex()
+    '02010202'
+    """
     out = bytearray()
     for part in body.split(b"\x00"):
         while len(part) >= 254:
@@ -70,7 +74,14 @@ def cobs_encode(body: bytes) -> bytes:
 
 
 def cobs_decode(stuffed: bytes) -> bytes:
-    """Inverse of `cobs_encode`. Raises FrameError if a length byte points past the end."""
+    """Inverse of `cobs_encode`.
+
+    Raises:
+        FrameError: a length byte points past the end.
+
+    >>> cobs_decode(bytes.fromhex("02010202")).hex()
+    '010002'
+    """
     out = bytearray()
     position, size = 0, len(stuffed)
     while position < size:
@@ -86,9 +97,14 @@ def cobs_decode(stuffed: bytes) -> bytes:
 
 
 def to_codes(values: NDArray[np.float64], picovolts_per_lsb: Sequence[float]) -> tuple[NDArray[np.int32], int]:
-    """Samples in mV (leads, n) as 24-bit codes (leads, n): rounded, clipped at full scale, NaN as NO_VALUE.
+    """Encode samples as 24-bit codes: rounded, clipped at full scale, NaN as NO_VALUE.
 
-    With them comes in how many samples a lead was clipped.
+    Args:
+        values: mV, (leads, samples).
+        picovolts_per_lsb: the step of each lead, pV.
+
+    Returns:
+        The codes, (leads, samples), and the number of samples at which some lead was clipped.
     """
     steps = np.asarray(picovolts_per_lsb, dtype=np.float64)[:, None] * MILLIVOLTS_PER_PICOVOLT
     missing = np.isnan(values)
@@ -99,7 +115,7 @@ def to_codes(values: NDArray[np.float64], picovolts_per_lsb: Sequence[float]) ->
 
 
 def to_millivolts(codes: NDArray[np.int32], picovolts_per_lsb: Sequence[float]) -> NDArray[np.float64]:
-    """24-bit codes (leads, n) as mV (leads, n); NO_VALUE becomes NaN."""
+    """Decode 24-bit codes (leads, samples) to mV (leads, samples); NO_VALUE becomes NaN."""
     steps = np.asarray(picovolts_per_lsb, dtype=np.float64)[:, None] * MILLIVOLTS_PER_PICOVOLT
     values = np.asarray(codes * steps, dtype=np.float64)
     values[codes == NO_VALUE] = np.nan
@@ -107,9 +123,15 @@ def to_millivolts(codes: NDArray[np.int32], picovolts_per_lsb: Sequence[float]) 
 
 
 class FrameEncoder:
-    """The device's side: turns codes into frames and keeps the counters.
+    """The device's side of the protocol: builds frames and keeps the counters.
 
-    `run` tells this run of the counters from every other (0..65535); `index` is the number of the first sample.
+    Args:
+        info: rate, leads and scale.
+        run: 0 to 65535; a number that no other run of the counters has.
+        index: number of the first sample.
+
+    Raises:
+        ValueError: `info` cannot be encoded (too many leads, a rate or scale out of range, a name too long).
     """
 
     def __init__(self, info: StreamInfo, run: int, index: int = 0) -> None:
@@ -122,7 +144,7 @@ class FrameEncoder:
         self.max_samples = max_samples_per_frame(len(info.leads))
 
     def info_frame(self) -> bytes:
-        """Rate, scale, lead names. Begins with a delimiter too, so that text sent at boot cannot spoil it."""
+        """Rate, scale and lead names. Also begins with a delimiter, so that boot text before it cannot damage it."""
         payload = INFO_HEAD.pack(self.info.rate.numerator, self.info.rate.denominator, len(self.info.leads))
         for lead, picovolts in zip(self.info.leads, self.info.picovolts_per_lsb, strict=True):
             name = lead.encode()
@@ -131,7 +153,15 @@ class FrameEncoder:
         return DELIMITER + self._frame(INFO, payload + bytes([len(device)]) + device)
 
     def samples_frame(self, codes: NDArray[np.int32], lead_off: Sequence[bool] = ()) -> bytes:
-        """One frame of codes (leads, n), n at most `max_samples`; `lead_off` has one flag per lead."""
+        """One frame of samples.
+
+        Args:
+            codes: (leads, samples), 1 to `max_samples` samples.
+            lead_off: one flag per lead, True if it is off.
+
+        Raises:
+            ValueError: the shape of `codes` does not fit a frame.
+        """
         leads, n = codes.shape
         if leads != len(self.info.leads) or not 1 <= n <= self.max_samples:
             raise ValueError(f"a frame holds ({len(self.info.leads)}, 1..{self.max_samples}) codes, not {codes.shape}")
@@ -142,11 +172,11 @@ class FrameEncoder:
         return frame
 
     def end_frame(self) -> bytes:
-        """The stream ends here; its header's index is the total."""
+        """The end of the stream; the header's index is the total number of samples per lead."""
         return self._frame(END, b"")
 
     def overflowed(self, samples: int) -> None:
-        """`samples` (per lead) were measured and dropped because the device's buffer was full."""
+        """Count `samples` (per lead) that were measured and dropped because the device's buffer was full."""
         self.index += samples
         self.overflow += samples
 
@@ -166,12 +196,24 @@ class FrameEncoder:
 
 
 def max_samples_per_frame(leads: int) -> int:
-    """How many samples per lead fit into one frame of `leads` leads."""
+    """Number of samples per lead that fit into one frame.
+
+    >>> max_samples_per_frame(2)
+    166
+    """
     return min(255, (MAX_BODY - HEADER.size - SAMPLES_HEAD.size - CRC.size) // (3 * leads))
 
 
 def open_frame(stuffed: bytes) -> tuple[Header, bytes]:
-    """Header and payload of the bytes between two delimiters. Raises FrameError unless they are intact."""
+    """Decode the bytes between two delimiters.
+
+    Returns:
+        Header and payload.
+
+    Raises:
+        FrameError: the bytes are damaged (length, COBS or CRC).
+        NewerVersionError: the frame is intact, but of a newer protocol version.
+    """
     if not MIN_ENCODED <= len(stuffed) <= MAX_ENCODED:
         raise FrameError("length")
     body = cobs_decode(stuffed)
@@ -184,7 +226,11 @@ def open_frame(stuffed: bytes) -> tuple[Header, bytes]:
 
 
 def parse_info(payload: bytes) -> StreamInfo:
-    """The payload of an info frame. Raises FrameError if its content cannot be."""
+    """Decode the payload of an info frame.
+
+    Raises:
+        FrameError: the payload is inconsistent or out of range.
+    """
     try:
         numerator, denominator, channels = INFO_HEAD.unpack_from(payload)
         position = INFO_HEAD.size
@@ -204,7 +250,14 @@ def parse_info(payload: bytes) -> StreamInfo:
 
 
 def parse_samples(payload: bytes) -> tuple[int, NDArray[np.int32]]:
-    """Lead-off bits and codes (leads, n >= 1) of a samples frame. Raises FrameError if the sizes do not agree."""
+    """Decode the payload of a samples frame.
+
+    Returns:
+        Lead-off bits (bit i is lead i) and codes, (leads, samples) with at least one sample.
+
+    Raises:
+        FrameError: the sizes do not agree.
+    """
     if len(payload) < SAMPLES_HEAD.size:
         raise FrameError("samples: too short")
     flags, leads, n = SAMPLES_HEAD.unpack_from(payload)

@@ -1,4 +1,4 @@
-"""Which serial ports this host has, what is plugged into them, and which of them is the device that went away."""
+"""Lists the serial ports of this host and the devices on them, and finds a device again after it was unplugged."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from ecgmoe_edge.firmware_bridge.serial_package import list_ports
 
 PSEUDO_TERMINALS = "/dev/pts/"
-STABLE_PATHS = Path("/dev/serial/by-id")  # made by udev: names that stay the same wherever a device is plugged in
+# Symlinks by udev that stay the same whichever USB socket a device is plugged into
+STABLE_PATHS = Path("/dev/serial/by-id")
 
 
 @dataclass(frozen=True)
 class PortInfo:
-    """A serial port; the USB fields are None for one that is not on USB."""
+    """A serial port. The USB fields are None if the port is not on USB."""
 
     port: str
     description: str
@@ -25,18 +26,22 @@ class PortInfo:
     serial_number: str | None = None
     vendor_id: int | None = None
     product_id: int | None = None
-    location: str | None = None  # the USB socket: bus and the ports of the hubs on the way
-    stable_path: str | None = None  # a link that leads to this device wherever it is plugged in
+    location: str | None = None  # the USB socket: bus number and the hub ports on the way
+    stable_path: str | None = None  # a symlink that leads to this device whichever USB socket it is plugged into
 
     @property
     def usb_id(self) -> str | None:
-        """Vendor and product as people write them, such as "1a86:7523"."""
+        """Vendor and product id as usually written, such as "1a86:7523"; None if not on USB.
+
+        >>> PortInfo("/dev/ttyUSB0", "USB Serial", vendor_id=0x1A86, product_id=0x7523).usb_id
+        '1a86:7523'
+        """
         if self.vendor_id is None or self.product_id is None:
             return None
         return f"{self.vendor_id:04x}:{self.product_id:04x}"
 
     def is_same_device(self, other: PortInfo) -> bool:
-        """Whether both are one USB device: by its serial number, or, if it has none, by the socket that it is in."""
+        """Whether both are one USB device: by serial number or, if it has none, by USB socket."""
         if self.usb_id is None or self.usb_id != other.usb_id:
             return False
         if self.serial_number or other.serial_number:
@@ -45,12 +50,12 @@ class PortInfo:
 
 
 def is_pseudo_terminal(port: str) -> bool:
-    """Whether it is a program, such as a virtual Holter, that stands behind a port: it can wait for its reader."""
+    """Whether a program, such as a virtual Holter, is behind the port. It can wait for its reader; a device cannot."""
     return os.path.realpath(port).startswith(PSEUDO_TERMINALS)
 
 
 def list_serial_ports() -> list[PortInfo]:
-    """All serial ports, sorted by name. Pseudo terminals, such as a virtual Holter's, are not among them."""
+    """All serial ports, sorted by path. Pseudo terminals, such as a virtual Holter's, are not included."""
     stable = _stable_paths()
     return [
         PortInfo(
@@ -69,7 +74,7 @@ def list_serial_ports() -> list[PortInfo]:
 
 
 def _stable_paths() -> dict[str, str]:
-    """Real path of a port to its link in /dev/serial/by-id."""
+    """Maps the real path of each port to its symlink in /dev/serial/by-id."""
     try:
         return {os.path.realpath(link): str(link) for link in sorted(STABLE_PATHS.iterdir())}
     except OSError:
@@ -77,14 +82,18 @@ def _stable_paths() -> dict[str, str]:
 
 
 class PseudoTerminal:
-    """A hold on one pseudo terminal, without opening it: its number and its times may be another's a moment later."""
+    """A reference to one pseudo terminal that does not open it.
+
+    It is needed because the kernel soon reuses the number of a closed pseudo terminal for another program.
+    """
 
     def __init__(self, path: str) -> None:
         self._handle = os.open(path, os.O_PATH)
-        self.release = weakref.finalize(self, os.close, self._handle)  # may be called twice; False from `is_at` then
+        # May be called twice; `is_at` returns False afterwards
+        self.release = weakref.finalize(self, os.close, self._handle)
 
     def is_at(self, path: str) -> bool:
-        """Whether it is still there, and `path` leads to it."""
+        """Whether the pseudo terminal still exists and `path` leads to it."""
         try:
             held = os.fstat(self._handle) if self.release.alive else None
             return held is not None and held.st_nlink > 0 and os.path.samestat(held, os.stat(path))
@@ -94,39 +103,44 @@ class PseudoTerminal:
 
 @dataclass(frozen=True)
 class PortIdentity:
-    """Which thing a path stood for when it was opened, and where that thing is now.
+    """The device behind a path when the port was opened, and the way to find that device again.
 
-    A USB device is known by its serial number, or by its socket: it may come back under another name (ttyACM1 for
-    ttyACM0), and another device may come in its place, to which not a byte must go.
+    A USB device is identified by its serial number or its socket. It may come back under another path (ttyACM1 instead
+    of ttyACM0), and another device may take over the old path; that one must not receive a single byte.
 
-    The number of a pseudo terminal is given to the next program that asks, which may be somebody's shell. Neither its
-    path nor a symlink that was left behind must make us open that one: it counts as back only if it is still the one
-    that it was (an error that passed), or once its symlink has been made anew.
+    A pseudo terminal's number goes to the next program that requests one, perhaps a login shell. So a pseudo terminal
+    counts as back only if it is still the same one (after a passing error), or if its symlink has been created again.
+
+    Attributes:
+        port: the path.
+        terminal: the pseudo terminal, if it is one.
+        link: inode and change time (ns) of the symlink to a pseudo terminal.
+        usb: the USB device, if it is one.
     """
 
     port: str
     terminal: PseudoTerminal | None = None
-    link: tuple[int, int] | None = None  # inode and change time (ns) of a symlink to it
+    link: tuple[int, int] | None = None
     usb: PortInfo | None = None
 
     @classmethod
     def of(cls, port: str) -> PortIdentity:
-        """Of the path as it is now."""
+        """The identity of the device that `port` leads to now."""
         real = os.path.realpath(port)
         if is_pseudo_terminal(real):
             terminal = None
-            with contextlib.suppress(OSError):  # gone already: opening it says so
+            with contextlib.suppress(OSError):  # already gone: opening the port reports it
                 terminal = PseudoTerminal(real)
-            return cls(port, terminal=terminal, link=_link_of(port), usb=_usb_device_at(real))
+            return cls(port, terminal=terminal, link=_symlink_stamp(port), usb=_usb_device_at(real))
         return cls(port, usb=_usb_device_at(real))
 
     def release(self) -> None:
-        """Hold nothing any more: the link to the device is closed for good."""
+        """Drop the reference to the pseudo terminal: the link is closed for good."""
         if self.terminal is not None:
             self.terminal.release()
 
-    def where_now(self) -> str | None:
-        """The path under which the device may be opened again; None while it is away."""
+    def current_path(self) -> str | None:
+        """The path at which the device can be opened now; None while it is away."""
         if self.usb is not None:
             here, elsewhere = os.path.realpath(self.port), None
             for info in list_serial_ports():
@@ -138,11 +152,12 @@ class PortIdentity:
             return elsewhere
         if self.terminal is None or self.terminal.is_at(self.port):
             return self.port
-        link = _link_of(self.port)
+        link = _symlink_stamp(self.port)
         return self.port if link is not None and link != self.link else None
 
 
-def _link_of(port: str) -> tuple[int, int] | None:
+def _symlink_stamp(port: str) -> tuple[int, int] | None:
+    """Inode and change time (ns) of a symlink to a pseudo terminal; None if `port` is no such symlink."""
     try:
         if os.path.islink(port) and os.path.realpath(port).startswith(PSEUDO_TERMINALS):
             status = os.lstat(port)
@@ -153,6 +168,7 @@ def _link_of(port: str) -> tuple[int, int] | None:
 
 
 def _usb_device_at(real_path: str) -> PortInfo | None:
+    """The USB device at a path; None if there is none."""
     for info in list_serial_ports():
         if info.usb_id is not None and os.path.realpath(info.port) == real_path:
             return info

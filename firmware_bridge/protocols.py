@@ -1,8 +1,8 @@
-"""The wire formats that a serial link can speak, by name.
+"""The wire formats that a serial link supports, by name.
 
-Ours are listed here. Another distribution adds its own with an entry point in the group "ecgmoe_edge.protocols" whose
-value is a `WireFormat` (docs/protocols.md shows one); it is loaded when it is first asked for. A name of ours cannot be
-taken by another.
+The built-in formats are listed here. Other packages add formats by an entry point in the group
+"ecgmoe_edge.protocols" whose value is a `WireFormat` (docs/protocols.md has an example); it is loaded on first use.
+The names of built-in formats cannot be replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ecgmoe_edge.firmware_bridge.items import WireFormat
 
 GROUP = "ecgmoe_edge.protocols"
 
-_OURS: dict[str, WireFormat] = {
+_BUILT_IN: dict[str, WireFormat] = {
     wire_format.name: wire_format
     for wire_format in (
         *ecgmoe.FORMATS,
@@ -33,14 +33,25 @@ _OURS: dict[str, WireFormat] = {
 
 
 def protocol_names() -> tuple[str, ...]:
-    """The names that `get_protocol` knows, ours first."""
-    return (*_OURS, *sorted(_entry_points()))
+    """All protocol names, the built-in ones first.
+
+    >>> "cyton" in protocol_names()
+    True
+    """
+    return (*_BUILT_IN, *sorted(_entry_points()))
 
 
 def get_protocol(name: str) -> WireFormat:
-    """The wire format called `name`. Raises UsageError for an unknown one, or one of others that cannot be loaded."""
-    if name in _OURS:
-        return _OURS[name]
+    """The wire format called `name`.
+
+    Raises:
+        UsageError: the name is unknown, or the package that provides the format cannot be loaded.
+
+    >>> get_protocol("cyton").rate
+    '250 Hz'
+    """
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
     point = _entry_points().get(name)
     if point is None:
         raise UsageError(f"No serial protocol is called {name!r}. Known: {', '.join(protocol_names())}.")
@@ -51,29 +62,31 @@ def get_protocol(name: str) -> WireFormat:
 
 
 def all_protocols() -> tuple[WireFormat, ...]:
-    """Every wire format that can be loaded; see `broken_protocols` for the others."""
+    """All wire formats that can be loaded; `broken_protocols` reports the others."""
     others = (_load(point) for point in _entry_points().values())
-    return (*_OURS.values(), *(found for found in others if not isinstance(found, str)))
+    return (*_BUILT_IN.values(), *(found for found in others if not isinstance(found, str)))
 
 
 def broken_protocols() -> tuple[str, ...]:
-    """A sentence for each protocol of another distribution that cannot be loaded."""
+    """One sentence for each protocol of another package that cannot be loaded."""
     others = (_load(point) for point in _entry_points().values())
     return tuple(wrong for wrong in others if isinstance(wrong, str))
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:
-    """By name; ours cannot be replaced."""
-    return {point.name: point for point in metadata.entry_points(group=GROUP) if point.name not in _OURS}
+    """Entry points by name, without those that reuse a built-in name."""
+    return {point.name: point for point in metadata.entry_points(group=GROUP) if point.name not in _BUILT_IN}
 
 
 @cache
 def _load(point: metadata.EntryPoint) -> WireFormat | str:
-    """What the entry point names, or what is wrong with it."""
+    """The wire format of an entry point, or a sentence about what is wrong with it."""
     try:
         loaded = point.load()
-    except Exception as error:  # noqa: BLE001 - somebody else's code, which may fail in any way
-        return f"The protocol {point.name} ({point.value}) cannot be loaded: {error}. Update or remove what brought it."
+    except Exception as error:  # noqa: BLE001 - third-party code may fail in any way
+        return f"The protocol {point.name} ({point.value}) cannot be loaded: {error}. Update or remove its package."
     if not isinstance(loaded, WireFormat) or loaded.name != point.name:
-        return f"The protocol {point.name} ({point.value}) is no WireFormat of that name: update or remove it."
+        return (
+            f"The protocol {point.name} ({point.value}) is not a WireFormat of that name: update or remove its package."
+        )
     return loaded

@@ -1,7 +1,7 @@
-"""pyserial, and a sentence where something else stands in its place: `serial` is also the name of another package.
+"""Imports pyserial, and explains what to do if another module called `serial` hides it.
 
-`pip install serial` brings a package that has nothing to do with serial ports, and a file serial.py in the folder that
-Python runs in hides any package. Whatever needs pyserial takes it from here.
+`pip install serial` installs a package that has nothing to do with serial ports, and a file serial.py in the current
+folder hides any package. All modules that need pyserial import it from here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def what_is_wrong(error: Exception) -> str:
 
 
 def _place() -> str | None:
-    """The file, or folder, that `import serial` leads to."""
+    """The file or folder that `import serial` finds; None if there is none."""
     try:
         spec = importlib.util.find_spec("serial")
     except (ImportError, ValueError):
@@ -43,7 +43,7 @@ def _place() -> str | None:
 
 
 def _looks_right() -> bool:
-    """By its files, before any of its code runs; what is packed otherwise is believed."""
+    """Whether the files are pyserial's, checked before any of its code runs. A packed module (zip) is not checked."""
     place = _place()
     if place is None or not os.path.isfile(place):
         return True

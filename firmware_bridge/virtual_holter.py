@@ -1,7 +1,7 @@
-"""A Holter recorder made of a recording: it plays samples through a real pseudo terminal in any of the wire formats.
+"""A virtual Holter: replays a recording through a real pseudo terminal in any of the wire formats.
 
-To the reading program it is a serial device, so everything from the port to the events runs as it would with hardware.
-It also misbehaves on request, repeatably, and keeps count of what it withheld.
+The reading program sees a serial device, so everything from the port to the events runs as with hardware. Faults can
+be requested; they are reproducible, and the samples lost by them are counted.
 """
 
 from __future__ import annotations
@@ -20,61 +20,79 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.firmware_bridge import frame
-from ecgmoe_edge.firmware_bridge.audience import Audience
 from ecgmoe_edge.firmware_bridge.formats.ecgmoe import EcgmoeDevice
 from ecgmoe_edge.firmware_bridge.items import Encoder, Settings, StreamInfo
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
+from ecgmoe_edge.firmware_bridge.reader_presence import ReaderPresence
 from ecgmoe_edge.streaming.signal.resampling import resample_blocks
 
-FRAME_S = 0.05  # of signal in a frame, where it fits
-UNPLUG_AT_LEAST_S = 0.3  # wall time, so that a reader can notice at any speed
-LINGER_S = 10.0  # for how long the end waits for a reader to take the last bytes
-ALL_READ_S = 1.0  # with nothing left to read, the reader has had them
+FRAME_S = 0.05  # seconds of signal in a frame, if that fits
+UNPLUG_AT_LEAST_S = 0.3  # wall time, so that a reader can notice it at any replay speed
+END_WAIT_S = 10.0  # longest wait for the reader to take the last bytes
+READ_QUIET_S = 1.0  # if nothing has waited to be read for so long, the reader has received everything
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong, and when. Times at which (`..._at_s`) are in seconds of the recording."""
+    """Faults to inject, and when. Times called `..._at_s` are in seconds of the recording."""
 
-    drop: float = 0.0  # share of sample frames that are never sent
-    corrupt: float = 0.0  # share of sample frames with one byte changed
+    drop: float = 0.0  # fraction of sample frames that are never sent, 0..1
+    corrupt: float = 0.0  # fraction of sample frames with one byte changed, 0..1
     stall_at_s: tuple[float, ...] = ()
-    stall_s: float = 3.0  # of wall time; nothing is lost
+    stall_s: float = 3.0  # duration in wall time; nothing is lost
     unplug_at_s: tuple[float, ...] = ()
-    unplug_s: float = 2.0  # of the recording; what falls into it is lost, in whole frames
-    jitter_s: float = 0.0  # of wall time, at most, by which each frame comes late; their order stays
-    restart_on_replug: bool = False  # the device counts anew after it was plugged in again
+    unplug_s: float = 2.0  # duration in the recording; its frames are lost
+    jitter_s: float = 0.0  # largest delay of a frame in wall time; the order of frames stays
+    restart_on_replug: bool = False  # the device restarts its counters when it is plugged in again
     seed: int = 0
 
 
 @dataclass
 class ReplayTotals:
-    """What was played. Samples are per lead."""
+    """What was replayed. Samples are per lead."""
 
-    samples_sent: int = 0  # intact
+    samples_sent: int = 0  # sent intact
     frames_sent: int = 0
-    samples_dropped: int = 0  # by `drop`, while unplugged, or because nobody listened
+    samples_dropped: int = 0  # not sent: `Faults.drop`, unplugged, or no reader
     frames_dropped: int = 0
     samples_corrupted: int = 0
-    samples_clipped: int = 0  # beyond what the device can say, in some lead, and set to its limit; dropped ones too
+    # Beyond the device's code range in some lead, and set to its limit; includes dropped samples
+    samples_clipped: int = 0
     frames_corrupted: int = 0
     stalls: int = 0
     unplugs: int = 0
 
 
 class VirtualHolter:
-    """Plays blocks of samples in mV, float64 (leads, n), at `fs` Hz; NaN is sent as "no value".
+    """Replays blocks of samples as a serial device.
 
-    link: path of a symlink to make as the port's name. protocol, settings: what the device speaks; one of another
-    rate gets the recording resampled, and of more or fewer leads as many as it has. speed: 1 real time, 20 twenty times
-    as fast, 0 as fast as the reader takes it. wait_for_reader: hold the recording while nobody has the port open, so
-    that nothing is lost; without it the recording goes on unheard, as a device does. leave_after_s: end where a reader
-    came, left within seconds, as one does that refuses the recording, and no other came for so long; None for never.
-    Of "ecgmoe" alone: picovolts_per_lsb, the step to which samples are rounded (100,000 pV = 0.1 uV, range +-838 mV);
-    samples_per_frame; run, first_index, the counters to begin with (a run of its own by default); device, its name.
-    Raises SignalError for a rate, leads or blocks that cannot be sent, UsageError for a protocol that does not exist,
-    DeviceError if the link cannot be made.
+    Args:
+        blocks: arrays (leads, samples) in mV; NaN is sent as "not measured".
+        fs: sampling rate, Hz.
+        leads: lead names.
+        link: path of a symlink to create as the port's name; None: no symlink.
+        protocol: name of the wire format. If its device has another rate, the recording is resampled; if it has
+            another number of leads, that many are sent.
+        settings: of the device.
+        speed: 1 is real time, 20 is twenty times as fast, 0 as fast as the reader accepts data.
+        picovolts_per_lsb: for "ecgmoe": step to which samples are rounded, pV (100,000 pV = 0.1 uV, range +-838 mV).
+        samples_per_frame: for "ecgmoe": None for 50 ms of signal.
+        wait_for_reader: pause while no program reads, so that no sample is lost. False: continue, as a device does.
+        end_without_reader_s: end if a reader left within seconds (it rejected the recording) and no other reader came
+            for this long; None: never.
+        faults: faults to inject.
+        run, first_index: for "ecgmoe": initial counters; by default a random run and 0.
+        device: for "ecgmoe": the device's name.
+
+    Attributes:
+        totals: what was replayed so far.
+        abandoned: the replay ended because of `end_without_reader_s`.
+
+    Raises:
+        SignalError: a rate, leads or blocks that cannot be sent.
+        UsageError: the protocol does not exist.
+        DeviceError: the symlink cannot be created.
     """
 
     def __init__(
@@ -90,7 +108,7 @@ class VirtualHolter:
         picovolts_per_lsb: int = 100_000,
         samples_per_frame: int | None = None,
         wait_for_reader: bool = True,
-        leave_after_s: float | None = None,
+        end_without_reader_s: float | None = None,
         faults: Faults | None = None,
         run: int | None = None,
         first_index: int = 0,
@@ -117,11 +135,12 @@ class VirtualHolter:
         self._fs = float(self._encoder.rate)
         self._speed = speed
         self._wait_for_reader = wait_for_reader
-        self._leave_after_s = leave_after_s
-        self.refused = False  # it ended because its reader left and none came
+        self._end_without_reader_s = end_without_reader_s
+        self.abandoned = False
         self._faults = faults or Faults()
-        self._chance = np.random.default_rng(self._faults.seed)
-        self._lateness = np.random.default_rng([self._faults.seed, 1])  # apart: what is lost stays the same
+        self._fault_rng = np.random.default_rng(self._faults.seed)
+        # A separate generator, so that jitter does not change which frames are lost
+        self._jitter_rng = np.random.default_rng([self._faults.seed, 1])
         self._stall_at_s = sorted(self._faults.stall_at_s)
         self._unplug_at_s = sorted(self._faults.unplug_at_s)
         self.totals = ReplayTotals()
@@ -129,11 +148,11 @@ class VirtualHolter:
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._playing = False
-        self._played = 0  # samples of the recording, sent or not
-        self._away_until = 0  # samples before this one fall into an unplugging
-        self._started_at = 0.0  # when the first sample was due, moved by every pause
+        self._played = 0  # samples of the recording so far, sent or not
+        self._unplugged_until = 0  # samples before this one fall into an unplugged period
+        self._clock_start = 0.0  # wall time of the recording's first sample, moved by every pause
         self._device = PtyDevice(link)
-        self._audience = Audience(self._device, self._encoder, self._stopped)
+        self._presence = ReaderPresence(self._device, self._encoder, self._stopped)
 
     @property
     def port(self) -> str:
@@ -142,14 +161,14 @@ class VirtualHolter:
 
     @property
     def reader_options(self) -> str:
-        """What `ecgmoe-edge stream` must be told to read this device."""
-        told = {"--fs": f"{float(self._encoder.rate):g}", "--uv-per-lsb": f"{self._encoder.uv_per_lsb:g}"}
+        """The options that `ecgmoe-edge stream` needs to read this device."""
+        values = {"--fs": f"{float(self._encoder.rate):g}", "--uv-per-lsb": f"{self._encoder.uv_per_lsb:g}"}
         return " ".join(
-            [f"--protocol {self._protocol.name}", *(f"{need} {told[need]}" for need in self._protocol.needs)]
+            [f"--protocol {self._protocol.name}", *(f"{need} {values[need]}" for need in self._protocol.needs)]
         )
 
     def play(self) -> ReplayTotals:
-        """Play to the end, or until `stop`; then the port vanishes."""
+        """Replay to the end, or until `stop`. Then the port vanishes."""
         self._playing = True
         try:
             self._play()
@@ -159,12 +178,12 @@ class VirtualHolter:
         return self.totals
 
     def start(self) -> None:
-        """Play in a thread."""
+        """Replay in a thread."""
         self._thread = threading.Thread(target=self._play_in_thread, name="virtual holter", daemon=True)
         self._thread.start()
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait for a replay in a thread to end; False if it has not. Raises what the replay raised."""
+        """Wait for a replay in a thread to end. False if it has not ended. Raises what the replay raised."""
         if self._thread is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
@@ -175,9 +194,9 @@ class VirtualHolter:
         return True
 
     def stop(self) -> None:
-        """Break off as a device does whose plug is pulled: no end frame, and the port vanishes.
+        """Stop as if the device were unplugged: no end frame, and the port vanishes.
 
-        A replay in a thread has ended when this returns. `play` itself may be stopped from a signal handler.
+        A replay in a thread has ended when this returns. `play` may be stopped from a signal handler.
         """
         self._stopped.set()
         if self._thread is None and not self._playing:
@@ -196,39 +215,39 @@ class VirtualHolter:
     def _play_in_thread(self) -> None:
         try:
             self.play()
-        except BaseException as error:  # noqa: BLE001 - handed to whoever joins
+        except BaseException as error:  # noqa: BLE001 - re-raised by `join`
             self._failure = error
 
     def _play(self) -> None:
-        self._started_at = time.monotonic()
+        self._clock_start = time.monotonic()
         next_info = 0
         for values in self._frames():
-            self._disturb()
+            self._apply_faults()
             n = values.shape[1]
-            if self._played < self._away_until:
+            if self._played < self._unplugged_until:
                 if not self._faults.restart_on_replug:
-                    self._encoder.encode(values)  # measured, but there is nowhere to send it
+                    self._encoder.encode(values)  # the device measures, but cannot send
                 self._count_dropped(n)
             else:
                 self._pace()
-                self._await_reader()
-                if self.refused:
+                self._wait_until_read()
+                if self.abandoned:
                     return
-                if self._audience.joined or self._played >= next_info:
-                    boot = self._encoder.boot() if self._audience.joined else b""
-                    self._audience.joined = False
+                if self._presence.new_reader or self._played >= next_info:
+                    boot = self._encoder.boot() if self._presence.new_reader else b""
+                    self._presence.new_reader = False
                     self._send(boot + self._encoder.announce())
                     next_info = self._played + round(self._fs)
                 self._send_samples(values)
             self._played += n
             if self._stopped.is_set():
                 return
-        self._await_reader()
-        if not self.refused and self._send(self._encoder.end()):
-            self._linger()
+        self._wait_until_read()
+        if not self.abandoned and self._send(self._encoder.end()):
+            self._wait_for_last_read()
 
     def _frames(self) -> Iterator[NDArray[np.float64]]:
-        """The blocks as mV (leads, n), cut to the length of a frame; the last may be shorter."""
+        """The blocks in mV (leads, samples), cut to the length of a frame. The last one may be shorter."""
         rest = np.empty((len(self._leads), 0))
         for block in self._checked(self._blocks):
             rest = np.concatenate([rest, block], axis=1)
@@ -240,7 +259,7 @@ class VirtualHolter:
             yield rest
 
     def _checked(self, blocks: Iterable[NDArray[np.float64]]) -> Iterator[NDArray[np.float64]]:
-        """The blocks, if they are of this recording's leads."""
+        """The blocks, checked to have this recording's leads."""
         for block in blocks:
             block = np.asarray(block, dtype=np.float64)
             if block.ndim != 2 or len(block) != len(self._leads):
@@ -250,80 +269,82 @@ class VirtualHolter:
                 )
             yield block
 
-    def _await_reader(self) -> None:
+    def _wait_until_read(self) -> None:
         if not self._wait_for_reader:
             return
         since = time.monotonic()
-        while not self.refused and not self._audience.listening() and not self._stopped.wait(0.005):
-            for_s = self._audience.refused_for_s()
-            self.refused = self._leave_after_s is not None and for_s is not None and for_s >= self._leave_after_s
-        self._started_at += time.monotonic() - since
+        while not self.abandoned and not self._presence.poll() and not self._stopped.wait(0.005):
+            gone_s = self._presence.seconds_since_early_exit()
+            self.abandoned = (
+                self._end_without_reader_s is not None and gone_s is not None and gone_s >= self._end_without_reader_s
+            )
+        self._clock_start += time.monotonic() - since
 
-    def _linger(self) -> None:
-        """Keep the port until the reader has the end frame: pulling the plug would lose what it has not read yet.
+    def _wait_for_last_read(self) -> None:
+        """Keep the port until the reader has received the end frame: closing it would discard what was not read yet.
 
-        A reader that has it says stop, or closes the port. From one that does neither, nothing left to read for a
-        while has to do.
+        A reader that has received the end frame sends a stop command or closes the port. If it does neither, the wait
+        ends once nothing has waited to be read for a while.
         """
-        deadline, read_at = time.monotonic() + LINGER_S, time.monotonic()
-        while self._audience.listening() and not self._stopped.wait(0.02):
+        deadline, read_at = time.monotonic() + END_WAIT_S, time.monotonic()
+        while self._presence.poll() and not self._stopped.wait(0.02):
             now = time.monotonic()
             if self._device.unread():
                 read_at = now
-            if now >= min(deadline, read_at + ALL_READ_S):
+            if now >= min(deadline, read_at + READ_QUIET_S):
                 return
 
     def _pace(self) -> None:
-        """Wait until the next sample is due, and for as long as the link holds it up."""
-        late_s = self._lateness.random() * self._faults.jitter_s
+        """Wait for the time of the next sample, plus the requested jitter."""
+        wait_s = self._jitter_rng.random() * self._faults.jitter_s
         if self._speed:
-            late_s += self._started_at + self._played / self._fs / self._speed - time.monotonic()
-        if late_s > 0:
-            self._stopped.wait(late_s)
+            wait_s += self._clock_start + self._played / self._fs / self._speed - time.monotonic()
+        if wait_s > 0:
+            self._stopped.wait(wait_s)
 
-    def _disturb(self) -> None:
-        """Stall or unplug, if it is time for that."""
+    def _apply_faults(self) -> None:
+        """Stall or unplug, if the recording has reached that time."""
         at_s = self._played / self._fs
         if self._stall_at_s and at_s >= self._stall_at_s[0]:
             self._stall_at_s.pop(0)
             self.totals.stalls += 1
             self._stopped.wait(self._faults.stall_s)
-            self._started_at += self._faults.stall_s
+            self._clock_start += self._faults.stall_s
         if self._unplug_at_s and at_s >= self._unplug_at_s[0]:
             self._unplug_at_s.pop(0)
             self.totals.unplugs += 1
-            self._away_until = self._played + round(self._faults.unplug_s * self._fs)
-            due_s = self._faults.unplug_s / self._speed if self._speed else 0.0
-            away_s = max(UNPLUG_AT_LEAST_S, due_s)
-            self._device.unplug(again=True)
+            self._unplugged_until = self._played + round(self._faults.unplug_s * self._fs)
+            planned_s = self._faults.unplug_s / self._speed if self._speed else 0.0
+            away_s = max(UNPLUG_AT_LEAST_S, planned_s)
+            self._device.unplug(will_return=True)
             self._stopped.wait(away_s)
-            self._started_at += away_s - due_s
+            self._clock_start += away_s - planned_s
             if self._faults.restart_on_replug:
                 self._restart()
             self._device.plug_in()
 
     def _restart(self) -> None:
-        """The device counts anew."""
+        """Restart the device's counters."""
         if isinstance(self._encoder, EcgmoeDevice):
             before = self._encoder.encoder
             self._encoder = _ecgmoe_device(before.info, (before.run + 1) % 2**16, 0, self._per_frame)
         else:
             self._encoder = self._protocol.make_encoder(self._settings)
-        self._audience.encoder = self._encoder
+        self._presence.encoder = self._encoder
 
     def _send_samples(self, values: NDArray[np.float64]) -> None:
-        """Send one frame, or what the faults make of it."""
+        """Send one frame, subject to the faults."""
         n = values.shape[1]
         before = self._encoder.clipped
         data = self._encoder.encode(values)
         self.totals.samples_clipped += self._encoder.clipped - before
-        draw = self._chance.random()
+        draw = self._fault_rng.random()
         if draw < self._faults.drop:
             self._count_dropped(n)
         elif draw < self._faults.drop + self._faults.corrupt:
-            spoiled = bytearray(data)
-            spoiled[self._chance.integers(len(data) - 1)] ^= int(self._chance.integers(1, 256))
-            self._send(bytes(spoiled))
+            corrupted = bytearray(data)
+            corrupted[self._fault_rng.integers(len(data) - 1)] ^= int(self._fault_rng.integers(1, 256))
+            self._send(bytes(corrupted))
             self.totals.samples_corrupted += n
             self.totals.frames_corrupted += 1
         elif self._send(data):
@@ -333,7 +354,7 @@ class VirtualHolter:
             self._count_dropped(n)
 
     def _send(self, data: bytes) -> bool:
-        return self._audience.listening() and self._device.write(data, self._stopped)
+        return self._presence.poll() and self._device.write(data, self._stopped)
 
     def _count_dropped(self, n: int) -> None:
         self.totals.samples_dropped += n

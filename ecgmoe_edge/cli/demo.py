@@ -40,7 +40,7 @@ def demo(
     say(f"Licence of the recording: {recording.licence}. Research software, not a medical device.")
     sink = JsonLinesSink(sys.stdout) if as_json else TerminalSink(sys.stdout)
     holter = VirtualHolter([recording.signal], recording.fs, recording.leads, speed=speed)
-    with leaving_on_signals(), holter, SerialLink(holter.port, hold_back=True) as link:
+    with leaving_on_signals(), holter, SerialLink(holter.port, backpressure=True) as link:
         end, rate = run_live(link, bundle, [sink], invert=False)
     say(render_summary(end, rate))
     if not as_json:

@@ -1,4 +1,4 @@
-"""What `stream` and `demo` share: a session of a serial link and a bundle's monitor, signals and exit codes."""
+"""The common part of `stream` and `demo`: a session of a serial link and a bundle's monitor, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,21 @@ def run_live(
     seconds: float | None = None,
     limits: RhythmLimits | None = None,
 ) -> tuple[End, float]:
-    """Classify what `link` brings, each event to every sink; gives the End event and the device's rate in Hz.
+    """Classify the beats from a link and pass every event to every sink.
 
-    seconds: of signal, known losses counted, after which to stop; None is until the device ends. limits: those of the
-    rhythm events. Where a sink has
-    failed, the command ends with an exit code that says so once the stream has ended.
+    If a sink has failed, the command ends with an error exit code after the end of the stream.
+
+    Args:
+        link: the open link.
+        bundle: path of the bundle; None: the shipped one.
+        sinks: they receive the events.
+        invert: change the signal's polarity.
+        mains: mains frequency of the notch filter.
+        seconds: duration of signal after which to stop, including known losses; None: until the device ends.
+        limits: of the rhythm events; None: the defaults.
+
+    Returns:
+        The end event, and the device's sampling rate in Hz.
     """
     from ecgmoe_edge.live import FirstSeconds, Session
     from ecgmoe_edge.runtime import load_bundle, shipped_bundle
@@ -53,11 +63,11 @@ def run_live(
         with stopping_on_signals(session.stop):
             end = session.run()
     except DeviceError:
-        _raise_if_reader_left(session)  # who left wants to read of nothing else
+        _raise_if_reader_left(session)  # a reader that has left needs no error message
         raise
     _raise_if_reader_left(session)
     if any(report.failure is not None for report in session.reports):
-        raise typer.Exit(EcgmoeError.exit_code)  # the session has said why
+        raise typer.Exit(EcgmoeError.exit_code)  # the session has already reported why
     return end, session.fs
 
 

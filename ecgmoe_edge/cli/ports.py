@@ -1,4 +1,4 @@
-"""`ports`: the serial ports of this machine, and what is plugged into them."""
+"""`ports`: lists the serial ports of this machine and the devices on them."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ EXAMPLES = ("ecgmoe-edge ports", "ecgmoe-edge ports --listen", "ecgmoe-edge port
 
 def ports(
     listen: Annotated[
-        bool, typer.Option("--listen", help="Find out what each device speaks, by listening alone; takes seconds.")
+        bool, typer.Option("--listen", help="Detect each device's protocol by listening only; takes seconds.")
     ] = False,
     probe: ProbeOption = False,
     protocols: Annotated[
-        bool, typer.Option("--protocols", help="List the protocols instead, and what each can tell of losses.")
+        bool, typer.Option("--protocols", help="List the protocols instead, and which losses each detects.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the serial ports that a device may be on, with its USB identity.
+    """List the serial ports of this machine, with the USB identity of their devices.
 
-    USB ids are vendor:product. The link under a port stays the same wherever the device is plugged in.
+    USB ids are vendor:product. The link under a port stays the same whichever USB socket the device is plugged into.
     """
     from dataclasses import asdict
 
     from ecgmoe_edge.firmware_bridge import list_serial_ports
-    from ecgmoe_edge.firmware_bridge.open_port import VANISHED
-    from ecgmoe_edge.firmware_bridge.recognition import describe_port
+    from ecgmoe_edge.firmware_bridge.open_port import VANISHED_PORT_ADVICE
+    from ecgmoe_edge.firmware_bridge.recognition import identify_port
 
     if protocols:
         _list_protocols(as_json)
         return
     found = list_serial_ports()
-    said = [describe_port(port, probe=probe) if listen or probe else (None, None, "") for port in found]
+    results = [identify_port(port, probe=probe) if listen or probe else (None, None, "") for port in found]
     if not any(port.usb_id for port in found):
-        say(f"No USB serial port is here: is the device plugged in? {VANISHED}")
+        say(f"There is no USB serial port: is the device plugged in? {VANISHED_PORT_ADVICE}")
     if as_json:
         result_json(
             [
                 {**asdict(port), "usb_id": port.usb_id, "protocol": protocol, "baud": baud, "heard": sentence or None}
-                for port, (protocol, baud, sentence) in zip(found, said, strict=True)
+                for port, (protocol, baud, sentence) in zip(found, results, strict=True)
             ]
         )
         return
-    for port, (_, _, sentence) in zip(found, said, strict=True):
+    for port, (_, _, sentence) in zip(found, results, strict=True):
         result("\n".join(map(shown, _lines(port, sentence))))
 
 
@@ -63,7 +63,7 @@ def _lines(port: PortInfo, sentence: str) -> list[str]:
 
 
 def _list_protocols(as_json: bool) -> None:
-    """Every protocol that a device may speak."""
+    """Print every protocol."""
     from ecgmoe_edge.firmware_bridge.protocols import all_protocols, broken_protocols
 
     for sentence in broken_protocols():

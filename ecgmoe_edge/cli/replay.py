@@ -160,14 +160,14 @@ def replay(
             settings=settings,
             speed=speed,
             faults=faults,
-            leave_after_s=_LEAVE_AFTER_S,
+            end_without_reader_s=_LEAVE_AFTER_S,
         )
         listed = f"{len(names)} lead{'s' if len(names) > 1 else ''}: {', '.join(names)}"
         say(f"{record}: {listed}, at {found.fs:g} Hz on {holter.port}, {pace(speed)}. Ctrl-C stops.")
         if protocol != "ecgmoe":
             say(f"Read it with: ecgmoe-edge stream --port {holter.port} {holter.reader_options}")
         totals = asdict(holter.play())
-    if holter.refused:
+    if holter.abandoned:
         say(
             f"The reader left soon after it had come, and none came for {_LEAVE_AFTER_S:g} s: the replay ends. Its "
             "reader says why."

@@ -1,4 +1,4 @@
-"""What ends a command from outside: Ctrl-C, a terminate signal, a terminal that was closed."""
+"""Signals that end a command: Ctrl-C, SIGTERM, and SIGHUP when the terminal is closed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-FORCING = (signal.SIGINT, signal.SIGTERM)  # a second of them does not wait for anything
-HANGUP = signal.SIGHUP  # a closed terminal: kernel and shell may both send it
+FORCING = (signal.SIGINT, signal.SIGTERM)  # a second one ends the process without waiting
+HANGUP = signal.SIGHUP  # when a terminal is closed, both the kernel and the shell may send it
 
 
 def code_of(number: int) -> int:
-    """The exit code of a process that a signal has ended, as shells give it."""
+    """The exit code of a process that a signal has ended, as in a shell.
+
+    >>> code_of(signal.SIGTERM)
+    143
+    """
     return 128 + number
 
 
 @contextmanager
 def leaving_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP leave every `with` on the way out, as Ctrl-C does: a device is stopped, a port vanishes.
+    """On SIGTERM and SIGHUP, leave every `with` block, as Ctrl-C does: a device is stopped, a port vanishes.
 
-    One that was ignored before, as by nohup, stays so.
+    A signal that was ignored before, as by nohup, stays ignored.
     """
 
     def leave(number: int, _: FrameType | None) -> None:
@@ -36,12 +40,15 @@ def leaving_on_signals() -> Iterator[None]:
 def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP calls `stop`; a second Ctrl-C or SIGTERM ends the process at once.
 
-    At once means also while the main thread is inside a model or waits for a write: Python runs a handler only between
-    two steps of its own, so the signals are read from a file descriptor by a thread. `stop` is called from there.
+    Python runs a signal handler only between two bytecode instructions of the main thread, which may be inside a model
+    or blocked in a write. So a thread reads the signals from a file descriptor, and calls `stop`.
+
+    Args:
+        stop: called from that thread.
     """
 
     def nothing(_: int, __: FrameType | None) -> None:
-        """The thread does what is to be done."""
+        """The thread handles the signal."""
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -59,10 +66,10 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _watch(reading: int, numbers: tuple[int, ...], stop: Callable[[], None]) -> None:
-    """Runs in a thread until the pipe's other end is closed."""
+    """Runs in a thread until the other end of the pipe is closed."""
     forced = 0
-    while came := os.read(reading, 64):
-        for number in came:
+    while received := os.read(reading, 64):
+        for number in received:
             if number not in numbers:
                 continue
             forced += number in FORCING
@@ -75,11 +82,11 @@ def _watch(reading: int, numbers: tuple[int, ...], stop: Callable[[], None]) -> 
 def _handled(
     numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], None]
 ) -> Iterator[tuple[int, ...]]:
-    """These signals go to `handler`, but for those that are ignored; gives those that do."""
-    listened = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in listened}
+    """Set `handler` for these signals, except those that are ignored. Yields the handled signals."""
+    handled = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
-        yield tuple(listened)
+        yield tuple(handled)
     finally:
         for number, handler_before in before.items():
             signal.signal(number, handler_before)

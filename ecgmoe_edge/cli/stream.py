@@ -1,4 +1,4 @@
-"""`stream`: a serial device in, events out, as they happen."""
+"""`stream`: classifies the beats of a serial device as they happen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ecgmoe_edge.cli.signals import leaving_on_signals
 from ecgmoe_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from ecgmoe_edge.firmware_bridge import Recognised, Settings
+    from ecgmoe_edge.firmware_bridge import RecognisedDevice, Settings
 
 EXAMPLES = (
     "ecgmoe-edge stream --port auto",
@@ -34,31 +34,31 @@ EXAMPLES = (
     "ecgmoe-edge stream --port /dev/ttyACM0 --asystole 3 --tachycardia 120",
     "ecgmoe-edge stream --port ./holter --bundle ./ecgmoe-jetson --mains 50",
 )
-_PROTOCOL_HELP = "What the device speaks; auto: find out by listening. Default: ecgmoe, and auto where the port is."
+_PROTOCOL_HELP = "The device's protocol; auto: detect it by listening. Default: ecgmoe, or auto if --port is auto."
 
 
 def stream(
     port: Annotated[
         str,
-        typer.Option("--port", metavar="PORT", help="Serial port: see `ecgmoe-edge ports`. auto: the one device here."),
+        typer.Option("--port", metavar="PORT", help="Serial port: see `ecgmoe-edge ports`. auto: the only device."),
     ],
     bundle: BundleOption = None,
     protocol: Annotated[str | None, typer.Option("--protocol", metavar="NAME", help=_PROTOCOL_HELP)] = None,
     probe: ProbeOption = False,
     baud: Annotated[
         int | None,
-        typer.Option("--baud", min=50, max=20_000_000, metavar="N", help="Port speed. Default: the protocol's."),
+        typer.Option("--baud", min=50, max=20_000_000, metavar="N", help="Baud rate. Default: the protocol's."),
     ] = None,
     fs: Annotated[
-        float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate, where the device does not say it.")
+        float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate, if the device does not send it.")
     ] = None,
     leads: Annotated[
         str | None,
-        typer.Option("--leads", metavar="I,II,...", help="Names of the first channels; - leaves one out."),
+        typer.Option("--leads", metavar="I,II,...", help="Names of the first channels; - omits one."),
     ] = None,
     uv_per_lsb: Annotated[
         float | None,
-        typer.Option("--uv-per-lsb", metavar="UV", help="Microvolts a step, where the device does not say it."),
+        typer.Option("--uv-per-lsb", metavar="UV", help="Microvolts per step, if the device does not send it."),
     ] = None,
     invert: InvertOption = False,
     mains: MainsOption = "auto",
@@ -66,12 +66,12 @@ def stream(
     give_up: Annotated[
         float | None,
         typer.Option(
-            "--give-up", min=0.0, max=31_536_000.0, metavar="S", help="End when the device was away for so long."
+            "--give-up", min=0.0, max=31_536_000.0, metavar="S", help="End if the device is gone for S seconds."
         ),
     ] = None,
     events: Annotated[
         Path | None,
-        typer.Option("--events", metavar="FILE", help="Write each event to this new file too, as one JSON line."),
+        typer.Option("--events", metavar="FILE", help="Also write each event to this new file, as one JSON line."),
     ] = None,
     pause: PauseOption = None,
     asystole: AsystoleOption = None,
@@ -80,11 +80,11 @@ def stream(
     v_run: VRunOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON line.")] = False,
 ) -> None:
-    """Classify a serial device's beats as they happen.
+    """Classify the beats of a serial device as they happen.
 
-    Until the device ends or Ctrl-C. A loss is never silent: gaps, stalls, reconnects and fallen electrodes are
-    events of their own, and the last event, `end`, has the totals. What is slow to take the events, such as a pager,
-    delays none of them: 200,000 wait for it, and more are dropped and counted.
+    Runs until the device ends or Ctrl-C. No loss is silent: gaps, stalls, reconnects and lead-off are events, and the
+    last event, `end`, has the totals. A slow reader of the events, such as a pager, delays none of them: 200,000 events
+    may wait for it; further ones are dropped and counted.
     """
     from ecgmoe_edge.cli.live_run import run_live
     from ecgmoe_edge.firmware_bridge import SerialLink
@@ -112,7 +112,7 @@ def stream(
             settings=settings,
             opened=opened,
             give_up_after_s=give_up,
-            hold_back=is_pseudo_terminal(opened.port if opened else port),
+            backpressure=is_pseudo_terminal(opened.port if opened else port),
         )
         with link:
             choice = mains_choice(mains)
@@ -122,7 +122,7 @@ def stream(
 
 
 def _refuse_file(port: str) -> None:
-    """Raise DeviceError where the user has named a file: a recording is played to a port of its own."""
+    """Raise DeviceError if the user has named a file instead of a port."""
     if not os.path.isfile(port):
         return
     from ecgmoe_edge.errors import DeviceError
@@ -131,36 +131,36 @@ def _refuse_file(port: str) -> None:
 
     if is_recording(Path(port)):
         raise DeviceError(
-            f"{port} is a recording and no serial port. Play it with `ecgmoe-edge replay {port}`, and give --port the "
-            "port that replay names."
+            f"{port} is a recording, not a serial port. Play it with `ecgmoe-edge replay {port}`, and give --port the "
+            "port that replay prints."
         )
     foreign = name_of_foreign_file(Path(port)) or f"{port} is a file."
     raise DeviceError(f"{foreign} --port takes a serial device: see `ecgmoe-edge ports`.")
 
 
 def _settings(fs: float | None, leads: str | None, uv_per_lsb: float | None) -> Settings:
-    """What the user says about the device. Raises UsageError for what no device has."""
+    """What the user states about the device. Raises UsageError for values that no device has."""
     from ecgmoe_edge.firmware_bridge import Settings
 
     if fs is not None and not 1 <= fs <= 100_000:
         raise UsageError(f"--fs takes a sampling rate in Hz from 1 to 100,000; it got {fs:g}.")
     if uv_per_lsb is not None and not 1e-6 <= uv_per_lsb <= 1e6:
-        raise UsageError(f"--uv-per-lsb takes the microvolts of one step, 1e-6 to 1e6; it got {uv_per_lsb:g}.")
+        raise UsageError(f"--uv-per-lsb takes the microvolts per step, 1e-6 to 1e6; it got {uv_per_lsb:g}.")
     names = tuple(name.strip() for name in leads.split(",")) if leads is not None else None
     if names is not None and (not all(names) or all(name == "-" for name in names)):
         raise UsageError(f"--leads takes names such as I,II,V1, at least one of them not -; it got {leads!r}.")
     return Settings(None if fs is None else Fraction(fs).limit_denominator(1_000_000), names, uv_per_lsb)
 
 
-def _recognised(port: str, protocol: str | None, baud: int | None, probe: bool) -> Recognised | None:
-    """The device that was found by listening, its port open; None where the user has named its protocol."""
+def _recognised(port: str, protocol: str | None, baud: int | None, probe: bool) -> RecognisedDevice | None:
+    """The device found by listening, with its port open; None if the user has given the protocol."""
     from ecgmoe_edge.firmware_bridge import recognise, recognise_any
 
     if port == "auto" and protocol not in (None, "auto"):
-        raise UsageError("--port auto looks for whatever device is here: give --port a path to choose the --protocol.")
+        raise UsageError("--port auto searches for any device: to choose a --protocol, give --port a path.")
     if port != "auto" and protocol != "auto":
         return None
-    say("Listening ..." if not probe else "Listening, and asking ...")
+    say("Listening ..." if not probe else "Listening, then querying ...")
     found = recognise_any(probe=probe) if port == "auto" else recognise(port, baud=baud, probe=probe)
     say(f"{found.port}: {found.protocol} at {found.baud} baud.")
     return found

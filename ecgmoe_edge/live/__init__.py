@@ -1,4 +1,4 @@
-"""A live stream: a session joins source and monitor, and gives the events to sinks."""
+"""Live monitoring: a session passes the items of a source to a monitor, and the monitor's events to sinks."""
 
 from ecgmoe_edge.live.session import Session
 from ecgmoe_edge.live.sink_worker import SinkReport

@@ -1,4 +1,4 @@
-"""From link items to the events of a live stream, through a monitor that is made once the device is known."""
+"""Converts link items into the events of a live stream, by a monitor that is created once the device is known."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import DeviceError
 from ecgmoe_edge.firmware_bridge.items import (
     ClockReading,
-    FellBehind,
+    ConsumerLag,
     LeadOffChange,
     LinkItem,
-    Lost,
-    Reconnected,
+    LinkReconnect,
+    LinkStall,
+    SampleLoss,
     Samples,
-    Stalled,
     StreamInfo,
 )
 from ecgmoe_edge.streaming.events import Clock, Event, FallingBehind, GapReason, Reconnect, Stall
 
 
 class MonitorLike(Protocol):
-    """What `ecgmoe_edge.streaming.monitor.Monitor` offers; `gap` and `lead_off` give their own events."""
+    """The interface of `ecgmoe_edge.streaming.monitor.Monitor`. Each method returns the resulting events."""
 
     def push(self, samples: NDArray[np.float64]) -> Sequence[Event]:
-        """Take samples (leads, n) in mV."""
+        """Process samples, (leads, samples) in mV."""
         ...
 
     def gap(self, n_lost: int | None, reason: GapReason, *, at_least: bool = False) -> Sequence[Event]:
-        """Note samples (per lead) that never came."""
+        """Process a loss: `n_lost` samples (per lead) that never arrived; None if their number is unknown."""
         ...
 
     def lead_off(self, mask: Sequence[bool]) -> Sequence[Event]:
-        """Note which leads are off."""
+        """Set which leads are off."""
         ...
 
     def flush(self) -> Sequence[Event]:
-        """End the stream; the last event is `End`."""
+        """End the stream. The last event is `End`."""
         ...
 
 
@@ -48,48 +48,56 @@ MakeMonitor = Callable[[StreamInfo], MonitorLike]
 
 
 class LinkMonitor:
-    """The monitor, and where in the stream it is."""
+    """The monitor of one stream, and the current position in that stream.
+
+    Args:
+        make_monitor: called with rate and leads as soon as the device has sent them.
+    """
 
     def __init__(self, make_monitor: MakeMonitor) -> None:
-        """`make_monitor` gets rate and leads as soon as the device has sent them."""
+
         self.info: StreamInfo | None = None
         self._make_monitor = make_monitor
         self._monitor: MonitorLike | None = None
-        self._position = 0  # samples so far, known losses counted: the monitor's own count
-        # Before the device was known, for it may still be refused. Bounded: a loose plug may come and go all night.
-        self._early: deque[Event] = deque(maxlen=100)
+        self._position = 0  # samples so far, including known losses, as the monitor counts them
+        # Events from before the device was known. Bounded, because a loose plug may disconnect all night.
+        self._early_events: deque[Event] = deque(maxlen=100)
 
     def take(self, item: LinkItem) -> Sequence[Event]:
-        """The events of one item. Raises DeviceError where the device has changed its rate or leads."""
+        """The events of one item.
+
+        Raises:
+            DeviceError: the device has changed its rate or leads.
+        """
         if isinstance(item, StreamInfo):
             self._begin(item)
-            early = list(self._early)
-            self._early.clear()
+            early = list(self._early_events)
+            self._early_events.clear()
             return early
-        if isinstance(item, Stalled):
-            return self._once_known(Stall(self._position, self._time_s(), item.waited_s))
-        if isinstance(item, Reconnected):
-            return self._once_known(Reconnect(self._position, self._time_s(), item.away_s, item.port))
-        if isinstance(item, FellBehind):
+        if isinstance(item, LinkStall):
+            return self._when_known(Stall(self._position, self._time_s(), item.waited_s))
+        if isinstance(item, LinkReconnect):
+            return self._when_known(Reconnect(self._position, self._time_s(), item.away_s, item.port))
+        if isinstance(item, ConsumerLag):
             waiting_s, room_s = self._seconds(item.waiting), self._seconds(item.room)
             return [FallingBehind(self._position, self._time_s(), waiting_s, room_s)]
         if isinstance(item, ClockReading):
             return [Clock(self._position, self._time_s(), item.host_time_s, item.drift_ppm)]
         return () if self._monitor is None else self._monitored(self._monitor, item)
 
-    def _once_known(self, event: Event) -> Sequence[Event]:
-        """The event now, or as soon as the device is known and was not refused."""
+    def _when_known(self, event: Event) -> Sequence[Event]:
+        """The event now, or as soon as the device is known and the monitor has accepted it."""
         if self._monitor is not None:
             return [event]
-        self._early.append(event)
+        self._early_events.append(event)
         return ()
 
     def _monitored(self, monitor: MonitorLike, item: LinkItem) -> Sequence[Event]:
-        """A restart needs no event of its own: the loss that follows it carries the reason."""
+        """The monitor's events. A device restart gives none: the loss that follows it carries the reason."""
         if isinstance(item, Samples):
             self._position += item.values.shape[1]
             return monitor.push(item.values)
-        if isinstance(item, Lost):
+        if isinstance(item, SampleLoss):
             self._position += item.samples or 0
             return monitor.gap(item.samples, item.reason, at_least=item.at_least)
         if isinstance(item, LeadOffChange):
@@ -97,7 +105,7 @@ class LinkMonitor:
         return ()
 
     def flush(self) -> Sequence[Event]:
-        """What is left; the last is `End`. Nothing where no device has said its rate and leads."""
+        """The remaining events; the last is `End`. Empty if no device has sent its rate and leads."""
         return self._monitor.flush() if self._monitor is not None else ()
 
     def _begin(self, info: StreamInfo) -> None:

@@ -1,4 +1,4 @@
-"""Where source, monitor and sinks meet: what a source brings goes through a monitor, and its events to every sink."""
+"""A session: it passes the items of a source to a monitor, and the monitor's events to every sink."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from ecgmoe_edge.live.sources import stats_of, stop_source
 from ecgmoe_edge.streaming.events import End, Event
 
 
-def _nobody(_: str) -> None:
-    """Takes the sentences of a session that nobody wants."""
+def _ignore(_: str) -> None:
+    """Ignores a session's messages."""
 
 
 class Session:
-    """One stream from its first item to its end event.
+    """One stream, from its first item to its end event.
 
-    source: link items, such as a `SerialLink`; samples become some by `samples_as_items`, and `FirstSeconds` ends any
-    source early. Where it has `stop` and `stats`, they are used.
-    make_monitor: gets rate and leads as soon as the device has sent them.
-    sinks: each gets every event, in order, from a thread and a queue of its own. One that is slow or blocked delays
-    neither a beat nor another sink: events that find its queue full are dropped for it and counted. One that raises is
-    closed, and the others go on.
-    notify: gets a sentence, once each, when a sink fails, when one begins to lose events, and how many it has lost; and
-    what a source says of its device that looks wrong.
+    Args:
+        source: link items, such as a `SerialLink`. `samples_as_items` makes items from arrays; `FirstSeconds` limits
+            any source. Its methods `stop` and `stats` are used if it has them.
+        make_monitor: called with rate and leads as soon as the device has sent them.
+        sinks: each receives every event, in order, from its own thread and queue. A slow or blocked sink delays no
+            other sink: events that find its queue full are dropped for this sink and counted. A sink that raises is
+            closed, and the others continue.
+        notify: called with messages for the user: a sink has failed, a sink begins to lose events, how many events
+            were not written, and the source's advice about its device.
 
-    What becomes of the sinks is in `reports` and, up to then, in the end event under `link.sinks`.
+    The state of the sinks is in `reports`, and in the end event under `link.sinks`.
+
+    Raises:
+        ValueError: two sinks have the same name.
     """
 
     def __init__(
@@ -40,37 +44,46 @@ class Session:
         make_monitor: MakeMonitor,
         sinks: Sequence[Sink] = (),
         *,
-        notify: Callable[[str], None] = _nobody,
+        notify: Callable[[str], None] = _ignore,
     ) -> None:
         self._source = source
         self._stream = LinkMonitor(make_monitor)
         self._sinks = tuple(sinks)
         if len({sink.name for sink in self._sinks}) < len(self._sinks):
-            raise ValueError("each sink of a session needs a name of its own")
+            raise ValueError("each sink of a session needs a unique name")
         self._notify = notify
         self._workers: list[SinkWorker] = []
-        self._said: set[tuple[str, str]] = set()  # what was said of which sink
-        self._unread = False  # every sink has failed
+        self._notified: set[tuple[str, str]] = set()  # messages so far: (sink, kind of message)
+        self._all_sinks_failed = False  # True once every sink has failed
 
     @property
     def fs(self) -> float:
-        """The device's rate in Hz; 0 as long as it has not said it."""
+        """The device's sampling rate in Hz; 0 until it is known."""
         return 0.0 if self._stream.info is None else self._stream.info.fs
 
     @property
     def reports(self) -> tuple[SinkReport, ...]:
-        """Of each sink, in the order in which they were given."""
+        """One report per sink, in the given order."""
         return tuple(worker.report for worker in self._workers)
 
     def stop(self) -> None:
-        """End the stream as if the device had: what was read still comes out. Safe in a signal handler."""
+        """End the stream as if the device had ended it. Items read so far still give events.
+
+        Safe in a signal handler.
+        """
         stop_source(self._source)
 
     def run(self) -> End:
-        """Read the source to its end, give every event to every sink, and wait for the sinks.
+        """Process the source to its end, pass every event to every sink, and wait for the sinks.
 
-        Returns the end event. Stops early when every sink has failed. Raises what entering a sink raises, before
-        anything is read, and DeviceError as `events` does, after the sinks have got all that there was.
+        Stops early if every sink has failed.
+
+        Returns:
+            The end event.
+
+        Raises:
+            DeviceError: as in `events`, after the sinks have received all events.
+            Exception: what entering a sink raises, before anything is read.
         """
         end: End | None = None
         with ExitStack() as finishing:
@@ -82,15 +95,17 @@ class Session:
                     event = end = self._with_sinks(event)
                 for worker in self._workers:
                     worker.offer(event)
-                self._watch()
+                self._check_sinks()
         assert end is not None, "a stream without an end event raises"  # noqa: S101
         return end
 
     def events(self) -> Iterator[Event]:
-        """Events as they happen, and at last `End` with the source's counts; the sinks get nothing.
+        """The events as they happen, without sinks. The last is `End`, with the source's statistics.
 
-        A link that fails, or a device that changes its rate or leads, ends the stream too: what is left comes out,
-        `End` included, and then DeviceError is raised. It is raised alone if the device never said what it sends.
+        If the link fails, or the device changes its rate or leads, the remaining events and `End` still come first.
+
+        Raises:
+            DeviceError: the link failed, the device changed, or it never sent its rate and leads.
         """
         failure: DeviceError | None = None
         try:
@@ -99,7 +114,7 @@ class Session:
                     self._notify(item.text)
                     continue
                 yield from self._stream.take(item)
-                if self._unread:
+                if self._all_sinks_failed:
                     self.stop()
                     break
         except DeviceError as error:
@@ -110,8 +125,8 @@ class Session:
             raise failure
         if self._stream.info is None:
             raise DeviceError(
-                "The device said nothing about its rate and leads before the stream ended, so there is nothing to "
-                "monitor: check that it is recording."
+                "The stream ended before the device sent its sampling rate and leads, so there is nothing to monitor: "
+                "check that it is recording."
             )
 
     def _with_sinks(self, end: End) -> End:
@@ -121,29 +136,31 @@ class Session:
     def _finish(self, error: BaseException | None) -> None:
         for worker in self._workers:
             worker.finish(error)
-        self._watch()
+        self._check_sinks()
         for report in self.reports:
             if report.dropped and not report.reader_left:
                 self._notify(f"{report.name}: {report.dropped:,} events were not written.")
 
-    def _watch(self) -> None:
-        """Say what has become of the sinks, each thing once."""
+    def _check_sinks(self) -> None:
+        """Notify the user, once each, of sinks that fail or lose events."""
         for worker in self._workers:
             if worker.failure is None and not worker.has_dropped:
                 continue
             report = worker.report
             if report.failure is None:
-                self._say(
+                self._notify_once(
                     report.name,
                     "full",
-                    f"{report.name} takes events more slowly than they come, and no more can wait for it: from here on "
-                    "events are dropped for it, and counted.",
+                    f"{report.name} is too slow and its queue is full: from now on, events are dropped for it and "
+                    "counted.",
                 )
             elif not report.reader_left:
-                self._say(report.name, "failed", f"No more events for {report.name}: {reason_of(report.failure)}.")
-        self._unread = bool(self._workers) and all(worker.failure is not None for worker in self._workers)
+                self._notify_once(
+                    report.name, "failed", f"No more events for {report.name}: {reason_of(report.failure)}."
+                )
+        self._all_sinks_failed = bool(self._workers) and all(worker.failure is not None for worker in self._workers)
 
-    def _say(self, name: str, what: str, sentence: str) -> None:
-        if (name, what) not in self._said:
-            self._said.add((name, what))
+    def _notify_once(self, name: str, what: str, sentence: str) -> None:
+        if (name, what) not in self._notified:
+            self._notified.add((name, what))
             self._notify(sentence)

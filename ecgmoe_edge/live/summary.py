@@ -1,4 +1,4 @@
-"""What a stream amounted to, as a short table of plain text."""
+"""The summary of a stream as a short table of plain text."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from ecgmoe_edge.streaming.events import End
 
 
 def render_summary(end: End, fs: float | None = None) -> str:
-    """The table that closes a stream: samples, beats a class, heart rate, delay and compute time.
+    """The table at the end of a stream: samples, beats per class, heart rate, delay and compute time.
 
-    `fs` (Hz) is named beside the samples where it is given.
+    Args:
+        end: the stream's end event.
+        fs: sampling rate in Hz, shown beside the samples; None: not shown.
     """
     return "\n".join(_lines(end, fs))
 
@@ -28,7 +30,7 @@ def _lines(end: End, fs: float | None) -> Iterator[str]:
     yield f"{'':<12}{'p50':>10}{'p95':>10}{'p99':>10}"
     yield f"{'delay':<12}{_percentiles(end.delay_ms, 0)}  ms from R peak to label, in samples"
     yield f"{'compute':<12}{_percentiles(end.compute_ms, 2)}  ms a beat"
-    # A counter at zero says that nothing happened: the line is for what did.
+    # Counters at zero are left out.
     link = [f"{name.replace('_', ' ')}: {value}" for name, value in end.link.items() if _is_worth_a_line(value)]
     yield from textwrap.wrap(", ".join(link), 88, initial_indent=f"{'link':<12}", subsequent_indent=" " * 12)
 

@@ -1,4 +1,4 @@
-"""How fast a bundle is on this machine, what it costs, and what the machine's own sensors say."""
+"""Measures how fast a bundle runs on this machine, what resources it uses, and what the machine's sensors report."""
 
 from ecgmoe_edge.profiling.budget import Budget, Limit, budget_of
 from ecgmoe_edge.profiling.latency import profile_bundle

@@ -1,4 +1,4 @@
-"""What was measured beside the limits of the profile that a bundle was made for, and what follows from it."""
+"""Compares measured figures with the limits of the device profile that a bundle was made for."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Verdict = Literal["within", "over", "not measured"]
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit of a profile and how this machine stands to it."""
+    """One limit of a profile, and the value measured on this machine."""
 
     name: str
-    value: float | None  # None where it was not measured
+    value: float | None  # None if it was not measured
     limit: float
     unit: str
     sense: Literal["at most", "at least"]
     verdict: Verdict
-    why: str = ""  # it was not measured
+    why: str = ""  # why it was not measured
 
     @classmethod
     def of(
@@ -38,7 +38,11 @@ class Limit:
         sense: Literal["at most", "at least"] = "at most",
         why: str = "",
     ) -> Limit:
-        """Judge a value by its limit; a value on the limit is within."""
+        """Compare a value with its limit. A value equal to the limit is within.
+
+        >>> Limit.of("inference p95", 2.0, 5.0, "ms").verdict
+        'within'
+        """
         if value is None:
             return cls(name, None, limit, unit, sense, NOT_MEASURED, why)
         within = value <= limit if sense == "at most" else value >= limit
@@ -47,23 +51,23 @@ class Limit:
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits of one profile, judged on this machine; none where the profile is unknown."""
+    """The limits of one profile with their verdicts on this machine; empty if the profile is unknown."""
 
     profile: str
-    machine: str  # what the verdict is of, in words
+    machine: str  # the machine that the verdicts are for, in words
     limits: tuple[Limit, ...]
 
     @property
     def exceeded(self) -> tuple[Limit, ...]:
-        """The limits that were not kept."""
+        """The limits that are exceeded."""
         return tuple(limit for limit in self.limits if limit.verdict == "over")
 
     def to_json(self) -> list[dict[str, Any]]:
-        """A mapping a limit; a value that was not measured is "not measured"."""
+        """One mapping per limit. A value that was not measured is "not measured"."""
         return [{**asdict(each), "value": NOT_MEASURED if each.value is None else each.value} for each in self.limits]
 
     def lines(self) -> Iterator[str]:
-        """One line a limit: measured, limit, verdict."""
+        """One line per limit: measured value, limit, verdict."""
         yield f"budget      of the profile {self.profile}"
         yield f"            {self.machine}"
         for each in self.limits:
@@ -73,7 +77,12 @@ class Budget:
             yield f"  {each.name:<18}{value:<18}{limit:<24}{verdict}"
 
     def enforce(self) -> None:
-        """Raise GateFailed where a limit is exceeded, ProfileError where there are no limits to judge by."""
+        """Check that all limits are kept.
+
+        Raises:
+            GateFailed: a limit is exceeded.
+            ProfileError: there are no limits, because the profile is unknown.
+        """
         if not self.limits:
             raise ProfileError(f"The budget of the bundle's profile {self.profile} is {self.machine}.")
         if self.exceeded:
@@ -88,29 +97,34 @@ class Budget:
 
 
 def budget_of(report: ProfileReport, profile: Profile | None = None) -> Budget:
-    """Compare a report with the profile that its bundle names, or with `profile`."""
+    """Compare a report with the limits of a device profile.
+
+    Args:
+        report: of `profile_bundle`.
+        profile: None: the profile that the bundle names.
+    """
     named = str(report.bundle["profile"])
     if profile is None and named not in list_profiles():
         return Budget(
             named,
-            "unknown: no profile of that name ships, so give its TOML file with --profile",
+            "unknown: this program has no profile of that name, so give its TOML file with --profile",
             (),
         )
-    held = profile or load_profile(named)
-    return Budget(held.name, _machine(held, report.machine.architecture), tuple(_limits(report, held)))
+    chosen = profile or load_profile(named)
+    return Budget(chosen.name, _machine(chosen, report.machine.architecture), tuple(_limits(report, chosen)))
 
 
 def _limits(report: ProfileReport, profile: Profile) -> Iterator[Limit]:
     latency = profile.latency
-    none = "no beat came"
+    none = "no beat was detected"
     yield Limit.of("inference p95", report.stages["inference"].p95, latency.inference_ms_p95, "ms", why=none)
     yield Limit.of("label delay p95", report.label_delay_ms_p95, latency.label_delay_ms_p95, "ms", why=none)
     yield Limit.of("real time", report.real_time_factor, latency.real_time_factor, "times", "at least")
     if profile.runtime.engine == "tflite-micro":
-        peak, why = None, "the limit is of the tensor arena, which the export measures"
+        peak, why = None, "the limit concerns the tensor arena, which the export measures"
     else:
         peak = None if report.peak_memory_mib is None else 1024 * report.peak_memory_mib
-        why = "this system does not say it"
+        why = "this system does not report it"
     yield Limit.of("peak memory", peak, profile.memory.peak_kib, "KiB", why=why)
 
 
@@ -120,7 +134,7 @@ def _machine(profile: Profile, here: str) -> str:
         return "judged on this machine"
     if wanted != {"AMD64": "x86_64", "arm64": "aarch64"}.get(here, here):
         return f"judged on this machine ({here}), which is not the board: {profile.board.name} ({wanted})"
-    return f"judged on this machine ({here}); whether it is the board, {profile.board.name}, was not checked"
+    return f"judged on this machine ({here}); whether it is a {profile.board.name} was not checked"
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Runs a bundle's whole live pipeline over a recording and times it, stage by stage."""
+"""Runs the whole live pipeline of a bundle over a recording and measures the time of each stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ecgmoe_edge.streaming.classifier import Answer, Classifier
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.monitor import Monitor
 
-_POWER_EVERY_S = 0.2  # of wall time; between pushes, so that reading a sensor is not timed
+_POWER_EVERY_S = 0.2  # wall time; sensors are read between pushes, so that reading is not timed
 
 
 def profile_bundle(
@@ -32,26 +32,34 @@ def profile_bundle(
     runtime: str | None = None,
     sysfs_root: str | Path = "/",
 ) -> ProfileReport:
-    """Profile the bundle at that path (None: the shipped one) on this machine.
+    """Profile a bundle on this machine. The recording is processed as fast as possible.
 
-    The recording (default: the one that ships) is pushed `chunk_ms` at a time as fast as it is processed, the first
-    `seconds` of it, or again and again until there are so many. `runtime` as in `load_bundle`; sensors are read under
-    `sysfs_root`. Raises UsageError for a length or chunk that is not positive, and what `load_bundle` raises.
+    Args:
+        bundle: path of the bundle; None: the shipped one.
+        recording: None: the shipped one.
+        chunk_ms: signal per push, ms.
+        seconds: length of the signal, s; a shorter recording is repeated. None: the whole recording once.
+        runtime: as in `load_bundle`.
+        sysfs_root: the file tree with /sys and /proc.
+
+    Raises:
+        UsageError: `seconds` or `chunk_ms` is not positive.
+        EcgmoeError: what `load_bundle` raises.
     """
     if chunk_ms <= 0 or (seconds is not None and seconds <= 0):
-        raise UsageError("The chunk and the length of a profile must be longer than 0.")
-    held, root = recording or load_calibration(), Path(sysfs_root)
+        raise UsageError("--chunk-ms and --seconds must be greater than 0.")
+    source, root = recording or load_calibration(), Path(sysfs_root)
     started = time.perf_counter()
     model = load_bundle(shipped_bundle() if bundle is None else bundle, runtime)
     loaded = time.perf_counter()
     _warm_up(model)
     warm = time.perf_counter()
 
-    run = _Run(model, held, _signal(held, seconds), chunk_ms, PowerMeter(root))
+    run = _Run(model, source, _signal(source, seconds), chunk_ms, PowerMeter(root))
     run.play()
     return ProfileReport(
         bundle=model.describe(),
-        recording=held.source,
+        recording=source.source,
         chunk_ms=chunk_ms,
         signal_s=run.signal_s,
         beats=run.beats,
@@ -74,7 +82,7 @@ def profile_bundle(
 
 
 class _Run:
-    """One pass over a signal, with the times of its stages in s."""
+    """One pass over a signal, with the times of its stages, s."""
 
     def __init__(
         self,
@@ -92,7 +100,7 @@ class _Run:
         self.signal_s = signal.shape[1] / recording.fs
         self.pushes: list[float] = []
         self.front_end: list[float] = []
-        self.features: list[float] = []  # a beat's inputs and its label, without inference
+        self.features: list[float] = []  # model inputs and label of a beat, without inference
         self.inference: list[float] = []
         self.delays_ms: list[float] = []  # from R peak to label
         self.cpu_s = 0.0
@@ -101,11 +109,11 @@ class _Run:
 
     @property
     def beats(self) -> int:
-        """Beats so far."""
+        """Number of beats so far."""
         return len(self.inference)
 
     def play(self) -> None:
-        """Push everything, then end the stream."""
+        """Push the whole signal."""
         began = read_at = time.perf_counter()
         self._power.sample()
         for start in range(0, self._signal.shape[1], self._chunk):
@@ -142,12 +150,12 @@ class _Run:
 
 
 def _warm_up(bundle: Bundle) -> None:
-    """The first inference, which runtimes take longer for."""
+    """Run one inference: the first one takes longer in most runtimes."""
     bundle.infer({spec.name: np.zeros((1, *spec.shape[1:]), np.float32) for spec in bundle.engine.inputs})
 
 
 def _signal(recording: CalibrationRecording, seconds: float | None) -> NDArray[np.float64]:
-    """The recording's first `seconds`, or the recording over and over until there are so many (leads, samples)."""
+    """The recording's first `seconds`, repeated if it is shorter; (leads, samples), mV."""
     if seconds is None:
         return recording.signal
     samples = max(1, round(seconds * recording.fs))

@@ -1,4 +1,4 @@
-"""The machine that figures were measured on, as it describes itself."""
+"""Describes the machine on which figures were measured."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ecgmoe_edge.runtime.cores import usable_cores
 
 @dataclass(frozen=True)
 class Machine:
-    """Facts and sensors; None where there is no such sensor, or it cannot be read."""
+    """Properties and sensors; None if there is no such sensor or it cannot be read."""
 
     cpu: str | None
     cores: int | None
-    usable_cores: int  # that this process may keep busy: by its affinity and its container's quota
+    usable_cores: int  # available to this process: by CPU affinity and its container's quota
     architecture: str
     system: str
     python: str
@@ -31,7 +31,11 @@ class Machine:
 
 
 def read_machine(root: Path) -> Machine:
-    """Read what the tree under `root` (`/` on the machine itself) tells."""
+    """Read the machine's description.
+
+    Args:
+        root: the file tree with /sys and /proc; `/` on the machine itself.
+    """
     return Machine(
         cpu=sensors.cpu_model(root),
         cores=sensors.cpu_count(root),

@@ -1,4 +1,4 @@
-"""The result of a profile, for people and for programs. A sensor that is missing is "unavailable", never 0."""
+"""The result of a profile, as text and as JSON. A missing sensor is reported as "unavailable", never as 0."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ecgmoe_edge.runtime.engine import missing_providers
 
 UNAVAILABLE = "unavailable"
 
-# Stage -> what it is, and what one time of it covers.
+# Stage: (what it does, what one measured time covers).
 STAGES = {
     "front_end": ("filter, R peaks, windows, RR", "a push"),
     "features": ("model inputs and label rule", "a beat"),
     "inference": ("the model", "a beat"),
-    "push": ("all of it", "a push"),
+    "push": ("all stages", "a push"),
 }
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Times of one stage in ms; None where it never ran."""
+    """Times of one stage in ms; None if it never ran."""
 
     count: int
     p50: float | None
@@ -35,7 +35,11 @@ class StageTimes:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> StageTimes:
-        """Percentiles of times in s."""
+        """Percentiles of times given in s.
+
+        >>> StageTimes.of([0.001, 0.003]).p50
+        2.0
+        """
         if not seconds:
             return cls(0, None, None, None, None)
         ms = 1e3 * np.asarray(seconds, np.float64)
@@ -52,41 +56,43 @@ class ProfileReport:
     chunk_ms: float
     signal_s: float
     beats: int
-    stages: dict[str, StageTimes]  # by the names of STAGES
-    real_time_factor: float  # seconds of signal processed in a second
-    label_delay_ms_p95: float | None  # R peak to label, in samples, whatever the machine; None without a beat
-    cpu_share: float  # processor time over the time that the signal lasts: of one core, in live use
-    load_ms: float  # verify, import the runtime, start the model
+    stages: dict[str, StageTimes]  # keys as in STAGES
+    real_time_factor: float  # seconds of signal processed per second
+    # R peak to label, counted in samples, so independent of the machine; None without a beat
+    label_delay_ms_p95: float | None
+    cpu_share: float  # processor time over signal duration: load of one core in live use
+    load_ms: float  # time to verify the bundle, import the runtime and start the model
     first_inference_ms: float
     peak_memory_mib: float | None
-    power_w: dict[str, float] | None  # mean of each rail during the run, of the readings that came
-    power_missing: dict[str, float]  # share of the readings that failed, 0..1, of rails where one did
+    power_w: dict[str, float] | None  # mean of each rail during the run, over the readings that succeeded
+    power_missing: dict[str, float]  # for each rail with failed readings, the fraction that failed, 0..1
     machine: Machine
 
     def to_json(self, budget: Budget | None = None) -> dict[str, Any]:
-        """JSON-ready; what no sensor gave is "unavailable". The budget's verdicts stand under "budget"."""
-        held = asdict(self)
-        held["measured"] = "on this machine"
-        held["providers_missing"] = missing_providers(self.bundle["engine"])
+        """JSON-ready. A value without a sensor is "unavailable". The verdicts are under "budget"."""
+        values = asdict(self)
+        values["measured"] = "on this machine"
+        values["providers_missing"] = missing_providers(self.bundle["engine"])
         for name in ("peak_memory_mib", "power_w"):
-            held[name] = UNAVAILABLE if held[name] is None else held[name]
-        held["machine"] = {name: UNAVAILABLE if fact is None else fact for name, fact in held["machine"].items()}
+            values[name] = UNAVAILABLE if values[name] is None else values[name]
+        values["machine"] = {name: UNAVAILABLE if fact is None else fact for name, fact in values["machine"].items()}
         if budget is not None:
-            held["budget_of"] = {"profile": budget.profile, "machine": budget.machine}
-            held["budget"] = budget.to_json()
-        return held
+            values["budget_of"] = {"profile": budget.profile, "machine": budget.machine}
+            values["budget"] = budget.to_json()
+        return values
 
 
 def render_text(report: ProfileReport, budget: Budget | None = None) -> str:
-    """The report as plain text, with the budget's verdicts at its end where they are given."""
+    """The report as plain text, followed by the budget's verdicts if given."""
     return "\n".join([*_lines(report), *(budget.lines() if budget is not None else ())])
 
 
 def _lines(report: ProfileReport) -> Iterator[str]:
-    told, engine = report.bundle, report.bundle["engine"]
-    yield f"{told['name']} ({told['format']} {told['precision']}, width {told['width']}), measured on this machine"
+    bundle, engine = report.bundle, report.bundle["engine"]
+    model = f"{bundle['format']} {bundle['precision']}, width {bundle['width']}"
+    yield f"{bundle['name']} ({model}), measured on this machine"
     yield f"  {engine['runtime']} {engine['version']}, {engine['threads']} thread(s)"
-    yield f"  made for profile {told['profile']}; the figures are this machine's"
+    yield f"  made for profile {bundle['profile']}"
     yield f"  {report.signal_s:.0f} s of {report.recording}"
     yield f"  pushed {report.chunk_ms:g} ms at a time, {report.beats:,} beats"
     yield f"{'ms':<12}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}"

@@ -1,8 +1,8 @@
-"""What a Linux board tells about itself in /sys and /proc. Nothing is guessed: a sensor that is missing is None.
+"""Reads the sensors of a Linux board from /sys and /proc. Nothing is guessed: a missing sensor gives None.
 
 Every function takes the root of the file tree, `/` on the machine itself, so that a tree recorded on one board can be
-read on another. Files and units are the kernel's documented ones (cpufreq, thermal, hwmon, powercap, devfreq); those
-of the Raspberry Pi's firmware and of NVIDIA's nvpmodel are named where they are read.
+read on another. Files and units are documented by the kernel (cpufreq, thermal, hwmon, powercap, devfreq); those of
+the Raspberry Pi's firmware and of NVIDIA's nvpmodel are named in their functions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import re
 from pathlib import Path
 
-# Bits of the Raspberry Pi firmware's get_throttled; 16 and up remember since boot.
+# Bits of the Raspberry Pi firmware's get_throttled; bits 16 and up mean "since boot".
 _THROTTLED = {
     0: "undervoltage",
     1: "frequency capped",
@@ -22,15 +22,15 @@ _THROTTLED = {
     18: "throttling has occurred",
     19: "soft temperature limit has occurred",
 }
-# What a reading beyond these is no measurement of: a sensor that is asleep says -256 C, a clock that is off 0 kHz.
+# Readings outside these limits are no measurements: a sleeping sensor reports -256 C, a stopped clock 0 kHz.
 _COLDEST_C, _HOTTEST_C = -60.0, 200.0
 _MOST_MHZ = 10_000.0
 _MOST_MV, _MOST_MA = 100_000.0, 200_000.0
-_NO_RAIL = ("NC", "sum of shunt voltages")  # channels of an INA3221 that measure no rail
+_NO_RAIL = ("NC", "sum of shunt voltages")  # channels of an INA3221 without a supply rail
 
 
 def cpu_model(root: Path) -> str | None:
-    """Name of the processor, from /proc/cpuinfo, or else of the board, from its device tree."""
+    """Name of the processor from /proc/cpuinfo, or of the board from its device tree."""
     text = _text(root / "proc/cpuinfo") or ""
     for key in ("model name", "Hardware", "Processor"):
         found = re.search(rf"^{key}[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE)
@@ -40,13 +40,13 @@ def cpu_model(root: Path) -> str | None:
 
 
 def cpu_count(root: Path) -> int | None:
-    """Logical processors listed in /proc/cpuinfo."""
+    """Number of logical processors listed in /proc/cpuinfo."""
     found = re.findall(r"^processor\s*:", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
     return len(found) or None
 
 
 def cpu_mhz(root: Path) -> dict[str, float] | None:
-    """Present frequency of each processor in MHz."""
+    """Current frequency of each processor, MHz."""
     readings = {}
     for path in sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"), key=_by_number):
         khz = _number(path)
@@ -56,9 +56,9 @@ def cpu_mhz(root: Path) -> dict[str, float] | None:
 
 
 def temperatures_c(root: Path) -> dict[str, float] | None:
-    """Temperature of each thermal zone in Celsius; a zone that cannot be read is left out.
+    """Temperature of each thermal zone, Celsius.
 
-    So is one whose reading no board can have: nothing that still computes is below -60 C or above 200 C.
+    A zone that cannot be read, or whose reading is below -60 C or above 200 C, is omitted.
     """
     readings = {}
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*"), key=_by_number):
@@ -69,7 +69,7 @@ def temperatures_c(root: Path) -> dict[str, float] | None:
 
 
 def throttling(root: Path) -> list[str] | None:
-    """What holds a Raspberry Pi back, now or since boot; an empty list is a board at full speed."""
+    """Throttling of a Raspberry Pi, now or since boot. An empty list is a board at full speed."""
     text = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
     if text is None:
         return None
@@ -81,12 +81,12 @@ def throttling(root: Path) -> list[str] | None:
 
 
 def rails_w(root: Path) -> dict[str, float] | None:
-    """Power of each rail in W that an INA3221 of a Jetson measures; one that cannot be read now is left out."""
+    """Power of each rail, W, measured by a Jetson's INA3221. A rail that cannot be read now is omitted."""
     return {rail: watt for rail, watt in read_rails(root).items() if watt is not None} or None
 
 
 def read_rails(root: Path) -> dict[str, float | None]:
-    """Power of each rail in W; None for one that is there and cannot be read now, or says what no rail has."""
+    """Power of each rail, W; None for a rail that cannot be read now or whose reading is out of range."""
     readings: dict[str, float | None] = {}
     for chip in sorted(root.glob("sys/bus/i2c/devices/*/name")):
         if _text(chip) != "ina3221":
@@ -107,7 +107,10 @@ def read_rails(root: Path) -> dict[str, float | None]:
 
 
 def energy_uj(root: Path) -> dict[str, tuple[float, float | None]] | None:
-    """Energy counter of each processor package in uJ, and where it wraps round (RAPL, x86; often root's alone)."""
+    """Energy counter of each processor package, uJ, and the value at which it wraps.
+
+    Source: RAPL of x86 processors; often readable by root only.
+    """
     readings = {}
     for package in sorted(root.glob("sys/class/powercap/intel-rapl:[0-9]")):
         energy = _number(package / "energy_uj")
@@ -117,7 +120,7 @@ def energy_uj(root: Path) -> dict[str, tuple[float, float | None]] | None:
 
 
 def gpu_mhz(root: Path) -> dict[str, dict[str, float]] | None:
-    """Present and highest frequency in MHz of each devfreq device (on a Jetson: the GPU)."""
+    """Current and highest frequency, MHz, of each devfreq device (on a Jetson: the GPU)."""
     readings = {}
     for device in sorted(root.glob("sys/class/devfreq/*")):
         now, most = _number(device / "cur_freq"), _number(device / "max_freq")
@@ -127,7 +130,7 @@ def gpu_mhz(root: Path) -> dict[str, dict[str, float]] | None:
 
 
 def power_mode(root: Path) -> str | None:
-    """Name of the present nvpmodel power mode of a Jetson."""
+    """Name of a Jetson's current nvpmodel power mode."""
     found = re.search(r"pmode:0*(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
     if not found:
         return None
@@ -141,33 +144,33 @@ def power_mode(root: Path) -> str | None:
 
 
 def peak_memory_mib(root: Path) -> float | None:
-    """Most memory that this process has held, in MiB (VmHWM)."""
+    """Peak memory of this process, MiB (VmHWM)."""
     found = re.search(r"^VmHWM:\s*(\d+) kB", _text(root / "proc/self/status") or "", re.MULTILINE)
     return int(found.group(1)) / 1024 if found else None
 
 
 class PowerMeter:
-    """Mean power of each rail over a run: of readings where a rail is measured, of energy where that is counted."""
+    """Measures the mean power of each rail during a run, from power readings or from energy counters."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._readings: dict[str, list[float]] = {}  # of each rail: count of those that came, and their sum in W
+        self._readings: dict[str, list[float]] = {}  # per rail: number of successful readings, and their sum, W
         self._samples = 0
         self._energy = energy_uj(root) or {}
 
     def sample(self) -> None:
-        """Take one reading of the rails."""
+        """Read all rails once."""
         for rail, watt in read_rails(self._root).items():
-            came = self._readings.setdefault(rail, [0, 0.0])
+            totals = self._readings.setdefault(rail, [0, 0.0])
             if watt is not None:
-                came[0] += 1
-                came[1] += watt
+                totals[0] += 1
+                totals[1] += watt
         self._samples += 1
 
     def mean_w(self, seconds: float) -> dict[str, float] | None:
-        """Mean power in W of each rail over the `seconds` since the meter was made; None without a sensor.
+        """Mean power of each rail, W, over the `seconds` since the meter was created; None without a sensor.
 
-        Of the readings that came: one that failed says nothing of the power.
+        Failed readings are ignored.
         """
         means = {rail: total / count for rail, (count, total) in self._readings.items() if count}
         for package, (now, wraps_at) in (energy_uj(self._root) or {}).items():
@@ -179,20 +182,20 @@ class PowerMeter:
         return means or None
 
     def missing(self) -> dict[str, float]:
-        """Share of the readings of each rail that failed, 0..1; only of rails where one did."""
+        """For each rail with failed readings, the fraction that failed, 0..1."""
         shares = {rail: 1.0 - count / self._samples for rail, (count, _) in self._readings.items() if self._samples}
         return {rail: share for rail, share in shares.items() if share > 0}
 
 
 def _by_number(path: Path) -> tuple[int, ...]:
-    """Sorts cpu2 before cpu10."""
+    """Sort key that places cpu2 before cpu10."""
     return tuple(int(digits) for digits in re.findall(r"\d+", str(path)))
 
 
 def _text(path: Path) -> str | None:
     try:
         return path.read_text(errors="replace").strip("\x00\n ")
-    except OSError:  # absent, or a sensor that is asleep
+    except OSError:  # the file is absent, or the sensor is asleep
         return None
 
 

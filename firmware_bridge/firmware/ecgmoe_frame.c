@@ -2,10 +2,10 @@
 
 enum { VERSION = 1, INFO = 1, SAMPLES = 2, END = 3, HEADER_BYTES = 17, CRC_BYTES = 4, MAX_NAME = 16, MAX_DEVICE = 32 };
 
-/* A frame being written: byte by byte into COBS (Cheshire and Baker, 1999), with the CRC of what went in. */
+/* State while a frame is written: COBS, byte by byte (Cheshire and Baker, 1999), and the CRC of the bytes so far. */
 typedef struct {
     uint8_t *out;
-    size_t capacity, at, piece; /* where the next byte goes, and the length byte of the piece that is open */
+    size_t capacity, at, piece; /* position of the next byte, and of the current piece's length byte */
     uint32_t crc;
     bool full;
 } writer;
@@ -29,7 +29,7 @@ static void end_piece(writer *w) {
     if (!w->full)
         w->out[w->piece] = (uint8_t)(w->at - w->piece);
     w->piece = w->at;
-    put_raw(w, 0); /* the length of the next, or the delimiter */
+    put_raw(w, 0); /* the length byte of the next piece, or the delimiter */
 }
 
 static void put(writer *w, uint32_t value, unsigned bytes) {
@@ -59,7 +59,7 @@ static void put_text(writer *w, const char *text) {
 static void begin(writer *w, const ecgmoe_stream *stream, uint8_t kind, uint32_t clock, uint8_t *out, size_t capacity) {
     *w = (writer){out, capacity, 0, 0, 0xFFFFFFFFu, false};
     if (kind == INFO)
-        put_raw(w, 0); /* text from a boot loader ends here */
+        put_raw(w, 0); /* ends any text from a boot loader */
     w->piece = w->at;
     put_raw(w, 0);
     put(w, (uint32_t)(VERSION << 4 | kind), 1);
@@ -134,7 +134,7 @@ void ecgmoe_dropped(ecgmoe_stream *stream, uint32_t n) {
 }
 
 size_t ecgmoe_open(uint8_t *bytes, size_t n) {
-    size_t from = 0, to = 0; /* what is undone is never longer than what it came from */
+    size_t from = 0, to = 0; /* decoded in place: the result is never longer */
     uint32_t crc = 0xFFFFFFFFu;
     while (from < n) {
         size_t end = from + bytes[from];
@@ -150,7 +150,7 @@ size_t ecgmoe_open(uint8_t *bytes, size_t n) {
         return 0;
     for (size_t i = 0; i < to; i++)
         crc = crc_of(crc, bytes[i]);
-    return crc == 0xDEBB20E3u ? to - CRC_BYTES : 0; /* the remainder of any content followed by its own CRC */
+    return crc == 0xDEBB20E3u ? to - CRC_BYTES : 0; /* CRC of any content followed by its own CRC */
 }
 
 bool ecgmoe_ring_put(ecgmoe_ring *ring, const ecgmoe_stream *stream, uint32_t clock_us, uint16_t lead_off,
@@ -165,7 +165,7 @@ bool ecgmoe_ring_put(ecgmoe_ring *ring, const ecgmoe_stream *stream, uint32_t cl
     slot->lead_off = lead_off;
     for (uint8_t i = 0; i < stream->n_leads && i < ECGMOE_RING_LEADS; i++)
         slot->values[i] = values[i];
-    ring->put = (uint8_t)(ring->put + 1); /* last: from here on the main loop may take it */
+    ring->put = (uint8_t)(ring->put + 1); /* last, because from now on the main loop may read it */
     return true;
 }
 
@@ -176,7 +176,7 @@ size_t ecgmoe_ring_frame(ecgmoe_ring *ring, ecgmoe_stream *stream, uint8_t most,
     ecgmoe_stream before = *stream;
     uint8_t n = 0, waiting = ecgmoe_ring_waiting(ring), taken = ring->taken;
     const volatile ecgmoe_slot *first = &ring->slots[taken % ECGMOE_RING_SLOTS];
-    while (n < waiting && n < most) { /* a frame holds neither a hole nor a change of the electrodes */
+    while (n < waiting && n < most) { /* no gap and no change of lead_off within a frame */
         const volatile ecgmoe_slot *slot = &ring->slots[(uint8_t)(taken + n) % ECGMOE_RING_SLOTS];
         if (slot->dropped != first->dropped || slot->lead_off != first->lead_off)
             break;

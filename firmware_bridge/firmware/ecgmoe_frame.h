@@ -1,7 +1,7 @@
 /*
- * The device's side of the "ecgmoe" serial protocol, version 1 (docs/serial-protocol.md): C99, no allocation.
- * Frames are written straight into the caller's bytes. `ecgmoe_ring` lies between an interrupt that samples and a main
- * loop that sends: what finds it full is counted, and the next frame says so at the place where it is missing.
+ * The device's side of the "ecgmoe" serial protocol, version 1 (docs/serial-protocol.md): C99, no dynamic memory.
+ * Frames are written into a buffer of the caller. `ecgmoe_ring` is a ring buffer between an interrupt that samples and
+ * a main loop that sends. If it is full, samples are dropped and counted; the next frame reports their number.
  */
 #ifndef ECGMOE_FRAME_H
 #define ECGMOE_FRAME_H
@@ -15,19 +15,19 @@ extern "C" {
 #endif
 
 #ifndef ECGMOE_RING_LEADS
-#define ECGMOE_RING_LEADS 2 /* leads that a slot of the ring has room for */
+#define ECGMOE_RING_LEADS 2 /* leads per slot of the ring */
 #endif
 #ifndef ECGMOE_RING_SLOTS
-#define ECGMOE_RING_SLOTS 32 /* samples that may wait: a power of two, at most 128 */
+#define ECGMOE_RING_SLOTS 32 /* samples in the ring: a power of two, at most 128 */
 #endif
 
 #define ECGMOE_MAX_LEADS 16
-#define ECGMOE_MAX_BODY 1024    /* bytes of a frame before stuffing, its CRC included */
-#define ECGMOE_NONE (-8388608L) /* a value that was not measured */
-#define ECGMOE_START 'S'        /* command from the host: somebody reads from now on, begin with an info frame */
-#define ECGMOE_PAUSE 'P'        /* command from the host: nobody reads */
+#define ECGMOE_MAX_BODY 1024    /* bytes of a frame before stuffing, including its CRC */
+#define ECGMOE_NONE (-8388608L) /* code of a value that was not measured */
+#define ECGMOE_START 'S'        /* command from the host: start, with an info frame first */
+#define ECGMOE_PAUSE 'P'        /* command from the host: stop sending */
 
-/* Bytes on the line, at most: of a samples frame of n samples of k leads, of an info frame of k leads. */
+/* Largest size in bytes of a samples frame (n samples of k leads) and of an info frame (k leads), after stuffing. */
 #define ECGMOE_SAMPLES_BYTES(k, n) (27u + 3u * (k) * (n) + (25u + 3u * (k) * (n)) / 254u)
 #define ECGMOE_INFO_BYTES(k) (68u + 21u * (k))
 
@@ -36,57 +36,57 @@ typedef struct {
     uint32_t picovolts_per_step;
 } ecgmoe_lead;
 
-/* A stream and its counters. Set the first part, zero the second. */
+/* A stream and its counters. Set the first group of fields; initialise the second group to 0. */
 typedef struct {
     uint32_t rate_numerator, rate_denominator; /* Hz */
     const ecgmoe_lead *leads;
     uint8_t n_leads;
     const char *device; /* UTF-8, up to 32 bytes */
-    uint16_t run;       /* another number at each start: a boot counter, or random */
+    uint16_t run;       /* a different number at each start: a boot counter or a random number */
 
-    uint16_t counter;  /* frames so far */
-    uint32_t index;    /* samples (per lead) measured so far, dropped ones included */
-    uint32_t overflow; /* of these, dropped since there was no room */
+    uint16_t counter;  /* frames sent so far */
+    uint32_t index;    /* samples (per lead) measured so far, including dropped ones */
+    uint32_t overflow; /* samples (per lead) dropped so far, because the ring was full */
 } ecgmoe_stream;
 
 /*
- * Each writes one frame to `out` and gives its bytes; 0, and nothing is changed, where `capacity` is too small or the
- * arguments are such as no frame can hold. `clock_us`: microseconds at the frame's first (or next) sample; it may wrap.
- * Info, with rate, leads and scale: at the start, after ECGMOE_START, and once a second.
+ * Each function writes one frame to `out` and returns its size in bytes. If `capacity` is too small or an argument is
+ * out of range, it returns 0 and changes no counter. `clock_us`: time of the frame's first (or the next) sample,
+ * microseconds; it may wrap. Send an info frame (rate, leads, scale) at the start, after ECGMOE_START, once a second.
  */
 size_t ecgmoe_info(ecgmoe_stream *stream, uint32_t clock_us, uint8_t *out, size_t capacity);
-/* `n` samples of all leads, sample by sample; beyond +-8388607 they are clipped. Bit i of `lead_off`: lead i is off. */
+/* `n` samples of all leads, sample by sample; clipped at +-8388607. Bit i of `lead_off`: lead i is off. */
 size_t ecgmoe_samples(ecgmoe_stream *stream, uint32_t clock_us, uint16_t lead_off, const int32_t *values, uint8_t n,
                       uint8_t *out, size_t capacity);
 /* The recording is over. */
 size_t ecgmoe_end(ecgmoe_stream *stream, uint32_t clock_us, uint8_t *out, size_t capacity);
-/* `n` samples (per lead) were measured and dropped, before those that are sent next. */
+/* Count `n` samples (per lead) that were measured and dropped before the next frame. */
 void ecgmoe_dropped(ecgmoe_stream *stream, uint32_t n);
-/* Undo a frame in place, as it came between two zeros: gives the bytes of its body without the CRC, 0 if damaged. */
+/* Decode in place the bytes between two zeros. Returns the size of the body without its CRC; 0 if damaged. */
 size_t ecgmoe_open(uint8_t *bytes, size_t n);
 
 typedef struct {
     uint32_t clock_us;
-    uint32_t dropped; /* all that had been dropped when this one was put */
+    uint32_t dropped; /* samples dropped in total when this one was stored */
     uint16_t lead_off;
     int32_t values[ECGMOE_RING_LEADS];
 } ecgmoe_slot;
 
-/* Samples on their way from an interrupt to the main loop, which need no lock. Zero it before use. */
+/* Samples between an interrupt and the main loop; needs no lock. Initialise it to 0. */
 typedef struct {
     volatile ecgmoe_slot slots[ECGMOE_RING_SLOTS];
-    volatile uint8_t put, taken; /* count up and wrap; the difference is what waits */
-    volatile uint32_t dropped;   /* that found no room */
+    volatile uint8_t put, taken; /* count up and wrap; the difference is the number of waiting samples */
+    volatile uint32_t dropped;   /* samples dropped because the ring was full */
 } ecgmoe_ring;
 
-/* From the interrupt: one sample of all leads. False if there was no room; it is counted. */
+/* In the interrupt: store one sample of all leads. If the ring is full, counts it as dropped and returns false. */
 bool ecgmoe_ring_put(ecgmoe_ring *ring, const ecgmoe_stream *stream, uint32_t clock_us, uint16_t lead_off,
                      const int32_t *values);
-/* Samples that wait. */
+/* Number of waiting samples. */
 uint8_t ecgmoe_ring_waiting(const ecgmoe_ring *ring);
-/* From the main loop: one frame of up to `most` of the samples that wait; they are taken. 0 if none waits. */
+/* In the main loop: move up to `most` waiting samples into one frame. Returns its size; 0 if no sample waits. */
 size_t ecgmoe_ring_frame(ecgmoe_ring *ring, ecgmoe_stream *stream, uint8_t most, uint8_t *out, size_t capacity);
-/* Once sampling has stopped and the ring is empty, before `ecgmoe_end`: count what was dropped last. */
+/* After sampling has stopped and the ring is empty, before `ecgmoe_end`: count the samples dropped last. */
 void ecgmoe_ring_settle(const ecgmoe_ring *ring, ecgmoe_stream *stream);
 
 #ifdef __cplusplus

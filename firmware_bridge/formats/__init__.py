@@ -1,1 +1,1 @@
-"""Wire formats of common ECG front ends, one module each, from their published layouts (docs/protocols.md)."""
+"""Wire formats of common ECG front ends, one module each, according to their published layouts (docs/protocols.md)."""

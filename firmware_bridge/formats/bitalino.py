@@ -1,12 +1,12 @@
 """BITalino (r)evolution: 8-byte frames at 1000 Hz with a 4-bit counter and a 4-bit CRC (x^4 + x + 1).
 
-From the published frame layout of BITalino's firmware. All six channels are asked for, which 115,200 baud can carry:
-four of 10 bits and two of 6. Counted from the frame's end, high bits first where a byte is shared:
+Source: the published frame layout of BITalino's firmware. All six channels are requested, four of 10 bits and two of 6
+bits; 115,200 baud is fast enough. From the frame's end, high bits first in a shared byte:
 
-    last byte   counter (4), CRC (4)
-    before it   digital inputs and outputs (4), A1 (10), A2 (10), A3 (10), A4 (10), A5 (6), A6 (6)
+    last byte     counter (4), CRC (4)
+    bytes before  digital inputs and outputs (4), A1 (10), A2 (10), A3 (10), A4 (10), A5 (6), A6 (6)
 
-Codes are given in steps of 10 bits, 0 at 0 mV: a 6-bit code counts 16.
+Codes are returned in 10-bit steps, 0 at 0 mV; one step of a 6-bit channel counts 16.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, table
 from ecgmoe_edge.firmware_bridge.formats.device import Device
-from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
+from ecgmoe_edge.firmware_bridge.formats.framed import NEED_MORE, NO_FRAME, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import framed_score
-from ecgmoe_edge.firmware_bridge.items import Probe, Say, Settings, WireFormat
+from ecgmoe_edge.firmware_bridge.items import CommandStep, Probe, Settings, WireFormat
 
 SIZE = 8
 LEADS = ("A1", "A2", "A3", "A4", "A5", "A6")
 RATE = 1000
-SHIFTS = np.array([42, 32, 22, 12, 6, 0])  # of each channel in the frame as a little-endian number
+# Position of each channel's lowest bit, with the frame read as a little-endian number
+SHIFTS = np.array([42, 32, 22, 12, 6, 0])
 MASKS = np.array([0x3FF, 0x3FF, 0x3FF, 0x3FF, 0x3F, 0x3F])
 STEPS = np.array([1, 1, 1, 1, 16, 16])[:, None]
 MIDDLE = 512
-CHECK_BITS = 8.0  # CRC and counter, of each frame; CONFIRM of them in a row are needed out of step
+CHECK_BITS = 8.0  # CRC and counter of each frame; without sync, CONFIRM frames in a row are needed
 CONFIRM = 4
 VERSION, RATE_1000, START_ALL, STOP = b"\x07", b"\xc3", b"\xfd", b"\x00"
 BANNER = b"BITalino_v5.2\n"
 
 
 def _crc_table() -> list[list[int]]:
-    """The CRC register after each byte, by what it was before."""
+    """The CRC register after each byte, for each value before it: table[before][byte]."""
     out = []
     for before in range(16):
         row = []
@@ -55,7 +56,7 @@ _CRC = _crc_table()
 
 
 def crc4(frame: bytes | bytearray) -> int:
-    """The CRC that the low half of the frame's last byte must have; that half counts as 0."""
+    """The CRC that the low half of the frame's last byte must hold. That half counts as 0."""
     register = 0
     for byte in frame[:-1]:
         register = _CRC[register][byte]
@@ -63,43 +64,43 @@ def crc4(frame: bytes | bytearray) -> int:
 
 
 class BitalinoDecoder(FramedDecoder):
-    """All six channels, or those that the user named."""
+    """Decodes all six channels, or those that the user has named."""
 
     confirm = CONFIRM
     counter_range = 16
-    trusted = True
+    counter_checked = True
 
     def __init__(self, settings: Settings, uv_per_lsb: float) -> None:
         super().__init__(stream_info(settings.rate or RATE, LEADS, uv_per_lsb, "BITalino"), settings.leads)
 
     def size_at(self, buffer: bytearray, at: int) -> int:
-        """By the CRC alone: there are no fixed bytes."""
+        """The CRC identifies a frame; it has no fixed bytes."""
         frame = buffer[at : at + SIZE]
         if len(frame) < SIZE:
-            return MORE
-        return SIZE if crc4(frame) == frame[-1] & 0x0F else NONE
+            return NEED_MORE
+        return SIZE if crc4(frame) == frame[-1] & 0x0F else NO_FRAME
 
     def counter_of(self, frame: bytes) -> int:
-        """Four bits."""
+        """The four counter bits."""
         return frame[-1] >> 4
 
     def _confirmed(self, buffer: bytearray, at: int, size: int) -> int:
-        """The counters of the frames that follow must go on, for a line that is stuck at 0 has the right CRC."""
+        """The next frames must also have consecutive counters, because a line stuck at 0 has the right CRC."""
         enough = super()._confirmed(buffer, at, size)
         counters = (
             [buffer[end - 1] >> 4 for end in range(at + SIZE, at + CONFIRM * SIZE + 1, SIZE)] if enough > 0 else []
         )
-        return NONE if any((after - before) % 16 != 1 for before, after in pairwise(counters)) else enough
+        return NO_FRAME if any((after - before) % 16 != 1 for before, after in pairwise(counters)) else enough
 
     def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
-        """Codes (6, n) in steps of 10 bits."""
+        """Codes (6, samples) in 10-bit steps."""
         words = table(frames).view("<u8")[:, 0].astype(np.int64)
         codes = (words >> SHIFTS[:, None]) & MASKS[:, None]
         return np.asarray(codes * STEPS - MIDDLE, dtype=np.float64), None
 
 
 class BitalinoDevice(Device):
-    """A board that was told to send all channels."""
+    """A board that was started with all channels."""
 
     commands = {  # noqa: RUF012 - read only
         VERSION: (None, BANNER),
@@ -128,18 +129,22 @@ FORMATS = (
         bauds=(115200,),
         rate="1000 Hz",
         leads=", ".join(LEADS),
-        scale="must be given, for a 10-bit step",
+        scale="must be given, per 10-bit step",
         limits=(
-            "a counter of 16 samples (16 ms) and a 4-bit CRC: shorter losses are exact, longer ones are at least so "
-            "many; one damaged frame in sixteen passes as signal"
+            "a counter of 16 samples (16 ms) and a 4-bit CRC: shorter losses are exact, longer ones a lower bound; one "
+            "damaged frame in sixteen passes as signal"
         ),
         make_decoder=lambda settings: BitalinoDecoder(
             settings, given_scale(settings, "bitalino", "3.3 V / 1024 / the sensor's gain")
         ),
         make_encoder=BitalinoDevice,
         recognise=lambda data: framed_score(BitalinoDecoder(Settings(), 1.0), data, CHECK_BITS, minimum=16),
-        start=(Say(VERSION, until=b"\n", at_most_s=1.0), Say(RATE_1000, at_most_s=0.1), Say(START_ALL)),
-        stop=(Say(STOP),),
+        start=(
+            CommandStep(VERSION, reply=b"\n", wait_s=1.0),
+            CommandStep(RATE_1000, wait_s=0.1),
+            CommandStep(START_ALL),
+        ),
+        stop=(CommandStep(STOP),),
         probe=Probe(VERSION, lambda answer: b"BITalino" in answer),
         counter_range=16,
         check_bits=4.0 * CONFIRM + 4.0 * (CONFIRM - 1),

@@ -1,8 +1,9 @@
 """Chords boards (Upside Down Labs): `C7 7C`, counter, n channels as u16 big endian, `01`.
 
-From the board table and the packet layout that the Chords firmware publishes. `WHORU` is answered by the board's name,
-which tells channels, rate and bits; `START` and `STOP` do so. The codes are of the board's ADC, 0 mV in the middle.
-Opening the port restarts some boards, which then hear nothing for two seconds: so the question is repeated.
+Source: the board table and packet layout of the Chords firmware. The reply to `WHORU` is the board's name, which
+determines channels, rate and bits. `START` and `STOP` start and stop it. Codes are those of the board's ADC, with 0 mV
+in the middle of the range. Some boards restart when the port is opened and ignore commands for two seconds, so `WHORU`
+is repeated.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.firmware_bridge.formats.codes import given_scale, integers, pack, table
 from ecgmoe_edge.firmware_bridge.formats.device import Device
-from ecgmoe_edge.firmware_bridge.formats.framed import MORE, NONE, FramedDecoder, stream_info
+from ecgmoe_edge.firmware_bridge.formats.framed import NEED_MORE, NO_FRAME, FramedDecoder, stream_info
 from ecgmoe_edge.firmware_bridge.formats.recognition import framed_score
-from ecgmoe_edge.firmware_bridge.items import Probe, Say, Settings, WireFormat
+from ecgmoe_edge.firmware_bridge.items import CommandStep, Probe, Settings, WireFormat
 
 SYNC = b"\xc7\x7c"
 END = 0x01
 OVERHEAD = 4  # sync, counter, end
-CHECK_BITS = 24.0  # sync and end; two frames in a row are needed, so 48 in all
+CHECK_BITS = 24.0  # sync and end; two frames in a row are needed, so 48 bits in all
 WHO, START, STOP = b"WHORU\n", b"START\n", b"STOP\n"
 
 
 @dataclass(frozen=True)
 class Board:
-    """What a board's name tells."""
+    """Properties of a board, by its name."""
 
     channels: int
     rate: int  # Hz
@@ -56,28 +57,27 @@ SIZES = tuple(sorted({2 * board.channels + OVERHEAD for board in BOARDS.values()
 LONGEST_NAME = max(map(len, BOARDS))
 BY_NAME = {name.encode(): board for name, board in BOARDS.items()}
 REFUSAL = re.compile(rb"[^\r\n]*(?:unknown|invalid|unrecogni[sz]ed|not recogni[sz]ed|error)[^\r\n]*", re.IGNORECASE)
-NAME = re.compile(rb"(?:^|\n)([A-Za-z][A-Za-z0-9]*(?:[-_ ][A-Za-z0-9]+)+)\r?\n")  # in a line of its own
+NAME = re.compile(rb"(?:^|\n)([A-Za-z][A-Za-z0-9]*(?:[-_ ][A-Za-z0-9]+)+)\r?\n")  # a line with only a board name
 
 
 def _advice(received: bytes) -> str | None:
-    """By what the board answers to the question for its name."""
+    """Advice from the board's reply to `WHORU`."""
     refusal = REFUSAL.search(received)
     if refusal is not None:
         return (
-            f"the board answers {refusal.group(0).decode('ascii', 'replace').strip()[:60]!r}, so another sketch is on "
-            "it. Load the Chords firmware, or name the --protocol of the sketch that it has."
+            f"the board replies {refusal.group(0).decode('ascii', 'replace').strip()[:60]!r}, so it runs another "
+            "sketch. Load the Chords firmware, or give the --protocol of its sketch."
         )
     name = next((found for found in NAME.findall(received) if found not in BY_NAME), None)
     if name is not None:
         return (
-            f"the board calls itself {name.decode()[:40]}, which is not in the table of this version: give --fs, its "
-            "sampling rate."
+            f"the board's name is {name.decode()[:40]}, which this version does not know: give --fs, its sampling rate."
         )
     return None
 
 
 class ChordsDecoder(FramedDecoder):
-    """Channels, rate and bits by the board's name; without it by the frames' size and the rate that the user gave."""
+    """Takes channels, rate and bits from the board's name, or else from the frame size and the user's rate."""
 
     sync = SYNC
     confirm = 2
@@ -92,7 +92,7 @@ class ChordsDecoder(FramedDecoder):
         self._middle = 0
 
     def skipped(self, junk: bytes) -> None:
-        """Looks for the board's name, in a line of its own."""
+        """Search for a line with the board's name."""
         *lines, rest = (self._line + junk).split(b"\n")
         self._line = rest[-LONGEST_NAME - 2 :]
         for line in lines:
@@ -107,23 +107,23 @@ class ChordsDecoder(FramedDecoder):
         self.begin(stream_info(self._settings.rate or board.rate, leads, self._uv_per_lsb, name))
 
     def size_at(self, buffer: bytearray, at: int) -> int:
-        """By sync and end; while the board is unknown also by the next frame's sync."""
+        """Sync and end byte identify a frame; while the board is unknown, the next frame's sync must follow."""
         if not SYNC.startswith(bytes(buffer[at : at + 2])):
-            return NONE
+            return NO_FRAME
         available = len(buffer) - at
         if self._size is not None:
             if available < self._size:
-                return MORE
-            return self._size if buffer[at + self._size - 1] == END else NONE
+                return NEED_MORE
+            return self._size if buffer[at + self._size - 1] == END else NO_FRAME
         for size in SIZES:
             if available < size + len(SYNC):
-                return MORE
+                return NEED_MORE
             if buffer[at + size - 1] == END and buffer.startswith(SYNC, at + size):
                 return size
-        return NONE
+        return NO_FRAME
 
     def holds_samples(self, frame: bytes) -> bool:
-        """Always; the first one tells the channels where no name has."""
+        """Whether the frame has the right size. Without a name, the first frame determines the number of channels."""
         if self._size is None:
             self._size = len(frame)
             if self._settings.rate is not None:
@@ -132,16 +132,16 @@ class ChordsDecoder(FramedDecoder):
         return len(frame) == self._size
 
     def counter_of(self, frame: bytes) -> int:
-        """One byte."""
+        """The counter byte."""
         return frame[2]
 
     def unpack(self, frames: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
-        """Codes (channels, n), 0 in the middle of the range."""
+        """Codes (channels, samples), 0 in the middle of the range."""
         return integers(table(frames)[:, 3:-1], ">u2") - self._middle, None
 
 
 class ChordsDevice(Device):
-    """A board, an UNO R3 unless the rate asks for an R4."""
+    """A board: an UNO R3 by default."""
 
     def __init__(self, settings: Settings, name: str = "UNO-R3") -> None:
         board = BOARDS[name]
@@ -168,16 +168,16 @@ FORMATS = (
         leads="3, 6, 8 or 16 channels by the board",
         scale="must be given",
         limits=(
-            "a counter of 256 samples (0.5 or 1 s) and no CRC: shorter losses are exact, longer ones are at least so "
-            "many; damage inside a frame passes as signal"
+            "a counter of 256 samples (0.5 or 1 s) and no CRC: shorter losses are exact, longer ones a lower bound; "
+            "damage inside a frame passes as signal"
         ),
         make_decoder=lambda settings: ChordsDecoder(
             settings, given_scale(settings, "chords", "the ADC's step divided by the amplifier's gain")
         ),
         make_encoder=ChordsDevice,
         recognise=lambda data: framed_score(ChordsDecoder(Settings(), 1.0), data, CHECK_BITS),
-        start=(Say(WHO, until=b"\n", at_most_s=1.0, tries=4), Say(START)),
-        stop=(Say(STOP),),
+        start=(CommandStep(WHO, reply=b"\n", wait_s=1.0, tries=4), CommandStep(START)),
+        stop=(CommandStep(STOP),),
         probe=Probe(WHO, lambda answer: any(line.strip() in BY_NAME for line in answer.split(b"\n")), wait_s=3.0),
         counter_range=256,
         check_bits=2 * CHECK_BITS,

@@ -1,4 +1,4 @@
-"""What the device's sides of the protocols share: a sampling rate, a scale, and commands that start and stop it."""
+"""The common part of all simulated devices: sampling rate, scale, and commands that start and stop the stream."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from ecgmoe_edge.firmware_bridge.formats.codes import rows_of, to_codes
 
 
 class Device(ABC):
-    """A device that a virtual Holter plays. Subclasses say what a frame is, and what else it answers.
+    """A simulated device, which a virtual Holter plays. Subclasses define its frames and other replies.
 
-    commands: bytes that set `streaming` and what is answered to them. The longest that matches is taken.
+    Attributes:
+        per_frame: samples (per lead) in a frame.
+        commands: for each command, the new value of `streaming` (None: unchanged) and the reply. Of several commands
+            that match, the longest is taken.
+        counter: frames or samples so far.
+        clipped: samples that exceeded the code range in some lead.
     """
 
     per_frame: int = 1
@@ -26,45 +31,59 @@ class Device(ABC):
         self.uv_per_lsb = uv_per_lsb
         self.streaming = not self.commands
         self.counter = 0
-        self.clipped = 0  # samples that did not fit into a code, in whatever lead
-        self._heard = b""
+        self.clipped = 0
+        self._partial = b""
 
     @abstractmethod
     def encode(self, values: NDArray[np.float64]) -> bytes:
-        """The frame of these samples, mV (leads, n); NaN where the electrode is off. Counts."""
+        """Encode the next frame and advance the counters.
+
+        Args:
+            values: mV, (leads, samples); NaN while an electrode is off.
+        """
 
     def codes(self, values: NDArray[np.float64], channels: int, low: int, high: int) -> NDArray[np.int64]:
-        """Samples in mV (leads, n) as codes (channels, n) of low..high; missing leads and NaN are 0. Counts."""
+        """Encode samples as codes and count clipped ones.
+
+        Args:
+            values: mV, (leads, samples); missing leads and NaN become 0.
+            channels: rows of the result.
+            low: lowest code; lower ones are clipped.
+            high: highest code; higher ones are clipped.
+
+        Returns:
+            Codes, (channels, samples).
+        """
         codes, beyond = to_codes(rows_of(values, channels), self.uv_per_lsb, low, high)
         self.clipped += beyond
         return codes
 
-    def hear(self, data: bytes) -> bytes:
-        """Obey `commands`, wherever they are cut; anything else is ignored."""
+    def receive(self, data: bytes) -> bytes:
+        """Process commands, even if they arrive in pieces, and return the replies. Other bytes are ignored."""
         answer = b""
-        heard = self._heard + data
-        while heard:
-            command = max((c for c in self.commands if heard.startswith(c)), key=len, default=None)
+        pending = self._partial + data
+        while pending:
+            command = max((c for c in self.commands if pending.startswith(c)), key=len, default=None)
             if command is None:
-                if any(c.startswith(heard) for c in self.commands):
+                if any(c.startswith(pending) for c in self.commands):
                     break
-                heard = heard[1:]
+                pending = pending[1:]
                 continue
-            streaming, said = self.commands[command]
+            streaming, reply = self.commands[command]
             self.streaming = self.streaming if streaming is None else streaming
-            answer += said
-            heard = heard[len(command) :]
-        self._heard = heard
+            answer += reply
+            pending = pending[len(command) :]
+        self._partial = pending
         return answer
 
     def boot(self) -> bytes:
-        """Nothing, for most."""
+        """No bytes at power-on, for most devices."""
         return b""
 
     def announce(self) -> bytes:
-        """Nothing: most formats have no header."""
+        """No bytes: most formats have no header."""
         return b""
 
     def end(self) -> bytes:
-        """Nothing: most devices never end."""
+        """No bytes: most devices never end."""
         return b""

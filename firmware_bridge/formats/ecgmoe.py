@@ -1,4 +1,4 @@
-"""Our own frames as a wire format: the device's side, and what the link must know (docs/serial-protocol.md)."""
+"""The "ecgmoe" protocol as a wire format: the device's side, and what the link needs (docs/serial-protocol.md)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.firmware_bridge import frame
 from ecgmoe_edge.firmware_bridge.decoder import EcgmoeDecoder
-from ecgmoe_edge.firmware_bridge.items import Probe, Say, Settings, StreamInfo, WireFormat
+from ecgmoe_edge.firmware_bridge.items import CommandStep, Probe, Settings, StreamInfo, WireFormat
 
 
 class EcgmoeDevice:
-    """The device's side: frames and their counters, and an info frame for whoever begins to listen."""
+    """The device's side: frames with their counters, and an info frame for each new reader."""
 
     def __init__(self, encoder: frame.FrameEncoder, per_frame: int) -> None:
         self.encoder = encoder
@@ -23,17 +23,17 @@ class EcgmoeDevice:
         self.uv_per_lsb = encoder.info.picovolts_per_lsb[0] * 1e-6
         self.per_frame = min(per_frame, encoder.max_samples)
         self.streaming = True
-        self.clipped = 0  # samples that did not fit into a code, in whatever lead
+        self.clipped = 0
 
-    def hear(self, data: bytes) -> bytes:
-        """`S` and `P`; the last of them counts."""
+    def receive(self, data: bytes) -> bytes:
+        """Process the commands `S` and `P`; the last one counts. No reply."""
         started, stopped = data.rfind(frame.COMMAND_START), data.rfind(frame.COMMAND_STOP)
         if started != stopped:
             self.streaming = started > stopped
         return b""
 
     def boot(self) -> bytes:
-        """Nothing."""
+        """No bytes at power-on."""
         return b""
 
     def announce(self) -> bytes:
@@ -41,18 +41,18 @@ class EcgmoeDevice:
         return self.encoder.info_frame()
 
     def encode(self, values: NDArray[np.float64]) -> bytes:
-        """A samples frame; NaN is sent as "no value"."""
+        """A samples frame of values (leads, samples) in mV; NaN is sent as "not measured"."""
         codes, beyond = frame.to_codes(values, self.encoder.info.picovolts_per_lsb)
         self.clipped += beyond
         return self.encoder.samples_frame(codes)
 
     def end(self) -> bytes:
-        """Total and end."""
+        """The info frame and the end frame."""
         return self.encoder.info_frame() + self.encoder.end_frame()
 
 
 def make_device(settings: Settings) -> EcgmoeDevice:
-    """A device of 250 Hz, one lead and steps of 0.1 uV, unless the settings say otherwise."""
+    """A device with 250 Hz, one lead and steps of 0.1 uV, unless the settings differ."""
     leads = settings.leads or ("II",)
     rate = settings.rate or Fraction(250)
     picovolts = round((settings.uv_per_lsb or 0.1) * 1e6)
@@ -61,7 +61,7 @@ def make_device(settings: Settings) -> EcgmoeDevice:
 
 
 def recognise(data: bytes) -> float:
-    """Sure with the first frame: its CRC-32 holds by chance once in four thousand million."""
+    """1.0 from the first valid frame on: random bytes pass its CRC-32 once in four thousand million."""
     decoder = EcgmoeDecoder()
     decoder.feed(data)
     return 1.0 if decoder.counts.frames or decoder.counts.newer_version else 0.0
@@ -72,12 +72,12 @@ FORMATS = (
         name="ecgmoe",
         description="framed 24-bit ECG with sequence, clock and CRC-32 (docs/serial-protocol.md)",
         bauds=(115200,),
-        rate="by the device",
-        leads="by the device",
-        scale="by the device",
-        limits="counters of samples and of the device's own overflows, and CRC-32: losses are exact, damage is noticed",
-        start=(Say(frame.COMMAND_START),),
-        stop=(Say(frame.COMMAND_STOP),),
+        rate="sent by the device",
+        leads="sent by the device",
+        scale="sent by the device",
+        limits="counters of samples and of the device's overflows, and CRC-32: losses are exact, damage is detected",
+        start=(CommandStep(frame.COMMAND_START),),
+        stop=(CommandStep(frame.COMMAND_STOP),),
         make_decoder=lambda settings: EcgmoeDecoder(settings.leads),
         make_encoder=make_device,
         recognise=recognise,

@@ -1,4 +1,4 @@
-"""Frames in a row become one `Samples`: scaled to millivolts, only the wanted leads, cut where electrodes came off."""
+"""Collects consecutive frames into one `Samples`: in mV, only selected leads, split when electrodes come off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ecgmoe_edge.firmware_bridge.items import (
     MILLIVOLTS_PER_PICOVOLT,
     LeadOffChange,
     LossReason,
-    Lost,
+    SampleLoss,
     Samples,
     StreamInfo,
     WireCounts,
@@ -25,48 +25,52 @@ Unpacked: TypeAlias = tuple[NDArray[np.float64], "NDArray[np.bool_] | None"]
 
 
 class SampleBatch:
-    """What a decoder gives out, in its order: frames are kept until something comes between, or the feed ends.
+    """Collects frames until another item comes between them, or the decoder's `feed` ends.
 
-    pick: names for the first channels, "-" for one to leave out; None for all. unpack, clock_of: of the decoder.
+    Args:
+        counts: the decoder's counts; updated here.
+        lead_names: names for the first channels; "-" omits a channel. None: all channels.
+        unpack: the decoder's function for frames to codes.
+        clock_of: the decoder's function for a frame's time, s.
     """
 
     def __init__(
         self,
         counts: WireCounts,
-        pick: tuple[str, ...] | None,
+        lead_names: tuple[str, ...] | None,
         unpack: Callable[[list[bytes]], Unpacked],
         clock_of: Callable[[bytes], float | None],
     ) -> None:
         self.info: StreamInfo | None = None
-        self.seen = False  # there were samples
+        self.seen = False  # True once there were samples
         self._counts = counts
-        self._pick = pick
+        self._lead_names = lead_names
         self._unpack = unpack
         self._clock_of = clock_of
         self._frames: list[bytes] = []
-        self._rows: list[int] = []  # of the channels that are wanted
-        self._scales = np.empty((0, 1))  # mV for a code
+        self._rows: list[int] = []  # rows of the selected channels
+        self._scales = np.empty((0, 1))  # mV per step, (leads, 1)
         self._announced: StreamInfo | None = None
         self._off = 0
         self._position = 0
 
     def begin(self, info: StreamInfo) -> None:
-        """Rate, leads and scales of all channels are known."""
-        names = self._pick or info.leads
+        """Set rate, leads and scales of all channels."""
+        names = self._lead_names or info.leads
         self._rows = [row for row, name in enumerate(names[: len(info.leads)]) if name != "-"]
         leads = tuple(names[row] for row in self._rows)
         self.info = replace(info, leads=leads, picovolts_per_lsb=tuple(info.picovolts_per_lsb[r] for r in self._rows))
         self._scales = np.array(self.info.picovolts_per_lsb, dtype=np.float64)[:, None] * MILLIVOLTS_PER_PICOVOLT
 
     def append(self, frame: bytes) -> None:
-        """The next frame of samples."""
+        """Add the next frame of samples."""
         self._frames.append(frame)
         self.seen = True
 
-    def lose(self, samples: int | None, reason: LossReason, items: list[WireItem], at_least: bool = False) -> None:
-        """Samples are missing here; None if nobody knows how many."""
+    def add_loss(self, samples: int | None, reason: LossReason, items: list[WireItem], at_least: bool = False) -> None:
+        """Add a loss at this position of the stream. samples: per lead; None if unknown."""
         self.flush(items)
-        items.append(Lost(samples, reason, at_least))
+        items.append(SampleLoss(samples, reason, at_least))
         if samples is None:
             self._counts.gaps_of_unknown_length += 1
         else:
@@ -74,7 +78,7 @@ class SampleBatch:
             self._position += samples
 
     def flush(self, items: list[WireItem]) -> None:
-        """Give out the frames so far."""
+        """Append the collected frames to `items`."""
         if not self._frames or self.info is None:
             return
         frames, self._frames = self._frames, []
@@ -100,7 +104,7 @@ class SampleBatch:
 
 
 def _runs(off: NDArray[np.bool_] | None, n: int) -> list[tuple[int, int, int]]:
-    """(first, last, flags) of each run of samples with the same electrodes off; bit i is lead i."""
+    """(first, last, flags) of each run of samples with the same electrodes off. Bit i of flags is lead i."""
     if off is None or not off.size:
         return [(0, n, 0)]
     flags = (off * (1 << np.arange(len(off)))[:, None]).sum(axis=0)

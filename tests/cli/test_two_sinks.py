@@ -68,5 +68,5 @@ def test_a_file_that_is_there_is_not_written_over(cli: Cli) -> None:
     (cli.folder / "night.jsonl").write_text("yesterday")
     done = cli("stream", "--port", port, "--events", "night.jsonl")
     assert done.code == 2
-    assert "exists already" in done.err
+    assert "already exists" in done.err
     assert (cli.folder / "night.jsonl").read_text() == "yesterday"

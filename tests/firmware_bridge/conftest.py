@@ -1,4 +1,4 @@
-"""A device on the bench: signals, their frames, and waiting that always ends."""
+"""Fixtures of the serial side: signals, their frames, and waits with a time limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def encoder(info: StreamInfo) -> FrameEncoder:
 
 @pytest.fixture
 def signal() -> Callable[[int], NDArray[np.float64]]:
-    """n samples of two leads in mV that the wire's steps hold exactly."""
+    """n samples of two leads, mV, that the wire format's steps represent exactly."""
 
     def make(n: int) -> NDArray[np.float64]:
         codes = np.random.default_rng(n).integers(-50_000, 50_000, (len(LEADS), n))
@@ -42,7 +42,7 @@ def signal() -> Callable[[int], NDArray[np.float64]]:
 
 @pytest.fixture
 def port(tmp_path: Path) -> Path:
-    """Where a virtual Holter's symlink goes."""
+    """Path of a virtual Holter's symlink."""
     return tmp_path / "ttyHolter"
 
 
@@ -72,7 +72,7 @@ def everything() -> Callable[[SerialLink], list[LinkItem]]:
 
 @pytest.fixture
 def holter(signal: Callable[[int], NDArray[np.float64]], port: Path) -> Callable[..., VirtualHolter]:
-    """A virtual Holter that plays n samples at 250 Hz, as fast as they are read unless told otherwise."""
+    """A virtual Holter that replays n samples at 250 Hz; by default as fast as they are read."""
 
     def make(n: int = 2500, **options: object) -> VirtualHolter:
         settings: dict[str, object] = {"speed": 0.0, "link": port, "run": 7} | options

@@ -1,4 +1,4 @@
-"""Two clocks and a link that delays: the drift is found, and time never goes backwards."""
+"""The device's clock and the host's over a link with delays: the drift is estimated, and time never decreases."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ecgmoe_edge.firmware_bridge.clock import BUCKETS, ClockFit, StreamClock
 def arrivals(
     gains_ppm: float, seconds: float, seed: int = 0, jitter_s: float = 0.02, every_s: float = 0.1
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Device times, and when what was measured then arrived."""
+    """Device times of samples, and their arrival times."""
     device_s = np.arange(0.0, seconds, every_s)
     delays_s = 0.003 + np.random.default_rng(seed).exponential(jitter_s, device_s.size)
     return device_s, 1000.0 + device_s / (1 + gains_ppm * 1e-6) + delays_s
 
 
 @pytest.mark.parametrize("gains_ppm", [-120.0, -20.0, 0.0, 35.0, 400.0])
-def test_a_drift_is_found_within_a_few_ppm_in_ten_minutes(gains_ppm: float) -> None:
+def test_the_drift_is_estimated_within_a_few_ppm_in_ten_minutes(gains_ppm: float) -> None:
     fit = ClockFit()
     for device_s, arrived_s in zip(*arrivals(gains_ppm, 600.0), strict=True):
         fit.add(device_s, arrived_s)
@@ -32,7 +32,7 @@ def test_a_drift_is_found_within_a_few_ppm_in_ten_minutes(gains_ppm: float) -> N
 
 @pytest.mark.parametrize("gains_ppm", [-2800.0, 0.0, 300.0])
 @pytest.mark.parametrize("chunk_s", [0.016, 0.5, 1.5, 4.0])
-def test_a_driver_that_hands_over_seconds_at_a_time_moves_the_drift_by_less_than_300_ppm(
+def test_a_driver_that_delivers_batches_of_seconds_changes_the_drift_by_less_than_300_ppm(
     gains_ppm: float, chunk_s: float
 ) -> None:
     rng = np.random.default_rng(5)
@@ -44,7 +44,7 @@ def test_a_driver_that_hands_over_seconds_at_a_time_moves_the_drift_by_less_than
     assert fit.drift_ppm == pytest.approx(gains_ppm, abs=150.0)
 
 
-def test_in_eight_hours_memory_stays_constant_and_the_drift_gets_finer() -> None:
+def test_over_eight_hours_memory_stays_constant_and_the_drift_becomes_more_exact() -> None:
     fit = ClockFit()
     for device_s, arrived_s in zip(*arrivals(17.0, 8 * 3600.0, every_s=1.0), strict=True):
         fit.add(device_s, arrived_s)
@@ -52,14 +52,14 @@ def test_in_eight_hours_memory_stays_constant_and_the_drift_gets_finer() -> None
     assert fit.drift_ppm == pytest.approx(17.0, abs=0.5)
 
 
-def test_nothing_is_said_before_there_is_enough_to_say_it_from() -> None:
+def test_no_drift_is_reported_before_enough_time_has_been_observed() -> None:
     fit = ClockFit()
     for device_s, arrived_s in zip(*arrivals(0.0, 25.0), strict=True):
         fit.add(device_s, arrived_s)
     assert fit.drift_ppm is None
 
 
-def test_a_sample_was_there_before_it_arrived_and_within_the_constant_delay() -> None:
+def test_a_sample_s_host_time_is_before_its_arrival_and_within_the_constant_delay() -> None:
     fit = ClockFit()
     for device_s, arrived_s in zip(*arrivals(50.0, 300.0), strict=True):
         fit.add(device_s, arrived_s)
@@ -68,7 +68,7 @@ def test_a_sample_was_there_before_it_arrived_and_within_the_constant_delay() ->
 
 
 @pytest.mark.parametrize(("speed", "known"), [(1.0, True), (20.0, False)])
-def test_a_stream_is_read_each_minute_and_one_that_is_not_in_real_time_has_no_drift(
+def test_a_clock_reading_comes_each_minute_and_a_replay_not_in_real_time_has_no_drift(
     speed: float, known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
@@ -76,13 +76,13 @@ def test_a_stream_is_read_each_minute_and_one_that_is_not_in_real_time_has_no_dr
     stream, readings = StreamClock(), []
     for frame in range(1500):  # 0.1 s each
         now = 50.0 + frame * 0.1 / speed
-        readings.append(stream.arrived(Samples(np.zeros((1, 25)), 25 * frame), 250.0))
+        readings.append(stream.on_samples(Samples(np.zeros((1, 25)), 25 * frame), 250.0))
     given = [reading for reading in readings if reading is not None]
     assert len(given) == (3 if known else 1)
     assert readings[0] is not None
     assert (stream.drift_ppm is not None) == known
-    stream.broken_off()
-    after = stream.arrived(Samples(np.zeros((1, 25)), 25 * 1500), 250.0)
+    stream.on_interruption()
+    after = stream.on_samples(Samples(np.zeros((1, 25)), 25 * 1500), 250.0)
     assert after is not None
     assert after.host_time_s > given[-1].host_time_s
 
@@ -95,8 +95,8 @@ def test_a_stream_is_read_each_minute_and_one_that_is_not_in_real_time_has_no_dr
         max_size=80,
     )
 )
-def test_time_never_goes_backwards_whatever_the_clocks_do(steps: list[tuple[float, float, str]]) -> None:
-    fit, device_s, said = ClockFit(), 0.0, []
+def test_host_time_never_decreases_whatever_the_clocks_do(steps: list[tuple[float, float, str]]) -> None:
+    fit, device_s, host_times = ClockFit(), 0.0, []
     fit.add(0.0, 0.0)
     for ahead_s, delay_s, what in steps:
         device_s += ahead_s
@@ -105,5 +105,5 @@ def test_time_never_goes_backwards_whatever_the_clocks_do(steps: list[tuple[floa
             device_s = 0.0
         fit.add(device_s, device_s + delay_s)
         if what == "ask":
-            said.append(fit.host_time(device_s))
-    assert said == sorted(said)
+            host_times.append(fit.host_time(device_s))
+    assert host_times == sorted(host_times)

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge import Lost, Samples, Settings, StreamInfo, VirtualHolter
+from ecgmoe_edge.firmware_bridge import SampleLoss, Samples, Settings, StreamInfo, VirtualHolter
 from ecgmoe_edge.firmware_bridge.items import WireItem
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
-from ecgmoe_edge.firmware_bridge.rehearsal import UV_PER_LSB, example_settings
+from ecgmoe_edge.firmware_bridge.simulated_stream import UV_PER_LSB, example_settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -29,14 +29,14 @@ PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 READ = HERE / "clients" / "read_with_client.py"
 INSTALL_S = 420
 SAMPLES = 480
-# What a client makes of a code that we give around 0: the middle of the ADC's range, and the width of a step.
+# How a client's value relates to our code, which is centred on 0: the middle of the ADC range, and the step.
 MIDDLE = {"bitalino": 512, "chords": 512, "olimex": 512}
 STEPS = {"bitalino": np.array([1, 1, 1, 1, 16, 16])[:, None]}
 
 
 @pytest.fixture(scope="session")
 def clients() -> Callable[[str], None]:
-    """Make the clients' environment, or skip saying why it cannot be had."""
+    """Create the clients' environment, or skip with the reason."""
 
     def ready(what: str) -> None:
         with (Path(tempfile.gettempdir()) / "ecgmoe-clients.lock").open("w") as lock:
@@ -51,7 +51,7 @@ def clients() -> Callable[[str], None]:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> bytearray:
-    """All that virtual devices write to their port."""
+    """All bytes that virtual devices write to their port."""
     log = bytearray()
     write = PtyDevice.write
 
@@ -64,7 +64,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> bytearray:
 
 
 def by_client(protocol: str, port: str, samples: int, out: Path) -> NDArray[np.int64]:
-    """Codes (channels, n) as the client has them."""
+    """Codes (channels, samples) from the client."""
     done = subprocess.run(
         [PYTHON, READ, protocol, port, str(samples), out], capture_output=True, text=True, timeout=90, check=False
     )
@@ -74,7 +74,7 @@ def by_client(protocol: str, port: str, samples: int, out: Path) -> NDArray[np.i
 
 
 def by_us(protocol: str, data: bytes, settings: Settings) -> tuple[NDArray[np.int64], list[WireItem]]:
-    """Codes (channels, n) as our decoder has them, and everything that it said."""
+    """Codes (channels, n) from our decoder, and all its items."""
     decoder = get_protocol(protocol).make_decoder(settings)
     items = decoder.feed(data) + decoder.interrupted()
     info = next(item for item in items if isinstance(item, StreamInfo))
@@ -102,12 +102,12 @@ def agree(protocol: str, port: Path, written: bytearray, out: Path) -> None:
         theirs = by_client(protocol, device.port, SAMPLES, out)
     time.sleep(0.05)
     ours, items = by_us(protocol, bytes(written), settings)
-    assert not [item for item in items if isinstance(item, Lost)]
+    assert not [item for item in items if isinstance(item, SampleLoss)]
     assert theirs.shape[1] >= SAMPLES
     assert len(theirs) == len(ours)
     n = min(theirs.shape[1], ours.shape[1])
     assert n >= SAMPLES
-    # A client may throw away what came while it was still opening the port, and nothing after that.
+    # A client may discard bytes that arrived while it opened the port, and none after that.
     starts = [s for s in range(ours.shape[1] - SAMPLES + 1) if (ours[:, s] == theirs[:, 0]).all()]
     assert starts
     assert starts[0] <= 64
@@ -133,7 +133,9 @@ def test_more_clients_agree_on_each_sample(
 
 
 @pytest.mark.slow
-def test_the_captured_streams_of_a_real_shield_are_read_whole(clients: Callable[[str], None], tmp_path: Path) -> None:
+def test_captured_streams_of_a_real_shield_are_decoded_completely(
+    clients: Callable[[str], None], tmp_path: Path
+) -> None:
     """17 recordings made with the shield; they begin in the middle of a frame, and some frames are cut short.
 
     That is in the first half second, while the Arduino started. There the client reads on into the next frame and gives

@@ -1,4 +1,4 @@
-"""Devices and users that do something else than they should: each gets a sentence that says what to do."""
+"""Unexpected behaviour of devices and users: each case gives a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ import pytest
 from ecgmoe_edge.errors import DeviceError, UsageError
 from ecgmoe_edge.firmware_bridge import (
     ClockReading,
+    ConsumerLag,
     EndOfStream,
     Faults,
-    FellBehind,
     LinkItem,
-    Lost,
+    LinkStall,
     PortInfo,
+    SampleLoss,
     Samples,
     SerialLink,
     Settings,
-    Stalled,
     StreamInfo,
     VirtualHolter,
     get_protocol,
@@ -36,8 +36,8 @@ from ecgmoe_edge.firmware_bridge import (
     open_port,
 )
 from ecgmoe_edge.firmware_bridge.frame import FrameEncoder
-from ecgmoe_edge.firmware_bridge.items import Say
-from ecgmoe_edge.firmware_bridge.open_port import explain, holders_of
+from ecgmoe_edge.firmware_bridge.items import CommandStep
+from ecgmoe_edge.firmware_bridge.open_port import holders_of, open_error
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
 
 MakeHolter = Callable[..., VirtualHolter]
@@ -75,27 +75,27 @@ def failure_of(serial_link: SerialLink) -> str:
     return str(failed.value)
 
 
-def test_a_wrong_protocol_is_told_with_the_one_that_it_looks_like(port: Path) -> None:
+def test_a_wrong_protocol_is_reported_with_the_one_that_fits_the_bytes(port: Path) -> None:
     with repeating(PtyDevice(port), olimex()):
-        said = failure_of(SerialLink(str(port), no_frame_after_s=1.0))
-    assert "it looks like olimex, so try --protocol olimex" in said
+        message = failure_of(SerialLink(str(port), no_frame_after_s=1.0))
+    assert "the bytes look like olimex, so try --protocol olimex" in message
 
 
-def test_a_wrong_baud_rate_is_the_likeliest_of_bytes_that_are_nothing(port: Path) -> None:
+def test_random_bytes_are_reported_as_a_probable_wrong_baud_rate(port: Path) -> None:
     rng = np.random.default_rng(1)
     with repeating(PtyDevice(port), lambda: rng.bytes(50)):
-        said = failure_of(SerialLink(str(port), baud=9600, no_frame_after_s=0.5))
-    assert "at 9600 baud" in said
-    assert "A wrong baud rate is the likeliest" in said
+        message = failure_of(SerialLink(str(port), baud=9600, no_frame_after_s=0.5))
+    assert "at 9600 baud" in message
+    assert "The most likely cause is a wrong baud rate" in message
 
 
-def test_text_that_never_ends_is_quoted(port: Path) -> None:
+def test_endless_text_is_quoted_in_the_error(port: Path) -> None:
     with repeating(PtyDevice(port), lambda: b"ADC ready, waiting for SD card\r\n"):
-        said = failure_of(SerialLink(str(port), no_frame_after_s=0.5))
-    assert "it sends text, such as 'ADC ready, waiting for SD card'" in said
+        message = failure_of(SerialLink(str(port), no_frame_after_s=0.5))
+    assert "it sends text, such as 'ADC ready, waiting for SD card'" in message
 
 
-def test_much_text_at_boot_before_the_frames_is_no_error(port: Path, info: StreamInfo) -> None:
+def test_a_long_boot_message_before_the_frames_is_no_error(port: Path, info: StreamInfo) -> None:
     device, encoder = PtyDevice(port), FrameEncoder(info, run=1)
     with SerialLink(str(port), no_frame_after_s=0.5) as serial_link:
         device.write(b"rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n" * 20, NEVER)
@@ -108,14 +108,14 @@ def test_much_text_at_boot_before_the_frames_is_no_error(port: Path, info: Strea
     device.unplug()
     assert items[-1] == EndOfStream(1000)
     assert serial_link.stats()["junk_bytes"] > 1000
-    assert not any(isinstance(item, Lost) for item in items)
+    assert not any(isinstance(item, SampleLoss) for item in items)
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_device_that_does_not_confirm_its_stop_is_told_of(
+def test_a_device_that_does_not_confirm_its_stop_is_reported(
     port: Path, info: StreamInfo, answers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    confirming = replace(get_protocol("ecgmoe"), start=(), stop=(Say(b"P", until=b"OK", at_most_s=0.3, tries=2),))
+    confirming = replace(get_protocol("ecgmoe"), start=(), stop=(CommandStep(b"P", reply=b"OK", wait_s=0.3, tries=2),))
     monkeypatch.setattr(link, "get_protocol", lambda name: confirming)
     device, encoder = PtyDevice(port), FrameEncoder(info, run=1)
     got = bytearray()
@@ -141,38 +141,38 @@ def test_a_device_that_does_not_confirm_its_stop_is_told_of(
         assert sum(item.values.shape[1] for item in rest if isinstance(item, Samples)) == 50, "sent before it stopped"
 
 
-def test_a_device_that_restarts_behind_a_port_that_stays_is_started_again(
+def test_a_device_that_restarts_while_its_port_stays_open_gets_its_start_command_again(
     port: Path, info: StreamInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "START_AGAIN_EVERY_S", 0.5)
+    monkeypatch.setattr(link, "START_EVERY_S", 0.5)
     device, encoder = PtyDevice(port), FrameEncoder(info, run=1)
     with SerialLink(str(port), stall_after_s=0.2) as serial_link:
-        heard = bytearray()
+        received = bytearray()
         deadline = time.monotonic() + 5.0
-        while heard.count(b"S") < 2 and time.monotonic() < deadline:
-            heard += device.reader()[1]
+        while received.count(b"S") < 2 and time.monotonic() < deadline:
+            received += device.reader()[1]
             time.sleep(0.01)
         device.write(encoder.info_frame() + encoder.end_frame(), NEVER)
         items = list(serial_link)
     device.unplug()
-    assert heard.count(b"S") >= 2
-    assert [type(item) for item in items] == [Stalled, StreamInfo, EndOfStream]
+    assert received.count(b"S") >= 2
+    assert [type(item) for item in items] == [LinkStall, StreamInfo, EndOfStream]
 
 
-def test_a_consumer_that_falls_behind_is_told_before_samples_are_lost(holter: MakeHolter) -> None:
+def test_a_slow_consumer_is_warned_before_samples_are_lost(holter: MakeHolter) -> None:
     with holter(25_000) as device:
         serial_link = SerialLink(device.port, queue_samples=5000)
         assert device.join(15.0)
         items = list(serial_link)
         serial_link.close()
-    behind = next(place for place, item in enumerate(items) if isinstance(item, FellBehind))
-    lost = next(place for place, item in enumerate(items) if isinstance(item, Lost))
+    behind = next(place for place, item in enumerate(items) if isinstance(item, ConsumerLag))
+    lost = next(place for place, item in enumerate(items) if isinstance(item, SampleLoss))
     assert behind < lost
     received = sum(item.values.shape[1] for item in items if isinstance(item, Samples))
-    assert received + sum(item.samples or 0 for item in items if isinstance(item, Lost)) == 25_000
+    assert received + sum(item.samples or 0 for item in items if isinstance(item, SampleLoss)) == 25_000
 
 
-def test_the_clock_is_read_at_the_start_and_after_a_break_and_never_goes_back(holter: MakeHolter) -> None:
+def test_the_clock_is_read_at_the_start_and_after_an_interruption_and_never_goes_back(holter: MakeHolter) -> None:
     began = time.time()
     with holter(3000, speed=4.0, faults=Faults(unplug_at_s=(4.0,), unplug_s=2.0, jitter_s=0.02)) as device:
         serial_link = SerialLink(device.port)
@@ -184,7 +184,7 @@ def test_the_clock_is_read_at_the_start_and_after_a_break_and_never_goes_back(ho
     assert isinstance(items[1], ClockReading), "before the first samples"
 
 
-def test_a_device_that_never_ends_is_given_up_with_what_to_do(port: Path) -> None:
+def test_a_device_that_vanishes_without_an_end_is_given_up_after_the_time_limit(port: Path) -> None:
     settings = Settings(uv_per_lsb=5.0)
     signal = np.zeros((6, 512))
     with VirtualHolter([signal], 256, tuple("abcdef"), link=port, protocol="olimex", settings=settings, speed=0):
@@ -196,7 +196,7 @@ def test_a_device_that_never_ends_is_given_up_with_what_to_do(port: Path) -> Non
     assert "no" in serial_link.stats()["limits"]
 
 
-def test_a_busy_port_names_the_program_that_has_it(port: Path) -> None:
+def test_the_error_for_a_busy_port_names_the_program_that_uses_it(port: Path) -> None:
     device = PtyDevice(port)
     code = (
         "import sys, time, serial\n"
@@ -224,7 +224,7 @@ def test_a_busy_port_names_the_program_that_has_it(port: Path) -> None:
         (0o600, 0, 'ATTRS{idVendor}=="2341", ATTRS{idProduct}=="0043"'),
     ],
 )
-def test_a_forbidden_port_says_which_group_or_which_rule(
+def test_the_error_for_a_forbidden_port_names_the_group_or_the_udev_rule(
     tmp_path: Path, mode: int, group: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "ttyACM0"
@@ -233,10 +233,10 @@ def test_a_forbidden_port_says_which_group_or_which_rule(
     path.chmod(mode)
     here = [PortInfo(str(path), "", vendor_id=0x2341, product_id=0x0043)]
     monkeypatch.setattr(open_port, "list_serial_ports", lambda: here)
-    assert words in str(explain(str(path), 115200, OSError(errno.EACCES, "denied")))
+    assert words in str(open_error(str(path), 115200, OSError(errno.EACCES, "denied")))
 
 
-def test_a_scale_that_must_be_given_is_asked_for(port: Path) -> None:
+def test_a_missing_scale_is_an_error_that_names_its_option(port: Path) -> None:
     device = PtyDevice(port)
     with pytest.raises(UsageError, match="--uv-per-lsb"):
         SerialLink(str(port), protocol="openview-ads1292r")

@@ -1,4 +1,4 @@
-"""The encoder in C beside the one in Python: the same bytes, on this machine and on a Cortex-M, and every loss told."""
+"""The encoder in C against the one in Python: the same bytes, also on a Cortex-M, and exact losses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecgmoe_edge.firmware_bridge import EndOfStream, LeadOffChange, Lost, Samples, StreamInfo, frame
+from ecgmoe_edge.firmware_bridge import EndOfStream, LeadOffChange, SampleLoss, Samples, StreamInfo, frame
 from ecgmoe_edge.firmware_bridge.decoder import EcgmoeDecoder
 from ecgmoe_edge.firmware_bridge.items import WireItem
 
@@ -20,7 +20,7 @@ FIRMWARE = Path(__file__).parents[2] / "firmware_bridge" / "firmware"
 BENCH = Path(__file__).parent / "firmware"
 SOURCE = FIRMWARE / "ecgmoe_frame.c"
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{FIRMWARE}")
-MEASURED = 20_000  # samples of the made-up recording
+MEASURED = 20_000  # samples of the simulated recording
 
 
 def compiled(compiler: str, *arguments: str | Path) -> None:
@@ -53,7 +53,7 @@ class Stream(ctypes.Structure):
 
 
 class CEncoder:
-    """`frame.FrameEncoder`'s methods, in C."""
+    """The methods of `frame.FrameEncoder`, calling the encoder in C."""
 
     def __init__(self, library: ctypes.CDLL, info: StreamInfo, run: int, index: int = 0) -> None:
         names = [lead.encode() for lead in info.leads]
@@ -98,22 +98,22 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What the made-up recording sends, on this machine."""
+    """The bytes that the simulated recording sends on this machine."""
     program = tmp_path_factory.mktemp("c") / "session"
     compiled("gcc", *STRICT, "-O2", BENCH / "on_host.c", BENCH / "session.c", SOURCE, "-o", program)
     return output_of(program)
 
 
 def decoded(data: bytes, cut: Callable[[bytes], list[bytes]] = lambda data: [data]) -> tuple[list[WireItem], int]:
-    """The items, and the number that the program says that it refused."""
-    stream, _, said = data.rpartition(b"refused")
+    """The items, and the number of dropped samples that the program prints."""
+    stream, _, refused = data.rpartition(b"refused")
     decoder = EcgmoeDecoder()
     items = [item for piece in cut(stream) for item in decoder.feed(piece)]
     assert decoder.counts.bad_frames == decoder.counts.junk_bytes == decoder.counts.duplicate_frames == 0
-    return items, int(said)
+    return items, int(refused)
 
 
-def test_thousands_of_random_frames_are_the_same_bytes_in_c_and_in_python(library: ctypes.CDLL) -> None:
+def test_c_and_python_encode_thousands_of_random_frames_to_the_same_bytes(library: ctypes.CDLL) -> None:
     rng = np.random.default_rng(6)
     frames = 0
     for run in range(60):
@@ -126,7 +126,9 @@ def test_thousands_of_random_frames_are_the_same_bytes_in_c_and_in_python(librar
         assert c.info_frame() == python.info_frame()
         for _ in range(50):
             n = int(rng.integers(1, python.max_samples + 1))
-            size = int(rng.choice([1, 200, 2**23]))  # small values have zeros, and none makes the longest pieces
+            size = int(
+                rng.choice([1, 200, 2**23])
+            )  # small values contain zero bytes; without zeros, pieces have their greatest length
             codes = rng.integers(-size, size, (len(leads), n)).astype(np.int32)
             off = int(rng.integers(0, 2 ** len(leads)))
             flags = [bool(off >> lead & 1) for lead in range(len(leads))]
@@ -142,7 +144,7 @@ def test_thousands_of_random_frames_are_the_same_bytes_in_c_and_in_python(librar
     assert frames == 3000
 
 
-def test_pieces_of_any_length_are_stuffed_alike(library: ctypes.CDLL) -> None:
+def test_c_and_python_stuff_pieces_of_any_length_alike(library: ctypes.CDLL) -> None:
     info = StreamInfo(Fraction(250), ("II",), (1,), "")
     python, c = frame.FrameEncoder(info, 0x0101, 0x01010101), CEncoder(library, info, 0x0101, 0x01010101)
     for n in range(60, 110):
@@ -155,7 +157,7 @@ def test_pieces_of_any_length_are_stuffed_alike(library: ctypes.CDLL) -> None:
         python.index += n
 
 
-def test_what_c_opens_is_what_python_closed_and_damage_is_refused(library: ctypes.CDLL) -> None:
+def test_c_decodes_the_frames_of_python_and_rejects_damaged_ones(library: ctypes.CDLL) -> None:
     library.ecgmoe_open.restype = ctypes.c_size_t
     rng = np.random.default_rng(7)
     info = StreamInfo(Fraction(500), ("I", "II"), (1000, 1000), "bench")
@@ -179,7 +181,7 @@ def test_what_c_opens_is_what_python_closed_and_damage_is_refused(library: ctype
         assert opened(rng.bytes(int(rng.integers(1, 100)))) == b""
 
 
-def test_a_frame_that_does_not_fit_is_refused_and_changes_nothing(library: ctypes.CDLL) -> None:
+def test_a_frame_that_does_not_fit_is_rejected_and_changes_no_counter(library: ctypes.CDLL) -> None:
     info = StreamInfo(Fraction(250), ("II", "V1"), (1, 1), "bench")
     encoder = CEncoder(library, info, 1)
     codes = np.zeros((2, 20), dtype=np.int32)
@@ -196,23 +198,23 @@ def test_a_frame_that_does_not_fit_is_refused_and_changes_nothing(library: ctype
     assert encoder.info_frame() == b""
 
 
-def test_values_beyond_full_scale_are_clipped_and_a_missing_one_stays_missing(library: ctypes.CDLL) -> None:
+def test_values_beyond_full_scale_are_clipped_and_missing_values_stay_missing(library: ctypes.CDLL) -> None:
     encoder = CEncoder(library, StreamInfo(Fraction(250), ("II",), (1,), ""), 1)
     codes = np.array([[2**31 - 1, -(2**31), 8388608, -8388609, -8388608]], dtype=np.int32)
     _, payload = frame.open_frame(encoder.samples_frame(codes, 0)[:-1])
     assert frame.parse_samples(payload)[1].tolist() == [[8388607, -8388607, 8388607, -8388607, -8388608]]
 
 
-def test_a_full_ring_is_an_exact_gap_where_the_samples_are_missing(recording: bytes) -> None:
+def test_a_full_ring_buffer_gives_an_exact_gap_at_the_missing_samples(recording: bytes) -> None:
     items, refused = decoded(recording)
-    losses = [item for item in items if isinstance(item, Lost)]
+    losses = [item for item in items if isinstance(item, SampleLoss)]
     assert refused > 500
     assert {lost.reason for lost in losses} == {"device overflow"}
     assert sum(lost.samples or 0 for lost in losses) == refused
     assert items[-1] == EndOfStream(MEASURED)
     at = 0
-    for item in items:  # lead II is a ramp: each sample says which one it is
-        if isinstance(item, Lost):
+    for item in items:  # lead II is a ramp, so each value identifies its sample
+        if isinstance(item, SampleLoss):
             at += item.samples or 0
         elif isinstance(item, Samples):
             ramp = np.rint(item.values[0] / (48081 * 1e-9)) + 10_000
@@ -223,7 +225,7 @@ def test_a_full_ring_is_an_exact_gap_where_the_samples_are_missing(recording: by
     assert at == MEASURED
 
 
-def test_electrodes_that_fall_off_are_told_at_their_sample_and_missing_values_are_nan(recording: bytes) -> None:
+def test_lead_off_is_reported_at_its_sample_and_missing_values_are_nan(recording: bytes) -> None:
     items, _ = decoded(recording)
     changes = [item.leads for item in items if isinstance(item, LeadOffChange)]
     assert len(changes) > 30
@@ -232,7 +234,7 @@ def test_electrodes_that_fall_off_are_told_at_their_sample_and_missing_values_ar
     assert 200 < missing < 600
 
 
-def test_a_cortex_m3_sends_the_very_same_bytes(recording: bytes, tmp_path: Path) -> None:
+def test_a_cortex_m3_sends_the_same_bytes(recording: bytes, tmp_path: Path) -> None:
     program = tmp_path / "session.elf"
     target = ("-mcpu=cortex-m3", "-mthumb", "-ffreestanding", "-nostdlib", "-T", BENCH / "cortex_m.ld")
     sources = (BENCH / "on_cortex_m.c", BENCH / "session.c", SOURCE, "-lgcc")
@@ -244,7 +246,7 @@ def test_a_cortex_m3_sends_the_very_same_bytes(recording: bytes, tmp_path: Path)
 
 
 @pytest.mark.parametrize("cpu", ["cortex-m0", "cortex-m4", "cortex-m7", "cortex-m33"])
-def test_it_compiles_for_every_size_of_cortex_m_and_stays_small(cpu: str, tmp_path: Path) -> None:
+def test_the_encoder_compiles_for_each_cortex_m_and_stays_small(cpu: str, tmp_path: Path) -> None:
     compiled(
         "arm-none-eabi-gcc",
         *STRICT,
@@ -262,7 +264,7 @@ def test_it_compiles_for_every_size_of_cortex_m_and_stays_small(cpu: str, tmp_pa
     assert int(data) == int(bss) == 0
 
 
-def test_the_arduino_example_tells_its_losses_and_its_electrodes(tmp_path: Path) -> None:
+def test_the_arduino_example_reports_losses_and_lead_off(tmp_path: Path) -> None:
     compiled("gcc", *STRICT, "-O2", "-c", SOURCE, "-o", tmp_path / "frame.o")
     sketch = FIRMWARE / "examples" / "ads1292r"
     includes = (f"-I{FIRMWARE}", f"-I{BENCH / 'arduino'}", f"-I{sketch}")
@@ -278,7 +280,7 @@ def test_the_arduino_example_tells_its_losses_and_its_electrodes(tmp_path: Path)
             steps = np.rint(item.values[0] / (48081 * 1e-9))
             np.testing.assert_array_equal(steps, np.arange(at, at + steps.size) + steps_before_reader(items))
             at += steps.size
-        elif isinstance(item, Lost):
+        elif isinstance(item, SampleLoss):
             assert item.reason == "device overflow"
             seen.append(("lost", at))
             at += item.samples or 0

@@ -1,4 +1,4 @@
-"""No bytes whatever make a decoder fail, grow, or believe more frames than its checks let pass by chance."""
+"""No bytes make a decoder raise, grow, or accept more frames than its check bits allow by chance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from ecgmoe_edge.firmware_bridge.items import Samples, WireFormat
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
-from ecgmoe_edge.firmware_bridge.rehearsal import Rehearsal, example_settings, rehearse
+from ecgmoe_edge.firmware_bridge.simulated_stream import SimulatedStream, example_settings, simulate
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import fuzz
 
 FORMATS = all_protocols()
-SENT: dict[str, Rehearsal] = {wire_format.name: rehearse(wire_format, 96) for wire_format in FORMATS}
+SENT: dict[str, SimulatedStream] = {wire_format.name: simulate(wire_format, 96) for wire_format in FORMATS}
 each = pytest.mark.parametrize("wire_format", FORMATS, ids=lambda wire_format: wire_format.name)
 
 
@@ -28,7 +28,7 @@ def check(result: fuzz.Fuzzed) -> None:
 
 
 @each
-def test_a_hundred_thousand_bytes(wire_format: WireFormat) -> None:
+def test_a_hundred_thousand_random_bytes_do_no_harm(wire_format: WireFormat) -> None:
     result = fuzz.fuzz(wire_format, 100_000, seed=1)
     assert result.bytes_fed >= 100_000
     check(result)
@@ -36,7 +36,7 @@ def test_a_hundred_thousand_bytes(wire_format: WireFormat) -> None:
 
 @pytest.mark.slow
 @each
-def test_ten_million_bytes(wire_format: WireFormat) -> None:
+def test_ten_million_random_bytes_do_no_harm(wire_format: WireFormat) -> None:
     result = fuzz.fuzz(wire_format, 10_000_000, seed=2)
     assert result.bytes_fed >= 10_000_000
     check(result)
@@ -45,8 +45,8 @@ def test_ten_million_bytes(wire_format: WireFormat) -> None:
 @each
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
-def test_bytes_made_to_be_mistaken_are_survived(wire_format: WireFormat, data: st.DataObject) -> None:
-    """Pieces of real frames, put together by hypothesis, which looks for what breaks and then for the least of it."""
+def test_hostile_combinations_of_real_frames_do_no_harm(wire_format: WireFormat, data: st.DataObject) -> None:
+    """Hypothesis combines pieces of real frames and minimises any failure."""
     sent = SENT[wire_format.name]
     whole = sent.frames[0]
     fragment = st.builds(
@@ -57,7 +57,7 @@ def test_bytes_made_to_be_mistaken_are_survived(wire_format: WireFormat, data: s
     )
     pieces = data.draw(
         st.lists(
-            st.one_of(st.binary(max_size=40), fragment, st.sampled_from([sent.before, *sent.frames[:8]])), max_size=30
+            st.one_of(st.binary(max_size=40), fragment, st.sampled_from([sent.preamble, *sent.frames[:8]])), max_size=30
         )
     )
     decoder = wire_format.make_decoder(example_settings(wire_format))

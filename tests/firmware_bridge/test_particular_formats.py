@@ -1,4 +1,4 @@
-"""What is particular to one wire format: its clock, its electrodes, its counter, and bytes written out by hand."""
+"""Properties of single wire formats: clock, electrodes, counter, and bytes written by hand."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from wire_items import decoder_of, losses_of, values_of
 
 from ecgmoe_edge.firmware_bridge.formats.bitalino import crc4
 from ecgmoe_edge.firmware_bridge.formats.openview import command
-from ecgmoe_edge.firmware_bridge.items import DeviceRestart, LeadOffChange, Lost, Samples, Settings, StreamInfo
+from ecgmoe_edge.firmware_bridge.items import DeviceRestart, LeadOffChange, SampleLoss, Samples, Settings, StreamInfo
 from ecgmoe_edge.firmware_bridge.protocols import get_protocol
-from ecgmoe_edge.firmware_bridge.rehearsal import example_settings, rehearse
+from ecgmoe_edge.firmware_bridge.simulated_stream import example_settings, simulate
 
 
-def test_leads_can_be_named_and_left_out() -> None:
+def test_leads_can_be_named_and_omitted() -> None:
     wire_format = get_protocol("cyton")
-    sent = rehearse(wire_format, 100)
-    items = wire_format.make_decoder(Settings(leads=("II", "-", "V1"))).feed(sent.stream)
+    sent = simulate(wire_format, 100)
+    items = wire_format.make_decoder(Settings(leads=("II", "-", "V1"))).feed(sent.all_bytes)
     info = items[0]
     assert isinstance(info, StreamInfo)
     assert info.leads == ("II", "V1")
     np.testing.assert_allclose(values_of(items), sent.values[[0, 2]], atol=1e-4)
 
 
-def test_the_clock_of_hp6_and_shimmer3_comes_along() -> None:
+def test_samples_of_hp6_and_shimmer3_carry_the_device_s_clock() -> None:
     for name, rate in (("hp6", 500), ("shimmer3", 512)):
         wire_format = get_protocol(name)
-        sent = rehearse(wire_format, 800)
+        sent = simulate(wire_format, 800)
         decoder = decoder_of(wire_format)
-        items = decoder.feed(sent.before + b"".join(sent.frames[:20]))
+        items = decoder.feed(sent.preamble + b"".join(sent.frames[:20]))
         items += decoder.feed(b"".join(sent.frames[20:]))
         times = [item.device_time_s for item in items if isinstance(item, Samples)]
         assert times == pytest.approx([0.0, 20 * sent.per_frame / rate], abs=1e-3)
 
 
-def test_a_time_stamp_that_goes_round_is_followed() -> None:
+def test_a_wrapped_time_stamp_is_unwrapped() -> None:
     wire_format = get_protocol("shimmer3")
     encoder = wire_format.make_encoder(Settings(uv_per_lsb=1.0))
-    before = b"".join(encoder.hear(say.data) for say in wire_format.start)
+    before = b"".join(encoder.receive(say.data) for say in wire_format.start)
     encoder.counter = 2**24 // 64 - 10  # type: ignore[attr-defined]
     frames = [encoder.encode(np.zeros((2, 1))) for _ in range(40)]
     decoder = wire_format.make_decoder(Settings(uv_per_lsb=1.0))
     items = decoder.feed(before + b"".join(frames[:10])) + decoder.feed(b"".join(frames[13:]))
-    assert losses_of(items) == [Lost(3, "link")]
+    assert losses_of(items) == [SampleLoss(3, "link")]
     assert [item.device_time_s for item in items if isinstance(item, Samples)] == pytest.approx(
         [512 - 10 / 512, 512 + 3 / 512]
     )
@@ -54,7 +54,7 @@ def test_a_time_stamp_that_goes_round_is_followed() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"), [("hp6", ("II",)), ("ad8232", ("ECG",)), ("openview-ads1292r", ("ECG",))]
 )
-def test_electrodes_that_come_off_are_said(name: str, expected: tuple[str, ...]) -> None:
+def test_lead_off_is_reported(name: str, expected: tuple[str, ...]) -> None:
     wire_format = get_protocol(name)
     settings = example_settings(wire_format)
     encoder = wire_format.make_encoder(settings)
@@ -72,7 +72,7 @@ def test_electrodes_that_come_off_are_said(name: str, expected: tuple[str, ...])
     assert 160 <= known <= 160 + 16
 
 
-def test_a_flat_line_at_zero_is_electrodes_off_only_after_an_eighth_of_a_second() -> None:
+def test_zeros_mean_lead_off_only_after_an_eighth_of_a_second() -> None:
     wire_format = get_protocol("openview-ads1292r")
     settings = example_settings(wire_format)
     encoder = wire_format.make_encoder(settings)
@@ -82,8 +82,8 @@ def test_a_flat_line_at_zero_is_electrodes_off_only_after_an_eighth_of_a_second(
     assert not any(isinstance(item, LeadOffChange) for item in items)
 
 
-def test_hp6_counts_blocks_of_ecg_among_other_channels() -> None:
-    """Sequence numbers count all channels; the clock tells how many of the missing blocks were ECG."""
+def test_hp6_counts_missing_ecg_blocks_among_those_of_other_channels() -> None:
+    """Sequence numbers count all channels; the clock gives the number of missing ECG blocks."""
     import zlib
 
     def other(sequence: int, clock_ms: int) -> bytes:
@@ -91,7 +91,7 @@ def test_hp6_counts_blocks_of_ecg_among_other_channels() -> None:
         return body + struct.pack("<I", zlib.crc32(body))
 
     wire_format = get_protocol("hp6")
-    sent = rehearse(wire_format, 16 * 6)
+    sent = simulate(wire_format, 16 * 6)
     blocks = []
     for number, block in enumerate(sent.frames):
         body = block[:8] + struct.pack("<I", 2 * number) + block[12:-4]
@@ -100,21 +100,21 @@ def test_hp6_counts_blocks_of_ecg_among_other_channels() -> None:
     del blocks[3]  # of the other channel
     del blocks[4:7]  # one of ECG, and one of the other channel on each side
     items = decoder.feed(b"".join(blocks))
-    assert losses_of(items) == [Lost(16, "link")]
+    assert losses_of(items) == [SampleLoss(16, "link")]
     assert decoder.counts.unknown_frames == 3
 
 
-def test_hp6_that_counts_from_zero_again_is_a_restart() -> None:
+def test_a_sequence_number_of_hp6_that_goes_back_is_a_restart() -> None:
     wire_format = get_protocol("hp6")
-    sent = rehearse(wire_format, 16 * 20)
+    sent = simulate(wire_format, 16 * 20)
     items = decoder_of(wire_format).feed(b"".join(sent.frames[10:]) + b"".join(sent.frames[:5]))
-    assert [type(item) for item in items if isinstance(item, DeviceRestart | Lost)] == [DeviceRestart, Lost]
-    assert losses_of(items) == [Lost(None, "restart")]
+    assert [type(item) for item in items if isinstance(item, DeviceRestart | SampleLoss)] == [DeviceRestart, SampleLoss]
+    assert losses_of(items) == [SampleLoss(None, "restart")]
 
 
-def test_chords_without_a_name_needs_the_rate() -> None:
+def test_chords_without_a_board_name_needs_the_rate() -> None:
     wire_format = get_protocol("chords")
-    sent = rehearse(wire_format, 100)
+    sent = simulate(wire_format, 100)
     silent = wire_format.make_decoder(Settings(uv_per_lsb=4.0))
     assert silent.feed(b"".join(sent.frames)) == []
     assert silent.counts.samples_before_info == 100
@@ -124,7 +124,7 @@ def test_chords_without_a_name_needs_the_rate() -> None:
     assert (info.fs, len(info.leads)) == (250.0, 6)
 
 
-def test_a_healthypi_5_that_sends_batches_is_read_at_its_own_rate() -> None:
+def test_a_healthypi_5_that_sends_batches_is_decoded_at_its_own_rate() -> None:
     wire_format = get_protocol("openview-healthypi5")
     batch = struct.pack("<2sHB", b"\x0a\xfa", 50, 3) + struct.pack("<8i", *range(8)) + bytes(18) + b"\x00\x0b"
     items = wire_format.make_decoder(Settings(uv_per_lsb=1.0)).feed(batch * 3)
@@ -134,15 +134,15 @@ def test_a_healthypi_5_that_sends_batches_is_read_at_its_own_rate() -> None:
     np.testing.assert_allclose(values_of(items)[0], np.tile(np.arange(8), 3) * 1e-3)
 
 
-def test_openview_frames_without_the_00_are_read() -> None:
+def test_openview_frames_without_the_00_are_decoded() -> None:
     wire_format = get_protocol("openview-ads1292r")
-    sent = rehearse(wire_format, 50)
+    sent = simulate(wire_format, 50)
     short = b"".join(frame[:-2] + b"\x0b" for frame in sent.frames)
     assert values_of(decoder_of(wire_format).feed(short)).shape[1] == 50
 
 
-def test_known_bytes_mean_known_values() -> None:
-    """Written out by hand from the published layouts, so that encoder and decoder cannot be wrong together."""
+def test_bytes_written_by_hand_decode_to_the_expected_values() -> None:
+    """Bytes by hand from the published layouts: encoder and decoder could share an error."""
     cyton = bytes.fromhex("a007 000001 ffffff 7fffff 800000 000000 000000 000000 000100") + bytes(6) + b"\xc0"
     got = values_of(
         get_protocol("cyton").make_decoder(Settings(uv_per_lsb=1000.0)).feed(cyton * 1 + b"\xa0\x08" + cyton[2:])

@@ -1,4 +1,4 @@
-"""Recognition by listening: each protocol is known by its own bytes; a device of unknown kind gets not one byte."""
+"""Recognition by listening: each protocol is recognised by its bytes, and an unknown device receives no byte."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ GIVEN = Settings(rate=Fraction(250), uv_per_lsb=5.0)
 def talking(
     device: PtyDevice, say: Callable[[], bytes], every_s: float = 0.02, answer: Callable[[bytes], bytes] | None = None
 ) -> Iterator[bytearray]:
-    """A device that talks unasked; gives the bytes that it was sent."""
+    """A device that sends without a command; yields the bytes that it receives."""
     stopped, got = threading.Event(), bytearray()
 
     def talk() -> None:
         while not stopped.wait(every_s):
-            attached, heard = device.reader()
-            got.extend(heard)
+            attached, received = device.reader()
+            got.extend(received)
             if attached:
-                device.write((answer(heard) if answer and heard else b"") + say(), stopped)
+                device.write((answer(received) if answer and received else b"") + say(), stopped)
 
     talker = threading.Thread(target=talk, daemon=True)
     talker.start()
@@ -60,8 +60,8 @@ def talking(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For devices that are silent, or never clear."""
-    monkeypatch.setattr(recognition, "SILENT_S", 1.0)
+    """Short time limits, for devices that are silent or never recognised."""
+    monkeypatch.setattr(recognition, "SILENCE_S", 1.0)
     monkeypatch.setattr(recognition, "LISTEN_S", 1.0)
 
 
@@ -72,11 +72,11 @@ def heart(seconds: float, fs: float, leads: int) -> NDArray[np.float64]:
 
 
 def voice_of(name: str) -> Callable[[], bytes]:
-    """A device of this protocol that was told to stream, frame after frame."""
+    """A started device of this protocol, frame by frame."""
     wire_format = get_protocol(name)
     encoder = wire_format.make_encoder(GIVEN)
     for step in wire_format.start:
-        encoder.hear(step.data)
+        encoder.receive(step.data)
     signal = heart(60.0, float(encoder.rate), len(encoder.leads))
     at = 0
 
@@ -105,7 +105,7 @@ def test_each_protocol_is_recognised_by_listening_and_nothing_is_sent(name: str,
 
 
 class Line:
-    """A port at which bytes are right at one baud rate only, as a pseudo terminal cannot show."""
+    """A port with correct bytes at one baud rate only; a pseudo terminal cannot simulate this."""
 
     def __init__(self, voice: Callable[[], bytes], rate: int) -> None:
         self.baudrate = 0
@@ -132,7 +132,7 @@ class Line:
 @pytest.mark.parametrize(
     ("name", "rate"), [(one.name, rate) for one in all_protocols() if one.name in UNMISTAKABLE for rate in one.bauds]
 )
-def test_each_baud_rate_of_a_protocol_is_listened_at(
+def test_recognition_listens_at_each_baud_rate_of_a_protocol(
     name: str, rate: int, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = Line(voice_of(name), rate)
@@ -142,30 +142,32 @@ def test_each_baud_rate_of_a_protocol_is_listened_at(
     assert line.tried[-1] == rate
 
 
-def test_what_speaks_no_known_protocol_gets_not_one_byte_and_a_sentence(port: Path, impatient: None) -> None:
+def test_a_device_with_an_unknown_protocol_receives_no_byte_and_is_an_error(port: Path, impatient: None) -> None:
     rng = np.random.default_rng(5)
     with (
         talking(PtyDevice(port), lambda: rng.bytes(40)) as got,
-        pytest.raises(DeviceError, match="no protocol that is known here"),
+        pytest.raises(DeviceError, match="fits no known protocol"),
     ):
         recognise(str(port), baud=115200)
     assert bytes(got) == b""
 
 
-def test_a_silent_device_gets_not_one_byte_unless_asking_is_allowed(port: Path, impatient: None) -> None:
+def test_a_silent_device_receives_no_byte_unless_queries_are_allowed(port: Path, impatient: None) -> None:
     with talking(PtyDevice(port), lambda: b"") as got:
-        with pytest.raises(DeviceError, match=r"says nothing by itself.*--probe"):
+        with pytest.raises(DeviceError, match=r"sends nothing, and no query was sent.*--probe"):
             recognise(str(port))
         assert bytes(got) == b""
 
 
 @pytest.mark.parametrize("name", [one.name for one in all_protocols() if one.probe])
-def test_a_silent_device_is_known_by_its_answer_when_asking_is_allowed(name: str, port: Path, impatient: None) -> None:
+def test_a_silent_device_is_recognised_by_its_reply_if_queries_are_allowed(
+    name: str, port: Path, impatient: None
+) -> None:
     wire_format = get_protocol(name)
     encoder = wire_format.make_encoder(GIVEN)
 
     def answer(question: bytes) -> bytes:
-        return encoder.hear(question) + (encoder.announce() if encoder.streaming else b"")
+        return encoder.receive(question) + (encoder.announce() if encoder.streaming else b"")
 
     with talking(PtyDevice(port), lambda: b"", answer=answer):
         found = recognise(str(port), probe=True, protocols=[wire_format])
@@ -173,7 +175,7 @@ def test_a_silent_device_is_known_by_its_answer_when_asking_is_allowed(name: str
     assert (found.protocol, found.baud) == (name, wire_format.baud)
 
 
-def test_text_is_called_text(port: Path, impatient: None) -> None:
+def test_text_is_quoted_in_the_error(port: Path, impatient: None) -> None:
     with (
         talking(PtyDevice(port), lambda: b"temperature is fine\r\n"),
         pytest.raises(DeviceError, match="sends text, such as 'temperature is fine'"),
@@ -181,7 +183,7 @@ def test_text_is_called_text(port: Path, impatient: None) -> None:
         recognise(str(port), baud=9600)
 
 
-def test_look_alikes_are_both_named(port: Path, impatient: None) -> None:
+def test_both_candidates_are_named_if_the_bytes_fit_two_protocols(port: Path, impatient: None) -> None:
     frame = bytes([0x0A, 0xFA, 12, 0, 2, *bytes(8), *bytes(4), 0x00, 0x0B])
     with (
         talking(PtyDevice(port), lambda: frame * 5),
@@ -190,16 +192,16 @@ def test_look_alikes_are_both_named(port: Path, impatient: None) -> None:
         recognise(str(port), baud=115200)
 
 
-def test_a_port_that_vanishes_while_it_is_listened_to_is_told_of(port: Path) -> None:
+def test_a_port_that_vanishes_during_recognition_is_an_error(port: Path) -> None:
     device = PtyDevice(port)
     plug = threading.Timer(0.5, device.unplug)
     plug.start()
-    with pytest.raises(DeviceError, match="went away while it was listened to"):
+    with pytest.raises(DeviceError, match="went away during recognition"):
         recognise(str(port))
     plug.join()
 
 
-def test_what_was_heard_while_listening_is_not_lost(port: Path) -> None:
+def test_bytes_received_during_recognition_are_not_lost(port: Path) -> None:
     signal = heart(60.0, 250.0, 2)
     with VirtualHolter([signal], 250, ("II", "V1"), link=port, speed=20.0):
         link = SerialLink("", opened=recognise(str(port)))
@@ -209,7 +211,7 @@ def test_what_was_heard_while_listening_is_not_lost(port: Path) -> None:
     assert sum(item.values.shape[1] for item in items if isinstance(item, Samples)) == 15_000
 
 
-def test_the_one_device_here_is_found_among_the_ports(
+def test_the_only_device_is_found_among_the_ports(
     port: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:
     silent = PtyDevice(tmp_path / "silent")
@@ -228,7 +230,7 @@ def test_the_one_device_here_is_found_among_the_ports(
     assert bytes(got) == b""
 
 
-def test_without_a_usb_device_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_usb_device_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognition, "list_serial_ports", list)
-    with pytest.raises(DeviceError, match="No USB serial port is here"):
+    with pytest.raises(DeviceError, match="There is no USB serial port"):
         recognise_any()

@@ -1,4 +1,4 @@
-"""A packet that comes twice is a repeat, and no loss of a whole round of its counter; text between numbers is lines."""
+"""A repeated packet is a repeat, not a loss of a full counter range; text between numbers counts as lines."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ecgmoe_edge.firmware_bridge import Lost, Samples, Settings, WireFormat, get_protocol
+from ecgmoe_edge.firmware_bridge import SampleLoss, Samples, Settings, WireFormat, get_protocol
 from ecgmoe_edge.firmware_bridge.items import Decoder, WireItem
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
-from ecgmoe_edge.firmware_bridge.rehearsal import rehearse
+from ecgmoe_edge.firmware_bridge.simulated_stream import simulate
 
 COUNTING = [wire_format for wire_format in all_protocols() if wire_format.counter_range is not None]
 FRAMES = 120
@@ -20,8 +20,8 @@ def received(items: list[WireItem]) -> int:
     return sum(item.values.shape[1] for item in items if isinstance(item, Samples))
 
 
-def lost(items: list[WireItem]) -> list[Lost]:
-    return [item for item in items if isinstance(item, Lost)]
+def lost(items: list[WireItem]) -> list[SampleLoss]:
+    return [item for item in items if isinstance(item, SampleLoss)]
 
 
 @pytest.fixture(params=COUNTING, ids=lambda wire_format: wire_format.name)
@@ -31,15 +31,15 @@ def counting(request: pytest.FixtureRequest) -> WireFormat:
 
 
 def started(wire_format: WireFormat) -> tuple[Decoder, list[bytes], int]:
-    """A decoder that knows its device, the frames that follow, and the samples in each."""
-    sent = rehearse(wire_format, FRAMES * 16, amplitude_mv=0.5)
+    """A decoder that has received the preamble, the frames that follow, and the samples in each."""
+    sent = simulate(wire_format, FRAMES * 16, amplitude_mv=0.5)
     decoder = wire_format.make_decoder(sent.settings)
-    decoder.feed(sent.before)
+    decoder.feed(sent.preamble)
     return decoder, list(sent.frames), sent.per_frame
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_a_frame_that_comes_again_adds_nothing_and_loses_nothing(counting: WireFormat, times: int) -> None:
+def test_a_repeated_frame_adds_no_samples_and_no_loss(counting: WireFormat, times: int) -> None:
     decoder, frames, per_frame = started(counting)
     again = (20, 21, 22, 50)
     items = decoder.feed(b"".join(frame * (times if place in again else 1) for place, frame in enumerate(frames)))
@@ -48,7 +48,7 @@ def test_a_frame_that_comes_again_adds_nothing_and_loses_nothing(counting: WireF
     assert decoder.counts.duplicate_frames == len(again) * (times - 1)
 
 
-def test_a_few_frames_that_come_again_together_are_repeats(counting: WireFormat) -> None:
+def test_a_few_frames_repeated_together_are_repeats(counting: WireFormat) -> None:
     decoder, frames, per_frame = started(counting)
     items = decoder.feed(b"".join([*frames[:33], *frames[30:33], *frames[33:]]))
     assert received(items) == len(frames) * per_frame
@@ -65,11 +65,11 @@ def test_a_repeat_of_the_first_frame_after_a_loss_leaves_the_loss_exact(counting
 
 
 @pytest.mark.parametrize("name", ["cyton", "chords", "olimex"])
-def test_a_round_of_the_counter_that_was_lost_in_silence_is_no_repeat_even_of_a_constant_signal(name: str) -> None:
+def test_a_full_counter_range_lost_in_silence_is_no_repeat_even_with_a_constant_signal(name: str) -> None:
     wire_format = get_protocol(name)
     encoder = wire_format.make_encoder(Settings(uv_per_lsb=5.0))
     decoder = wire_format.make_decoder(Settings(uv_per_lsb=5.0))
-    decoder.feed(b"".join(encoder.hear(say.data) for say in wire_format.start))
+    decoder.feed(b"".join(encoder.receive(say.data) for say in wire_format.start))
     values = np.zeros((len(encoder.leads), 1))
     frames = [encoder.encode(values) for _ in range(600)]
     items = decoder.feed(b"".join(frames[:100]))
@@ -79,7 +79,7 @@ def test_a_round_of_the_counter_that_was_lost_in_silence_is_no_repeat_even_of_a_
     assert decoder.counts.duplicate_frames == 0
 
 
-def test_a_counter_that_stands_still_under_a_constant_signal_is_one_gap_of_unknown_length() -> None:
+def test_a_stuck_counter_with_a_constant_signal_is_one_gap_of_unknown_length() -> None:
     wire_format = get_protocol("cyton")
     encoder = wire_format.make_encoder(Settings())
     frame = encoder.encode(np.zeros((8, 1)))
@@ -93,7 +93,7 @@ def test_a_counter_that_stands_still_under_a_constant_signal_is_one_gap_of_unkno
     "line", [b"! Check electrodes\r\n", b"leads off\n", b"x\n", b"a much longer line of words, 1 2 3\r\n"]
 )
 @pytest.mark.parametrize("cut", [1, 7, 100_000])
-def test_lines_of_text_between_numbers_count_as_lines(line: bytes, cut: int) -> None:
+def test_each_line_of_text_between_numbers_counts_as_one_lost_sample(line: bytes, cut: int) -> None:
     decoder = get_protocol("ad8232").make_decoder(Settings(rate=Fraction(200), uv_per_lsb=5.0))
     number = b"512\r\n"
     data = number * 200 + line * 1000 + number * 200

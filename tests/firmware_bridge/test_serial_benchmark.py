@@ -1,4 +1,4 @@
-"""The figures of the serial side, as the benchmark prints them: what is lost is reported, and memory stays flat."""
+"""The benchmark of the serial side: losses are reported, and memory stays constant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.slow
-def test_the_benchmark_prints_figures_that_hold() -> None:
+def test_the_benchmark_reports_no_lost_samples_and_constant_memory() -> None:
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "serial.py", "--quick", "--json"],
         capture_output=True,

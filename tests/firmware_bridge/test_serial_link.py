@@ -1,4 +1,4 @@
-"""The serial link on a real pseudo terminal: everything arrives, every loss is exact, nothing hangs."""
+"""The serial link on a real pseudo terminal: everything arrives, losses are exact, nothing hangs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ecgmoe_edge.firmware_bridge import (
     EndOfStream,
     Faults,
     LinkItem,
-    Lost,
-    Reconnected,
+    LinkReconnect,
+    LinkStall,
+    SampleLoss,
     Samples,
     SerialLink,
-    Stalled,
     StreamInfo,
     VirtualHolter,
 )
@@ -39,8 +39,8 @@ def received(items: Sequence[LinkItem]) -> NDArray[np.float64]:
     return np.concatenate([item.values for item in items if isinstance(item, Samples)], axis=1)
 
 
-def losses(items: Sequence[LinkItem]) -> list[Lost]:
-    return [item for item in items if isinstance(item, Lost)]
+def losses(items: Sequence[LinkItem]) -> list[SampleLoss]:
+    return [item for item in items if isinstance(item, SampleLoss)]
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
@@ -50,7 +50,7 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) 
         time.sleep(0.01)
 
 
-def test_five_minutes_arrive_whole(holter: MakeHolter, signal: MakeSignal, everything: Everything) -> None:
+def test_five_minutes_arrive_completely(holter: MakeHolter, signal: MakeSignal, everything: Everything) -> None:
     with holter(108_000) as device:
         link = SerialLink(device.port)
         items = everything(link)
@@ -72,9 +72,7 @@ def test_ten_times_real_time_takes_a_tenth_of_the_time(holter: MakeHolter, every
     assert 0.9 < took_s < 4.0
 
 
-def test_dropped_and_damaged_frames_are_the_losses_that_are_reported(
-    holter: MakeHolter, everything: Everything
-) -> None:
+def test_dropped_and_damaged_frames_equal_the_reported_losses(holter: MakeHolter, everything: Everything) -> None:
     with holter(25_000, faults=Faults(drop=0.05, corrupt=0.05, seed=1)) as device:
         link = SerialLink(device.port)
         items = everything(link)
@@ -87,39 +85,37 @@ def test_dropped_and_damaged_frames_are_the_losses_that_are_reported(
     assert link.stats()["bad_frames"] >= totals.frames_corrupted
 
 
-def test_unplugging_is_a_stall_a_reconnect_and_an_exact_gap_and_goes_on(
-    holter: MakeHolter, everything: Everything
-) -> None:
+def test_unplugging_gives_a_stall_a_reconnect_and_an_exact_gap(holter: MakeHolter, everything: Everything) -> None:
     with holter(5000, speed=20.0, faults=Faults(unplug_at_s=(5.0, 10.0), unplug_s=3.0)) as device:
         link = SerialLink(device.port)
         items = everything(link)
-    names = [type(item) for item in items if isinstance(item, Stalled | Reconnected | Lost)]
-    assert names == [Stalled, Reconnected, Lost] * 2
+    names = [type(item) for item in items if isinstance(item, LinkStall | LinkReconnect | SampleLoss)]
+    assert names == [LinkStall, LinkReconnect, SampleLoss] * 2
     assert {lost.reason for lost in losses(items)} == {"reconnect"}
     assert received(items).shape[1] + sum(lost.samples or 0 for lost in losses(items)) == 5000
     assert sum(lost.samples or 0 for lost in losses(items)) >= device.totals.samples_dropped >= 2 * 3 * 250
     assert link.stats()["reconnects"] == device.totals.unplugs == 2
-    back = next(item for item in items if isinstance(item, Reconnected))
+    back = next(item for item in items if isinstance(item, LinkReconnect))
     assert back.port == device.port
     assert 0.0 < back.away_s < 5.0
 
 
-def test_a_device_that_restarts_when_replugged_leaves_a_gap_of_unknown_length(
+def test_a_device_that_restarts_when_replugged_gives_a_gap_of_unknown_length(
     holter: MakeHolter, everything: Everything
 ) -> None:
     faults = Faults(unplug_at_s=(2.0,), unplug_s=1.0, restart_on_replug=True)
     with holter(2500, speed=20.0, faults=faults) as device:
         items = everything(SerialLink(device.port))
     assert [lost.samples for lost in losses(items)] == [None]
-    assert [type(item) for item in items if isinstance(item, Reconnected | DeviceRestart)] == [
-        Reconnected,
+    assert [type(item) for item in items if isinstance(item, LinkReconnect | DeviceRestart)] == [
+        LinkReconnect,
         DeviceRestart,
     ]
     after = items[items.index(losses(items)[0]) :]
     assert received(after).shape[1] > 1000
 
 
-def test_another_replay_at_the_same_path_is_followed(holter: MakeHolter) -> None:
+def test_a_new_replay_at_the_same_path_is_read(holter: MakeHolter) -> None:
     with holter(10**5, speed=5.0) as first:
         link = SerialLink(first.port)
         items = iter(link)
@@ -128,36 +124,36 @@ def test_another_replay_at_the_same_path_is_followed(holter: MakeHolter) -> None
         rest = list(items)
         link.close()
     assert second.port == first.port
-    assert [type(item) for item in rest if isinstance(item, Stalled | Reconnected | DeviceRestart)] == [
-        Stalled,
-        Reconnected,
+    assert [type(item) for item in rest if isinstance(item, LinkStall | LinkReconnect | DeviceRestart)] == [
+        LinkStall,
+        LinkReconnect,
         DeviceRestart,
     ]
     assert rest[-1] == EndOfStream(500)
 
 
-def test_a_silent_device_is_said_to_stall_once_and_then_goes_on(holter: MakeHolter, everything: Everything) -> None:
+def test_a_silent_device_gives_one_stall_and_then_continues(holter: MakeHolter, everything: Everything) -> None:
     with holter(1000, faults=Faults(stall_at_s=(2.0,), stall_s=1.5)) as device:
         items = everything(SerialLink(device.port, stall_after_s=0.6))
-    stalls = [item for item in items if isinstance(item, Stalled)]
+    stalls = [item for item in items if isinstance(item, LinkStall)]
     assert len(stalls) == 1
     assert stalls[0].waited_s >= 0.6
     assert received(items).shape[1] == 1000
     assert losses(items) == []
 
 
-def test_a_consumer_that_sleeps_does_not_hold_up_the_reading(holter: MakeHolter, everything: Everything) -> None:
+def test_a_sleeping_consumer_does_not_delay_reading(holter: MakeHolter, everything: Everything) -> None:
     with holter(25_000) as device:
         link = SerialLink(device.port, queue_samples=2000)
         assert device.join(10.0), "the device was held up by a consumer that reads nothing"
         items = everything(link)
     assert received(items).shape[1] <= 2000
-    assert losses(items) == [Lost(25_000 - received(items).shape[1], "host overflow")]
+    assert losses(items) == [SampleLoss(25_000 - received(items).shape[1], "host overflow")]
     assert link.stats()["lost_in_host"] == losses(items)[0].samples
 
 
-def test_holding_back_loses_nothing_however_slow_the_consumer(holter: MakeHolter) -> None:
-    with holter(10_000) as device, SerialLink(device.port, queue_samples=300, hold_back=True) as link:
+def test_back_pressure_loses_nothing_however_slow_the_consumer(holter: MakeHolter) -> None:
+    with holter(10_000) as device, SerialLink(device.port, queue_samples=300, backpressure=True) as link:
         items: list[LinkItem] = []
         for item in link:
             if len(items) % 100 == 0:
@@ -167,7 +163,7 @@ def test_holding_back_loses_nothing_however_slow_the_consumer(holter: MakeHolter
     assert losses(items) == []
 
 
-def test_random_bytes_end_with_a_hint_at_protocol_and_baud(port: Path) -> None:
+def test_random_bytes_are_an_error_that_names_protocol_and_baud(port: Path) -> None:
     device = PtyDevice(port)
     stopped = threading.Event()
 
@@ -179,7 +175,7 @@ def test_random_bytes_end_with_a_hint_at_protocol_and_baud(port: Path) -> None:
     talker = threading.Thread(target=talk_nonsense, daemon=True)
     with SerialLink(device.port, no_frame_after_s=0.3) as link:
         talker.start()
-        with pytest.raises(DeviceError, match=r"none of them is a valid ecgmoe frame at 115200 baud: check --protocol"):
+        with pytest.raises(DeviceError, match=r"without a valid ecgmoe frame at 115200 baud: check --protocol"):
             list(link)
     stopped.set()
     talker.join(5.0)
@@ -188,7 +184,7 @@ def test_random_bytes_end_with_a_hint_at_protocol_and_baud(port: Path) -> None:
     assert link.stats()["frames"] == link.stats()["samples"] == 0
 
 
-def test_a_port_that_only_said_nonsense_and_vanished_is_not_waited_for(port: Path) -> None:
+def test_a_port_that_sent_only_invalid_bytes_and_vanished_is_not_waited_for(port: Path) -> None:
     device = PtyDevice(port)
     with SerialLink(device.port) as link:
         device.write(b"\x55" * 300, threading.Event())
@@ -196,7 +192,7 @@ def test_a_port_that_only_said_nonsense_and_vanished_is_not_waited_for(port: Pat
         while link.stats()["bytes"] < 300 and time.monotonic() < deadline:
             time.sleep(0.01)
         device.unplug()
-        with pytest.raises(DeviceError, match="none of them is a valid ecgmoe frame"):
+        with pytest.raises(DeviceError, match="without a valid ecgmoe frame"):
             list(link)
 
 
@@ -205,7 +201,7 @@ def test_a_boot_message_and_a_long_silence_before_the_first_frame_are_no_error(p
     with SerialLink(device.port, no_frame_after_s=0.2, stall_after_s=0.5) as link:
         device.write(b"boot v1.2, self test ...\r\n", threading.Event())
         items = iter(link)
-        assert isinstance(next(items), Stalled)
+        assert isinstance(next(items), LinkStall)
         device.write(encoder.info_frame() + encoder.end_frame(), threading.Event())
         assert list(items) == [info, EndOfStream(0)]
     device.unplug()
@@ -223,13 +219,13 @@ def next_owners_of(terminal: str) -> list[PtyDevice]:
     return others
 
 
-def test_a_link_left_behind_never_leads_to_the_next_owner_of_its_terminal(holter: MakeHolter, port: Path) -> None:
+def test_a_stale_symlink_never_leads_to_the_next_owner_of_its_terminal(holter: MakeHolter, port: Path) -> None:
     killed = PtyDevice(port)
     terminal = os.path.realpath(port)
     link = SerialLink(killed.port)
     os.close(killed._master)  # as SIGKILL does: the symlink stays
-    assert killed._claim is not None
-    killed._claim.close()
+    assert killed._lock is not None
+    killed._lock.close()
     time.sleep(0.05)
     others = next_owners_of(terminal)
     time.sleep(0.5)
@@ -237,17 +233,17 @@ def test_a_link_left_behind_never_leads_to_the_next_owner_of_its_terminal(holter
     with holter(500):
         items = list(link)
     link.close()
-    assert [type(item) for item in items if isinstance(item, Stalled | Reconnected)] == [Stalled, Reconnected]
+    assert [type(item) for item in items if isinstance(item, LinkStall | LinkReconnect)] == [LinkStall, LinkReconnect]
     assert items[-1] == EndOfStream(500)
     for other in others:
         other.unplug()
 
 
-def test_a_terminal_s_number_never_leads_to_its_next_owner() -> None:
+def test_a_reused_terminal_number_never_leads_to_its_next_owner() -> None:
     device = PtyDevice()
     with SerialLink(device.port) as link:
         device.unplug()
-        assert isinstance(next(iter(link)), Stalled)
+        assert isinstance(next(iter(link)), LinkStall)
         others = next_owners_of(device.port)
         time.sleep(0.5)
         assert others[-1].reader() == (False, b"")
@@ -255,35 +251,35 @@ def test_a_terminal_s_number_never_leads_to_its_next_owner() -> None:
         other.unplug()
 
 
-def test_a_terminal_s_next_owner_is_told_from_it_however_soon_it_comes() -> None:
+def test_the_next_owner_of_a_terminal_is_distinguished_however_soon_it_comes() -> None:
     for _ in range(20):  # many of them within one tick of the kernel's clock, by which a terminal's times go
         device = PtyDevice()
         identity = PortIdentity.of(device.port)
-        assert identity.where_now() == device.port
+        assert identity.current_path() == device.port
         device.unplug()
-        assert identity.where_now() is None
+        assert identity.current_path() is None
         others = next_owners_of(device.port)
-        assert identity.where_now() is None
+        assert identity.current_path() is None
         for other in others:
             other.unplug()
 
 
-def test_a_link_that_leads_elsewhere_is_not_the_terminal_that_it_led_to(tmp_path: Path) -> None:
+def test_a_symlink_that_leads_elsewhere_is_not_the_same_terminal(tmp_path: Path) -> None:
     first, second = PtyDevice(), PtyDevice()
     outer, inner = tmp_path / "outer", tmp_path / "inner"
     inner.symlink_to(first.port)
     outer.symlink_to(inner)
     identity = PortIdentity.of(str(outer))
-    assert identity.where_now() == str(outer)
+    assert identity.current_path() == str(outer)
     inner.unlink()
-    assert identity.where_now() is None
+    assert identity.current_path() is None
     inner.symlink_to(second.port)  # the outer link, the one that was named, is as it was
-    assert identity.where_now() is None
+    assert identity.current_path() is None
     for device in (first, second):
         device.unplug()
 
 
-def test_a_closed_link_holds_nothing(holter: MakeHolter, everything: Everything) -> None:
+def test_a_closed_link_keeps_no_file_open(holter: MakeHolter, everything: Everything) -> None:
     def handles() -> int:
         return len(os.listdir("/proc/self/fd"))
 
@@ -296,7 +292,7 @@ def test_a_closed_link_holds_nothing(holter: MakeHolter, everything: Everything)
     assert handles() == before
 
 
-def test_an_error_that_passes_costs_no_more_than_what_it_lost(holter: MakeHolter) -> None:
+def test_after_a_passing_error_only_the_samples_lost_in_it_are_missing(holter: MakeHolter) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     with holter(5000, speed=5.0) as device, SerialLink(device.port) as link:
         items = []
@@ -305,12 +301,12 @@ def test_an_error_that_passes_costs_no_more_than_what_it_lost(holter: MakeHolter
             if len(items) == 5:
                 os.dup2(null, link._serial.fileno())  # the next read is an error, and the device is still there
     os.close(null)
-    assert [type(item) for item in items if isinstance(item, Stalled | Reconnected)] == [Stalled, Reconnected]
+    assert [type(item) for item in items if isinstance(item, LinkStall | LinkReconnect)] == [LinkStall, LinkReconnect]
     assert received(items).shape[1] + sum(lost.samples or 0 for lost in losses(items)) == 5000
     assert received(items).shape[1] > 4000
 
 
-def test_stopping_ends_the_iteration_and_keeps_what_was_read(holter: MakeHolter) -> None:
+def test_stopping_ends_the_iteration_and_keeps_items_read_so_far(holter: MakeHolter) -> None:
     with holter(10**5, speed=1.0) as device, SerialLink(device.port) as link:
         items: list[LinkItem] = []
         for item in link:
@@ -321,7 +317,7 @@ def test_stopping_ends_the_iteration_and_keeps_what_was_read(holter: MakeHolter)
     assert losses(items) == []
 
 
-def test_a_port_that_comes_a_little_later_is_waited_for_when_asked_to(holter: MakeHolter, port: Path) -> None:
+def test_a_port_that_appears_later_is_waited_for_if_requested(holter: MakeHolter, port: Path) -> None:
     plugged_in = threading.Timer(0.3, lambda: holter(500).play())
     plugged_in.start()
     link = SerialLink(str(port), wait_for_port_s=10.0)
@@ -330,7 +326,7 @@ def test_a_port_that_comes_a_little_later_is_waited_for_when_asked_to(holter: Ma
     plugged_in.join(5.0)
 
 
-def test_closing_frees_the_port_for_the_next(holter: MakeHolter, everything: Everything) -> None:
+def test_closing_releases_the_port(holter: MakeHolter, everything: Everything) -> None:
     with holter(2500, speed=5.0) as device:
         with SerialLink(device.port) as first:
             next(iter(first))
@@ -338,7 +334,7 @@ def test_closing_frees_the_port_for_the_next(holter: MakeHolter, everything: Eve
     assert items[-1] == EndOfStream(2500)
 
 
-def test_a_port_that_stays_away_is_given_up_when_asked_to(holter: MakeHolter) -> None:
+def test_a_port_that_does_not_come_back_is_given_up_if_requested(holter: MakeHolter) -> None:
     with holter(10**5, speed=1.0) as device:
         link = SerialLink(device.port, give_up_after_s=0.3)
         items = iter(link)

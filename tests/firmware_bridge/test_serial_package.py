@@ -1,4 +1,4 @@
-"""Another module in pyserial's place, or another program at the port: a sentence that says what to do."""
+"""Another module in place of pyserial, or another program at the port: a sentence says what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ecgmoe_edge.firmware_bridge import PortInfo, open_port
-from ecgmoe_edge.firmware_bridge.open_port import explain
+from ecgmoe_edge.firmware_bridge.open_port import open_error
 
 ANOTHER = {
     "without Serial": ("serial/__init__.py", "from . import model\n", "serial/model.py", ""),
@@ -36,7 +36,7 @@ def command(folder: Path, words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("kind", ANOTHER)
-def test_another_module_named_serial_is_named_with_its_path(tmp_path: Path, kind: str) -> None:
+def test_another_module_named_serial_is_reported_with_its_path(tmp_path: Path, kind: str) -> None:
     files = ANOTHER[kind]
     for name, content in zip(files[::2], files[1::2], strict=True):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -50,7 +50,7 @@ def test_another_module_named_serial_is_named_with_its_path(tmp_path: Path, kind
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_needs_no_port_works_without_pyserial(tmp_path: Path) -> None:
+def test_commands_without_a_port_work_without_pyserial(tmp_path: Path) -> None:
     (tmp_path / "serial.py").write_text("")
     assert command(tmp_path, "--version").returncode == 0
     assert command(tmp_path, "profiles").returncode == 0
@@ -68,22 +68,24 @@ def test_what_needs_no_port_works_without_pyserial(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("seen", [True, False])
-def test_a_service_that_holds_the_port_is_named_with_what_to_do(
+def test_a_service_that_uses_the_port_is_reported_with_advice(
     program: str, words: str, seen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holders = [f"{program}, process 411"] if seen else []
     monkeypatch.setattr(open_port, "holders_of", lambda port: holders)
     monkeypatch.setattr(open_port, "running_programs", lambda: {program, "bash"})
-    said = str(explain("/dev/ttyUSB0", 115200, OSError(errno.EBUSY, "busy")))
-    assert words in said
-    assert "in use by another program" in said
+    message = str(open_error("/dev/ttyUSB0", 115200, OSError(errno.EBUSY, "busy")))
+    assert words in message
+    assert "in use by another program" in message
 
 
-def test_a_port_that_is_not_there_names_brltty_only_where_no_usb_port_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_port_names_brltty_only_if_there_is_no_usb_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     missing = OSError(errno.ENOENT, "no such file")
     monkeypatch.setattr(open_port, "list_serial_ports", lambda: [PortInfo("/dev/ttyS0", "")])
-    assert "sudo apt remove brltty" in str(explain("/dev/ttyUSB0", 115200, missing))
-    assert "brltty" not in str(explain("./holter", 115200, missing))
+    assert "sudo apt remove brltty" in str(open_error("/dev/ttyUSB0", 115200, missing))
+    assert "brltty" not in str(open_error("./holter", 115200, missing))
     usb = [PortInfo("/dev/ttyACM0", "", vendor_id=0x2341, product_id=0x0043)]
     monkeypatch.setattr(open_port, "list_serial_ports", lambda: usb)
-    assert "brltty" not in str(explain("/dev/ttyUSB0", 115200, missing))
+    assert "brltty" not in str(open_error("/dev/ttyUSB0", 115200, missing))

@@ -1,4 +1,4 @@
-"""The worked example of docs/serial-protocol.md is what the code does."""
+"""The code agrees with the worked example in docs/serial-protocol.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INFO = StreamInfo(Fraction(250), ("II", "V1"), (22_352, 22_352), "demo")
 CODES = np.array([[1, -1, 258], [8388607, -8388608, -8388607]], dtype=np.int32)
 
 
-def test_the_documented_bytes_decode_to_what_the_document_says() -> None:
+def test_the_documented_bytes_decode_to_the_documented_values() -> None:
     info, lead_off, samples, end = EcgmoeDecoder().feed(b"".join(FRAMES))
     assert info == INFO
     assert lead_off == LeadOffChange((False, True), ("V1",))
@@ -40,7 +40,7 @@ def test_the_documented_crc_is_the_one_used() -> None:
     assert zlib.crc32(b"123456789") == 0xCBF43926
 
 
-def test_the_documented_length_of_a_frame_holds() -> None:
+def test_the_documented_frame_length_is_correct() -> None:
     assert "3 n k + 27" in DOCUMENT
     busy = np.full((2, 25), 0x111111, dtype=np.int32)
     assert len(FrameEncoder(INFO, run=0x1234).samples_frame(busy)) == 3 * 25 * 2 + 27

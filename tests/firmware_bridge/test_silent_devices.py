@@ -1,4 +1,4 @@
-"""A device that is not there, says something else, or has other channels than named: advice within seconds."""
+"""A device that is silent, uses another protocol or has fewer channels than named gives advice within seconds."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from ecgmoe_edge.firmware_bridge import (
 from ecgmoe_edge.firmware_bridge.clock import ClockFit
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
 from ecgmoe_edge.firmware_bridge.pty_device import PtyDevice
-from ecgmoe_edge.firmware_bridge.rehearsal import example_settings
+from ecgmoe_edge.firmware_bridge.simulated_stream import example_settings
 
-SOON: dict[str, Any] = {"no_frame_after_s": 0.3, "nothing_after_s": 1.0}
+SOON: dict[str, Any] = {"no_frame_after_s": 0.3, "no_samples_after_s": 1.0}
 DAISY_BANNER = (
     b"OpenBCI V3 8-16 channel\r\nOn Board ADS1299 Device ID: 0x3E\r\nOn Daisy ADS1299 Device ID: 0x3E\r\n"
     b"LIS3DH Device ID: 0x33\r\nFirmware: v3.1.2\r\n$$$"
@@ -38,15 +38,15 @@ DAISY_BANNER = (
 
 @contextmanager
 def device_that(port: Path, answer: Callable[[bytes], bytes]) -> Iterator[bytearray]:
-    """A device that answers what it receives; gives what it received."""
+    """A device that replies to the bytes it receives; yields the received bytes."""
     device, stopped, received = PtyDevice(port), threading.Event(), bytearray()
 
     def talk() -> None:
         while not stopped.wait(0.01):
             attached, data = device.reader()
             received.extend(data)
-            if attached and (said := answer(data)):
-                device.write(said, stopped)
+            if attached and (message := answer(data)):
+                device.write(message, stopped)
 
     talker = threading.Thread(target=talk, daemon=True)
     talker.start()
@@ -66,25 +66,25 @@ def failure_of(port: Path, **options: Any) -> tuple[str, list[LinkItem]]:
 
 
 @pytest.mark.parametrize("wire_format", all_protocols(), ids=lambda wire_format: wire_format.name)
-def test_a_device_that_sends_nothing_is_given_up_with_what_to_do(port: Path, wire_format: Any) -> None:
+def test_a_device_that_sends_nothing_is_given_up_with_advice(port: Path, wire_format: Any) -> None:
     began = time.monotonic()
     with device_that(port, lambda data: b""):
-        said, items = failure_of(port, protocol=wire_format.name, settings=example_settings(wire_format))
-    assert "sent nothing within" in said
-    assert "battery" in said or "switched on and charged" in said
+        message, items = failure_of(port, protocol=wire_format.name, settings=example_settings(wire_format))
+    assert "sent nothing within" in message
+    assert "battery" in message or "switched on and charged" in message
     assert not any(isinstance(item, Samples | StreamInfo) for item in items)
     assert time.monotonic() - began < 8.0
 
 
-def test_the_words_of_a_dongle_without_its_board_are_quoted(port: Path) -> None:
+def test_the_message_of_a_dongle_without_its_board_is_quoted(port: Path) -> None:
     words = b"Failure: Communications timeout - Device failed to poll Host$$$"
     with device_that(port, lambda data: words if data else b""):
-        said, _ = failure_of(port, protocol="cyton")
-    assert "the dongle says 'Failure: Communications timeout - Device failed to poll Host'" in said
-    assert "Switch it to PC" in said
+        message, _ = failure_of(port, protocol="cyton")
+    assert "the dongle reports 'Failure: Communications timeout - Device failed to poll Host'" in message
+    assert "Switch it to PC" in message
 
 
-def test_a_dongle_without_its_board_is_no_cyton_to_a_probe_which_quotes_it(port: Path) -> None:
+def test_a_probe_does_not_recognise_a_dongle_without_its_board_and_quotes_it(port: Path) -> None:
     words = b"Failure: Communications timeout - Device failed to poll Host$$$"
     cyton = [get_protocol("cyton")]
     with (
@@ -94,21 +94,21 @@ def test_a_dongle_without_its_board_is_no_cyton_to_a_probe_which_quotes_it(port:
         recognise(str(port), probe=True, protocols=cyton)
 
 
-def test_a_board_with_a_daisy_is_refused_by_its_banner_and_stopped(port: Path) -> None:
+def test_a_board_with_a_daisy_is_rejected_by_its_banner_and_stopped(port: Path) -> None:
     with device_that(port, lambda data: DAISY_BANNER if b"v" in data else b"") as received:
-        said, items = failure_of(port, protocol="cyton")
+        message, items = failure_of(port, protocol="cyton")
         time.sleep(0.1)
-    assert "16 channels at 125 Hz" in said
-    assert "Take the Daisy off" in said
+    assert "16 channels at 125 Hz" in message
+    assert "Take the Daisy off" in message
     assert items == []
     assert received.endswith(b"s")
 
 
 @pytest.mark.parametrize("name", ["cyton"])
-def test_frames_of_two_boards_in_turn_are_refused_without_a_banner_too(port: Path, name: str) -> None:
+def test_alternating_frames_of_two_boards_are_rejected_without_a_banner_too(port: Path, name: str) -> None:
     encoder = get_protocol(name).make_encoder(Settings())
     rng = np.random.default_rng(3)
-    offsets = rng.normal(0, 20, (2, 8, 1))  # mV, of the electrodes
+    offsets = rng.normal(0, 20, (2, 8, 1))  # electrode offsets, mV
     count = 0
 
     def frames(data: bytes) -> bytes:
@@ -120,24 +120,24 @@ def test_frames_of_two_boards_in_turn_are_refused_without_a_banner_too(port: Pat
         return out
 
     with device_that(port, frames):
-        said, _ = failure_of(port, protocol=name)
-    assert "16 channels at 125 Hz" in said
+        message, _ = failure_of(port, protocol=name)
+    assert "16 channels at 125 Hz" in message
 
 
-def test_an_ecg_with_noise_and_hum_is_not_taken_for_two_boards() -> None:
+def test_an_ecg_with_noise_and_hum_is_not_rejected_as_two_boards() -> None:
     decoder = get_protocol("cyton").make_decoder(Settings())
     encoder = get_protocol("cyton").make_encoder(Settings())
     t = np.arange(1000) / 250
     values = np.random.default_rng(1).normal(0, 0.1, (8, 1000)) + 40 * np.sin(2 * np.pi * 60 * t)
     decoder.feed(b"".join(encoder.encode(values[:, [k]]) for k in range(1000)))
-    assert decoder.misfit is None  # type: ignore[attr-defined]
+    assert decoder.incompatibility is None  # type: ignore[attr-defined]
 
 
-def test_another_sketch_is_known_by_its_unknown_command(port: Path) -> None:
+def test_another_sketch_is_detected_by_its_error_reply(port: Path) -> None:
     with device_that(port, lambda data: b"UNKNOWN COMMAND\r\n" * data.count(b"\n")):
-        said, _ = failure_of(port, protocol="chords", settings=Settings(uv_per_lsb=5.0))
-    assert "the board answers 'UNKNOWN COMMAND', so another sketch is on it" in said
-    assert "Load the Chords firmware" in said
+        message, _ = failure_of(port, protocol="chords", settings=Settings(uv_per_lsb=5.0))
+    assert "the board replies 'UNKNOWN COMMAND', so it runs another sketch" in message
+    assert "Load the Chords firmware" in message
 
 
 def chords_board(name: bytes, frame: bytes) -> Callable[[bytes], bytes]:
@@ -147,7 +147,7 @@ def chords_board(name: bytes, frame: bytes) -> Callable[[bytes], bytes]:
         nonlocal count, on
         on = (on or b"START" in data) and b"STOP" not in data
         out = name + b"\r\n" if b"WHORU" in data else b""
-        for _ in range(100 if on else 0):  # far more than is kept of a name's bytes
+        for _ in range(100 if on else 0):  # far more bytes than the search for a name keeps
             out += b"\xc7\x7c" + bytes([count % 256]) + frame + b"\x01"
             count += 1
         return out
@@ -155,35 +155,35 @@ def chords_board(name: bytes, frame: bytes) -> Callable[[bytes], bytes]:
     return answer
 
 
-def test_a_name_that_no_table_has_asks_for_the_rate_and_is_read_with_it(port: Path) -> None:
+def test_an_unknown_board_name_requires_the_rate_and_is_decoded_with_it(port: Path) -> None:
     board = chords_board(b"UNO-R4-WIFI", b"\x20\x00" * 6)
     with device_that(port, board):
-        said, items = failure_of(port, protocol="chords", settings=Settings(uv_per_lsb=5.0))
-    assert "UNO-R4-WIFI" in said
-    assert "give --fs" in said
+        message, items = failure_of(port, protocol="chords", settings=Settings(uv_per_lsb=5.0))
+    assert "UNO-R4-WIFI" in message
+    assert "give --fs" in message
     assert items == []
     given = Settings(rate=example_settings(get_protocol("ad8232")).rate, uv_per_lsb=5.0)
     with device_that(port, board), SerialLink(str(port), protocol="chords", settings=given, **SOON) as link:
         assert isinstance(next(item for item in link if isinstance(item, Samples | Advice)), Samples)
 
 
-def test_a_few_words_and_then_nothing_are_quoted(port: Path) -> None:
-    said_once = [b"SD card missing\r\n"]
-    with device_that(port, lambda data: said_once.pop() if said_once else b""):
-        said, _ = failure_of(port)
-    assert "sent no samples within" in said
-    assert "'SD card missing'" in said
+def test_a_short_text_followed_by_silence_is_quoted(port: Path) -> None:
+    texts = [b"SD card missing\r\n"]
+    with device_that(port, lambda data: texts.pop() if texts else b""):
+        message, _ = failure_of(port)
+    assert "sent no samples within" in message
+    assert "'SD card missing'" in message
 
 
-def test_a_silent_device_is_waited_for_where_that_is_asked_for(port: Path) -> None:
-    with device_that(port, lambda data: b""), SerialLink(str(port), nothing_after_s=None) as link:
+def test_a_silent_device_is_waited_for_if_requested(port: Path) -> None:
+    with device_that(port, lambda data: b""), SerialLink(str(port), no_samples_after_s=None) as link:
         time.sleep(1.2)
         link.stop()
         assert not [item for item in link if isinstance(item, Samples)]
 
 
 @pytest.mark.parametrize("wire_format", all_protocols(), ids=lambda wire_format: wire_format.name)
-def test_a_dash_leaves_the_first_channel_out_and_names_need_channels(port: Path, wire_format: Any) -> None:
+def test_a_dash_omits_the_first_channel_and_too_many_names_are_an_error(port: Path, wire_format: Any) -> None:
     example = example_settings(wire_format)
     signal = np.random.default_rng(2).normal(0, 0.2, (3, 1600))
     names = Settings(rate=example.rate, leads=("-", "ECG"), uv_per_lsb=example.uv_per_lsb)
@@ -212,11 +212,11 @@ def test_a_dash_leaves_the_first_channel_out_and_names_need_channels(port: Path,
     assert got.shape[0] == 1
     step_mv = info.picovolts_per_lsb[0] * 1e-9
     sent = signal[1, : got.shape[1]]
-    if wire_format.name != "bitalino":  # its device has another number of bits a channel
+    if wire_format.name != "bitalino":  # its channels have different numbers of bits
         assert np.abs(got[0, :100] - sent[:100]).max() <= 0.51 * step_mv
 
 
-def test_a_rate_that_is_not_the_devices_is_said_once(port: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_sampling_rate_gives_one_advice(port: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClockFit, "drift_ppm", property(lambda fit: -250_000.0 if fit._buckets else None))
     settings = Settings(uv_per_lsb=5.0)
     holter = VirtualHolter([np.zeros((6, 1024))], 256, tuple("abcdef"), link=port, protocol="olimex", speed=0.0)

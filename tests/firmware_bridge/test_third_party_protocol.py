@@ -1,4 +1,4 @@
-"""A protocol of another distribution: one file and one entry point, found without a line of ours changed."""
+"""A protocol in another package: one file and one entry point, found without a change to this project."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ecgmoe_edge.firmware_bridge.protocols import (
     get_protocol,
     protocol_names,
 )
-from ecgmoe_edge.firmware_bridge.rehearsal import rehearse
+from ecgmoe_edge.firmware_bridge.simulated_stream import simulate
 
 DOC = Path(__file__).parents[2] / "docs" / "protocols.md"
 
 
 def example() -> str:
-    """The module that the documentation shows."""
+    """The example module of the documentation."""
     text = DOC.read_text()
     return text.split("```python title=beeper.py\n")[1].split("```")[0]
 
 
 @pytest.fixture
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An installed distribution with the documentation's example, a broken module, and a thief of a name."""
+    """An installed package with the documentation's example, a broken module and a misused name."""
     (tmp_path / "beeper.py").write_text(example())
     (tmp_path / "beeper_broken.py").write_text("raise RuntimeError('no such chip')\n")
     information = tmp_path / "beeper-1.0.dist-info"
@@ -48,33 +48,33 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         sys.modules.pop(name, None)
 
 
-def test_it_is_found_and_speaks(distribution: Path) -> None:
+def test_a_third_party_protocol_is_found_and_decodes(distribution: Path) -> None:
     assert "beeper" in protocol_names()
     beeper = get_protocol("beeper")
     assert beeper in all_protocols()
-    sent = rehearse(beeper, 100)
+    sent = simulate(beeper, 100)
     decoder = beeper.make_decoder(sent.settings)
-    items = decoder.feed(b"beeper v1\r\n" + sent.before + b"".join(sent.frames[:50] + sent.frames[53:]))
+    items = decoder.feed(b"beeper v1\r\n" + sent.preamble + b"".join(sent.frames[:50] + sent.frames[53:]))
     assert sum(item.values.shape[1] for item in items if isinstance(item, Samples)) == 97
     assert decoder.counts.lost_samples == 3
-    assert beeper.recognise(sent.stream) >= 0.5
+    assert beeper.recognise(sent.all_bytes) >= 0.5
 
 
-def test_ours_cannot_be_replaced(distribution: Path) -> None:
+def test_a_built_in_protocol_cannot_be_replaced(distribution: Path) -> None:
     assert get_protocol("cyton").description.startswith("OpenBCI")
     assert protocol_names().count("cyton") == 1
 
 
-def test_one_that_is_broken_is_named_and_stops_nothing(distribution: Path) -> None:
+def test_a_broken_protocol_is_reported_and_does_not_affect_others(distribution: Path) -> None:
     with pytest.raises(UsageError, match=r"broken .*cannot be loaded: no such chip"):
         get_protocol("broken")
-    with pytest.raises(UsageError, match=r"misnamed .*is no WireFormat of that name"):
+    with pytest.raises(UsageError, match=r"misnamed .*is not a WireFormat of that name"):
         get_protocol("misnamed")
     assert len(broken_protocols()) == 2
     assert "broken" not in {wire_format.name for wire_format in all_protocols()}
 
 
-def test_without_it_there_is_none() -> None:
+def test_without_its_package_the_protocol_is_unknown() -> None:
     with pytest.raises(UsageError, match="No serial protocol is called 'beeper'"):
         get_protocol("beeper")
 
@@ -89,5 +89,5 @@ def test_the_documentation_names_every_protocol() -> None:
             assert need in text
 
 
-def test_settings_say_nothing_by_default() -> None:
+def test_settings_are_none_by_default() -> None:
     assert Settings() == Settings(None, None, None)

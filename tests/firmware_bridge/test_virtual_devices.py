@@ -1,4 +1,4 @@
-"""A recording played by a device of each protocol, over a real pseudo terminal, to the link: started, read, broken."""
+"""A virtual device of each protocol replays a recording to the link over a real pseudo terminal."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ecgmoe_edge.firmware_bridge import (
     Faults,
     LinkItem,
-    Lost,
-    Reconnected,
+    LinkReconnect,
+    SampleLoss,
     Samples,
     SerialLink,
     Settings,
@@ -24,7 +24,7 @@ from ecgmoe_edge.firmware_bridge import (
 )
 from ecgmoe_edge.firmware_bridge.items import WireFormat
 from ecgmoe_edge.firmware_bridge.protocols import all_protocols
-from ecgmoe_edge.firmware_bridge.rehearsal import example_settings
+from ecgmoe_edge.firmware_bridge.simulated_stream import example_settings
 from ecgmoe_edge.streaming.signal.resampling import resample_blocks
 
 FS = 360
@@ -53,7 +53,7 @@ def play(wire_format: WireFormat, port: Path, seconds: float, faults: Faults | N
 
 
 def read(wire_format: WireFormat, device: VirtualHolter) -> list[LinkItem]:
-    """Until nothing comes any more: most devices never say that they have ended."""
+    """All items until the device falls silent: most devices never send an end."""
     with SerialLink(
         device.port, protocol=wire_format.name, settings=example_settings(wire_format), give_up_after_s=0.8
     ) as link:
@@ -79,7 +79,7 @@ def test_a_recording_arrives_at_the_device_s_own_rate(wire_format: WireFormat, p
     info = next(item for item in items if isinstance(item, StreamInfo))
     got = values_of(items)
     assert abs(got.shape[1] - 2.0 * info.fs) <= 16
-    assert not [item for item in items if isinstance(item, Lost)]
+    assert not [item for item in items if isinstance(item, SampleLoss)]
     t = np.arange(got.shape[1]) / info.fs
     middle = slice(int(0.3 * info.fs), int(1.7 * info.fs))
     lead = got[0, middle]
@@ -94,21 +94,21 @@ def test_a_recording_arrives_at_the_device_s_own_rate(wire_format: WireFormat, p
         for wire_format in FORMATS
     ],
 )
-def test_faults_on_the_line_never_add_up_to_more_than_was_played(wire_format: WireFormat, port: Path) -> None:
+def test_received_and_lost_samples_never_exceed_the_played_ones(wire_format: WireFormat, port: Path) -> None:
     faults = Faults(drop=0.02, corrupt=0.02, unplug_at_s=(4.0,), unplug_s=1.0, seed=4)
     with play(wire_format, port, 8.0, faults) as device:
         items = read(wire_format, device)
     info = next(item for item in items if isinstance(item, StreamInfo))
     got = values_of(items).shape[1]
-    lost = [item for item in items if isinstance(item, Lost)]
-    assert sum(isinstance(item, Reconnected) for item in items) == 1
+    lost = [item for item in items if isinstance(item, SampleLoss)]
+    assert sum(isinstance(item, LinkReconnect) for item in items) == 1
     assert any(item.reason == "reconnect" for item in lost)
     assert got + sum(item.samples or 0 for item in lost) <= 8.0 * info.fs + 16
     assert got >= 0.5 * 8.0 * info.fs
 
 
 @pytest.mark.parametrize("rate", [125, 250, 256, 500, 1000, Fraction(32768, 131)])
-def test_resampling_keeps_the_wave_and_its_time(rate: int | Fraction) -> None:
+def test_resampling_keeps_waveform_and_time(rate: int | Fraction) -> None:
     wave = waves(5.0)
     wave[1, 600:700] = np.nan
     blocks = [wave[:, first : first + 700] for first in range(0, wave.shape[1], 700)]
@@ -124,13 +124,13 @@ def test_resampling_keeps_the_wave_and_its_time(rate: int | Fraction) -> None:
     assert abs(missing[-1] - 699) <= 3
 
 
-def test_resampling_lets_nothing_fold_down() -> None:
+def test_resampling_does_not_alias() -> None:
     t = np.arange(3600) / FS
     out = np.concatenate(list(resample_blocks([np.sin(2 * np.pi * 150 * t)[None]], FS, Fraction(125))), axis=1)
     assert np.abs(out[0, 50:-50]).max() < 0.01
 
 
-def test_a_device_with_commands_waits_for_them(port: Path) -> None:
+def test_a_device_with_commands_waits_for_its_start_command(port: Path) -> None:
     with VirtualHolter([waves(2.0)], FS, ("II", "V1"), link=port, protocol="cyton", speed=0) as device:
         fd = os.open(device.port, os.O_RDWR | os.O_NOCTTY)
         time.sleep(1.3)
@@ -146,7 +146,7 @@ def test_a_device_with_commands_waits_for_them(port: Path) -> None:
 
 
 @each
-def test_samples_beyond_what_a_device_can_say_are_counted(wire_format: WireFormat) -> None:
+def test_samples_beyond_the_code_range_are_counted(wire_format: WireFormat) -> None:
     encoder = wire_format.make_encoder(example_settings(wire_format))
     values = np.zeros((len(encoder.leads), encoder.per_frame))
     encoder.encode(values)
@@ -157,7 +157,7 @@ def test_samples_beyond_what_a_device_can_say_are_counted(wire_format: WireForma
     assert encoder.clipped == 2
 
 
-def test_a_replay_says_how_many_samples_were_clipped(port: Path) -> None:
+def test_a_replay_reports_the_number_of_clipped_samples(port: Path) -> None:
     wave = waves(2.0)
     wave[0, 100:110] = 1e30
     wave[:, 200] = -1e30
@@ -167,7 +167,7 @@ def test_a_replay_says_how_many_samples_were_clipped(port: Path) -> None:
     assert got[0, 100] > 100.0
 
 
-def test_it_says_how_it_is_read(port: Path) -> None:
+def test_the_reader_options_read_the_device(port: Path) -> None:
     device = VirtualHolter(
         [], FS, ("II",), link=port, protocol="ad8232", settings=Settings(rate=Fraction(150), uv_per_lsb=5.0)
     )

@@ -1,4 +1,4 @@
-"""The virtual Holter keeps its promises to any reader, not only to ours."""
+"""The virtual Holter behaves as documented towards any reader, not only our link."""
 
 from __future__ import annotations
 
@@ -14,14 +14,22 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import DeviceError, SignalError
-from ecgmoe_edge.firmware_bridge import EndOfStream, Faults, Samples, SerialLink, StreamInfo, VirtualHolter, audience
+from ecgmoe_edge.firmware_bridge import (
+    EndOfStream,
+    Faults,
+    Samples,
+    SerialLink,
+    StreamInfo,
+    VirtualHolter,
+    reader_presence,
+)
 from ecgmoe_edge.firmware_bridge.decoder import EcgmoeDecoder
 
 MakeHolter = Callable[..., VirtualHolter]
 
 
 def read_all(port: str, command: bytes = b"S") -> bytes:
-    """What a plain program reads until the port vanishes."""
+    """The bytes that a simple program reads until the port vanishes."""
     fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
     os.write(fd, command)
     data = b""
@@ -35,7 +43,7 @@ def read_all(port: str, command: bytes = b"S") -> bytes:
     return data
 
 
-def test_it_waits_for_a_reader_and_a_plain_one_gets_everything(holter: MakeHolter) -> None:
+def test_the_replay_waits_for_a_reader_which_receives_everything(holter: MakeHolter) -> None:
     with holter(2500) as device:
         time.sleep(0.2)
         assert device.totals.frames_sent == 0
@@ -45,14 +53,14 @@ def test_it_waits_for_a_reader_and_a_plain_one_gets_everything(holter: MakeHolte
     assert items[-1] == EndOfStream(2500)
 
 
-def test_without_waiting_the_recording_goes_on_unheard(holter: MakeHolter) -> None:
+def test_without_waiting_the_recording_continues_without_a_reader(holter: MakeHolter) -> None:
     device = holter(2500, wait_for_reader=False)
     totals = device.play()
     assert totals.samples_sent == 0
     assert totals.samples_dropped == 2500
 
 
-def test_the_link_is_there_while_it_plays_and_gone_afterwards(holter: MakeHolter, port: Path) -> None:
+def test_the_symlink_exists_only_while_the_replay_runs(holter: MakeHolter, port: Path) -> None:
     with holter(10**5, speed=1.0) as device:
         assert device.port == str(port)
         assert port.is_symlink()
@@ -60,7 +68,7 @@ def test_the_link_is_there_while_it_plays_and_gone_afterwards(holter: MakeHolter
     assert not port.is_symlink()
 
 
-def test_a_link_left_behind_is_replaced_and_nothing_else(holter: MakeHolter, port: Path, tmp_path: Path) -> None:
+def test_a_stale_symlink_is_replaced_and_nothing_else(holter: MakeHolter, port: Path, tmp_path: Path) -> None:
     port.symlink_to("/dev/pts/999999")
     with holter(10, speed=1.0):
         assert os.readlink(port) != "/dev/pts/999999"
@@ -70,12 +78,12 @@ def test_a_link_left_behind_is_replaced_and_nothing_else(holter: MakeHolter, por
     (tmp_path / "zero").symlink_to("/dev/zero")
     with pytest.raises(DeviceError, match="real device"):
         holter(10, link=tmp_path / "zero")
-    with pytest.raises(DeviceError, match="cannot be made"):
+    with pytest.raises(DeviceError, match="cannot be created"):
         holter(10, link=tmp_path / "no" / "folder")
     assert port.read_text() == "a file of the user's"
 
 
-def test_blocks_are_taken_only_as_they_are_needed(port: Path) -> None:
+def test_blocks_are_read_only_when_needed(port: Path) -> None:
     taken = 0
 
     def endless() -> Iterator[NDArray[np.float64]]:
@@ -123,19 +131,19 @@ def test_a_fractional_rate_stays_exact(port: Path) -> None:
 @pytest.mark.parametrize(
     ("fs", "speed", "leads"), [(0, 1, ("II",)), (float("nan"), 1, ("II",)), (250, -1, ("II",)), (250, 1, ())]
 )
-def test_what_cannot_be_played_is_refused(fs: float, speed: float, leads: tuple[str, ...]) -> None:
+def test_a_recording_that_cannot_be_replayed_is_an_error(fs: float, speed: float, leads: tuple[str, ...]) -> None:
     with pytest.raises(SignalError):
         VirtualHolter([], fs, leads, speed=speed)
 
 
-def test_a_block_of_the_wrong_shape_is_an_error_of_whoever_joins(port: Path) -> None:
+def test_a_block_of_the_wrong_shape_raises_in_join(port: Path) -> None:
     device = VirtualHolter([np.zeros((3, 10))], 250, ("II",), link=port, speed=0)
     device.start()
     with pytest.raises(SignalError, match=r"shape \(3, 10\) does not fit 1 lead"):
         device.join(5.0)
 
 
-def test_stopping_a_replay_that_nobody_reads_returns_at_once(holter: MakeHolter) -> None:
+def test_stopping_a_replay_without_a_reader_returns_at_once(holter: MakeHolter) -> None:
     device = holter(10**5)
     device.start()
     reader = os.open(device.port, os.O_RDONLY | os.O_NOCTTY)  # opens, and reads nothing
@@ -147,7 +155,9 @@ def test_stopping_a_replay_that_nobody_reads_returns_at_once(holter: MakeHolter)
     assert not stopper.is_alive()
 
 
-def test_a_second_device_at_the_same_link_is_refused_and_the_first_goes_on(holter: MakeHolter, port: Path) -> None:
+def test_a_second_device_at_the_same_symlink_is_an_error_and_the_first_continues(
+    holter: MakeHolter, port: Path
+) -> None:
     with holter(10**5, speed=1.0) as first:
         terminal = os.readlink(port)
         with pytest.raises(DeviceError, match="another replay that is still running"):
@@ -158,16 +168,16 @@ def test_a_second_device_at_the_same_link_is_refused_and_the_first_goes_on(holte
         assert port.is_symlink()
 
 
-def test_a_device_that_is_unplugged_for_a_while_keeps_its_link(holter: MakeHolter, port: Path) -> None:
+def test_a_device_that_is_briefly_unplugged_keeps_its_symlink(holter: MakeHolter, port: Path) -> None:
     device = holter(10)
-    device._device.unplug(again=True)
+    device._device.unplug(will_return=True)
     with pytest.raises(DeviceError, match="another replay"):
         holter(10)
     device.stop()
     holter(10).stop()
 
 
-def test_jitter_makes_frames_late_and_loses_nothing(holter: MakeHolter) -> None:
+def test_jitter_delays_frames_and_loses_nothing(holter: MakeHolter) -> None:
     began = time.monotonic()
     with holter(2400, faults=Faults(jitter_s=0.01)) as device, SerialLink(device.port) as link:
         items = list(link)
@@ -177,15 +187,15 @@ def test_jitter_makes_frames_late_and_loses_nothing(holter: MakeHolter) -> None:
 
 
 def stay(port: str, seconds: float) -> None:
-    """A reader that begins, and leaves so long after."""
+    """A reader that starts the device and leaves after `seconds`."""
     fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     os.write(fd, b"S")
     time.sleep(seconds)
     os.close(fd)
 
 
-def test_a_replay_whose_reader_left_at_once_ends_where_none_comes(holter: MakeHolter) -> None:
-    with holter(10**5, speed=1.0, leave_after_s=0.5) as device:
+def test_a_replay_whose_reader_left_early_ends_if_no_other_comes(holter: MakeHolter) -> None:
+    with holter(10**5, speed=1.0, end_without_reader_s=0.5) as device:
         time.sleep(0.7)  # nobody has come yet: it waits
         assert not device.join(0.0)
         stay(device.port, 0.2)
@@ -193,12 +203,14 @@ def test_a_replay_whose_reader_left_at_once_ends_where_none_comes(holter: MakeHo
         stay(device.port, 0.2)  # another comes soon enough
         assert not device.join(0.2)
         assert device.join(3.0)
-    assert device.refused
+    assert device.abandoned
 
 
-def test_a_replay_whose_reader_stayed_waits_for_the_next(holter: MakeHolter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "SHORT_STAY_S", 0.1)
-    with holter(10**5, speed=1.0, leave_after_s=0.2) as device:
+def test_a_replay_whose_reader_stayed_longer_waits_for_the_next_one(
+    holter: MakeHolter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_presence, "EARLY_EXIT_S", 0.1)
+    with holter(10**5, speed=1.0, end_without_reader_s=0.2) as device:
         stay(device.port, 0.5)
         assert not device.join(1.0)
-    assert not device.refused
+    assert not device.abandoned

@@ -1,4 +1,4 @@
-"""The decoder: exact about losses, the same for any chunking, unmoved by any bytes."""
+"""The decoder of "ecgmoe": exact losses, independent of chunking, robust against any bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ecgmoe_edge.firmware_bridge import (
     EndOfStream,
     LeadOffChange,
     LinkItem,
-    Lost,
+    SampleLoss,
     Samples,
     Settings,
     StreamInfo,
@@ -47,8 +47,8 @@ def plain(items: Sequence[LinkItem]) -> list[object]:
     ]
 
 
-def losses(items: Sequence[LinkItem]) -> list[Lost]:
-    return [item for item in items if isinstance(item, Lost)]
+def losses(items: Sequence[LinkItem]) -> list[SampleLoss]:
+    return [item for item in items if isinstance(item, SampleLoss)]
 
 
 def test_a_whole_stream_arrives_in_millivolts_with_index_and_clock(info: StreamInfo, encoder: FrameEncoder) -> None:
@@ -105,7 +105,7 @@ def test_any_chunking_gives_the_same_items_and_counts(data: st.DataObject) -> No
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=3000) | st.just(b"\x00") | st.just(b"\xff" * 5000), max_size=20))
-def test_random_bytes_give_no_items_and_do_not_pile_up(chunks: list[bytes]) -> None:
+def test_random_bytes_give_no_items_and_use_no_memory(chunks: list[bytes]) -> None:
     decoder = EcgmoeDecoder()
     for chunk in chunks:
         assert decoder.feed(chunk) == []
@@ -124,7 +124,7 @@ def test_ten_million_bytes_without_a_delimiter_take_no_memory() -> None:
     assert decoder.counts.junk_bytes == 10_000_000
 
 
-def test_after_junk_the_next_frame_is_read(encoder: FrameEncoder) -> None:
+def test_the_next_frame_after_junk_is_decoded(encoder: FrameEncoder) -> None:
     decoder = EcgmoeDecoder()
     items = decoder.feed(b"boot v1.2\r\nready\r\n" + encoder.info_frame() + encoder.samples_frame(codes()))
     assert isinstance(items[0], StreamInfo)
@@ -134,7 +134,7 @@ def test_after_junk_the_next_frame_is_read(encoder: FrameEncoder) -> None:
 
 
 @given(kept=st.lists(st.booleans(), min_size=1, max_size=40))
-def test_what_is_dropped_is_what_is_reported_lost(kept: list[bool]) -> None:
+def test_dropped_frames_equal_reported_losses(kept: list[bool]) -> None:
     encoder = FrameEncoder(INFO, run=3)
     decoder = EcgmoeDecoder()
     decoder.feed(encoder.info_frame())
@@ -154,7 +154,7 @@ def test_a_damaged_frame_is_a_loss_of_its_samples(encoder: FrameEncoder) -> None
     decoder.feed(encoder.info_frame())
     first, second, third = frames(encoder, 3)
     items = decoder.feed(first + second[:20] + bytes([second[20] ^ 64]) + second[21:] + third)
-    assert losses(items) == [Lost(N, "link")]
+    assert losses(items) == [SampleLoss(N, "link")]
     assert decoder.counts.bad_frames == 1
 
 
@@ -175,11 +175,11 @@ def test_a_loss_across_the_wrap_is_exact(info: StreamInfo) -> None:
     encoder.index += 70_000 * N  # lost: more frames than the counter can hold
     encoder.counter += 70_000
     items = decoder.feed(encoder.samples_frame(codes()))
-    assert losses(items) == [Lost(700_000, "link")]
+    assert losses(items) == [SampleLoss(700_000, "link")]
     assert decoder.counts.lost_frames == 70_000 % 65_536  # "at least"
 
 
-def test_the_clock_is_unwrapped_even_across_a_hole_longer_than_its_wrap(info: StreamInfo) -> None:
+def test_the_clock_is_unwrapped_even_across_a_gap_longer_than_its_wrap(info: StreamInfo) -> None:
     encoder = FrameEncoder(info, run=1)
     decoder = EcgmoeDecoder()
     decoder.feed(encoder.info_frame() + encoder.samples_frame(codes()))
@@ -189,15 +189,15 @@ def test_the_clock_is_unwrapped_even_across_a_hole_longer_than_its_wrap(info: St
     assert items[-1].device_time_s == pytest.approx(5 * 3600.0)
 
 
-def test_overflow_in_the_device_is_told_from_loss_on_the_line(encoder: FrameEncoder) -> None:
+def test_overflow_in_the_device_is_distinguished_from_loss_on_the_link(encoder: FrameEncoder) -> None:
     decoder = EcgmoeDecoder()
     decoder.feed(encoder.info_frame() + encoder.samples_frame(codes()))
     encoder.overflowed(37)
-    assert losses(decoder.feed(encoder.samples_frame(codes()))) == [Lost(37, "device overflow")]
+    assert losses(decoder.feed(encoder.samples_frame(codes()))) == [SampleLoss(37, "device overflow")]
     encoder.overflowed(5)
     encoder.samples_frame(codes())  # lost on the line
     items = decoder.feed(encoder.samples_frame(codes()))
-    assert losses(items) == [Lost(5, "device overflow"), Lost(N, "link")]
+    assert losses(items) == [SampleLoss(5, "device overflow"), SampleLoss(N, "link")]
     assert decoder.counts.lost_in_device == 42
     assert decoder.counts.lost_samples == 52
 
@@ -212,19 +212,19 @@ def test_a_repeated_frame_is_dropped_and_counted(encoder: FrameEncoder) -> None:
     assert losses(items) == []
 
 
-def test_a_restart_is_a_loss_of_unknown_length_and_needs_no_second_introduction(info: StreamInfo) -> None:
+def test_a_restart_is_a_loss_of_unknown_length_and_repeats_no_stream_info(info: StreamInfo) -> None:
     old, new = FrameEncoder(info, run=1), FrameEncoder(info, run=2)
     decoder = EcgmoeDecoder()
     decoder.feed(old.info_frame() + b"".join(frames(old, 5)))
     items = decoder.feed(new.info_frame() + new.samples_frame(codes()))
-    assert items[:2] == [DeviceRestart(2), Lost(None, "restart")]
+    assert items[:2] == [DeviceRestart(2), SampleLoss(None, "restart")]
     assert isinstance(items[2], Samples)
     assert items[2].first_index == 5 * N
     assert items[2].device_time_s == 0.0
     assert decoder.counts.restarts == decoder.counts.gaps_of_unknown_length == 1
 
 
-def test_a_restart_with_another_scale_is_read_with_that_scale(info: StreamInfo) -> None:
+def test_a_restart_with_another_scale_is_decoded_with_that_scale(info: StreamInfo) -> None:
     old, new = FrameEncoder(info, run=1), FrameEncoder(replace(info, picovolts_per_lsb=(200_000, 1)), run=2)
     decoder = EcgmoeDecoder()
     decoder.feed(old.info_frame() + old.samples_frame(codes()))
@@ -236,16 +236,16 @@ def test_a_restart_with_another_scale_is_read_with_that_scale(info: StreamInfo) 
     assert decoder.counts.samples_before_info == N
 
 
-def test_a_restart_under_the_same_run_number_is_noticed_after_a_while(info: StreamInfo) -> None:
+def test_a_restart_with_the_same_run_number_is_detected_after_some_frames(info: StreamInfo) -> None:
     old, new = FrameEncoder(info, run=1), FrameEncoder(info, run=1)
     decoder = EcgmoeDecoder()
     decoder.feed(old.info_frame() + b"".join(frames(old, 200)))
     items = decoder.feed(b"".join(frames(new, MAX_REPEATS)) + new.info_frame() + new.samples_frame(codes()))
-    assert items[:2] == [DeviceRestart(1), Lost(None, "restart")]
+    assert items[:2] == [DeviceRestart(1), SampleLoss(None, "restart")]
     assert isinstance(items[-1], Samples)
 
 
-def test_joining_in_the_middle_begins_at_the_first_info_frame_and_loses_nothing(encoder: FrameEncoder) -> None:
+def test_a_stream_joined_in_the_middle_begins_at_the_first_info_frame_without_a_loss(encoder: FrameEncoder) -> None:
     decoder = EcgmoeDecoder()
     earlier = b"".join(frames(encoder, 4))
     items = decoder.feed(earlier[50:] + encoder.info_frame() + encoder.samples_frame(codes()))
@@ -256,7 +256,7 @@ def test_joining_in_the_middle_begins_at_the_first_info_frame_and_loses_nothing(
     assert decoder.counts.samples_before_info == 3 * N
 
 
-def test_leads_that_fall_off_are_named_once(encoder: FrameEncoder) -> None:
+def test_lead_off_is_reported_once_with_names(encoder: FrameEncoder) -> None:
     decoder = EcgmoeDecoder()
     decoder.feed(encoder.info_frame())
     items = decoder.feed(b"".join(encoder.samples_frame(codes(), (False, off)) for off in (False, True, True, False)))
@@ -268,19 +268,19 @@ def test_leads_that_fall_off_are_named_once(encoder: FrameEncoder) -> None:
     assert isinstance(items[2], Samples)
 
 
-def test_a_hole_after_an_interruption_has_that_reason(encoder: FrameEncoder) -> None:
+def test_a_gap_after_an_interruption_has_that_reason(encoder: FrameEncoder) -> None:
     decoder = EcgmoeDecoder()
     decoder.feed(encoder.info_frame() + encoder.samples_frame(codes()))
     first, second, third = frames(encoder, 3)
     decoder.feed(first[:30])
     decoder.interrupted()
     items = decoder.feed(second + third)
-    assert losses(items) == [Lost(N, "reconnect")]
+    assert losses(items) == [SampleLoss(N, "reconnect")]
     assert decoder.counts.junk_bytes == 30
     assert decoder.counts.bad_frames == 0
 
 
-def test_frames_of_a_newer_version_are_counted_and_not_read(encoder: FrameEncoder) -> None:
+def test_frames_of_a_newer_version_are_counted_and_not_decoded(encoder: FrameEncoder) -> None:
     body = bytes([0x21]) + cobs_decode(encoder.info_frame().strip(b"\x00"))[1:-4]
     newer = cobs_encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\x00"
     decoder = EcgmoeDecoder()
@@ -297,7 +297,7 @@ def test_frames_of_an_unknown_type_are_skipped_without_a_loss(encoder: FrameEnco
     assert decoder.counts.lost_frames == 0
 
 
-def test_the_registry_makes_this_decoder(info: StreamInfo, encoder: FrameEncoder) -> None:
+def test_the_ecgmoe_protocol_uses_this_decoder(info: StreamInfo, encoder: FrameEncoder) -> None:
     wire_format = get_protocol("ecgmoe")
     assert wire_format.baud == 115200
     assert wire_format.make_decoder(Settings()).feed(encoder.info_frame()) == [info]

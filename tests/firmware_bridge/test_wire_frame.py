@@ -1,4 +1,4 @@
-"""Single frames of the wire format: stuffing, scale, and the refusal of what cannot be."""
+"""Single frames of "ecgmoe": stuffing, scale, and rejection of impossible values."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_unstuffing_anything_gives_bytes_or_a_frame_error(junk: bytes) -> None:
         return
 
 
-def test_stuffing_is_that_of_the_paper() -> None:
+def test_stuffing_matches_the_paper() -> None:
     assert frame.cobs_encode(b"\x00") == b"\x01\x01"
     assert frame.cobs_encode(b"\x11\x22\x00\x33") == b"\x03\x11\x22\x02\x33"
     assert frame.cobs_encode(b"\x11\x00\x00\x00") == b"\x02\x11\x01\x01\x01"
 
 
-def test_codes_round_clip_and_keep_missing_values_apart() -> None:
+def test_codes_are_rounded_and_clipped_and_missing_values_have_their_own_code() -> None:
     values = np.array([[0.00004, 0.00006, 1e6, -1e6, np.nan]])
     codes, clipped = frame.to_codes(values, (100_000,))
     assert clipped == 2
@@ -51,7 +51,7 @@ def test_codes_round_clip_and_keep_missing_values_apart() -> None:
     codes=st.lists(st.tuples(*[st.integers(-(1 << 23), (1 << 23) - 1)] * 3), min_size=1, max_size=110),
     off=st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )
-def test_a_samples_frame_gives_back_its_codes_and_flags(codes: list[tuple[int, ...]], off: tuple[bool, ...]) -> None:
+def test_a_samples_frame_decodes_to_its_codes_and_flags(codes: list[tuple[int, ...]], off: tuple[bool, ...]) -> None:
     encoder = frame.FrameEncoder(StreamInfo(Fraction(360), ("I", "II", "III"), (1, 2, 3)), run=1)
     wanted = np.array(codes, dtype=np.int32).T
     header, payload = frame.open_frame(encoder.samples_frame(wanted, off)[:-1])
@@ -69,7 +69,7 @@ def test_the_largest_frame_keeps_within_the_limit(info: StreamInfo) -> None:
         assert len(encoder.samples_frame(full)) <= frame.MAX_ENCODED + 1
 
 
-def test_every_flipped_bit_is_noticed(encoder: frame.FrameEncoder) -> None:
+def test_every_flipped_bit_is_detected(encoder: frame.FrameEncoder) -> None:
     good = encoder.info_frame().strip(b"\x00")
     for position in range(len(good)):
         for bit in range(8):
@@ -92,13 +92,13 @@ def test_every_flipped_bit_is_noticed(encoder: frame.FrameEncoder) -> None:
         {"device": "d" * 33},
     ],
 )
-def test_an_encoder_refuses_what_no_info_frame_can_say(info: StreamInfo, wrong: dict[str, object]) -> None:
+def test_the_encoder_rejects_values_that_no_info_frame_can_hold(info: StreamInfo, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         frame.FrameEncoder(replace(info, **wrong), run=1)  # type: ignore[arg-type]
 
 
 @given(st.binary(max_size=120))
-def test_any_info_payload_is_understood_or_a_frame_error(payload: bytes) -> None:
+def test_any_info_payload_is_decoded_or_a_frame_error(payload: bytes) -> None:
     try:
         understood = frame.parse_info(payload)
     except frame.FrameError:

@@ -1,4 +1,4 @@
-"""What a decoder gave, taken apart: values, losses, and items that compare whatever pieces they came in."""
+"""Functions on decoded items: values, losses, and a form that compares equal for any chunking."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.firmware_bridge.items import Decoder, Lost, Samples, WireFormat, WireItem
-from ecgmoe_edge.firmware_bridge.rehearsal import example_settings
+from ecgmoe_edge.firmware_bridge.items import Decoder, SampleLoss, Samples, WireFormat, WireItem
+from ecgmoe_edge.firmware_bridge.simulated_stream import example_settings
 
 
 def decoder_of(wire_format: WireFormat) -> Decoder:
@@ -19,8 +19,8 @@ def values_of(items: Sequence[WireItem]) -> NDArray[np.float64]:
     return np.concatenate([item.values for item in items if isinstance(item, Samples)], axis=1)
 
 
-def losses_of(items: Sequence[WireItem]) -> list[Lost]:
-    return [item for item in items if isinstance(item, Lost)]
+def losses_of(items: Sequence[WireItem]) -> list[SampleLoss]:
+    return [item for item in items if isinstance(item, SampleLoss)]
 
 
 def lost_in(items: Sequence[WireItem]) -> int:

@@ -1,4 +1,4 @@
-"""From the wire to events, with the real monitor: what was lost is in the events once, and the totals add up."""
+"""From wire to events with the real monitor: each loss is in the events once, and the totals add up."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ecgmoe_edge.firmware_bridge import (
     Faults,
     LeadOffChange,
     LinkItem,
-    Lost,
-    Reconnected,
+    LinkReconnect,
+    LinkStall,
+    SampleLoss,
     Samples,
     SerialLink,
-    Stalled,
     StreamInfo,
     VirtualHolter,
 )
@@ -35,7 +35,7 @@ INFO = StreamInfo(Fraction(250), ("II", "V1"), (100_000, 100_000), "bench")
 
 @dataclass
 class Recorded:
-    """A link whose items are known beforehand."""
+    """A link with given items."""
 
     items: Sequence[LinkItem | DeviceError]
 
@@ -70,19 +70,19 @@ def of_kind(events: Sequence[Event], *kinds: type) -> list[Event]:
     return [event for event in events if isinstance(event, kinds)]
 
 
-def test_every_kind_of_item_becomes_its_event_at_its_place() -> None:
+def test_each_kind_of_item_becomes_its_event_at_its_position() -> None:
     link = Recorded(
         [
-            Stalled(2.0),
+            LinkStall(2.0),
             INFO,
             some(500),
-            Lost(50, "link"),
+            SampleLoss(50, "link"),
             some(200),
             LeadOffChange((False, True), ("V1",)),
-            Stalled(3.0),
-            Reconnected(4.0, "tty"),
+            LinkStall(3.0),
+            LinkReconnect(4.0, "tty"),
             DeviceRestart(2),
-            Lost(None, "restart"),
+            SampleLoss(None, "restart"),
             some(250),
             EndOfStream(250),
         ]
@@ -102,7 +102,7 @@ def test_every_kind_of_item_becomes_its_event_at_its_place() -> None:
     assert end.link == {"port": "bench"}
 
 
-def test_a_link_that_fails_still_gives_its_end() -> None:
+def test_a_link_that_fails_still_gives_an_end_event() -> None:
     events = Session(Recorded([INFO, some(100), DeviceError("gone")]), make_monitor).events()
     end = next(event for event in events if isinstance(event, End))
     assert end.samples == 100
@@ -116,15 +116,15 @@ def test_a_device_that_changes_its_rate_ends_the_stream_with_a_reason() -> None:
         list(Session(link, make_monitor).events())
 
 
-def test_a_device_that_only_changes_its_scale_goes_on() -> None:
+def test_a_device_that_changes_only_its_scale_continues() -> None:
     link = Recorded([INFO, some(100), replace(INFO, picovolts_per_lsb=(1, 1)), some(100), EndOfStream(200)])
     end = list(Session(link, make_monitor).events())[-1]
     assert isinstance(end, End)
     assert end.samples == 200
 
 
-def test_a_device_that_never_introduced_itself_is_an_error() -> None:
-    with pytest.raises(DeviceError, match="nothing about its rate"):
+def test_a_device_that_never_sent_its_rate_and_leads_is_an_error() -> None:
+    with pytest.raises(DeviceError, match="before the device sent its sampling rate"):
         list(Session(Recorded([EndOfStream(0)]), make_monitor).events())
 
 
@@ -146,7 +146,7 @@ def test_a_faulty_recording_over_a_real_port_adds_up(port: Path) -> None:
     assert len(of_kind(events, Reconnect)) == 1
     beats = [event.time_s for event in events if isinstance(event, Beat)]
     assert len(beats) > 30
-    # Samples that are lost keep their place: a beat after the gap is where it is in the recording.
+    # Lost samples count: a beat after the gap has its position in the recording.
     away = (np.asarray(beats) + 0.4) % 0.8 - 0.4
     assert np.mean(np.abs(away) < 0.02) > 0.9
 

@@ -1,4 +1,4 @@
-"""Source, monitor and sinks with real threads: a sink that is slow, blocked or broken costs nobody else a beat."""
+"""Source, monitor and sinks with real threads: a slow, blocked or failing sink delays no other sink."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ecgmoe_edge.streaming.monitor import Monitor
 
 
 class Collector(Sink):
-    """Keeps events, and when each came."""
+    """Keeps events and their times."""
 
     def __init__(self, name: str = "collector") -> None:
         self.name = name
@@ -42,7 +42,7 @@ class Collector(Sink):
 
 
 class Slow(Collector):
-    """Takes half a second for an event."""
+    """Needs half a second per event."""
 
     def write(self, event: Event) -> None:
         time.sleep(0.5)
@@ -50,7 +50,7 @@ class Slow(Collector):
 
 
 class Blocked(Collector):
-    """Takes no event until it is let go."""
+    """Blocks until it is released."""
 
     def __init__(self, name: str = "blocked") -> None:
         super().__init__(name)
@@ -62,7 +62,7 @@ class Blocked(Collector):
 
 
 class Breaks(Collector):
-    """Raises at the third event."""
+    """Raises on the third event."""
 
     def write(self, event: Event) -> None:
         if len(self.events) == 2:
@@ -88,7 +88,7 @@ def beats_of(events: list[Event]) -> list[int]:
     return [event.sample for event in events if isinstance(event, Beat)]
 
 
-def test_two_sinks_get_the_same_events_as_the_session_gives_alone() -> None:
+def test_two_sinks_receive_the_same_events_as_a_session_without_sinks_yields() -> None:
     first, second, lines = Collector("first"), Collector("second"), io.StringIO()
     end = Session(items(), make_monitor, [first, JsonLinesSink(lines), second]).run()
     alone = list(Session(items(), make_monitor).events())
@@ -101,7 +101,7 @@ def test_two_sinks_get_the_same_events_as_the_session_gives_alone() -> None:
     assert first.closed == second.closed == 1
 
 
-def test_a_slow_sink_delays_no_beat_of_another_one(port: Path) -> None:
+def test_a_slow_sink_delays_no_other_sink(port: Path) -> None:
     signal, fs, leads = ecg(40.0)
     slow, fast = Slow("slow"), Collector("fast")
     slow.wait_s = 0.1
@@ -111,7 +111,7 @@ def test_a_slow_sink_delays_no_beat_of_another_one(port: Path) -> None:
         end = session.run()
     beats = [at for at, event in zip(fast.times, fast.events, strict=True) if isinstance(event, Beat)]
     assert len(beats) == sum(end.beats.values()) > 50
-    # Fifty beats would take the slow sink 25 s; the other one has them all a few moments after the device's 2 s.
+    # The slow sink needs 25 s for fifty beats; the fast one has them shortly after the device's 2 s.
     assert beats[-1] - began < 12.0
     assert len(slow.events) < len(fast.events) / 2
     report = session.reports[0]
@@ -122,7 +122,7 @@ def test_a_slow_sink_delays_no_beat_of_another_one(port: Path) -> None:
 def test_events_that_find_no_room_are_dropped_for_that_sink_and_counted() -> None:
     blocked, fast = Blocked(), Collector("fast")
     blocked.capacity = 5
-    said: list[str] = []
+    messages: list[str] = []
 
     class LetsGoAtTheEnd(Collector):
         def write(self, event: Event) -> None:
@@ -131,7 +131,7 @@ def test_events_that_find_no_room_are_dropped_for_that_sink_and_counted() -> Non
             super().write(event)
 
     watcher = LetsGoAtTheEnd("watcher")
-    session = Session(items(), make_monitor, [blocked, fast, watcher], notify=said.append)
+    session = Session(items(), make_monitor, [blocked, fast, watcher], notify=messages.append)
     end = session.run()
     report = session.reports[0]
     assert report.dropped == len(fast.events) - len(blocked.events) > 10
@@ -139,29 +139,29 @@ def test_events_that_find_no_room_are_dropped_for_that_sink_and_counted() -> Non
     assert blocked.events[-1] is end, "the end event always finds room"
     assert end.link["sinks"]["blocked"] == {"dropped": report.dropped, "failure": None}
     assert end.link["sinks"]["fast"] == {"dropped": 0, "failure": None}
-    assert len(said) == 2
-    assert "blocked takes events more slowly than they come" in said[0]
-    assert said[1] == f"blocked: {report.dropped} events were not written."
+    assert len(messages) == 2
+    assert "blocked is too slow and its queue is full" in messages[0]
+    assert messages[1] == f"blocked: {report.dropped} events were not written."
 
 
-def test_a_sink_that_raises_is_closed_and_said_once_and_the_others_go_on() -> None:
-    said: list[str] = []
+def test_a_sink_that_raises_is_closed_and_reported_once_and_the_others_continue() -> None:
+    messages: list[str] = []
     breaks, other = Breaks("breaks"), Collector("other")
-    session = Session(items(), make_monitor, [breaks, other], notify=said.append)
+    session = Session(items(), make_monitor, [breaks, other], notify=messages.append)
     end = session.run()
     assert len(breaks.events) == 2
     assert breaks.closed == 1
     assert other.events[-1] is end
     assert len(other.events) > 20
-    assert said[0] == "No more events for breaks: No space left on device."
-    assert said[1:] == [f"breaks: {len(other.events) - 2} events were not written."]
+    assert messages[0] == "No more events for breaks: No space left on device."
+    assert messages[1:] == [f"breaks: {len(other.events) - 2} events were not written."]
     broken, fine = session.reports
     assert (broken.written, fine.failure) == (2, None)
     assert isinstance(broken.failure, OSError)
     assert not broken.reader_left
 
 
-def test_a_session_whose_sinks_have_all_failed_reads_no_more() -> None:
+def test_a_session_stops_reading_once_all_sinks_have_failed() -> None:
     taken = 0
 
     def endless() -> Iterator[LinkItem]:
@@ -196,7 +196,7 @@ def test_the_first_seconds_of_any_source_are_cut_to_the_sample() -> None:
     assert end.samples == round(7.5 * load_calibration().fs)
 
 
-def test_a_link_that_fails_gives_its_sinks_the_end_event_first() -> None:
+def test_sinks_receive_the_end_event_before_a_link_failure_is_raised() -> None:
     def failing() -> Iterator[LinkItem]:
         yield from list(items())[:-1]
         raise DeviceError("gone")
@@ -208,12 +208,12 @@ def test_a_link_that_fails_gives_its_sinks_the_end_event_first() -> None:
     assert collector.closed == 1
 
 
-def test_two_sinks_of_one_name_are_a_mistake() -> None:
-    with pytest.raises(ValueError, match="name of its own"):
+def test_two_sinks_with_one_name_are_an_error() -> None:
+    with pytest.raises(ValueError, match="unique name"):
         Session(items(), make_monitor, [Collector(), Collector()])
 
 
-def test_a_file_of_events_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
+def test_an_event_file_gets_its_name_once_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "night.jsonl"
     seen: list[bool] = []
 
@@ -244,7 +244,7 @@ def test_the_name_of_a_file_of_events_is_flushed_to_the_disk_with_it(
     assert flushed == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
-def test_a_file_of_a_stream_that_broke_keeps_its_temporary_name(tmp_path: Path) -> None:
+def test_the_event_file_of_a_broken_stream_keeps_its_temporary_name(tmp_path: Path) -> None:
     def broken() -> Iterator[LinkItem]:
         yield from list(items())[:-1]
         raise RuntimeError("a defect")
@@ -257,10 +257,10 @@ def test_a_file_of_a_stream_that_broke_keeps_its_temporary_name(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("taken", ["night.jsonl", "night.jsonl.part"])
-def test_a_file_of_events_overwrites_nothing_and_the_stream_does_not_begin(tmp_path: Path, taken: str) -> None:
+def test_an_event_file_overwrites_nothing_and_the_stream_does_not_start(tmp_path: Path, taken: str) -> None:
     (tmp_path / taken).write_text("yesterday")
     other = Collector()
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         Session(items(), make_monitor, [other, JsonLinesFile(tmp_path / "night.jsonl")]).run()
     assert other.closed == 1
     assert other.events == []

@@ -99,14 +99,14 @@ def test_every_event_is_one_line_of_strict_json_and_nothing_is_lost(events: list
         assert "NaN" not in line
 
 
-def test_a_number_that_json_has_not_is_never_written() -> None:
+def test_a_number_that_json_does_not_have_is_never_written() -> None:
     stream = io.StringIO()
     with pytest.raises(ValueError):
         JsonLinesSink(stream).write(Stall(0, 0.0, float("nan")))
     assert stream.getvalue() == ""
 
 
-def test_a_line_is_out_when_the_event_is() -> None:
+def test_a_line_is_flushed_with_its_event() -> None:
     code = (
         "import sys, time; from ecgmoe_edge.live import JsonLinesSink; from ecgmoe_edge.streaming.events import Stall\n"
         "JsonLinesSink(sys.stdout).write(Stall(1, 0.5, 2.0)); time.sleep(60)"
@@ -117,7 +117,7 @@ def test_a_line_is_out_when_the_event_is() -> None:
         process.kill()
 
 
-def test_a_terminal_shows_a_line_a_beat_under_one_header(events: list[Event]) -> None:
+def test_a_terminal_shows_one_line_per_beat_under_one_header(events: list[Event]) -> None:
     stream = io.StringIO()
     sink: Sink = TerminalSink(stream)
     for event in events:
@@ -131,7 +131,7 @@ def test_a_terminal_shows_a_line_a_beat_under_one_header(events: list[Event]) ->
     assert lines[-1].endswith("end: 7,200 samples received, 36 lost")
 
 
-def test_a_beat_line_says_what_and_when_and_how_late() -> None:
+def test_a_beat_line_shows_label_time_and_delay() -> None:
     line = line_of(BEAT)
     assert line.split() == ["0:12.50", "V", "0.95", "800", "75", "0.93", "448"]
     first = replace(BEAT, rr_ms=None, label="?", search_back=True)
@@ -139,31 +139,31 @@ def test_a_beat_line_says_what_and_when_and_how_late() -> None:
     assert line_of(first).endswith("found by search-back")
 
 
-def test_every_kind_of_trouble_has_its_words() -> None:
-    said = [line_of(event) for event in OTHERS]
+def test_each_other_event_has_its_line() -> None:
+    lines = [line_of(event) for event in OTHERS]
     for line, words in zip(
-        said,
+        lines,
         (
             "rhythm AF begins",
             "rhythm pause ends after 2.5 s (RR > 2000 ms)",
             "gap: 36 samples lost (link)",
             "gap: an unknown number of samples lost (reconnect)",
-            "stall: nothing came for 2.5 s",
-            "reconnect: /dev/ttyACM0 was away for 3.5 s",
+            "stall: no samples for 2.5 s",
+            "reconnect: /dev/ttyACM0 was gone for 3.5 s",
             "gap: at least 36 samples lost (link)",
-            "falling behind: 301 s of signal wait, and there is room for 600 s",
+            "falling behind: 301 s of signal are waiting; the queue holds 600 s",
             datetime.fromtimestamp(1.7e9).astimezone().strftime("clock: %Y-%m-%d %H:%M:%S"),
             "the device's clock gains -21 ppm",
             "lead off: II",
             "lead off: all leads are back on",
-            "flatline: the signal stood still for 1.5 s (rail)",
+            "flatline: no signal change for 1.5 s (rail)",
         ),
         strict=True,
     ):
         assert line.endswith(words)
 
 
-def test_the_clock_carries_over() -> None:
+def test_the_clock_carries_seconds_to_minutes_and_hours() -> None:
     assert [clock(t).strip() for t in (0.0, 59.996, 61.5, 3599.999, 90061.25)] == [
         "0:00.00",
         "1:00.00",
@@ -173,7 +173,7 @@ def test_the_clock_carries_over() -> None:
     ]
 
 
-def test_the_summary_has_the_totals() -> None:
+def test_the_summary_shows_the_totals() -> None:
     text = render_summary(END, 360.0)
     assert "108,000 received at 360 Hz, 36 lost, 0 unusable, 1 gap, 300.1 s" in text
     assert "504: N 400, S 3, V 80, F 20, ? 1" in text
@@ -185,7 +185,7 @@ def test_the_summary_has_the_totals() -> None:
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
-def test_the_summary_of_nothing_says_unknown() -> None:
+def test_the_summary_of_an_empty_stream_shows_unknown() -> None:
     nothing = {f"p{p}": None for p in (50, 95, 99)}
     text = render_summary(End(0, 0, 0, 0, 0, 0.0, {}, None, nothing, nothing))
     assert "heart rate  unknown" in text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# The small models live with the tests of the runtime.
+# The small models are in the tests of the runtime.
 sys.path.append(str(Path(__file__).parents[1] / "runtime"))
 
 from tiny_bundle import write_tiny_bundle

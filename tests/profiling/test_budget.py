@@ -1,4 +1,4 @@
-"""The limits of a profile beside what was measured."""
+"""Comparison of measured figures with the limits of a profile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measured(tiny_bundle_folder: Path) -> ProfileReport:
 
 @pytest.fixture
 def report(measured: ProfileReport) -> ProfileReport:
-    """A report with known figures: 2 ms an inference, 450 ms to the label, 200 times real time, 100 MiB."""
+    """A report with given figures: 2 ms per inference, 450 ms label delay, 200 times real time, 100 MiB."""
     stages = {**measured.stages, "inference": replace(measured.stages["inference"], p95=2.0)}
     machine = replace(measured.machine, architecture="x86_64")
     return replace(
@@ -67,26 +67,26 @@ def test_the_bundle_s_own_profile_gives_the_limits(report: ProfileReport) -> Non
         ({"peak_kib": 102_399}, "peak memory"),
     ],
 )
-def test_each_limit_can_be_exceeded_alone(report: ProfileReport, changed: dict[str, Any], name: str) -> None:
+def test_each_limit_can_be_exceeded_on_its_own(report: ProfileReport, changed: dict[str, Any], name: str) -> None:
     profile = profile_with(**changed)
     assert {key for key, verdict in verdicts(report, profile).items() if verdict == "over"} == {name}
     with pytest.raises(GateFailed, match=f"profile generic-cpu is exceeded: {name} "):
         budget_of(report, profile).enforce()
 
 
-def test_a_value_on_its_limit_is_within() -> None:
+def test_a_value_equal_to_its_limit_is_within() -> None:
     assert Limit.of("x", 5.0, 5.0, "ms").verdict == "within"
     assert Limit.of("x", 5.0, 5.0, "times", "at least").verdict == "within"
 
 
-def test_what_was_not_measured_is_neither_within_nor_over(report: ProfileReport) -> None:
+def test_a_value_that_was_not_measured_is_neither_within_nor_over(report: ProfileReport) -> None:
     bare = replace(report, peak_memory_mib=None)
     budget = budget_of(bare)
     assert budget.limits[-1].verdict == "not measured"
     assert budget.to_json()[-1]["value"] == "not measured"
     assert "not measured" in render_text(bare, budget).splitlines()[-1]
     budget.enforce()
-    # A microcontroller's limit is of its tensor arena: this process's memory says nothing about it.
+    # A microcontroller's limit concerns its tensor arena, not the memory of this process.
     assert verdicts(report, load_profile("cortex-m4"))["peak memory"] == "not measured"
 
 
@@ -95,24 +95,24 @@ def test_the_label_delay_is_measured_in_samples(measured: ProfileReport) -> None
     assert 200.0 < measured.label_delay_ms_p95 < 2000.0
 
 
-def test_a_machine_that_is_not_the_board_is_called_so(report: ProfileReport) -> None:
+def test_a_machine_other_than_the_board_is_reported(report: ProfileReport) -> None:
     jetson = load_profile("jetson")
     assert "which is not the board: NVIDIA Jetson" in budget_of(report, jetson).machine
     same = replace(report, machine=replace(report.machine, architecture="aarch64"))
     assert "was not checked" in budget_of(same, jetson).machine
 
 
-def test_a_bundle_of_an_unknown_profile_has_no_budget(report: ProfileReport) -> None:
+def test_a_bundle_with_an_unknown_profile_has_no_budget(report: ProfileReport) -> None:
     own = replace(report, bundle={**report.bundle, "profile": "my-board"})
     budget = budget_of(own)
     assert budget.limits == ()
     assert "my-board" in render_text(own, budget)
-    assert "no profile of that name ships" in render_text(own, budget)
+    assert "this program has no profile of that name" in render_text(own, budget)
     with pytest.raises(ProfileError, match="--profile"):
         budget.enforce()
 
 
-def test_text_and_json_have_a_line_and_a_mapping_a_limit(report: ProfileReport) -> None:
+def test_each_limit_has_one_line_of_text_and_one_json_mapping(report: ProfileReport) -> None:
     budget = budget_of(report)
     lines = render_text(report, budget).splitlines()
     assert lines[-4].split() == ["inference", "p95", "2", "ms", "at", "most", "5", "ms", "within"]

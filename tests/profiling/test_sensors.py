@@ -18,7 +18,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture
 def jetson(tmp_path: Path) -> Path:
-    """A made-up Jetson: the files that its kernel has, with invented readings."""
+    """A simulated Jetson: the files of its kernel, with invented readings."""
     hwmon = "sys/bus/i2c/devices/1-0040/hwmon/hwmon3"
     return tree(
         tmp_path,
@@ -55,7 +55,7 @@ def jetson(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def raspberry_pi(tmp_path: Path) -> Path:
-    """A made-up Raspberry Pi that is throttled and was short of voltage before."""
+    """A simulated Raspberry Pi that is throttled and had undervoltage before."""
     return tree(
         tmp_path,
         {
@@ -67,7 +67,7 @@ def raspberry_pi(tmp_path: Path) -> Path:
     )
 
 
-def test_a_jetson_tells_rails_gpu_temperature_and_mode(jetson: Path) -> None:
+def test_a_jetson_reports_rails_gpu_temperature_and_power_mode(jetson: Path) -> None:
     assert sensors.rails_w(jetson) == {"VDD_IN": 4.5, "VDD_CPU_GPU_CV": 1.0}
     machine = read_machine(jetson)
     assert machine.cpu == "ARMv8 Processor rev 1 (v8l)"
@@ -81,7 +81,7 @@ def test_a_jetson_tells_rails_gpu_temperature_and_mode(jetson: Path) -> None:
     assert sensors.peak_memory_mib(jetson) == 50.0
 
 
-def test_a_raspberry_pi_tells_what_holds_it_back(raspberry_pi: Path) -> None:
+def test_a_raspberry_pi_reports_its_throttling(raspberry_pi: Path) -> None:
     machine = read_machine(raspberry_pi)
     assert machine.throttling == [
         "undervoltage",
@@ -94,10 +94,10 @@ def test_a_raspberry_pi_tells_what_holds_it_back(raspberry_pi: Path) -> None:
     assert sensors.rails_w(raspberry_pi) is None
 
 
-@pytest.mark.parametrize(("told", "read"), [("0", []), ("0x0", []), ("8", ["soft temperature limit"]), ("?", None)])
-def test_the_throttling_bits_are_hexadecimal(tmp_path: Path, told: str, read: list[str] | None) -> None:
-    tree(tmp_path, {"sys/devices/platform/soc/soc:firmware/get_throttled": told})
-    assert sensors.throttling(tmp_path) == read
+@pytest.mark.parametrize(("bits", "expected"), [("0", []), ("0x0", []), ("8", ["soft temperature limit"]), ("?", None)])
+def test_the_throttling_bits_are_hexadecimal(tmp_path: Path, bits: str, expected: list[str] | None) -> None:
+    tree(tmp_path, {"sys/devices/platform/soc/soc:firmware/get_throttled": bits})
+    assert sensors.throttling(tmp_path) == expected
 
 
 def test_rails_are_averaged_over_the_readings(jetson: Path) -> None:
@@ -110,7 +110,7 @@ def test_rails_are_averaged_over_the_readings(jetson: Path) -> None:
     assert means["VDD_IN"] == pytest.approx(5.0)
 
 
-def test_a_rail_that_fails_now_and_then_keeps_its_mean_and_its_failures_are_given(jetson: Path) -> None:
+def test_a_rail_with_failed_readings_keeps_its_mean_and_reports_the_failures(jetson: Path) -> None:
     hwmon = "sys/bus/i2c/devices/1-0040/hwmon/hwmon3"
     meter = sensors.PowerMeter(jetson)
     for current in ("1000", "", "1000", "garbage", "nan", "inf", "99999999999", "1000"):
@@ -123,7 +123,7 @@ def test_a_rail_that_fails_now_and_then_keeps_its_mean_and_its_failures_are_give
     assert meter.missing() == {"VDD_IN": pytest.approx(5 / 8)}
 
 
-def test_a_rail_that_is_never_read_has_no_power(jetson: Path) -> None:
+def test_a_rail_that_can_never_be_read_has_no_power(jetson: Path) -> None:
     tree(jetson, {"sys/bus/i2c/devices/1-0040/hwmon/hwmon3/curr1_input": ""})
     meter = sensors.PowerMeter(jetson)
     meter.sample()
@@ -132,13 +132,13 @@ def test_a_rail_that_is_never_read_has_no_power(jetson: Path) -> None:
 
 
 @pytest.mark.parametrize("milli", ["-256000", "-650788984", "1000000", "nan", "inf", "", "-60001", "200001"])
-def test_a_temperature_that_no_board_has_is_left_out(tmp_path: Path, milli: str) -> None:
+def test_an_impossible_temperature_is_omitted(tmp_path: Path, milli: str) -> None:
     zone = "sys/class/thermal/thermal_zone"
     tree(tmp_path, {f"{zone}0/type": "gpu", f"{zone}0/temp": milli, f"{zone}1/type": "cpu", f"{zone}1/temp": "48500"})
     assert sensors.temperatures_c(tmp_path) == {"cpu": 48.5}
 
 
-def test_a_processor_without_a_model_name_is_named_by_its_board(tmp_path: Path) -> None:
+def test_a_processor_without_a_model_name_is_identified_by_its_board(tmp_path: Path) -> None:
     tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t:\nBogoMIPS\t: 62.50"})
     assert sensors.cpu_model(tmp_path) is None, "not the line below"
     tree(tmp_path, {"proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0"})
@@ -146,12 +146,12 @@ def test_a_processor_without_a_model_name_is_named_by_its_board(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("khz", ["0", "-5", "<unknown>", "nan", "99999999999"])
-def test_a_frequency_that_no_processor_has_is_left_out(tmp_path: Path, khz: str) -> None:
+def test_an_impossible_frequency_is_omitted(tmp_path: Path, khz: str) -> None:
     tree(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": khz})
     assert sensors.cpu_mhz(tmp_path) is None
 
 
-def test_energy_counters_give_power_and_may_wrap_round(tmp_path: Path) -> None:
+def test_energy_counters_give_power_even_if_they_wrap(tmp_path: Path) -> None:
     package = "sys/class/powercap/intel-rapl:0"
     tree(
         tmp_path,
@@ -168,7 +168,7 @@ def test_energy_counters_give_power_and_may_wrap_round(tmp_path: Path) -> None:
     assert meter.mean_w(2.0) == {"package-0": 3.0}, "6 J went by: 1 to the top and 5 from zero"
 
 
-def test_a_machine_without_sensors_gives_none_everywhere(tmp_path: Path) -> None:
+def test_a_machine_without_sensors_gives_none_for_each(tmp_path: Path) -> None:
     machine = read_machine(tmp_path)
     for fact in ("cpu", "cores", "cpu_mhz", "gpu_mhz", "temperature_c", "throttling", "power_mode"):
         assert getattr(machine, fact) is None
@@ -176,6 +176,6 @@ def test_a_machine_without_sensors_gives_none_everywhere(tmp_path: Path) -> None
     assert sensors.PowerMeter(tmp_path).mean_w(1.0) is None
 
 
-def test_an_unnamed_power_mode_is_given_by_its_number(tmp_path: Path) -> None:
+def test_an_unnamed_power_mode_is_reported_by_number(tmp_path: Path) -> None:
     tree(tmp_path, {"var/lib/nvpmodel/status": "pmode:0003", "etc/nvpmodel.conf": "# nothing"})
     assert sensors.power_mode(tmp_path) == "mode 3"

@@ -1,4 +1,4 @@
-"""Where the events of a live stream go; a file a sink."""
+"""Outputs for the events of a live stream, one module each."""
 
 from ecgmoe_edge.live.sinks.json_lines import JsonLinesFile, JsonLinesSink
 from ecgmoe_edge.live.sinks.sink import Sink

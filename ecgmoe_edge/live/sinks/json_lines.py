@@ -1,4 +1,4 @@
-"""Events as JSON lines: to a stream that is open, such as stdout, or to a file."""
+"""Writes events as JSON lines, to an open stream such as stdout or to a file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.live.sinks.sink import Sink
 from ecgmoe_edge.streaming.events import Event, to_json
 
-# A reader such as a pager may leave its pipe full for hours, and still gets every event: a day at 140 beats per minute.
-# An event that waits takes about 1 kB.
+# A reader such as a pager may block its pipe for hours and must still receive every event: this is a day at 140 beats
+# per minute. A waiting event takes about 1 kB.
 PIPE_CAPACITY = 200_000
 
 
 def json_line(event: Event) -> str:
-    """The event as one line of strict JSON. Raises ValueError for a number that JSON does not have (NaN)."""
+    """The event as one line of strict JSON.
+
+    Raises:
+        ValueError: the event contains a number that JSON does not have (NaN).
+    """
     return json.dumps(to_json(event), allow_nan=False, separators=(",", ":")) + "\n"
 
 
 class JsonLinesSink(Sink):
-    """One JSON object a line, strictly JSON (no NaN), flushed at once so that a pipe's reader is never behind.
+    """Writes one JSON object per line to an open stream.
 
-    The stream belongs to the caller, and stays open. The end of a session waits until all is written.
+    Each line is flushed at once, so that a pipe's reader is current. The caller keeps the stream open. At its end, a
+    session waits until all events are written.
     """
 
     capacity = PIPE_CAPACITY
@@ -49,15 +54,15 @@ class JsonLinesSink(Sink):
 
 
 class JsonLinesFile(Sink):
-    """The same into a new file.
+    """Writes one JSON object per line to a new file.
 
-    It grows as `PATH.part`, a whole line an event, and gets its name when the stream has ended: what has the name is
-    complete. What a crash or a full disk leaves is the `.part`. Entering it raises UsageError where `path` exists, and
-    OSError where it cannot be made.
+    During the stream the file is called `PATH.part`; after the end event it is renamed, so a file called `PATH` is
+    complete. After a crash or on a full disk the `.part` remains. Entering the sink raises UsageError if the file
+    exists, and OSError if it cannot be created.
     """
 
     capacity = PIPE_CAPACITY
-    wait_s = 60.0  # a disk that takes longer for what waits is gone
+    wait_s = 60.0  # a disk that needs longer for the queued events has failed
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -69,13 +74,13 @@ class JsonLinesFile(Sink):
     def __enter__(self) -> JsonLinesFile:
         for path in (self._path, self._part):
             if path.exists():
-                raise UsageError(f"{path} exists already, and events are not written over it: name another file.")
+                raise UsageError(f"{path} already exists and is not overwritten: choose another file.")
         self._file = self._part.open("x", encoding="utf-8")
         return self
 
     def write(self, event: Event) -> None:
         """Write one event as one line."""
-        assert self._file is not None, "a sink is entered before it is written to"  # noqa: S101
+        assert self._file is not None, "a sink must be entered before an event is written"  # noqa: S101
         self._file.write(json_line(event))
         self._file.flush()
 
@@ -86,14 +91,14 @@ class JsonLinesFile(Sink):
         self.close()
 
     def close(self) -> None:
-        """Flush to the disk, and give the file its name unless a write has failed."""
+        """Flush to the disk, and rename the file unless a write has failed."""
         if self._file is None:
             return
         with self._file as file:
             file.flush()
             os.fsync(file.fileno())
         if self._complete:
-            if self._path.exists():  # somebody else's, made since this began
-                raise FileExistsError(errno.EEXIST, f"made by others meanwhile; the events are in {self._part}")
+            if self._path.exists():  # created by another program during the stream
+                raise FileExistsError(errno.EEXIST, f"another program has created it; the events are in {self._part}")
             self._part.rename(self._path)
             flush_to_disk(self._path.parent)  # the name too

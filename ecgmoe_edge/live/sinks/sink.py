@@ -1,4 +1,4 @@
-"""What a sink is: it takes events one by one, as they happen, and may be as slow as it likes."""
+"""The interface of a sink: it receives events one by one, as they happen, and may be slow."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ from ecgmoe_edge.streaming.events import Event
 
 
 class Sink(ABC):
-    """Takes the events of a stream; a context manager.
+    """An output for the events of a stream; a context manager.
 
-    A session enters it before the stream begins, then calls `write` and, at last, `close` from one thread that belongs
-    to this sink: a sink that is slow or blocked delays neither the monitor nor another sink. Whatever it raises ends
-    this sink alone.
+    A session enters the sink before the stream begins. It then calls `write` and finally `close` from a thread that
+    belongs to this sink, so a slow or blocked sink delays neither the monitor nor another sink. An exception ends this
+    sink only.
+
+    Attributes:
+        name: shown to the user, and the key under `link.sinks` in the end event.
+        capacity: events that may wait; further ones are dropped and counted.
+        wait_s: time after the end of the stream to write the waiting events, s; None: unlimited.
+        reader_may_leave: a BrokenPipeError, as by `| head`, ends this sink without a message.
     """
 
-    name = "sink"  # for people, and under `link.sinks` in the end event
-    capacity = 10_000  # events that may wait for it; one that finds no room is dropped and counted
-    wait_s: float | None = 5.0  # from the end of the stream until it must have written what waits; None: for ever
+    name = "sink"
+    capacity = 10_000
+    wait_s: float | None = 5.0
 
-    reader_may_leave = False  # True: a BrokenPipeError, as of `| head`, ends this sink without a word
+    reader_may_leave = False
 
     def __enter__(self) -> Sink:
         return self
 
     @abstractmethod
     def write(self, event: Event) -> None:
-        """Take one event; it is out when this returns."""
+        """Write one event. It must be written when this returns."""
 
     def close(self) -> None:
-        """Take no more. Called once, after the last event or after `write` has raised."""
+        """Finish. Called once, after the last event or after `write` has raised."""
         return
 
     def __exit__(

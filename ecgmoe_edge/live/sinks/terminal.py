@@ -1,4 +1,4 @@
-"""Events for people: one line of plain text a beat, and one for whatever else happens."""
+"""Writes events for people: one line of plain text per beat and per other event."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ HEADER = "     time  beat  score   RR ms  per min  quality  after ms"
 
 
 class TerminalSink(Sink):
-    """Writes to a terminal, or to anything else that takes text; no colours, no cursor movement.
+    """Writes lines of text to a terminal or any text stream, without colours or cursor movement.
 
-    The stream belongs to the caller, and stays open. The end of a session waits until all is written.
+    The caller keeps the stream open. At its end, a session waits until all events are written.
     """
 
     capacity = PIPE_CAPACITY
@@ -50,7 +50,7 @@ class TerminalSink(Sink):
         if not self._started:
             self._stream.write(HEADER + "\n")
             self._started = True
-        self._stream.write(shown(line_of(event)) + "\n")  # it may hold names that the device gave
+        self._stream.write(shown(line_of(event)) + "\n")  # `shown`: the line may contain names sent by the device
         self._stream.flush()
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class TerminalSink(Sink):
 
 
 def line_of(event: Event) -> str:
-    """The event in one line of text."""
+    """The event as one line of text."""
     if isinstance(event, Beat):
         return _beat_line(event)
     if isinstance(event, Rhythm):
@@ -68,11 +68,15 @@ def line_of(event: Event) -> str:
         return f"{clock(event.time_s)}  clock: {_time_of_day(event.host_time_s)}{_drift(event.drift_ppm)}"
     if isinstance(event, End):
         return f"{clock(event.duration_s)}  end: {event.samples:,} samples received, {event.lost:,} lost"
-    return f"{clock(event.time_s)}  {_trouble(event)}"
+    return f"{clock(event.time_s)}  {_status(event)}"
 
 
 def clock(seconds: float) -> str:
-    """Time since the stream began as hours, minutes and seconds: "1:02:03.45", "2:03.45"."""
+    """Time since the start of the stream as hours, minutes and seconds.
+
+    >>> clock(3723.45).strip(), clock(123.45).strip()
+    ('1:02:03.45', '2:03.45')
+    """
     hundredths = round(100 * seconds)
     minutes, rest = divmod(hundredths, 6000)
     hours, minutes = divmod(minutes, 60)
@@ -107,7 +111,7 @@ def _rhythm(rhythm: Rhythm) -> str:
     return f"{rhythm.label} ends after {rhythm.to_s - rhythm.from_s:.1f} s{limit}"
 
 
-def _trouble(
+def _status(
     event: Gap
     | Stall
     | Reconnect
@@ -125,11 +129,11 @@ def _trouble(
         lost = f"at least {lost}" if event.at_least else lost
         return f"gap: {lost} lost ({event.reason})"
     if isinstance(event, Stall):
-        return f"stall: nothing came for {event.waited_s:.1f} s"
+        return f"stall: no samples for {event.waited_s:.1f} s"
     if isinstance(event, Reconnect):
-        return f"reconnect: {event.port} was away for {event.away_s:.1f} s"
+        return f"reconnect: {event.port} was gone for {event.away_s:.1f} s"
     if isinstance(event, FallingBehind):
-        return f"falling behind: {event.waiting_s:.0f} s of signal wait, and there is room for {event.room_s:.0f} s"
+        return f"falling behind: {event.waiting_s:.0f} s of signal are waiting; the queue holds {event.room_s:.0f} s"
     if isinstance(event, LeadOff):
         return f"lead off: {', '.join(event.leads)}" if event.leads else "lead off: all leads are back on"
     if isinstance(event, LeadChange):
@@ -143,18 +147,18 @@ def _trouble(
     if isinstance(event, PacingSpike):
         return f"pacing spike: {event.amplitude_mv:+.1f} mV, {event.width_ms:.1f} ms{_on(event.lead)}"
     if isinstance(event, Clipping):
-        return f"clipping: {event.samples} samples cut off within a second{_on(event.lead)}"
-    return f"flatline: the signal stood still for {event.duration_s:.1f} s ({event.kind}){_on(event.lead)}"
+        return f"clipping: {event.samples} samples at the limit within a second{_on(event.lead)}"
+    return f"flatline: no signal change for {event.duration_s:.1f} s ({event.kind}){_on(event.lead)}"
 
 
 def _mains(mains: Mains) -> str:
     hum = f"hum of {mains.frequency_hz:g} Hz"
     if mains.notch == "in":
         share = "" if mains.share is None else f", {100 * mains.share:.0f} % of the signal's power"
-        return f"{hum}{share}; its notch is in"
+        return f"{hum}{share}; notch filter on"
     if mains.notch == "out":
-        return f"{hum} is gone; its notch is out"
-    return f"a notch for {hum} is not possible at this sampling rate"
+        return f"{hum} is gone; notch filter off"
+    return f"no notch filter for {hum} is possible at this sampling rate"
 
 
 def _on(lead: str | None) -> str:

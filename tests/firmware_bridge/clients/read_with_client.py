@@ -1,8 +1,8 @@
-"""Reads a port with a device's official client and writes the raw codes that it got; runs in .venv-clients.
+"""Reads a port with a device's official client and writes the raw codes it returns; runs in .venv-clients.
 
     read_with_client.py PROTOCOL PORT SAMPLES OUT.npy
 
-OUT is (channels, SAMPLES), int64, in the units that the client gives turned back into codes.
+OUT is (channels, SAMPLES), int64: the client's units converted back to codes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 
 def cyton(port: str, samples: int) -> Any:
-    """Brainflow gives uV."""
+    """Brainflow returns uV."""
     shim = importlib.import_module("brainflow.board_shim")
     params = shim.BrainFlowInputParams()
     params.serial_port = port
@@ -38,7 +38,9 @@ def cyton(port: str, samples: int) -> Any:
 
 def bitalino(port: str, samples: int) -> Any:
     """All six channels."""
-    device = importlib.import_module("bitalino").BITalino(str(Path(port).resolve()))  # it wants a path in /dev
+    device = importlib.import_module("bitalino").BITalino(
+        str(Path(port).resolve())
+    )  # the client requires a path in /dev
     device.start(1000, [0, 1, 2, 3, 4, 5])
     data = device.read(samples)
     device.stop()
@@ -61,7 +63,7 @@ def hp6(port: str, samples: int) -> Any:
 
 
 def chords(port: str, samples: int) -> Any:
-    """Its package starts a desktop program when imported, so the module is loaded by itself."""
+    """Importing the package starts a desktop program, so only its serial module is loaded."""
     package = next(Path(path) / "chordspy" for path in sys.path if (Path(path) / "chordspy").is_dir())
     spec = importlib.util.spec_from_file_location("chords_serial", package / "chords_serial.py")
     assert spec is not None
@@ -70,7 +72,7 @@ def chords(port: str, samples: int) -> Any:
     spec.loader.exec_module(module)
     client = module.Chords_USB()
     assert client.connect_hardware(port, 230400)
-    client.data = np.zeros((client.num_channels, samples))  # it rolls the newest in at the end
+    client.data = np.zeros((client.num_channels, samples))  # the client appends the newest sample at the end
     got: list[Any] = []
     read = np.roll
 
@@ -80,7 +82,7 @@ def chords(port: str, samples: int) -> Any:
         return read(data, *args, **options)
 
     module.np.roll = note
-    # START without the client's wait for a line of text, which would swallow the first samples.
+    # The client would wait for a line of text and discard the first samples, so START is sent directly.
     client.ser.write(b"START\n")
     while len(got) < samples:
         client.read_data()
@@ -89,7 +91,7 @@ def chords(port: str, samples: int) -> Any:
 
 
 def olimex(port: str, samples: int) -> Any:
-    """It turns the signal upside down: 1024 less the code."""
+    """The client inverts the signal: it returns 1024 minus the code."""
     exg = _olimex("olimex.exg")
     serial = importlib.import_module("serial").Serial(port, 57600, timeout=1)
     if not hasattr(serial, "inWaiting"):
@@ -106,7 +108,7 @@ def olimex(port: str, samples: int) -> Any:
 
 
 def olimex_file(path: str, samples: int) -> Any:
-    """A captured stream, whole."""
+    """A complete captured stream."""
 
     class Port(io.BytesIO):
         def inWaiting(self) -> int:  # noqa: N802 - pyserial's old name
@@ -149,7 +151,7 @@ def _olimex(module: str) -> Any:
 
 
 def main() -> None:
-    """Read and write."""
+    """Read the port and write the file."""
     protocol, port, samples, out = sys.argv[1:]
     codes = globals()[protocol](port, int(samples))
     np.save(out, np.asarray(codes, dtype=np.int64))

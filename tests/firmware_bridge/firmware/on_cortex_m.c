@@ -1,4 +1,4 @@
-/* Start-up of a bare Cortex-M, and the debugger's console (Arm semihosting) as the serial line. */
+/* Start-up code of a bare Cortex-M; the debugger's console (Arm semihosting) replaces the serial line. */
 #include "session.h"
 
 enum { SYS_OPEN = 1, SYS_WRITE = 5, SYS_EXIT = 24, FINISHED = 0x20026 };

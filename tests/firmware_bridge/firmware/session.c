@@ -1,11 +1,11 @@
-/* A made-up recording, the same on every machine: an interrupt that samples, a main loop that is sometimes too slow. */
+/* A simulated recording, identical on every machine: an interrupt that samples, a main loop that is sometimes slow. */
 #include "session.h"
 
 #include "ecgmoe_frame.h"
 
 static uint32_t state = 1;
 
-static uint32_t chance(uint32_t below) { /* Numerical Recipes' generator; its high bits are the good ones */
+static uint32_t chance(uint32_t below) { /* generator of Numerical Recipes; only its high bits are random enough */
     state = state * 1664525u + 1013904223u;
     return (state >> 16) % below;
 }
@@ -24,7 +24,7 @@ uint32_t play(uint32_t samples, void (*send)(const uint8_t *bytes, size_t n)) {
             lead_off ^= 2;
         if (!ecgmoe_ring_put(&ring, &stream, i * 4000, lead_off, values))
             refused++;
-        if (chance(40) == 0 || i % 2000 > 1900) /* busy with something else, and each eight seconds for long */
+        if (chance(40) == 0 || i % 2000 > 1900) /* busy: briefly at random, long every 8 s */
             continue;
         if (i % 250 == 0)
             send(out, ecgmoe_info(&stream, i * 4000, out, sizeof out));

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Measure so many samples of two leads and send their frames; gives the samples that found the ring full. */
+/* Measure `samples` samples of two leads and send their frames. Returns the number that a full ring dropped. */
 uint32_t play(uint32_t samples, void (*send)(const uint8_t *bytes, size_t n));
 
 #endif

@@ -1,4 +1,4 @@
-// As much of Arduino's interface as the example uses.
+// The part of Arduino's interface that the example uses.
 #pragma once
 #include <cstddef>
 #include <cstdint>

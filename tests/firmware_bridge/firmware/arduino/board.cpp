@@ -1,5 +1,5 @@
-// An Uno and an ADS1292R made of a clock, a line of 115200 baud with a buffer of 64 bytes, and a ramp as the signal.
-// For four seconds in the middle the line takes nothing, and for two other seconds an electrode is off.
+// A simulated Uno with an ADS1292R: a clock, a serial line of 115200 baud with a buffer of 64 bytes, and a ramp signal.
+// For four seconds in the middle the line accepts nothing, and for two other seconds an electrode is off.
 #include "Arduino.h"
 #include "SPI.h"
 
@@ -33,8 +33,8 @@ void digitalWrite(uint8_t pin, uint8_t level) {
 int digitalRead(uint8_t pin) {
     if (pin != PIN_DATA_READY || !reading)
         return HIGH;
-    uint64_t due = now_us / 4000;
-    return due > last_sample ? LOW : HIGH;
+    uint64_t measured = now_us / 4000;
+    return measured > last_sample ? LOW : HIGH;
 }
 
 uint8_t SpiBus::transfer(uint8_t byte) {
@@ -54,7 +54,7 @@ uint8_t SpiBus::transfer(uint8_t byte) {
     if (at == 0) {
         command = byte & 0xF0, address = byte & 0x0F;
         if (byte == RDATAC)
-            reading = registers[1] == 0x01;  // only if it was set up
+            reading = registers[1] == 0x01;  // only after the registers were set
         else if (byte == SDATAC)
             reading = false;
     } else if (at == 2 && command == WREG) {
@@ -77,9 +77,9 @@ int main() {
     setup();
     while (sample < 5000) {
         now_us += 20;
-        bool deaf = sample >= 3000 && sample < 4000;
+        bool blocked = sample >= 3000 && sample < 4000;
         for (; sent_us + 87 <= now_us; sent_us += 87)
-            if (waiting_on_line > 0 && !deaf)
+            if (waiting_on_line > 0 && !blocked)
                 waiting_on_line--;
         loop();
     }
