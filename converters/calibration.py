@@ -25,7 +25,8 @@ from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 MAX_BEATS = 4000
-#: A gate is not run on fewer beats: even 20 of 20 equal labels show only an agreement of at least 86 % (95 % confidence).
+#: A gate is not run on fewer beats: even 20 of 20 equal labels only show an agreement of at least 86 % with 95 %
+#: confidence.
 LEAST_BEATS = 20
 #: A shorter recording (s) contains little more than the time in which the front end adapts to the patient.
 SHORTEST_S = 10.0

@@ -122,7 +122,9 @@ def _draw(graph: Path, manifest: Manifest, costs: CostBreakdown | None, shares: 
     write_text(graph, svg(inputs, tasks, costs, shares, f"{manifest.name}, {manifest.model.precision}"))
 
 
-def _cost_lines(costs: CostBreakdown | None, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> Iterator[str]:
+def _cost_lines(
+    costs: CostBreakdown | None, experts: Mapping[str, int], shares: Mapping[str, list[float]]
+) -> Iterator[str]:
     if costs is None:
         yield "parts: not counted; install ecgmoe-edge[export], which reads the file"
     else:

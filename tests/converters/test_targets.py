@@ -169,7 +169,7 @@ def test_an_unknown_format_or_file_is_refused() -> None:
         target_named("c")
     with pytest.raises(ConversionError, match=r"model\.pt is not a model file"):
         target_of_file("model.pt")
-    with pytest.raises(ProfileError, match="onnxruntime runs onnx already"):
+    with pytest.raises(ProfileError, match="onnxruntime already runs onnx"):
         register_format(FileFormat("other", engines=("onnxruntime",)))
 
 
