@@ -34,7 +34,7 @@ SHORTEST_S = 10.0
 
 @dataclass(frozen=True)
 class CalibrationBeats:
-    """Inputs of a student for n beats, and where the beats come from."""
+    """Inputs of a student for n beats, and the origin of the beats."""
 
     inputs: Mapping[str, NDArray[np.float32]]  # the `INPUTS` of `ecgmoe_edge.contract`, (n, ...) each
     source: str

@@ -51,7 +51,7 @@ class CostBreakdown:
 
     parts: tuple[PartCost, ...]
     macs_per_beat: int  # trunk, tail, and the most expensive expert of each path
-    peak_bytes: int  # of the whole model, with the expert that needs the most memory
+    peak_bytes: int  # peak of the whole model, with the expert that needs the most memory
     lora_copies: int  # copies of the fusion block: one per task
     lora_bytes: int  # stored size of all copies except the first
 
@@ -74,7 +74,7 @@ def cost_breakdown(path: Path | str) -> CostBreakdown:
         raise ConversionError(
             f"The cost of {Path(path).name} cannot be counted ({reason}). Export the bundle again."
         ) from error
-    after = _behind_experts(main)
+    after = _depending_on_experts(main)
     tail = [node for node in main.nodes if node.outputs and after.intersection(node.outputs) and not node.branches]
     owners = _tasks_of(main, tail)
     trunk = [node for node in main.nodes if node not in tail and not node.branches]
@@ -89,7 +89,8 @@ def cost_breakdown(path: Path | str) -> CostBreakdown:
         own = [node for node in tail if owners[id(node)] == {task} and len(tasks) > 1]
         if own:
             parts.append(_cost(f"tail of {task.removesuffix('_logits')}", own, main))
-            copies.append(sum(_stored(node, main) for node in _weighted(own)[:2]))  # fusion up and down
+            first_two = _weighted(own)[:2]  # the linear layers of the fusion block
+            copies.append(sum(_stored(node, main) for node in first_two))
     banks = collections.defaultdict(list)
     for part in parts:
         if part.name.rpartition("_")[2].isdigit():
@@ -112,7 +113,7 @@ def _leaves(block: Graph) -> Iterator[Graph]:
         yield from _leaves(branch)
 
 
-def _behind_experts(main: Graph) -> set[str]:
+def _depending_on_experts(main: Graph) -> set[str]:
     """Return the tensors that depend on the output of an expert."""
     found: set[str] = set()
     for node in main.nodes:

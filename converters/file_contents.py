@@ -54,7 +54,7 @@ class Graph:
     name: str
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
-    bytes_per_element: int  # of activations: 1 in an integer file, else 4
+    bytes_per_element: int  # size of one element of an activation: 1 in an integer file, else 4
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     weights: dict[str, Weight] = field(default_factory=dict)
 

@@ -111,7 +111,7 @@ def distil(
 
 def distillation_losses(
     outputs: Mapping[str, Tensor],
-    taught: Mapping[str, Tensor],
+    teacher_outputs: Mapping[str, Tensor],
     batch: Batch,
     settings: Distillation,
     tasks: tuple[str, ...],
@@ -123,7 +123,7 @@ def distillation_losses(
 
     Args:
         outputs: logits (b, classes) of the student, by task.
-        taught: logits (b, classes) of the teacher, by task.
+        teacher_outputs: logits (b, classes) of the teacher, by task.
         batch: the labels.
         settings: the weights of both parts and the temperature.
         tasks: names of the tasks.
@@ -132,7 +132,7 @@ def distillation_losses(
     for task in tasks_named(tasks):
         temperature = settings.temperature
         student = (outputs[task.name] / temperature).log_softmax(1)
-        teacher = (taught[task.name] / temperature).log_softmax(1)
+        teacher = (teacher_outputs[task.name] / temperature).log_softmax(1)
         divergence = fn.kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
         labels = labels_loss(task, outputs[task.name], batch.labels)
         losses[task.name] = settings.kl * divergence + settings.cross_entropy * labels

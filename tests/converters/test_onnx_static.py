@@ -225,5 +225,5 @@ def test_an_exporter_that_writes_another_opset_is_refused(
 ) -> None:
     written = static._export(pieces, 18)
     monkeypatch.setattr(static, "_export", lambda *_: written)
-    with pytest.raises(ConversionError, match=r"torch wrote opset \[18\] where the profile asks for 20"):
+    with pytest.raises(ConversionError, match=r"torch wrote opset \[18\], but the profile requires 20"):
         export_onnx(pieces, tmp_path / "model.onnx", opset=20)

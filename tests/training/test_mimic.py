@@ -51,9 +51,8 @@ def mimic(tmp_path: Path) -> Path:
         _write_ecg(folder / path)
         listed.append(f"{subject},{study},{study},{time},{path}")
         measured.append(f'{subject},{study},6848,{time},"Sinus rhythm, borderline",0.005-150 Hz,60 Hz notch,{rr},40')
-    listed.append(
-        "10000009,40000009,40000009,2180-01-01 00:00:00,files/p1000/p10000009/s40000009/40000009"
-    )  # the files of this record do not exist
+    # The files of this record do not exist.
+    listed.append("10000009,40000009,40000009,2180-01-01 00:00:00,files/p1000/p10000009/s40000009/40000009")
     (folder / "record_list.csv").write_text("\n".join(listed) + "\n")
     (folder / "machine_measurements.csv").write_text("\n".join(measured) + "\n")
     with gzip.open(hosp / "labevents.csv.gz", "wt") as file:

@@ -82,7 +82,7 @@ def export_onnx(
     model = _connect(_export(pieces, opset), pieces, ir_version)
     written = [entry.version for entry in model.opset_import]
     if written != [opset]:
-        raise ConversionError(f"torch wrote opset {written} where the profile asks for {opset}. Choose opset 18.")
+        raise ConversionError(f"torch wrote opset {written}, but the profile requires {opset}. Choose opset 18.")
     if activations == "uint8":
         to_uint8(model.graph)
     remove_debug_info(model.graph)
