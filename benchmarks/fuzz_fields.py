@@ -91,7 +91,8 @@ def onnx_fields(content: bytes, rng: random.Random) -> bytes:
         for _ in range(rng.choice((1, 1, 2, 5))):
             message = rng.choice(messages)
             if present := message.ListFields():
-                _change_proto(message, *rng.choice(present), rng)
+                field, value = rng.choice(present)
+                _change_proto(message, field, value, rng)
         with contextlib.suppress(ValueError, TypeError):
             return bytes(model.SerializeToString())
 

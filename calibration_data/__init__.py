@@ -1,6 +1,4 @@
-"""A real recording that ships with the package: to calibrate, to demonstrate and to test with. numpy alone
-reads it.
-"""
+"""A real recording that ships with the package, for calibration, demonstration and tests. It needs only numpy."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ CALIBRATION_FILE = "mitbih208_5min.npz"
 
 @dataclass(frozen=True)
 class CalibrationRecording:
-    """A recording and where it comes from. Beat annotations do not ship with it."""
+    """A recording and its origin, without beat annotations."""
 
     fs: float  # Hz
     signal: NDArray[np.float64]  # (leads, samples) mV
@@ -28,13 +26,13 @@ class CalibrationRecording:
 
 
 def load_calibration() -> CalibrationRecording:
-    """Five minutes of MIT-BIH record 208, lead MLII, 360 Hz: 108,000 samples with many ventricular beats."""
+    """Load five minutes of MIT-BIH record 208: lead MLII at 360 Hz, 108,000 samples, with many ventricular beats."""
     path = Path(str(resources.files("ecgmoe_edge.calibration_data"))) / CALIBRATION_FILE
-    with np.load(path, allow_pickle=False) as held:
+    with np.load(path, allow_pickle=False) as file:
         return CalibrationRecording(
-            fs=float(held["fs"]),
-            signal=held["signal"].astype(np.float64) / float(held["units_per_mv"]),
-            leads=tuple(str(name) for name in held["leads"]),
-            source=str(held["source"]),
-            licence=str(held["licence"]),
+            fs=float(file["fs"]),
+            signal=file["signal"].astype(np.float64) / float(file["units_per_mv"]),
+            leads=tuple(str(name) for name in file["leads"]),
+            source=str(file["source"]),
+            licence=str(file["licence"]),
         )

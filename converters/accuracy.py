@@ -1,4 +1,4 @@
-"""Accuracy of an exported model against its float student, beat by beat through the whole live pipeline."""
+"""Accuracy gates: an exported model against its float student, on annotated records and with the live pipeline."""
 
 from __future__ import annotations
 
@@ -18,78 +18,80 @@ from ecgmoe_edge.runtime.manifest import Gate, Metrics
 from ecgmoe_edge.scoring.evaluation import unscorable
 from ecgmoe_edge.streaming.beat_model import ModelFunction
 
-#: Classes whose F1 is held against the float student's: those that matter, with beats in every validation set.
+#: Classes whose F1 is compared: the ectopic classes that occur in every validation set.
 CLASSES = ("S", "V")
 
 
 @dataclass(frozen=True)
 class AccuracyResult:
-    """Gates and figures of one comparison."""
+    """Gates and metrics of one comparison."""
 
     gates: tuple[Gate, ...]
-    metrics: Metrics | None  # None: not one record could be scored
-    shown: tuple[str, ...] = ()  # the beats that the two label differently, in words
-    left_out: Mapping[str, str] = field(default_factory=dict)  # record -> why it could not be scored
+    metrics: Metrics | None  # None if no record could be scored
+    changed_beats: tuple[str, ...] = ()  # one sentence for each beat that the two models label differently
+    left_out: Mapping[str, str] = field(default_factory=dict)  # reason by record that could not be scored
 
 
-#: Float student and exported model, to gates and figures.
+#: Compares an exported model (second argument) with its float student (first argument).
 AccuracyCheck: TypeAlias = Callable[[ModelFunction, ModelFunction], AccuracyResult]
 
 
 def gate_names() -> tuple[str, ...]:
-    """Names of the accuracy gates, run or not."""
+    """Return the names of the accuracy gates, whether they run or not."""
     return tuple(f"{name} F1 lost" for name in CLASSES)
 
 
 def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> AccuracyCheck:
-    """A check on annotated records: F1 of S and V must not fall more than `limit_points` below the float student.
+    """Make a check on annotated records: F1 of S and V may be at most `limit_points` below that of the float student.
 
-    It fails where either model answers any beat with what is no number. A class of fewer than `LEAST_BEATS` annotated
-    beats is not run, and a record that cannot be scored is left out.
+    A gate fails if an output of either model is not finite. The gate of a class with fewer than `LEAST_BEATS` annotated
+    beats is not run. A record that cannot be scored is left out.
 
     Args:
-        records: paths, as `open_recording` takes them.
-        name: what to call them in the manifest, such as "ds1-val".
-        limit_points: in points of F1 (per cent).
+        records: paths that `open_recording` accepts.
+        name: name of the records in the manifest, such as "ds1-val".
+        limit_points: in percentage points of F1.
     """
 
     def check(full: ModelFunction, exported: ModelFunction) -> AccuracyResult:
-        reference, candidate = _Watched(full), _Watched(exported)
-        left_out = unscorable(records)  # found before the models run on the others
+        reference, candidate = _CheckedModel(full), _CheckedModel(exported)
+        left_out = unscorable(records)  # checked first, before the models run for minutes
         usable = [path for path in records if record_name(path) not in left_out]
         if not usable:
-            why = f"not one record of {name} can be scored"
-            return AccuracyResult(not_run(why, limit_points), None, left_out=left_out)
+            why = f"no record of {name} can be scored"
+            return AccuracyResult(not_run_gates(why, limit_points), None, left_out=left_out)
         before, old_beats, annotated = _f1(usable, reference.model)
         after, new_beats, _ = _f1(usable, candidate.model)
         unusable = reference.unusable + candidate.unusable
         gates = []
-        for gate, of in zip(gate_names(), CLASSES, strict=True):
-            old, new = before[f"{of} F1"], after[f"{of} F1"]
-            if old is None or (annotated[of] < LEAST_BEATS and not unusable):
-                count = f"no {of} beat" if old is None else f"{annotated[of]} {of} beats, {LEAST_BEATS} are needed"
-                why = f"{name} holds {count}"
+        for gate, label in zip(gate_names(), CLASSES, strict=True):
+            old, new = before[f"{label} F1"], after[f"{label} F1"]
+            if old is None or (annotated[label] < LEAST_BEATS and not unusable):
+                count = (
+                    f"no {label} beat" if old is None else f"{annotated[label]} {label} beats, {LEAST_BEATS} are needed"
+                )
+                why = f"{name} contains {count}"
                 gates.append(Gate.not_run(gate, why, limit=limit_points, sense="at most", unit="points"))
             else:
-                # A figure of beats without an answer says nothing, whichever model left them out.
+                # If an output of either model is not finite, F1 has no meaning and the gate must fail.
                 lost = math.nan if unusable else old - (new or 0.0)
                 gates.append(Gate.judge(gate, lost, limit_points, "at most", data=name, unit="points"))
-        other = [
-            f"{place}: {truth} was called {old_beats[place][1]}, now {label}"
+        changed = [
+            f"{place}: {truth} was labelled {old_beats[place][1]}, now {label}"
             for place, (truth, label) in new_beats.items()
             if place in old_beats and old_beats[place][1] != label and {truth, label} & set(CLASSES)
         ]
-        return AccuracyResult(tuple(gates), Metrics(name, before, after), tuple(other), left_out)
+        return AccuracyResult(tuple(gates), Metrics(name, before, after), tuple(changed), left_out)
 
     return check
 
 
-class _Watched:
-    """A model whose answers that are no numbers are counted."""
+class _CheckedModel:
+    """Wraps a model and counts its outputs that are not finite."""
 
     def __init__(self, model: ModelFunction) -> None:
         self.model = replace(model, infer=self._infer)
-        self.unusable = 0  # inferences
+        self.unusable = 0  # number of inferences with such an output
         self._infer_of_model = model.infer
 
     def _infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
@@ -101,7 +103,11 @@ class _Watched:
 def _f1(
     records: Sequence[Path], model: ModelFunction
 ) -> tuple[dict[str, float | None], dict[str, tuple[str, str]], dict[str, int]]:
-    """F1 of each class; of each scored beat its place, what it is and what it was called; annotated beats a class."""
+    """Score a model on records.
+
+    Returns:
+        F1 (per cent) by class; annotated and predicted class by scored beat; number of annotated beats by class.
+    """
     from ecgmoe_edge.scoring.ec57 import total_confusion
     from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate_record
 
@@ -121,6 +127,6 @@ def _f1(
     return {f"{name} F1": each.f1 for name, each in counts.items()}, beats, annotated
 
 
-def not_run(why: str, limit_points: float) -> tuple[Gate, ...]:
-    """The accuracy gates where there are no annotated records."""
+def not_run_gates(why: str, limit_points: float) -> tuple[Gate, ...]:
+    """Return the accuracy gates as not run, with the reason."""
     return tuple(Gate.not_run(name, why, limit=limit_points, sense="at most", unit="points") for name in gate_names())

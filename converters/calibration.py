@@ -1,4 +1,7 @@
-"""Beats to calibrate and compare with: recordings run through the streaming front end, as a device would."""
+"""Calibration beats: recordings are processed by the streaming front end, exactly as on a device.
+
+The beats set the int8 ranges, and the exported file is compared with PyTorch on them.
+"""
 
 from __future__ import annotations
 
@@ -22,32 +25,33 @@ from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 MAX_BEATS = 4000
-#: A gate on fewer beats says nothing and is not run: 20 of 20 beats alike show, at 95 %, that 86 % of all are.
+#: A gate is not run on fewer beats: even 20 of 20 equal labels only show an agreement of at least 86 % with 95 %
+#: confidence.
 LEAST_BEATS = 20
-#: A shorter recording is hardly more than what the front end takes to learn of a patient.
+#: A shorter recording (s) contains little more than the time in which the front end adapts to the patient.
 SHORTEST_S = 10.0
 
 
 @dataclass(frozen=True)
 class CalibrationBeats:
-    """Inputs of a student for a number of beats, and where they come from."""
+    """Inputs of a student for n beats, and the origin of the beats."""
 
-    inputs: Mapping[str, NDArray[np.float32]]  # those of `ecgmoe_edge.contract`, (n, ...)
+    inputs: Mapping[str, NDArray[np.float32]]  # the `INPUTS` of `ecgmoe_edge.contract`, (n, ...) each
     source: str
-    places: tuple[str, ...] = ()  # where to find each beat: "100 at 12.3 s"
-    delays_ms: tuple[float, ...] = ()  # of each beat, from R to the sample that completes its window
-    left_out: Mapping[str, str] = field(default_factory=dict)  # record -> why none of its beats are here
-    remarks: Mapping[str, tuple[Remark, ...]] = field(default_factory=dict)  # record -> what is to be known of it
+    locations: tuple[str, ...] = ()  # record and time of each beat: "100 at 12.3 s"
+    delays_ms: tuple[float, ...] = ()  # time from each R peak to the last sample of its window
+    left_out: Mapping[str, str] = field(default_factory=dict)  # reason by record that contributes no beats
+    remarks: Mapping[str, tuple[Remark, ...]] = field(default_factory=dict)  # remarks by record
 
-    def place(self, beat: int) -> str:
-        """Where to find a beat."""
-        return self.places[beat] if self.places else f"beat {beat}"
+    def location(self, beat: int) -> str:
+        """Return record and time of a beat, or its number if these are unknown."""
+        return self.locations[beat] if self.locations else f"beat {beat}"
 
     def __len__(self) -> int:
         return len(self.inputs[BEAT])
 
     def batches(self, size: int = 64) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Tensors of `size` beats at a time, in the order of the recording."""
+        """Yield (beat, features, rr_sequence) tensors of up to `size` beats each, in the order of the beats."""
         beat, features, rr_sequence = (torch.from_numpy(np.ascontiguousarray(self.inputs[name])) for name in INPUTS)
         for start in range(0, len(self), size):
             part = slice(start, start + size)
@@ -55,31 +59,31 @@ class CalibrationBeats:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A beat and the recording it comes from."""
+class LocatedBeat:
+    """A beat and the recording that it comes from."""
 
     beat: BeatContext
-    fs: float
+    fs: float  # Hz
     record: str = ""
 
     @property
-    def place(self) -> str:
-        """Where to find it."""
+    def location(self) -> str:
+        """Record and time of the R peak."""
         at = f"{self.beat.sample / self.fs:.1f} s"
         return f"{self.record} at {at}" if self.record else at
 
     @property
     def delay_ms(self) -> float:
-        """From R to the sample that completed its window, ms."""
+        """Time from the R peak to the last sample of the beat's window, in ms."""
         return 1000.0 * (self.beat.ready_at - 1 - self.beat.sample) / self.fs
 
 
 def beats_of(blocks: Iterator[NDArray[np.float64]] | Sequence[NDArray[np.float64]], fs: float) -> list[BeatContext]:
-    """The complete beats of one lead.
+    """Return the beats of one lead whose windows are complete.
 
     Args:
-        blocks: samples (n,) in mV, in order.
-        fs: their rate in Hz.
+        blocks: consecutive samples (n,) in mV.
+        fs: sampling rate in Hz.
     """
     front_end = FrontEnd(fs, grid=BEAT_GRID)
     items = [item for block in blocks for item in front_end.push(block[None])] + front_end.flush()
@@ -87,34 +91,36 @@ def beats_of(blocks: Iterator[NDArray[np.float64]] | Sequence[NDArray[np.float64
 
 
 def shipped_beats() -> CalibrationBeats:
-    """The beats of the recording that ships with the package."""
+    """Return the beats of the calibration recording that ships with the package."""
     from ecgmoe_edge.calibration_data import load_calibration
 
     recording = load_calibration()
-    found = [Placed(beat, recording.fs) for beat in beats_of([recording.signal[0]], recording.fs)]
+    found = [LocatedBeat(beat, recording.fs) for beat in beats_of([recording.signal[0]], recording.fs)]
     return _join(found, recording.source)
 
 
 def folder_beats(folder: Path | str, leads: LeadsWanted = None) -> CalibrationBeats:
-    """The beats of every recording in a folder that can be used, at most `MAX_BEATS`, spread evenly.
+    """Return the beats of all usable recordings in a folder, thinned evenly to at most `MAX_BEATS`.
 
-    A recording that cannot be read, is shorter than `SHORTEST_S`, or shows no ECG is left out with its reason.
+    A recording is left out, with the reason, if it cannot be read, is shorter than `SHORTEST_S`, or shows no ECG.
 
     Args:
-        folder: of recordings.
-        leads: run each by itself; None takes the first of each recording that is a voltage and holds a signal.
+        folder: a folder of recordings.
+        leads: the leads to use, each processed separately; None takes the first voltage lead of each recording that
+            contains a signal.
 
     Raises:
-        RecordError: the folder holds no recording, or no beat was found.
+        RecordError: the folder contains no recording, or no beat was found.
     """
     from ecgmoe_edge.records.registry import find_recordings, formats_in_folders
 
     paths, left_out = one_of_each_name(find_recordings(Path(folder)))
     if not paths:
         raise RecordError(
-            f"{folder} holds no recording of these formats: {formats_in_folders()}. Name one that does: --calibration."
+            f"{folder} contains no recording in these formats: {formats_in_folders()}. "
+            "Give another folder with --calibration."
         )
-    beats: list[Placed] = []
+    beats: list[LocatedBeat] = []
     remarks: dict[str, tuple[Remark, ...]] = {}
     for path in paths.values():
         name = record_name(path)
@@ -128,48 +134,63 @@ def folder_beats(folder: Path | str, leads: LeadsWanted = None) -> CalibrationBe
     if not beats:
         why = " ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise RecordError(
-            f"No beat was found in {folder}. Calibrate on recordings with a minute of ECG at least. {why}"
+            f"No beat was found in {folder}. Calibrate on recordings with at least one minute of ECG. {why}"
         )
     step = max(1, -(-len(beats) // MAX_BEATS))
     joined = _join(beats[::step], f"{used} recording{'s' if used != 1 else ''} in {Path(folder).name}")
     return replace(joined, left_out=left_out, remarks={name: each for name, each in remarks.items() if each})
 
 
-def _recording_beats(path: Path, leads: LeadsWanted) -> tuple[list[Placed], tuple[Remark, ...]]:
-    """The beats of one recording; raises RecordError where there is none to calibrate on."""
+def _recording_beats(path: Path, leads: LeadsWanted) -> tuple[list[LocatedBeat], tuple[Remark, ...]]:
+    """Return the beats and the remarks of one recording.
+
+    Raises:
+        RecordError: the recording cannot be used for calibration.
+        SignalError: the front end does not accept its sampling rate.
+    """
     record = open_of_many(path)
     duration_s = record.n_samples / record.fs
     if duration_s < SHORTEST_S:
-        raise RecordError(f"It lasts {duration_s:.3g} s, too short to calibrate on: {SHORTEST_S:g} s are needed.")
+        raise RecordError(f"It lasts {duration_s:.3g} s; calibration needs at least {SHORTEST_S:g} s.")
     chosen = chosen_leads(record, leads)
-    placed = []
+    located = []
     for position in chosen.usable:
         lead = f" {record.leads[position]}" if len(chosen.usable) > 1 else ""
         found = beats_of((block[0] for block in record.blocks(leads=[position])), record.fs)
-        placed += [Placed(beat, record.fs, record.name + lead) for beat in found]
-    if not placed:
-        raise RecordError(chosen.remarks[-1].text if chosen.remarks else "No whole beat was found in it.")
-    if not all(np.isfinite(one.beat.window).all() and np.isfinite(one.beat.amplitude) for one in placed):
-        raise RecordError("It is too large for the numbers that models take. Correct its unit or gain.")
-    return placed, chosen.remarks
+        located += [LocatedBeat(beat, record.fs, record.name + lead) for beat in found]
+    if not located:
+        raise RecordError(chosen.remarks[-1].text if chosen.remarks else "No complete beat was found in it.")
+    if not all(np.isfinite(one.beat.window).all() and np.isfinite(one.beat.amplitude) for one in located):
+        raise RecordError("Its values are too large for float32. Correct its unit or gain.")
+    return located, chosen.remarks
 
 
 def delay_gate(beats: CalibrationBeats, limit_ms: float) -> Gate:
-    """R to label within the limit, for 95 of 100 beats, counted in samples; compute time is not in it.
+    """Return the gate on the 95th percentile of the label delay: R peak to label, without compute time.
 
-    Not run where the beats came without their delays, or are fewer than `LEAST_BEATS`.
+    The gate is not run if the delays of the beats are unknown, or on fewer than `LEAST_BEATS` beats.
+
+    Args:
+        beats: the beats and their delays.
+        limit_ms: largest delay in ms.
     """
     name = "label delay, p95"
     if not beats.delays_ms:
-        why = "the beats came from no recording"
+        why = "the beats do not come from a recording"
         return Gate.not_run(name, why, limit=limit_ms, sense="at most", unit="ms")
     value = float(np.percentile(beats.delays_ms, 95))
     gate = Gate.judge(name, value, limit_ms, "at most", data=beats.source, unit="ms")
-    return gate if len(beats) >= LEAST_BEATS else _too_few(len(beats), gate)  # the first few come while it learns
+    # Even a failed gate is withdrawn: the first beats have longer delays because the front end still adapts.
+    return gate if len(beats) >= LEAST_BEATS else _too_few(len(beats), gate)
 
 
-def on_enough(beats: int, gate: Gate) -> Gate:
-    """A gate that was run on so many beats; not run where it passed on fewer than `LEAST_BEATS`."""
+def not_run_if_few(beats: int, gate: Gate) -> Gate:
+    """Return `gate`, or the same gate as not run if it passed on fewer than `LEAST_BEATS` beats.
+
+    Args:
+        beats: number of beats that the gate was run on.
+        gate: the gate.
+    """
     return gate if beats >= LEAST_BEATS or gate.status != "passed" else _too_few(beats, gate)
 
 
@@ -178,8 +199,8 @@ def _too_few(beats: int, gate: Gate) -> Gate:
     return Gate.not_run(gate.name, why, limit=gate.limit, sense=gate.sense, unit=gate.unit)
 
 
-def _join(placed: Sequence[Placed], source: str) -> CalibrationBeats:
-    beats = [one.beat for one in placed]
+def _join(located: Sequence[LocatedBeat], source: str) -> CalibrationBeats:
+    beats = [one.beat for one in located]
     if not beats:
         raise RecordError(f"No beat was found in {source}. Calibrate on a recording with at least a minute of ECG.")
     inputs = assemble_inputs(
@@ -189,4 +210,5 @@ def _join(placed: Sequence[Placed], source: str) -> CalibrationBeats:
         np.stack([one.rr_features for one in beats]),
         np.stack([one.rr_sequence for one in beats]),
     )
-    return CalibrationBeats(inputs, source, tuple(one.place for one in placed), tuple(one.delay_ms for one in placed))
+    locations, delays_ms = tuple(one.location for one in located), tuple(one.delay_ms for one in located)
+    return CalibrationBeats(inputs, source, locations, delays_ms)

@@ -1,4 +1,4 @@
-"""The graph of a bundle as an SVG picture: what runs for every beat, and which expert how often."""
+"""SVG drawing of a bundle's graph: its parts with their cost, and how often each expert runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from html import escape
 from itertools import pairwise
 from math import ceil
 
-from ecgmoe_edge.converters.anatomy import Anatomy, Cost
+from ecgmoe_edge.converters.cost_breakdown import CostBreakdown, PartCost
 from ecgmoe_edge.converters.text_width import shortened, text_width
 
 _FONT = 12  # px
-_LEAST_WIDTH, _MOST_WIDTH, _PADDING = 120, 320, 10  # of a box: as wide as its column's texts, longer ones are shortened
+# Width of a box in px: that of the longest text in its column, within these limits. Longer texts are shortened.
+_LEAST_WIDTH, _MOST_WIDTH, _PADDING = 120, 320, 10
 _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 62, 60, 16, 20
 _STYLE = (
     f"text{{font:{_FONT}px sans-serif;"
@@ -23,18 +24,18 @@ _STYLE = (
 def svg(
     inputs: Sequence[str],
     tasks: Sequence[str],
-    costs: Anatomy,
+    costs: CostBreakdown,
     shares: Mapping[str, Sequence[float]],
     title: str,
 ) -> str:
-    """The picture as SVG text.
+    """Draw a model as SVG text.
 
     Args:
         inputs: names of the model's inputs.
-        tasks: what it answers.
-        costs: its parts.
-        shares: by path, how often each expert ran (0..1); empty where that was not counted.
-        title: written above.
+        tasks: names of the model's tasks.
+        costs: the parts of the model and their cost.
+        shares: by path, the fraction of beats (0..1) that each expert ran for; empty if it was not counted.
+        title: text above the drawing.
     """
     by_name = {part.name: part for part in costs.parts}
     experts = [part.name for part in costs.experts]
@@ -45,7 +46,7 @@ def svg(
     rows = max(map(len, columns))
     width = 2 * _MARGIN + sum(widths) + (len(columns) - 1) * _GAP_X
     height = 3 * _MARGIN + rows * _HEIGHT + (rows - 1) * _GAP_Y
-    centre: list[list[tuple[float, float]]] = []  # of each box the left edge and the middle of its height
+    centre: list[list[tuple[float, float]]] = []  # for each box: x of its left edge, y of its centre
     x = _MARGIN
     for column, column_width in zip(columns, widths, strict=True):
         used = len(column) * _HEIGHT + (len(column) - 1) * _GAP_Y
@@ -71,7 +72,7 @@ def _share(shares: Mapping[str, Sequence[float]], name: str) -> float | None:
     return shares[path][int(number)] if path in shares and number.isdigit() else None
 
 
-def _lines(cost: Cost | None, share: float | None) -> list[str]:
+def _lines(cost: PartCost | None, share: float | None) -> list[str]:
     if cost is None:
         return []
     ran = "" if share is None else f"; ran for {100 * share:.0f} %"
@@ -89,7 +90,7 @@ def _edge(a: tuple[float, float], b: tuple[float, float], width: int) -> str:
 
 
 def _box(x: float, y: float, width: int, kind: str, lines: Sequence[str]) -> str:
-    """A box with its name above its other lines."""
+    """Draw a box: the first line is its name, in bold, with the other lines below."""
     name, *others = lines
     room = width - 2 * _PADDING
     rows = [_text(x + _PADDING, y - 10 if others else y + 4, name, room, "name")]
@@ -99,7 +100,7 @@ def _box(x: float, y: float, width: int, kind: str, lines: Sequence[str]) -> str
 
 
 def _text(x: float, y: float, text: str, room: float, kind: str = "") -> str:
-    """A line of text within `room`; what was left out of it is shown where the pointer rests."""
+    """Draw a line of text, shortened to the width `room`; a shortened text has its full form as tooltip."""
     short = shortened(text, _FONT, room)
     of_kind = f' class="{kind}"' if kind else ""
     whole = "" if short == text else f"<title>{escape(text)}</title>"

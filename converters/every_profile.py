@@ -1,4 +1,4 @@
-"""One bundle a profile, and a table of what each costs: `ecgmoe-edge export --all`."""
+"""Export of one bundle per profile, with a table of size, time and accuracy: `ecgmoe-edge export --all`."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
 
 @dataclass(frozen=True)
 class Row:
-    """One profile of the table."""
+    """One row of the table: the export for one profile."""
 
     profile: str
     runtime: str
     width: str
     precision: str = ""
     bytes: int | None = None
-    time_ratio: float | None = None  # to the same student with all experts in float32, here; None: unmeasured
-    lost: dict[str, float] | None = None  # points of F1 against the float student, by class; None: no recordings
-    why: str = ""  # of the precision; or what failed
-    folder: str = ""  # empty: a gate failed and there is no bundle
+    # Inference time on this machine, relative to the same student in float32 that runs all experts; None: unmeasured.
+    time_ratio: float | None = None
+    lost: dict[str, float] | None = None  # F1 points below the float student, by class; None: no annotated recordings
+    why: str = ""  # reason for the precision, or the gates that failed
+    folder: str = ""  # empty if a gate failed, since no bundle was written
 
     @property
     def passed(self) -> bool:
-        """Whether there is a bundle."""
+        """Whether a bundle was written."""
         return bool(self.folder)
 
 
 def export_every(requests: Iterable[ExportRequest], out: Path) -> Iterator[tuple[Row, ExportResult | None]]:
-    """Export each request into `out`/<profile>; a failed gate ends that profile and not the others.
+    """Export each request into `out`/<profile>. If a gate fails for one profile, the other profiles are still exported.
 
     Raises:
-        EcgmoeError: anything but a failed gate.
+        EcgmoeError: any error other than a failed gate.
     """
     for request in requests:
         profile = request.profile
@@ -67,12 +68,15 @@ def export_every(requests: Iterable[ExportRequest], out: Path) -> Iterator[tuple
 
 
 def _time_ratio(request: ExportRequest, exported: ExportResult) -> float | None:
-    """Against the dense float student in onnxruntime; None where the time on this machine means nothing."""
+    """Return the inference time relative to the dense float student in onnxruntime.
+
+    None if the time on this machine does not represent the board, or without the onnx packages.
+    """
     if not target_named(request.profile.runtime.format).is_timed_here(request.profile):
         return None
     try:
         from ecgmoe_edge.converters.targets.onnx.dense import export_dense
-    except ImportError:  # a TFLite-only installation
+    except ImportError:  # the onnx packages are not installed
         return None
     beats: CalibrationBeats = request.calibration or shipped_beats()
     with tempfile.TemporaryDirectory() as scratch:
@@ -91,7 +95,7 @@ def _lost(exported: ExportResult) -> dict[str, float] | None:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The rows as text, a line each."""
+    """Return the rows as text, one line per profile."""
     lines = [("profile", "runtime", "width", "precision", "bytes", "time", "F1 lost, points", "")]
     for row in rows:
         lost = "unmeasured" if row.lost is None else ", ".join(f"{n.split()[0]} {v:.2f}" for n, v in row.lost.items())

@@ -1,4 +1,7 @@
-"""From a trained student to a bundle for a device profile: convert, compare, gate, and only then write."""
+"""Export of a trained student as a bundle for a device profile.
+
+The student is converted, compared with PyTorch and checked against the gates. Only then is the bundle written.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,13 @@ from torch import nn
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.merge import merge_student, select_tasks
 from ecgmoe_edge.compress.qat import QatSettings, QatStudent, is_qat_file, load_qat
-from ecgmoe_edge.converters import accuracy as accuracies
-from ecgmoe_edge.converters.accuracy import AccuracyCheck
-from ecgmoe_edge.converters.calibration import LEAST_BEATS, CalibrationBeats, delay_gate, on_enough, shipped_beats
-from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.accuracy import AccuracyCheck, not_run_gates
+from ecgmoe_edge.converters.calibration import LEAST_BEATS, CalibrationBeats, delay_gate, not_run_if_few, shipped_beats
+from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.model_card import model_card
 from ecgmoe_edge.converters.operators import check_operators
 from ecgmoe_edge.converters.parity import ParityLimits, ParityReport, compare, enforce, torch_model
-from ecgmoe_edge.converters.precision import choose
+from ecgmoe_edge.converters.precision import choose_precision
 from ecgmoe_edge.converters.targets import Target, target_named
 from ecgmoe_edge.device_profiles import Profile
 from ecgmoe_edge.errors import BundleError, ConversionError, RecordError
@@ -40,13 +42,13 @@ _VERSIONED = ("ecgmoe-edge", "torch", "torchao")
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export, and what to say about it."""
+    """What to export, and the statements that go into the manifest."""
 
-    weights: Path  # of a float student, or of one that was trained with quantization
+    weights: Path  # weights of a float student or of a QAT student
     profile: Profile
-    tasks: tuple[str, ...] | None = None  # None: the profile's
-    calibration: CalibrationBeats | None = None  # None: the recording that ships with the package
-    accuracy: AccuracyCheck | None = None  # None: those gates are written as not run
+    tasks: tuple[str, ...] | None = None  # None takes the tasks of the profile
+    calibration: CalibrationBeats | None = None  # None takes the recording that ships with the package
+    accuracy: AccuracyCheck | None = None  # None writes the accuracy gates as not run
     decision: DecisionRule = field(default_factory=DecisionRule)
     training_data: tuple[DataSource, ...] = ()
     command: str = ""
@@ -56,54 +58,59 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A written bundle."""
+    """A bundle that was written."""
 
     folder: Path
     manifest: Manifest
     model: ModelSummary
     parity: ParityReport
-    notes: tuple[str, ...]  # what was decided on the way, for the user to read
+    notes: tuple[str, ...]  # decisions that the export made, for the user to read
 
 
 def export_model(request: ExportRequest, out: Path) -> ExportResult:
-    """Write the bundle of a student for a profile into the folder `out`, or nothing.
+    """Export a student for a profile and write the bundle into the folder `out`.
 
-    Int8 comes from the weights' own quantization-aware training where they had it and it fits the profile; otherwise
-    ranges are set from the calibration beats. Every file is compared with the PyTorch model it was made of.
+    For int8, the ranges come from quantization-aware training if the weights were trained with it for these tasks and
+    this kind of quantization. Otherwise they are set from the calibration beats. The file is compared with the PyTorch
+    model that it was converted from. If an error is raised, nothing was written.
+
+    Args:
+        request: what to export.
+        out: the folder of the bundle.
 
     Raises:
-        GateFailed: parity, size or accuracy is outside the profile's limit; nothing was written.
-        ModelError: the weights cannot be read, or do not answer the tasks.
-        ConversionError: the profile asks for what the student or a converter cannot give.
-        RecordError: int8 ranges are to be set from fewer beats than `LEAST_BEATS`.
-        BundleError: `out` holds something else.
+        GateFailed: parity, size or accuracy is outside the limits of the profile.
+        ModelError: the weights cannot be read, or have no head for one of the tasks.
+        ConversionError: the student or the converter does not support what the profile requires.
+        RecordError: there are fewer than `LEAST_BEATS` beats to set the int8 ranges from.
+        BundleError: `out` is not empty and the request does not allow overwriting.
     """
     profile = request.profile
-    _refuse_target(out, request.overwrite)
+    _refuse_occupied(out, request.overwrite)
     target = target_named(profile.runtime.format)
     target.refuse(profile)
     beats = request.calibration or shipped_beats()
     config, full, quantized, notes = _load(request)
     tasks = full.tasks
     check_operators(full, profile.runtime.engine)
-    model, notes = _reference(request, config, full, quantized, beats, notes)
+    model, notes = _reference_model(request, config, full, quantized, beats, notes)
     with tempfile.TemporaryDirectory() as scratch:
-        made, why = _decided(_made(model, profile, Path(scratch)), full, beats, Path(scratch) / "float32")
-        parity = compare(torch_model(made.model)(beats.inputs), made.engine.run(beats.inputs))
-        gates, metrics, left_out = _judge(request, config, full, made, parity, beats)
+        exported, why = _choose_file(_convert(model, profile, Path(scratch)), full, beats, Path(scratch) / "float32")
+        parity = compare(torch_model(exported.model)(beats.inputs), exported.engine.run(beats.inputs))
+        gates, metrics, left_out = _run_gates(request, config, full, exported, parity, beats)
         enforce(gates)
         notes = (*notes, *(f"Left out of the accuracy gates: {name}: {why}" for name, why in left_out.items()))
         notes = (*notes, why) if why else notes
-        manifest = _manifest(request, config, tasks, made, gates, metrics, why)
-        path = made.summary.path
+        manifest = _manifest(request, config, tasks, exported, gates, metrics, why)
+        path = exported.summary.path
         files: dict[str, bytes | Path] = {**target.files(path), "MODEL_CARD.md": model_card(manifest).encode()}
         folder = write_bundle(out, manifest, files, overwrite=request.overwrite)
-    return ExportResult(folder, manifest, replace(made.summary, path=folder / path.name), parity, notes)
+    return ExportResult(folder, manifest, replace(exported.summary, path=folder / path.name), parity, notes)
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A file, the PyTorch model that it must equal, and the profile with the precision that it has."""
+class _Exported:
+    """A converted file, the PyTorch model that it must equal, and the profile with the file's actual precision."""
 
     profile: Profile
     model: nn.Module
@@ -111,16 +118,22 @@ class _Made:
     engine: Engine
 
 
-def _made(model: nn.Module, profile: Profile, folder: Path) -> _Made:
+def _convert(model: nn.Module, profile: Profile, folder: Path) -> _Exported:
     folder.mkdir(exist_ok=True)
     target = target_named(profile.runtime.format)
     path = folder / target.file_name
     summary = target.convert(model, profile, path)
-    return _Made(profile, model, summary, target.engine(path, profile))
+    return _Exported(profile, model, summary, target.engine(path, profile))
 
 
-def _decided(integer: _Made, full: Pieces, beats: CalibrationBeats, folder: Path) -> tuple[_Made, str]:
-    """The int8 file, or its float32 twin where that is at least as fast and can be timed here; and why."""
+def _choose_file(integer: _Exported, full: Pieces, beats: CalibrationBeats, folder: Path) -> tuple[_Exported, str]:
+    """Choose between the int8 file and the same student in float32.
+
+    float32 is chosen only if the profile allows it and a measurement on this machine shows that it is clearly faster.
+
+    Returns:
+        The chosen file, and the reason as a sentence (empty for a float32 profile).
+    """
     profile = integer.profile
     if profile.precision.precision != "int8":
         return integer, ""
@@ -128,30 +141,35 @@ def _decided(integer: _Made, full: Pieces, beats: CalibrationBeats, folder: Path
         return integer, f"int8, as the profile says: {integer.summary.bytes:,} bytes."
     unmeasured = target_named(profile.runtime.format).unmeasured_here(profile)
     if unmeasured:
-        return integer, f"int8, {integer.summary.bytes:,} bytes; whether it is faster is unmeasured: {unmeasured}."
-    twin = _made(full, _in_float(profile), folder)
-    choice = choose(integer.engine, twin.engine, beats.inputs, (integer.summary.bytes, twin.summary.bytes))
-    return (integer if choice.precision == "int8" else twin), choice.why
+        return integer, f"int8, {integer.summary.bytes:,} bytes. Whether it is faster is not measured: {unmeasured}."
+    in_float = _convert(full, _as_float32(profile), folder)
+    sizes = (integer.summary.bytes, in_float.summary.bytes)
+    choice = choose_precision(integer.engine, in_float.engine, beats.inputs, sizes)
+    return (integer if choice.precision == "int8" else in_float), choice.why
 
 
-def _in_float(profile: Profile) -> Profile:
+def _as_float32(profile: Profile) -> Profile:
     precision = msgspec.structs.replace(profile.precision, precision="float32", activations="float32")
     return msgspec.structs.replace(profile, precision=precision)
 
 
 def float_pieces(request: ExportRequest) -> Pieces:
-    """The float student of a request, merged, for its tasks; see `export_model` for what may go wrong."""
+    """Load the merged float student of a request, for its tasks.
+
+    Raises:
+        ModelError: the weights cannot be read, or have no head for one of the tasks.
+    """
     return _load(request)[1]
 
 
-def _refuse_target(out: Path, overwrite: bool) -> None:
-    """Say before minutes of work what `write_bundle` would say after them."""
+def _refuse_occupied(out: Path, overwrite: bool) -> None:
+    """Refuse an occupied output folder at once; `write_bundle` would refuse it only after minutes of work."""
     if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out} is not empty. Remove it, or choose another folder with -o.")
 
 
 def _load(request: ExportRequest) -> tuple[StudentConfig, Pieces, QatStudent | None, tuple[str, ...]]:
-    """Configuration, float pieces for the wanted tasks, and the QAT student if the weights are one."""
+    """Load configuration, float pieces of the wanted tasks, the QAT student if the file holds one, and notes."""
     wanted = request.tasks or request.profile.model.tasks
     quantized: QatStudent | None = None
     if is_qat_file(request.weights):
@@ -164,14 +182,14 @@ def _load(request: ExportRequest) -> tuple[StudentConfig, Pieces, QatStudent | N
     full = select_tasks(full, tasks)
     notes: tuple[str, ...] = ()
     if config.width != request.profile.model.width:
-        notes = (f"The student is {config.width}; the profile is meant for {request.profile.model.width}.",)
+        notes = (f"The student has width {config.width}; the profile is meant for {request.profile.model.width}.",)
     left_out = [task for task in wanted if task not in tasks]
     if left_out:
-        notes = (*notes, f"The student does not answer {', '.join(left_out)}: left out.")
+        notes = (*notes, f"Left out, since the student has no head for them: {', '.join(left_out)}.")
     return config, full, quantized, notes
 
 
-def _reference(
+def _reference_model(
     request: ExportRequest,
     config: StudentConfig,
     full: Pieces,
@@ -179,36 +197,45 @@ def _reference(
     beats: CalibrationBeats,
     notes: tuple[str, ...],
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """The PyTorch model that the file must equal: float pieces, or the integer student."""
+    """Return the PyTorch model that the file must equal (float pieces or int8 student), and the notes."""
     precision = request.profile.precision
     if precision.precision == "float32":
         return full, notes
     if not precision.per_channel_weights:
-        raise ConversionError("Weights are quantized per channel only. Set per_channel_weights = true in the profile.")
+        raise ConversionError(
+            "Only per-channel quantization of weights is supported. Set per_channel_weights = true in the profile."
+        )
     settings = QatSettings(tasks=full.tasks, symmetric=precision.symmetric_activations)
     if quantized is not None and replace(quantized.settings, averaging=settings.averaging) == settings:
-        return quantized.convert(), (*notes, "Ranges are those of the quantization-aware training.")
-    why = "the weights had no quantization-aware training" if quantized is None else "it was for other tasks or grids"
+        return quantized.convert(), (*notes, "The int8 ranges come from quantization-aware training.")
+    why = (
+        "the weights were not trained with quantization"
+        if quantized is None
+        else "the quantization-aware training was for other tasks or another kind of zero point"
+    )
     if len(beats) < LEAST_BEATS:
         raise RecordError(
-            f"{len(beats)} beats of {beats.source} are too few to set int8 ranges from: calibrate on {LEAST_BEATS} at "
-            "least, some minutes of ECG."
+            f"{len(beats)} beats of {beats.source} are too few to set int8 ranges. Calibrate on at least {LEAST_BEATS} "
+            "beats, better on some minutes of ECG."
         )
     calibrated = QatStudent(Student(config), settings, merged=full)
     calibrated.calibrate(beats.batches())
-    return calibrated.to_eval().convert(), (*notes, f"Ranges are set from {len(beats)} calibration beats: {why}.")
+    return calibrated.to_eval().convert(), (
+        *notes,
+        f"The int8 ranges are set from {len(beats)} calibration beats: {why}.",
+    )
 
 
-def _judge(
+def _run_gates(
     request: ExportRequest,
     config: StudentConfig,
     full: Pieces,
-    made: _Made,
+    exported: _Exported,
     parity: ParityReport,
     beats: CalibrationBeats,
 ) -> tuple[tuple[Gate, ...], tuple[Metrics, ...], Mapping[str, str]]:
-    """The gates, the figures that belong to them, and the records that could not be scored."""
-    profile, summary = made.profile, made.summary
+    """Run all gates; return them, the accuracy metrics, and the reason for each record that could not be scored."""
+    profile, summary = exported.profile, exported.summary
     limits, memory = profile.gates, profile.memory
     integer = profile.precision.precision == "int8"
     difference = limits.int8_logit_difference if integer else limits.float_logit_difference
@@ -220,20 +247,20 @@ def _judge(
     ]
     gates += target_named(profile.runtime.format).gates(summary.path, profile)
     gates.append(delay_gate(beats, profile.latency.label_delay_ms_p95))
-    limited = ParityLimits(difference, limits.route_agreement, limits.label_agreement)
-    of_parity = tuple(on_enough(parity.beats, gate) for gate in parity.gates(limited, beats.source))
+    parity_limits = ParityLimits(difference, limits.route_agreement, limits.label_agreement)
+    parity_gates = tuple(not_run_if_few(parity.beats, gate) for gate in parity.gates(parity_limits, beats.source))
     enforce(gates)
     classes = _classes(full.tasks)
-    enforce(of_parity, [one.said(beats.place(one.beat), classes) for one in parity.differences])
-    gates += of_parity
+    enforce(parity_gates, [one.describe(beats.location(one.beat), classes) for one in parity.differences])
+    gates += parity_gates
     if request.accuracy is None or "beat" not in full.tasks:
         why = "no annotated recordings were given (--data or ECGMOE_DATA)"
-        return (*gates, *accuracies.not_run(why, limits.accuracy_drop_points)), (), {}
+        return (*gates, *not_run_gates(why, limits.accuracy_drop_points)), (), {}
     result = request.accuracy(
         ModelFunction(classes, request.decision, torch_model(full)),
-        ModelFunction(classes, request.decision, made.engine.run),
+        ModelFunction(classes, request.decision, exported.engine.run),
     )
-    enforce(result.gates, result.shown)
+    enforce(result.gates, result.changed_beats)
     metrics = () if result.metrics is None else (result.metrics,)
     return (*gates, *result.gates), metrics, result.left_out
 
@@ -246,12 +273,12 @@ def _manifest(
     request: ExportRequest,
     config: StudentConfig,
     tasks: tuple[str, ...],
-    made: _Made,
+    exported: _Exported,
     gates: tuple[Gate, ...],
     metrics: tuple[Metrics, ...],
     why: str,
 ) -> Manifest:
-    profile, summary, engine = made.profile, made.summary, made.engine
+    profile, summary, engine = exported.profile, exported.summary, exported.engine
     entry = ModelEntry(
         format=profile.runtime.format,
         file=summary.path.name,

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md of a bundle: what its manifest says, in sentences."""
+"""MODEL_CARD.md of a bundle: the content of its manifest in sentences."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from ecgmoe_edge.runtime.manifest import Gate, Manifest
 from ecgmoe_edge.scoring.model_card import LIMITS
 
 _SPLIT = (
-    "By patient: those of the validation figures above were held out of training, and the epoch was chosen on them, so "
-    "that these figures are a little too good. What each data set was used for, and who was held out, is said with it."
+    "By patient: the patients of the validation figures above were held out of training. The epoch was chosen on them, "
+    "so these figures are slightly optimistic. The list of training data says how each data set was used and which "
+    "patients were held out."
 )
 _ABOUT = (
-    "A mixture of experts over two paths, the morphology of a beat and its rhythm, with a period-aware gate that "
-    "weighs the paths for each task. It follows a reading of Xu et al., *ECG-MoE* (arXiv 2603.04589), made from the "
-    "abstract and the figures; it is no reproduction of the authors' code."
+    "A mixture of experts with two paths, for the morphology of a beat and for its rhythm. A period-aware gate weights "
+    "the paths for each task. The design is based on the abstract and the figures of Xu et al., *ECG-MoE* "
+    "(arXiv 2603.04589). It is not a reproduction of the authors' code."
 )
 
 
 def model_card(manifest: Manifest) -> str:
-    """The model card of a bundle, Markdown."""
+    """Return the model card of a bundle as Markdown."""
     return "\n".join(_lines(manifest)) + "\n"
 
 
@@ -30,21 +31,21 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield f"\n**{manifest.intended_use}**\n"
     yield _ABOUT
     yield f"\nA student of width `{manifest.width}`, {model.precision}, as {model.format}, for the profile "
-    yield f"`{manifest.profile}`. {experts} experts are in the file; one of each path runs for a beat."
+    yield f"`{manifest.profile}`. The file contains {experts} experts; one expert of each path runs for a beat."
     yield "\n## Tasks\n"
     yield from (f"- {task}: {', '.join(classes)}" for task, classes in manifest.classes.items())
     yield "\n## Checks\n"
     yield from (f"- {_gate(gate)}" for gate in manifest.gates)
     yield "\n## Figures\n"
     if not manifest.metrics:
-        yield "Unmeasured: no annotated recordings were given to the export."
+        yield "Not measured: the export was run without annotated recordings."
     for metrics in manifest.metrics:
-        yield f"On {metrics.data}, full precision and exported:\n"
+        yield f"On {metrics.data}, in full precision and as exported:\n"
         for name, value in metrics.full_precision.items():
             yield f"- {name}: {_number(value)} and {_number(metrics.exported.get(name))}"
     yield "\n## Training data\n"
     if not manifest.training_data:
-        yield "Not stated by whoever exported this bundle."
+        yield "Not stated by the person who exported this bundle."
     yield from (f"- {one.name} ({one.licence}): {one.use}. {one.citation}" for one in manifest.training_data)
     yield "\n## Split\n"
     yield _SPLIT

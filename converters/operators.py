@@ -1,4 +1,7 @@
-"""Which operators a runtime can hold: asked before a conversion, so that the answer is a sentence and not a trace."""
+"""Check of a student's operators against those of a runtime.
+
+It runs before the conversion, so that the user gets one sentence instead of a traceback of the converter.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from ecgmoe_edge.compress.quantizer import TABLE
 from ecgmoe_edge.converters.targets import target_of_engine
 from ecgmoe_edge.errors import ConversionError
 
-#: What every target holds in int8: the operators that the quantizer has a rule for.
+#: Operators that every target supports in int8: those that the quantizer has a rule for.
 EVERYWHERE = {str(target).removeprefix("aten.").partition(".")[0] for target in TABLE} | {"relu", "relu_"}
-#: What all but the smallest runtimes hold besides.
+#: Further operators, which all runtimes except TFLite Micro support.
 MOSTLY = {"permute", "transpose", "view", "squeeze", "sub", "div", "max_pool2d", "sigmoid", "tanh", "hardtanh"}
 
 
 def operators_of(piece: nn.Module, arguments: tuple[torch.Tensor, ...]) -> set[str]:
-    """Names of the ATen operators that a piece consists of, quantization aside: "conv2d", "add", ..."""
+    """Return the names of a piece's ATen operators without quantization operators: "conv2d", "add", ..."""
     graph = piece if isinstance(piece, GraphModule) else torch.export.export(piece, arguments).module()
     return {_name(node.target) for node in graph.graph.nodes if node.op == "call_function" and _is_aten(node.target)}
 
@@ -35,21 +38,21 @@ def _name(target: Any) -> str:
 
 
 def check_operators(pieces: Pieces, engine: str) -> None:
-    """Refuse pieces that a runtime cannot hold.
+    """Refuse pieces with operators that a runtime does not support.
 
     Args:
-        pieces: float or converted integer pieces.
-        engine: as a profile names it, such as "onnxruntime".
+        pieces: float pieces or converted int8 pieces.
+        engine: name of the runtime in a profile, such as "onnxruntime".
 
     Raises:
-        ConversionError: there are operators that the runtime lacks, named with the piece; or no such runtime.
+        ConversionError: the runtime lacks an operator, or there is no such runtime.
     """
     known = target_of_engine(engine).operators(engine)
     examples = piece_inputs(pieces, rows=2)
-    lacking = {name: operators_of(piece, examples[name]) - known for name, piece in pieces.named()}
-    found = [f"{name}: {', '.join(sorted(operators))}" for name, operators in lacking.items() if operators]
-    if found:
+    missing = {name: operators_of(piece, examples[name]) - known for name, piece in pieces.named()}
+    listed = [f"{name}: {', '.join(sorted(operators))}" for name, operators in missing.items() if operators]
+    if listed:
         raise ConversionError(
-            f"{engine} lacks operators of this student ({'; '.join(found)}). Replace them (BatchNorm for LayerNorm, "
-            "ReLU for GELU), or choose a profile with another runtime."
+            f"{engine} lacks operators of this student ({'; '.join(listed)}). Replace them (LayerNorm by BatchNorm, "
+            "GELU by ReLU), or choose a profile with another runtime."
         )

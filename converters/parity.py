@@ -1,4 +1,4 @@
-"""Does an exported file say what the PyTorch model says? Routes, labels and scores compared, and gates on them."""
+"""Parity of an exported file with its PyTorch model: routes, labels and logits are compared and gated."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ecgmoe_edge.errors import GateFailed, SignalError
 from ecgmoe_edge.runtime.manifest import Gate
 
 Tensors: TypeAlias = Mapping[str, NDArray[np.float32]]
-#: Named inputs to named outputs, (beats, ...) each; an engine's `run`, a bundle's `infer`, or `torch_model`.
+#: Maps inputs by name to outputs by name, (beats, ...) each: an engine's `run`, a bundle's `infer`, or `torch_model`.
 Infer: TypeAlias = Callable[[Tensors], Tensors]
 
-_SHOWN = 8  # beats in the message of a failed gate
+_SHOWN = 8  # number of beats that the message of a failed gate lists
 
 
 @dataclass(frozen=True)
 class ParityLimits:
-    """What an exported file may differ by from the model that it was made of."""
+    """Limits for the difference between an exported file and its PyTorch model."""
 
-    logit_difference: float  # largest, over beats that took the same experts in both
-    route_agreement: float  # least share of beats that take the same experts
-    label_agreement: float  # least share of beats with the same label, in the worst task
+    logit_difference: float  # largest difference over the beats that use the same experts in both models
+    route_agreement: float  # smallest fraction of beats that use the same experts
+    label_agreement: float  # smallest fraction of beats with the same label, in the worst task
 
 
 @dataclass(frozen=True)
@@ -37,36 +37,46 @@ class Difference:
     """A beat for which two models differ."""
 
     beat: int
-    chosen: Mapping[str, tuple[int, int]]  # by task or router: its largest logit in the first and the second model
-    # Largest difference of the tasks' logits; of other experts, where the route differs; infinite where an answer is no
-    # finite number.
+    chosen: Mapping[str, tuple[int, int]]  # by task or router: index of the largest logit in either model
+    # Largest difference of the tasks' logits. If the routes differ, the logits come from different experts. Infinite if
+    # an output is not finite.
     logits: float
 
-    def said(self, place: str, classes: Mapping[str, Sequence[str]]) -> str:
-        """In words; `place` says which beat it is."""
+    def describe(self, place: str, classes: Mapping[str, Sequence[str]]) -> str:
+        """Describe the difference in one sentence.
+
+        Args:
+            place: record and time of the beat.
+            classes: class names by task.
+        """
         changes = [
             f"{name} {' -> '.join(classes[name][one] if name in classes else str(one) for one in pair)}"
             for name, pair in self.chosen.items()
         ]
-        apart = f"logits differ by {self.logits:.2g}" if isfinite(self.logits) else "an answer is not finite"
-        return f"{place}: {', '.join((*changes, apart))}"
+        size = f"logits differ by {self.logits:.2g}" if isfinite(self.logits) else "an output is not finite"
+        return f"{place}: {', '.join((*changes, size))}"
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """How two models that should be one differ, over the same beats."""
+    """Differences between two models that should be equal, over the same beats."""
 
     beats: int
-    route_agreement: float  # share of beats with the same expert in every path
-    label_agreement: Mapping[str, float]  # share of beats with the same class, by task
-    # Largest over all tasks, on beats of the same route; NaN where no route is the same, or where any answer of either
-    # model is not finite.
+    route_agreement: float  # fraction of beats with the same expert in every path
+    label_agreement: Mapping[str, float]  # fraction of beats with the same class, by task
+    # Largest difference over all tasks and the beats with the same route. NaN if no beat has the same route, or if any
+    # output of either model is not finite.
     logit_difference: float
-    # Answers that are not finite first, then other routes, then other labels, then the largest difference.
+    # Order: outputs that are not finite, then different routes, then different labels, then the largest difference.
     differences: tuple[Difference, ...] = ()
 
     def gates(self, limits: ParityLimits, data: str) -> tuple[Gate, ...]:
-        """The three gates of a manifest; `data` says what they ran on."""
+        """Return the three parity gates of a manifest.
+
+        Args:
+            limits: the limits of the gates.
+            data: name of the data that the models were compared on.
+        """
         worst = min(self.label_agreement.values())
         return (
             Gate.judge("route agreement", self.route_agreement, limits.route_agreement, "at least", data=data),
@@ -78,24 +88,26 @@ class ParityReport:
 def compare(reference: Tensors, exported: Tensors) -> ParityReport:
     """Compare the outputs of two models for the same beats.
 
-    A quantized router may change its mind where two experts are nearly equal, and everything after it then differs
-    with good reason: so routes are compared by themselves, and scores only where the routes are the same.
+    If two experts have nearly equal router logits, a quantized model can choose the other expert, and all later outputs
+    differ. Therefore the routes are compared separately, and logits are compared only for beats with the same route.
 
     Args:
-        reference: outputs of the model that was exported: logits (beats, classes) by task, and "route_..." logits.
-        exported: those of the file.
+        reference: outputs of the PyTorch model: logits (beats, classes) by task, and router logits "route_...".
+        exported: outputs of the file, in the same form.
 
     Raises:
-        SignalError: the two do not have the same outputs, or no beat.
+        SignalError: the models have different outputs, or there is no beat.
     """
     if reference.keys() != exported.keys():
-        odd = ", ".join(sorted(reference.keys() ^ exported.keys()))
-        raise SignalError(f"The two models have different outputs ({odd}); compare a file with what it was made of.")
+        unmatched = ", ".join(sorted(reference.keys() ^ exported.keys()))
+        raise SignalError(
+            f"The two models have different outputs ({unmatched}). Compare a file with the model that it was made from."
+        )
     routes = [name for name in reference if is_route(name)]
     tasks = [name for name in reference if name not in routes]
     beats = len(reference[tasks[0]])
     if not beats:
-        raise SignalError("There is no beat to compare models with; give a recording that has some.")
+        raise SignalError("There is no beat to compare the models on. Give a recording that contains beats.")
     finite = {name: _finite(reference[name]) & _finite(exported[name]) for name in reference}
     usable = np.logical_and.reduce(list(finite.values()))
     agree = {name: _same_class(reference[name], exported[name]) & finite[name] for name in reference}
@@ -131,7 +143,7 @@ def _differences(
 
 
 def _finite(a: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Beats whose numbers are all finite."""
+    """Return, for each beat, whether all its values are finite."""
     return np.asarray(np.isfinite(a).all(-1))
 
 
@@ -140,20 +152,20 @@ def _same_class(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.bo
 
 
 def enforce(gates: Sequence[Gate], beats: Sequence[str] = ()) -> None:
-    """Let passed and not-run gates through.
+    """Raise an error if a gate failed. Gates that passed or were not run are accepted.
 
     Args:
         gates: the gates.
-        beats: the beats that a failure is due to, in words, worst first.
+        beats: descriptions of the beats that cause the failure, worst first.
 
     Raises:
-        GateFailed: a gate failed; the message names each with its value and limit, and the first of the beats.
+        GateFailed: a gate failed; the message lists the failed gates with value and limit, and the first of the beats.
     """
     failed = [f"{gate.name} is {_value(gate)} and must be {gate.sense} {gate.limit}" for gate in gates if _failed(gate)]
     if failed:
         raise GateFailed(
-            f"Outside the profile's limits: {'; '.join(failed)}. Nothing was written. Train with quantization in the "
-            "loop (`ecgmoe-edge distill`), calibrate on recordings of your own, or choose a float32 profile."
+            f"Outside the profile's limits: {'; '.join(failed)}. Nothing was written. Use quantization-aware training "
+            "(`ecgmoe-edge distill`), calibrate on recordings of your own, or choose a float32 profile."
             + _listed(beats)
         )
 
@@ -166,7 +178,7 @@ def _listed(beats: Sequence[str]) -> str:
 
 
 def _value(gate: Gate) -> str:
-    return "no finite number" if gate.value is None else str(gate.value)
+    return "not finite" if gate.value is None else str(gate.value)
 
 
 def _failed(gate: Gate) -> bool:
@@ -174,7 +186,12 @@ def _failed(gate: Gate) -> bool:
 
 
 def torch_model(model: nn.Module | Callable[..., Mapping[str, Any]], batch: int = 256) -> Infer:
-    """A PyTorch student, or its pieces, as something to compare with: numpy in, numpy out."""
+    """Wrap a PyTorch student, or its pieces, as a function of numpy arrays.
+
+    Args:
+        model: the student; called with beat, features and RR sequence.
+        batch: number of beats in one call.
+    """
 
     def infer(inputs: Tensors) -> Tensors:
         arrays = [torch.from_numpy(np.ascontiguousarray(inputs[name], np.float32)) for name in INPUTS]

@@ -1,6 +1,6 @@
-"""int8 or float32: decided by running both files beat by beat, and said why.
+"""Choice between int8 and float32 by measuring the inference time of both files on this machine.
 
-int8 is a quarter of the size, so it need not be faster: it is kept unless float32 is clearly so.
+int8 needs about a quarter of the memory, so it is kept unless float32 is clearly faster.
 """
 
 from __future__ import annotations
@@ -15,46 +15,56 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.runtime.engine import Engine
 
-AS_FAST = 1.1  # times float32's time, up to which the smaller file is kept
-_TURNS = 15
+LARGEST_TIME_RATIO = 1.1  # the smaller int8 file is kept if it takes at most this multiple of the time of float32
+_ROUNDS = 15
 _BEATS = 40
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which precision a bundle gets, and why."""
+    """The chosen precision of a bundle, and the reason."""
 
     precision: str  # "int8" or "float32"
     why: str
 
 
 def time_ratio(first: Engine, second: Engine, inputs: Mapping[str, NDArray[np.float32]]) -> float:
-    """Time of the first engine over that of the second, one beat at a time: medians of turns that alternate."""
+    """Measure the inference time of one engine relative to another, one beat at a time.
+
+    The engines run in alternating rounds, and the medians of the rounds are compared.
+
+    Args:
+        first: the engine in the numerator.
+        second: the engine in the denominator.
+        inputs: model inputs, (beats, ...) each.
+    """
     beats = [{name: x[i : i + 1] for name, x in inputs.items()} for i in range(min(_BEATS, len(inputs["beat"])))]
     taken: tuple[list[float], list[float]] = ([], [])
-    for turn in range(_TURNS + 1):
+    for round_ in range(_ROUNDS + 1):
         for engine, times in zip((first, second), taken, strict=True):
             start = time.perf_counter()
             for beat in beats:
                 engine.run(beat)
-            if turn:  # the first one warms up
+            if round_:  # the first round is a warm-up
                 times.append(time.perf_counter() - start)
     return statistics.median(taken[0]) / statistics.median(taken[1])
 
 
-def choose(integer: Engine, full: Engine, inputs: Mapping[str, NDArray[np.float32]], sizes: tuple[int, int]) -> Choice:
-    """int8 where this machine runs it as fast as float32, or nearly so.
+def choose_precision(
+    integer: Engine, full: Engine, inputs: Mapping[str, NDArray[np.float32]], sizes: tuple[int, int]
+) -> Choice:
+    """Choose int8 if it is faster than float32 on this machine, or smaller and nearly as fast.
 
     Args:
-        integer: the int8 file.
-        full: the float32 file, dispatched in the same way.
-        inputs: beats to time them with.
-        sizes: bytes of the two files.
+        integer: runs the int8 file.
+        full: runs the float32 file with the same kind of dispatch.
+        inputs: model inputs for the measurement, (beats, ...) each.
+        sizes: size of the int8 and of the float32 file, in bytes.
     """
     ratio = time_ratio(integer, full, inputs)
-    said = f"int8 takes {ratio:.2f} of the time of float32 here, {sizes[0]:,} bytes against {sizes[1]:,}"
+    measured = f"int8 takes {ratio:.2f} of the time of float32 here, and {sizes[0]:,} bytes instead of {sizes[1]:,}"
     if ratio < 1.0:
-        return Choice("int8", f"{said}: kept.")
-    if ratio <= AS_FAST and sizes[0] < sizes[1]:
-        return Choice("int8", f"{said}: kept, since it is smaller and nearly as fast.")
-    return Choice("float32", f"{said}: float32 is kept.")
+        return Choice("int8", f"{measured}: int8 is kept.")
+    if ratio <= LARGEST_TIME_RATIO and sizes[0] < sizes[1]:
+        return Choice("int8", f"{measured}: int8 is kept, since it is smaller and nearly as fast.")
+    return Choice("float32", f"{measured}: float32 is kept.")

@@ -1,10 +1,11 @@
-"""How wide a text is drawn, without a font at hand: an upper estimate, and texts shortened to a width."""
+"""Upper estimate of the width of a drawn text without access to a font, and shortening of texts to a width."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# Advance in hundredths of the font size, rounded up, of DejaVu Sans Bold: the widest of the usual sans-serif fonts.
+# Advance width of each character in DejaVu Sans Bold, in hundredths of the font size, rounded up. It is the widest of
+# the common sans-serif fonts.
 _ADVANCES = {
     35: " 'ijl",
     40: ",./:;IJ\\|",
@@ -24,17 +25,22 @@ _ADVANCES = {
     115: "W",
 }
 _HUNDREDTHS = {character: advance for advance, characters in _ADVANCES.items() for character in characters}
-_ANY_OTHER = 120  # of letters and signs beyond ASCII, few are as wide
+_ANY_OTHER = 120  # for characters outside ASCII, of which few are wider
 _ELLIPSIS = "…"
 
 
 def text_width(text: str, size: float) -> float:
-    """Width of one line in a font of `size`, in the unit of `size`: at least what a common sans-serif font takes."""
+    """Return an upper estimate of the width of one line of text.
+
+    Args:
+        text: the line.
+        size: font size; the width has the same unit.
+    """
     return size / 100 * sum(map(_advance, text))
 
 
 def shortened(text: str, size: float, width: float) -> str:
-    """The text if it fits `width`, or else its beginning and its end with an ellipsis between.
+    """Return the text if it fits `width`, else its beginning and its end with an ellipsis between them.
 
     >>> shortened("route_morphology_of_a_very_long_name", 12, 120)
     'route_…g_name'

@@ -1,4 +1,4 @@
-"""One TOML file a board: what it is, what runs on it, and the limits that an export for it has to keep."""
+"""Device profiles: one TOML file per board, with its hardware, its runtime, and the limits for an export."""
 
 from ecgmoe_edge.device_profiles.loader import list_profiles, load_profile
 from ecgmoe_edge.device_profiles.profile import (

@@ -1,7 +1,7 @@
-"""Formats of model files and what runs them: one table for profiles, manifests, bundles and exports.
+"""Formats of model files and their engines: one table for profiles, manifests, bundles and exports.
 
-It holds facts alone and imports nothing. How a file is started is in `runtime.engines`, how it is written in
-`converters.targets`; a further format is an entry here and a module there.
+The table contains only names and needs no package of any format. `runtime.engines` loads the files and
+`converters.targets` writes them. To add a format, add an entry here and a module in `converters.targets`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ecgmoe_edge.errors import ProfileError
 
 @dataclass(frozen=True)
 class FileFormat:
-    """What is known of a format without any of its packages."""
+    """A format and the names of its engines."""
 
-    name: str  # in profiles and manifests; the model file is called model.<name>
-    engines: tuple[str, ...]  # what a profile names to run it on its board
-    runtimes: tuple[str, ...] = ()  # what runs it on this machine, the usual one first; empty: nothing does
-    keys: frozenset[str] = frozenset()  # of [runtime], needed with this format and refused with every other
-    int8_engines: frozenset[str] = frozenset()  # of `engines`, those that take int8 alone
-    elsewhere: str = ""  # what a file is for that no runtime on this machine takes
+    name: str  # in profiles and manifests; the model file is named model.<name>
+    engines: tuple[str, ...]  # names in a profile of the engines that run the format on a board
+    runtimes: tuple[str, ...] = ()  # names of the runtimes on this machine, the usual one first; empty if none exists
+    keys: frozenset[str] = frozenset()  # keys of [runtime] that this format requires and other formats refuse
+    int8_engines: frozenset[str] = frozenset()  # the engines that run only int8
+    elsewhere: str = ""  # purpose of a file that cannot run on this machine
 
 
 _FORMATS: dict[str, FileFormat] = {}
@@ -32,20 +32,20 @@ FORMATS: Mapping[str, FileFormat] = MappingProxyType(_FORMATS)
 
 
 def register_format(entry: FileFormat) -> None:
-    """Add a format, or replace the one of that name.
+    """Add a format, or replace the format with the same name.
 
     Raises:
-        ProfileError: one of its engines belongs to another format.
+        ProfileError: one of its engines already belongs to another format.
     """
     for other in _FORMATS.values():
         taken = set(other.engines) & set(entry.engines)
         if taken and other.name != entry.name:
-            raise ProfileError(f"{', '.join(sorted(taken))} runs {other.name} already. Name the engine otherwise.")
+            raise ProfileError(f"{', '.join(sorted(taken))} already runs {other.name}. Give the engine another name.")
     _FORMATS[entry.name] = entry
 
 
 def unregister_format(name: str) -> None:
-    """Take a format out again; one that is not there is no mistake."""
+    """Remove a format; do nothing if there is none with that name."""
     _FORMATS.pop(name, None)
 
 

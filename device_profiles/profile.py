@@ -1,4 +1,4 @@
-"""What a device profile holds. Unknown keys are refused, so a misspelt limit cannot be lost in silence."""
+"""Content of a device profile. Unknown keys are refused, so that a misspelt limit is not ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Board(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Facts of the board. `unverified` names those that nobody has checked against the maker's documents."""
+    """Hardware of the board. `unverified` lists the keys that were not checked against the manufacturer's documents."""
 
     name: str
     architecture: Literal["any", "x86_64", "aarch64", "armv7e-m"]
@@ -33,13 +33,14 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def __post_init__(self) -> None:
         unknown = set(self.unverified) - set(self.__struct_fields__)
         if unknown:
-            raise ValueError(f"unverified names no fact of the board: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unverified lists keys that [board] does not have: {', '.join(sorted(unknown))}")
 
 
 class Runtime(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What runs the model: a format of `formats` and one of its engines.
+    """Format of the model file, and the engine that runs it.
 
-    An ONNX file is written with the operators of `opset`, and with an IR version of at most `ir_version`.
+    `providers`, `opset` and `ir_version` are for ONNX. The file is written with this opset and an IR version of at most
+    `ir_version`. The execution providers are tried in order.
     """
 
     format: str
@@ -52,7 +53,7 @@ class Runtime(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def __post_init__(self) -> None:
         known = FORMATS.get(self.format)
         if known is None:
-            raise ValueError(f"format {self.format!r} is not known; this version knows {', '.join(FORMATS)}")
+            raise ValueError(f"format {self.format!r} is unknown; this version has {', '.join(FORMATS)}")
         if self.engine not in known.engines:
             raise ValueError(f"{self.engine} does not run {self.format}; {' or '.join(known.engines)} does")
         for key in sorted({key for one in FORMATS.values() for key in one.keys}):
@@ -63,17 +64,17 @@ class Runtime(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 raise ValueError(f"{key} does not belong to the format {self.format}")
 
     @property
-    def takes_int8_alone(self) -> bool:
-        """Whether the engine takes no float32 file."""
+    def runs_only_int8(self) -> bool:
+        """Whether the engine runs only int8 files."""
         return self.engine in FORMATS[self.format].int8_engines
 
 
 class Precision(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How numbers are stored.
+    """Number format of weights and activations.
 
-    `activations` is the sign of the integers: uint8 is what x86 has fast kernels for, int8 what ARM has.
-    `symmetric_activations` fixes every zero point at 0, as TensorRT demands. With `keep_float_if_not_better`
-    an int8 model that is not faster than its float twin gives way to it, where that can be timed.
+    x86 has fast kernels for `activations` in uint8, ARM for int8. `symmetric_activations` sets every zero point to 0,
+    as TensorRT requires. With `keep_float_if_not_better`, the export keeps float32 if a measurement shows that it is
+    clearly faster than int8.
     """
 
     precision: Literal["float32", "int8"]
@@ -90,7 +91,10 @@ class Precision(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class ModelChoice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which student, which tasks, and who picks the expert: `if` inside the file, or the host between pieces."""
+    """Width and tasks of the student, and how experts are selected.
+
+    `dispatch`: "if" for a file that selects its experts itself, "host" if the caller selects them between the pieces.
+    """
 
     width: Literal["nano", "small", "base"]
     tasks: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -98,14 +102,18 @@ class ModelChoice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class Memory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Largest model file, and largest memory in use: of the process, or of a microcontroller's tensor arena."""
+    """Limits in KiB: size of the model file, and peak memory of the process or of a microcontroller's tensor arena."""
 
     model_kib: Positive
     peak_kib: Positive
 
 
 class Latency(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The budget: one beat's inference, R peak to label, and the whole pipeline against real time."""
+    """Limits of the latency.
+
+    Inference time of one beat and delay from R peak to label, in ms (95th percentile); and how many times faster than
+    real time the whole pipeline must run.
+    """
 
     inference_ms_p95: PositiveNumber
     label_delay_ms_p95: PositiveNumber
@@ -113,11 +121,11 @@ class Latency(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Gates(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of an export.
+    """Limits of an export, compared with the PyTorch model that the file was converted from.
 
-    Differences are of logits (natural logarithms) between the exported file and the model it was made of,
-    over beats that took the same route; agreements are shares (0 .. 1) of beats with the same experts or
-    label; the accuracy drop is in points of F1 against the float student.
+    The logit differences are limits for float32 and int8 files, over the beats with the same route. The agreements are
+    fractions (0..1) of beats with the same experts or the same label. The accuracy drop is in percentage points of F1
+    below the float student.
     """
 
     float_logit_difference: PositiveNumber
@@ -143,8 +151,8 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.schema != PROFILE_SCHEMA:
-            raise ValueError(f"schema {self.schema} is not known; this version reads {PROFILE_SCHEMA}")
+            raise ValueError(f"schema {self.schema} is unknown; this version reads schema {PROFILE_SCHEMA}")
         if "beat" not in self.model.tasks:
-            raise ValueError("the tasks must hold beat")
-        if self.runtime.takes_int8_alone and self.precision.precision != "int8":
-            raise ValueError(f"{self.runtime.engine} wants an int8 model")
+            raise ValueError("the tasks must include beat")
+        if self.runtime.runs_only_int8 and self.precision.precision != "int8":
+            raise ValueError(f"{self.runtime.engine} runs only int8 models")

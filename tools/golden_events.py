@@ -35,7 +35,7 @@ from ecgmoe_edge.runtime import load_bundle, shipped_bundle
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.events import Beat, Event
-from ecgmoe_edge.training.drawn_ecg import Hardship, draw_ecg
+from ecgmoe_edge.training.synthetic_ecg import Difficulty, make_ecg
 
 FOLDER = Path(__file__).parents[1] / "tests" / "streaming" / "golden"
 DATABASES = {"ds1": "mitdb", "svdb-fit": "svdb"}
@@ -135,13 +135,13 @@ def _shipped_events(model: BeatModel, *, second: bool) -> list[Event]:
 
 @dataclass(frozen=True)
 class _Drawn:
-    kind: Hardship
+    kind: Difficulty
     leads: str
     disturbed: bool
 
     def __call__(self, model: BeatModel) -> list[Event]:
         random = np.random.default_rng(self.kind.value)
-        drawn = draw_ecg(self.kind, random)
+        drawn = make_ecg(self.kind, random)
         leads = [drawn.signal]
         if self.leads == "all":
             leads.append(0.5 * np.roll(drawn.signal, 2) + random.normal(0.0, 0.02, drawn.signal.size))
@@ -176,7 +176,7 @@ def _disturbed_events(model: BeatModel, fs: float, names: Sequence[str], x: NDAr
 
 
 def _drawn() -> Iterator[Case]:
-    for kind in Hardship:
+    for kind in Difficulty:
         for disturbed in (False, True):
             for leads in LEADS:
                 name = kind.name.lower() + ("-spoiled" if disturbed else "")

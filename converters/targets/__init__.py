@@ -1,7 +1,7 @@
-"""Formats that a student is exported to: one object a format, found by name.
+"""File formats that a student can be exported to: one `Target` object per format, found by name.
 
-A further format is one more module here that holds a `TARGET`, and its entry in `device_profiles.formats`. Importing
-this package needs none of the formats' own packages.
+To add a format, add a module with a `TARGET` here and an entry in `device_profiles.formats`. Importing this package
+does not import the packages of any format.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ def _registry() -> dict[str, Target]:
 
 
 def targets() -> tuple[Target, ...]:
-    """All targets, by name."""
+    """Return all targets, sorted by name."""
     return tuple(target for _, target in sorted(_registry().items()))
 
 
 def register(target: Target) -> None:
-    """Add a target, or replace the one of its name."""
+    """Add a target, or replace the target with the same name."""
     _registry()[target.name] = target
 
 
 def unregister(name: str) -> None:
-    """Take a target out again; one that is not there is no mistake."""
+    """Remove a target; do nothing if there is none with that name."""
     _registry().pop(name, None)
 
 
 def target_named(name: str) -> Target:
-    """The target of a format.
+    """Return the target of a format.
 
     Raises:
-        ConversionError: nothing writes that format.
+        ConversionError: no target writes that format.
     """
     if name not in _registry():
         raise ConversionError(f"This version writes no {name} files; it writes {_listed()}.")
@@ -51,10 +51,10 @@ def target_named(name: str) -> Target:
 
 
 def target_of_engine(engine: str) -> Target:
-    """The target whose files an engine of a profile runs.
+    """Return the target whose files are run by an engine of a profile.
 
     Raises:
-        ConversionError: no target has such an engine.
+        ConversionError: no target has this engine.
     """
     for target in targets():
         if engine in target.engines:
@@ -64,14 +64,14 @@ def target_of_engine(engine: str) -> Target:
 
 
 def target_of_file(path: Path | str) -> Target:
-    """The target that wrote a file, by the file's suffix.
+    """Return the target of a file, by the suffix of its name.
 
     Raises:
-        ConversionError: none writes such files.
+        ConversionError: no target writes files with this suffix.
     """
     suffix = Path(path).suffix.removeprefix(".")
     if suffix not in _registry():
-        raise ConversionError(f"{Path(path).name} is no model file; its name ends in one of {_listed()}.")
+        raise ConversionError(f"{Path(path).name} is not a model file. Its name must end in one of {_listed()}.")
     return _registry()[suffix]
 
 

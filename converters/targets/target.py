@@ -1,4 +1,4 @@
-"""What the export asks of a format: convert, name the operators it holds, run, read back, and judge."""
+"""Base class of a file format: how the export writes, runs, reads back and checks its files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from ecgmoe_edge.runtime.manifest import Gate
 if TYPE_CHECKING:
     from torch import nn
 
-    from ecgmoe_edge.converters.experts import ModelSummary
-    from ecgmoe_edge.converters.graph_of_file import Block
+    from ecgmoe_edge.converters.file_contents import Graph, ModelSummary
     from ecgmoe_edge.device_profiles import Profile
     from ecgmoe_edge.runtime.engine import Engine
 
@@ -23,83 +22,83 @@ _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "
 
 
 class Target(ABC):
-    """One format of model files. Its own packages are imported by its methods, never by its module."""
+    """One format of model files. The packages of the format are imported in methods, never at module level."""
 
-    name: ClassVar[str]  # of the format, in profiles and manifests; suffix of the model file
-    modules: ClassVar[tuple[str, ...]] = ()  # what writing needs besides torch, by the names they are imported by
-    readers: ClassVar[tuple[str, ...]] = ()  # what `summary` and `graph` need
-    distributions: ClassVar[tuple[str, ...]] = ()  # whose versions belong in the manifest
+    name: ClassVar[str]  # name of the format in profiles and manifests; suffix of the model file
+    modules: ClassVar[tuple[str, ...]] = ()  # modules that `convert` needs besides torch
+    readers: ClassVar[tuple[str, ...]] = ()  # modules that `summary` and `graph` need
+    distributions: ClassVar[tuple[str, ...]] = ()  # packages whose versions the manifest records
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines of a profile that run such files."""
+        """Engine names in a profile that run files of this format."""
         return FORMATS[self.name].engines
 
     @property
     def file_name(self) -> str:
-        """The model file's name in a bundle."""
+        """Name of the model file in a bundle."""
         return f"model.{self.name}"
 
-    def refuse(self, profile: Profile) -> None:  # noqa: B027 - a format may take every profile
-        """Refuse, before any work, a profile that asks for what the format cannot have.
+    def refuse(self, profile: Profile) -> None:  # noqa: B027 - a format can accept every profile
+        """Check before any work that the format supports what the profile requires.
 
         Raises:
-            ConversionError: it does.
+            ConversionError: the format does not support it.
         """
 
     @abstractmethod
     def operators(self, engine: str) -> frozenset[str]:
-        """Names of the ATen operators that an engine holds: "conv2d", "add", ..."""
+        """Return the names of the ATen operators that an engine supports: "conv2d", "add", ..."""
 
     @abstractmethod
     def convert(self, model: nn.Module, profile: Profile, path: Path) -> ModelSummary:
-        """Write a student.
+        """Write a student as a model file.
 
         Args:
-            model: float `Pieces`, or the `IntegerStudent` where the profile's precision is int8.
-            profile: what the file is for.
-            path: the model file to write; further files may lie beside it.
+            model: an `IntegerStudent` if the profile's precision is int8, else float `Pieces`.
+            profile: the profile that the file is for.
+            path: the model file to write; further files may be written next to it.
 
         Raises:
-            ConversionError: the student cannot be written so.
+            ConversionError: the student cannot be written in this format.
         """
 
     def files(self, path: Path) -> Mapping[str, Path]:
-        """The files of a bundle that `convert` wrote at `path`, by their names in it."""
+        """Return the files that `convert` wrote for `path`, by their names in the bundle."""
         return {path.name: path}
 
     @abstractmethod
     def engine(self, path: Path, profile: Profile) -> Engine:
-        """The engine that runs the file on the board, here on the CPU, or what gives the same answers."""
+        """Return an engine for this machine's CPU with the same outputs as the engine on the board."""
 
     @abstractmethod
     def summary(self, path: Path) -> ModelSummary:
-        """What a file holds.
+        """Summarise a file.
 
         Raises:
-            ConversionError: it cannot be read.
+            ConversionError: the file cannot be read.
         """
 
     @abstractmethod
-    def graph(self, path: Path) -> Block:
-        """The main graph of a file, with its branches inside, for counting and drawing.
+    def graph(self, path: Path) -> Graph:
+        """Read the main graph of a file, including its branches, for the cost breakdown and the drawing.
 
         Raises:
-            ConversionError: it cannot be read.
+            ConversionError: the file cannot be read.
         """
 
     def gates(self, path: Path, profile: Profile) -> tuple[Gate, ...]:
-        """Gates of this format besides those that every export has."""
+        """Run the gates of this format that are additional to those of every export."""
         del path, profile
         return ()
 
     def is_timed_here(self, profile: Profile) -> bool:
-        """Whether the time that a file takes on this machine means anything."""
+        """Whether the inference time on this machine is representative for the profile."""
         del profile
         return True
 
     def unmeasured_here(self, profile: Profile) -> str:
-        """Why this machine cannot tell which precision is faster on the profile's board; empty where it can."""
+        """Return why this machine cannot measure which precision is faster on the board; empty if it can."""
         here = _ARCHITECTURES.get(platform.machine().lower(), platform.machine())
         board = profile.board
         if board.architecture in ("any", here):

@@ -18,7 +18,7 @@ from ecgmoe_edge.shown_text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ecgmoe_edge.converters.anatomy import Anatomy
+    from ecgmoe_edge.converters.cost_breakdown import CostBreakdown
     from ecgmoe_edge.runtime import BundleFiles
     from ecgmoe_edge.runtime.manifest import Gate, Manifest
 
@@ -66,7 +66,7 @@ def inspect(
         result("\n".join(map(shown, lines)))
 
 
-def _anatomy(files: BundleFiles) -> Anatomy | None:
+def _anatomy(files: BundleFiles) -> CostBreakdown | None:
     """The model's parts; None where the packages that read its file are not installed."""
     from ecgmoe_edge.converters.targets import targets
 
@@ -74,12 +74,12 @@ def _anatomy(files: BundleFiles) -> Anatomy | None:
     readers = {target.name: target.readers for target in targets()}
     if model.format not in readers or not all(find_spec(module) for module in readers[model.format]):
         return None
-    from ecgmoe_edge.converters.anatomy import anatomy
+    from ecgmoe_edge.converters.cost_breakdown import cost_breakdown
 
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / Path(model.file).name
         path.write_bytes(files.read(model.file))
-        return anatomy(path)
+        return cost_breakdown(path)
 
 
 def _shares(files: BundleFiles) -> dict[str, list[float]]:
@@ -113,7 +113,7 @@ def _shares(files: BundleFiles) -> dict[str, list[float]]:
     return shares
 
 
-def _draw(graph: Path, manifest: Manifest, costs: Anatomy | None, shares: Mapping[str, list[float]]) -> None:
+def _draw(graph: Path, manifest: Manifest, costs: CostBreakdown | None, shares: Mapping[str, list[float]]) -> None:
     if costs is None:
         raise MissingExtra(f"A reader of {manifest.model.format} files, which the picture is made from,", "export")
     from ecgmoe_edge.converters.drawing import svg
@@ -122,7 +122,9 @@ def _draw(graph: Path, manifest: Manifest, costs: Anatomy | None, shares: Mappin
     write_text(graph, svg(inputs, tasks, costs, shares, f"{manifest.name}, {manifest.model.precision}"))
 
 
-def _cost_lines(costs: Anatomy | None, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> Iterator[str]:
+def _cost_lines(
+    costs: CostBreakdown | None, experts: Mapping[str, int], shares: Mapping[str, list[float]]
+) -> Iterator[str]:
     if costs is None:
         yield "parts: not counted; install ecgmoe-edge[export], which reads the file"
     else:

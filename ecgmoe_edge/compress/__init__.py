@@ -1,3 +1,1 @@
-"""From a trained student to integer graphs: adapters merged, routers made static, quantization-aware
-training.
-"""
+"""Compression of a trained student: LoRA merging, static top-1 routing, and quantization-aware training (QAT)."""

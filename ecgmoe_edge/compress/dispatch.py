@@ -1,4 +1,4 @@
-"""A student cut into pieces that run one expert a path: what every exported file must do, written in PyTorch."""
+"""A student split into pieces, of which one expert per path runs: the PyTorch reference for every exported file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ecgmoe_edge.model.student import run_student
 
 
 class Pieces(nn.Module):
-    """Trunk, experts of both banks, and tail; each a module of its own, float or integer.
+    """The trunk, the experts of both paths, and the tail, each as a separate module, in float or int8.
 
-    The trunk yields `trunk_outputs`, an expert turns "z" into "y", the tail takes `tail_inputs` and yields
-    the logits of `tasks`. A vector that leaves one piece and enters another is a seam: in integer pieces it
-    has one scale on both sides.
+    The trunk returns `trunk_outputs`. An expert maps "z" to "y". The tail takes `tail_inputs` and returns the logits
+    of `tasks`. A boundary tensor is an output of one piece that is an input of another. In int8 pieces, a boundary
+    tensor has the same scale on both sides.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Pieces(nn.Module):
 
     @staticmethod
     def from_named(named: Mapping[str, nn.Module], tasks: Sequence[str]) -> Pieces:
-        """The pieces that `named` lists, put together again."""
+        """Assemble pieces from modules with the names that `named` yields."""
         banks = []
         for path in PATHS:
             count = sum(name.startswith(f"{path}_") for name in named)
@@ -43,25 +43,25 @@ class Pieces(nn.Module):
 
     @property
     def trunk_outputs(self) -> tuple[str, ...]:
-        """Names of what the trunk yields, in order."""
+        """Names of the trunk's outputs, in order."""
         return ("z_morphology", "z_rhythm", *ROUTES, *self.gates)
 
     @property
     def tail_inputs(self) -> tuple[str, ...]:
-        """Names of what the tail takes, in order."""
+        """Names of the tail's inputs, in order."""
         return ("y_morphology", "y_rhythm", *self.gates)
 
     @property
     def gates(self) -> tuple[str, ...]:
-        """Names of the period-aware gate's outputs, one a task."""
+        """Names of the period-aware gate's outputs, one per task."""
         return tuple(f"gate_{task}" for task in self.tasks)
 
     def banks(self) -> dict[str, nn.ModuleList]:
-        """The experts of each path, by the path's name."""
+        """The bank of experts of each path, by the path's name."""
         return dict(zip(PATHS, (self.morphology, self.rhythm), strict=True))
 
     def named(self) -> Iterator[tuple[str, nn.Module]]:
-        """Every piece with its name: trunk, morphology_0, ..., rhythm_0, ..., tail."""
+        """Yield each piece with its name: trunk, morphology_0, ..., rhythm_0, ..., tail."""
         yield "trunk", self.trunk
         for path, experts in self.banks().items():
             for index, expert in enumerate(experts):
@@ -69,9 +69,10 @@ class Pieces(nn.Module):
         yield "tail", self.tail
 
     def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route = "hard") -> dict[str, Tensor]:
-        """Static top-1 dispatch: each row runs the one expert a path that its router prefers, the lowest on a
-        tie.
+        """Run the student with static top-1 dispatch.
 
-        Shapes, units and outputs are those of `Student.forward`; `route="soft"` mixes all experts instead.
+        For each row and each path, only the expert with the largest router logit runs. On a tie, the expert with the
+        lowest index runs. `route="soft"` runs all experts and mixes their outputs. Shapes and units of the inputs and
+        outputs are those of `Student.forward`.
         """
         return run_student(self, beat, features, rr_sequence, route, training=False)

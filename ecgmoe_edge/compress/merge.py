@@ -1,5 +1,6 @@
-"""Before quantization: adapters merged task by task, BatchNorm folded, dropout gone. The outputs stay the
-same.
+"""Preparation for quantization: merge the LoRA adapters of each task, fold BatchNorm, remove dropout.
+
+The outputs stay the same to within rounding.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from ecgmoe_edge.tasks import refuse_untrained
 
 
 class MergedFusion(nn.Module):
-    """The fusion block of one task, its LoRA adapter merged into plain linear layers."""
+    """The fusion block of one task. Its LoRA adapter is merged into plain linear layers."""
 
     def __init__(self, fusion: Fusion, task: str) -> None:
         super().__init__()
         self.up, self.down = fusion.up.merged(task), fusion.down.merged(task)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(rows, d) to (rows, d)."""
+        """Map (rows, d) to (rows, d)."""
         y: Tensor = x + self.down(functional.relu(self.up(x)))
         return y
 
 
 class MergedTail(Tail):
-    """A tail with one merged copy of the fusion block for each task."""
+    """A tail with a separate merged fusion block for each task."""
 
     def __init__(self, tail: Tail, config: StudentConfig) -> None:
         super().__init__(config)
@@ -41,14 +42,16 @@ class MergedTail(Tail):
         self.heads = nn.ModuleDict({task: copy.deepcopy(tail.heads[task]) for task in config.tasks})
 
     def fuse(self, x: Tensor, task: str) -> Tensor:
-        """The fusion block as `task` has it, (rows, d) to (rows, d)."""
+        """Apply the fusion block of `task`, (rows, d) to (rows, d)."""
         y: Tensor = self.merged[task](x)
         return y
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Fold every BatchNorm into the layer before it, and take dropout out, in place. The module must be in
-    eval.
+    """Fold every BatchNorm into the layer before it and remove dropout, in place.
+
+    Args:
+        module: a module in evaluation mode.
     """
     for block in module.modules():
         if isinstance(block, ConvBlock) and isinstance(block.norm, nn.BatchNorm2d):
@@ -62,14 +65,17 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 
 def merge_student(student: Student, tasks: Sequence[str] | None = None) -> Pieces:
-    """The student as plain pieces that answer `tasks`; a copy, equal to within rounding.
+    """Convert a student to plain pieces without LoRA and BatchNorm.
 
-    LoRA sits on the fusion block alone, so a piece is copied for each task only there: trunk, routers and
-    experts run once.
+    Only the fusion block has LoRA adapters, so only the fusion block is duplicated for each task. The trunk, the
+    routers and the experts are shared by all tasks.
 
     Args:
-        student: a trained student.
-        tasks: those to keep, in this order; None keeps all.
+        student: a trained student; it is not changed.
+        tasks: the tasks to keep, in this order; None keeps all.
+
+    Returns:
+        A copy with the student's outputs to within rounding.
 
     Raises:
         ModelError: the student has no head for one of the tasks.
@@ -89,10 +95,10 @@ def merge_student(student: Student, tasks: Sequence[str] | None = None) -> Piece
 
 
 def select_tasks(pieces: Pieces, tasks: Sequence[str]) -> Pieces:
-    """A copy of merged pieces that answers fewer tasks, or in another order.
+    """Copy merged float pieces and keep only `tasks`, in this order.
 
     Raises:
-        ModelError: the pieces do not answer one of the tasks.
+        ModelError: the pieces have no head for one of the tasks, or are already quantized.
     """
     missing = sorted(set(tasks) - set(pieces.tasks))
     refuse_untrained(missing)
@@ -101,7 +107,7 @@ def select_tasks(pieces: Pieces, tasks: Sequence[str]) -> Pieces:
     chosen = copy.deepcopy(pieces)
     tail, trunk = chosen.tail, chosen.trunk
     if not isinstance(tail, MergedTail) or not isinstance(trunk, Trunk):
-        raise ModelError("Tasks are selected before quantization; give merged float pieces.")
+        raise ModelError("Tasks can be selected only before quantization; pass merged float pieces.")
     chosen.tasks = tail.tasks = tuple(tasks)
     trunk.gates = nn.ModuleDict({task: trunk.gates[task] for task in tasks})
     tail.merged = nn.ModuleDict({task: tail.merged[task] for task in tasks})

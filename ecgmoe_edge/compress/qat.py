@@ -1,4 +1,8 @@
-"""Quantization-aware training of a student: PT2E pieces trained jointly, one scale wherever two of them meet."""
+"""Quantization-aware training (QAT) of a student.
+
+All pieces of the student are prepared by PyTorch 2 Export (PT2E) quantization and trained jointly. Each boundary tensor
+between two pieces has one scale.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,8 @@ from ecgmoe_edge.model.weights_file import (
 
 _FORMAT = "ecgmoe-edge qat 1"
 _MAX_BATCH = 1 << 20
-#: Least range of each input, in the order of `INPUTS`: wide beats reach 3 R amplitudes, the others their limits.
+#: Smallest range (+-) of each input, in the order of `INPUTS`: 3 R amplitudes for the beat (wide beats reach that), and
+#: the clipping limits of the contract for the features and the RR sequence.
 INPUT_RANGE = (3.0, LIMITS[FEATURES], LIMITS[RR_SEQUENCE])
 
 
@@ -45,20 +50,26 @@ class QatSettings:
     """How a student is quantized."""
 
     tasks: tuple[str, ...] = ("beat", "rhythm")
-    symmetric: bool = False  # activations without zero points, for TensorRT-class runtimes
-    averaging: float = 0.01  # weight of a new batch in the running range of an activation
+    symmetric: bool = False  # activations have zero point 0, as TensorRT requires
+    averaging: float = 0.01  # weight of a new batch in the moving average of an activation's range
 
 
 class QatStudent(nn.Module):
-    """A student whose forward pass rounds as the int8 kernels will; `forward` is `Student.forward`.
+    """A student with fake quantization: its forward pass rounds as the int8 kernels do.
 
-    While training, ranges follow the data and the hard route is straight-through, so that the routers keep
-    learning; in eval mode ranges stand still and one expert a path runs. `state_dict` holds every tensor
-    once, ready for safetensors; `convert` gives the integer student.
+    In training mode, the activation ranges follow the data, and the hard route uses a straight-through gradient so that
+    the routers continue to learn. In evaluation mode, the ranges are fixed and one expert per path runs. `convert`
+    returns the int8 student.
     """
 
     def __init__(self, student: Student, settings: QatSettings | None = None, *, merged: Pieces | None = None) -> None:
-        """`merged`: float pieces to begin with, for the tasks of the settings; None merges those of the student."""
+        """Insert fake quantization into a student.
+
+        Args:
+            student: a trained float student; it is not changed.
+            settings: None takes the default settings.
+            merged: float pieces for the tasks of the settings; None merges those of `student`.
+        """
         super().__init__()
         self.settings = settings = QatSettings() if settings is None else settings
         self.config = student.config
@@ -74,21 +85,24 @@ class QatStudent(nn.Module):
         return run_student(self.pieces, beat, features, rr_sequence, route, training=self.training)
 
     def train(self, mode: bool = True) -> QatStudent:
-        """Training (ranges follow the data, unless frozen) or eval mode. The graphs themselves have no modes."""
+        """Switch to training mode (ranges follow the data unless frozen) or to evaluation mode.
+
+        The exported graphs have no modes of their own.
+        """
         self.training = mode
         self._observe(mode and not bool(self.frozen))
         return self
 
     def to_train(self) -> QatStudent:
-        """`train()`."""
+        """Do the same as `train()`."""
         return self.train()
 
     def to_eval(self) -> QatStudent:
-        """`eval()`."""
+        """Do the same as `eval()`."""
         return self.train(False)
 
     def freeze_observers(self) -> None:
-        """Hold all activation ranges from here on, in training too: the last epochs settle on a fixed grid."""
+        """Fix all activation ranges from now on, also in training mode: the last epochs train on fixed scales."""
         self.frozen.fill_(True)
         self._observe(False)
 
@@ -96,16 +110,16 @@ class QatStudent(nn.Module):
         self.pieces.apply(pt2e.enable_observer if on else pt2e.disable_observer)
 
     def calibrate(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Set all ranges from data alone: the mean of the batches' ranges. For weights that had no QAT.
+        """Set all activation ranges to the mean range of the batches, for weights that were not trained with QAT.
 
-        The first batch runs through every expert, so that none is left without a range; the others through
-        the experts that their beats choose, so that no range grows by beats that an expert never sees.
+        The first batch runs through all experts, so that each expert has a range. The other batches run only through
+        the experts that the routers choose, so that the range of an expert comes from the beats that it processes.
 
         Args:
-            batches: (beat, features, rr_sequence) each, of some ten to a few hundred beats.
+            batches: (beat, features, rr_sequence) of ten to a few hundred beats each.
 
         Raises:
-            ModelError: there is no batch.
+            ModelError: `batches` is empty.
         """
         count = 0
         self._observe(True)
@@ -117,11 +131,11 @@ class QatStudent(nn.Module):
         self._set_averaging(self.settings.averaging)
         self.train(self.training)
         if not count:
-            raise ModelError("Calibration needs at least one batch of beats; give a recording that has some.")
+            raise ModelError("Calibration needs at least one batch of beats; give a recording that contains beats.")
         self._widen_inputs()
 
     def _widen_inputs(self) -> None:
-        """Give the inputs at least their usual range, since a few recordings do not show what others hold."""
+        """Widen the input ranges to at least `INPUT_RANGE`: a few recordings do not cover the range of all others."""
         for fake_quantizer, limit in zip(_fake_quantizers(self.pieces.trunk, "placeholder"), INPUT_RANGE, strict=True):
             observer = fake_quantizer.get_submodule("activation_post_process")
             for bound, least in ((observer.get_buffer("min_val"), -limit), (observer.get_buffer("max_val"), limit)):
@@ -171,10 +185,11 @@ class QatStudent(nn.Module):
             names[name] = first.setdefault(place, name)
         return names
 
-    def settle(self) -> None:
-        """Put every bias on the grid of the sums that it is added to, as each runtime does, and refresh all scales.
+    def snap_biases(self) -> None:
+        """Recompute all scales, and round every bias to a multiple of (input scale x weight scale), as all runtimes do.
 
-        From then on PyTorch adds what the integer kernels add: without it, one output in some hundred rounds otherwise.
+        After that, PyTorch adds the same bias as the integer kernels. Without it, about one output in a hundred is
+        rounded to another integer.
         """
         with torch.no_grad():
             for module in self.pieces.modules():
@@ -183,10 +198,10 @@ class QatStudent(nn.Module):
             for _, piece in self.pieces.named():
                 for node in piece.graph.nodes:  # type: ignore[union-attr]
                     if node.target in WEIGHTED:
-                        _settle(piece, node)
+                        _snap_bias(piece, node)
 
     def float_pieces(self) -> Pieces:
-        """The weights as they are now, in float pieces without any rounding."""
+        """Copy the current weights into float pieces without fake quantization."""
         pieces = merge_student(Student(replace(self.config, tasks=self.tasks)))
         trained = dict(self.pieces.named())
         with torch.no_grad():
@@ -196,32 +211,32 @@ class QatStudent(nn.Module):
         return pieces
 
     def convert(self) -> IntegerStudent:
-        """The integer student; this one stays as it is.
+        """Convert to an int8 student. This QAT student is not changed.
 
         Raises:
-            ModelError: no data has set the ranges yet.
+            ModelError: an activation has no range yet.
         """
         for name, module in self.pieces.named_modules():
             if isinstance(module, pt2e.MovingAverageMinMaxObserver) and not bool(module.min_val.isfinite().all()):
-                raise ModelError(f"{name} has seen no data. Train the QAT student or calibrate it before converting.")
-        settled = copy.deepcopy(self)
-        settled.settle()
-        folded = _map(copy.deepcopy(settled.pieces), convert_pt2e)
-        unfolded = _map(settled.pieces, lambda piece: convert_pt2e(piece, fold_quantize=False))
+                raise ModelError(f"{name} has no range yet. Train or calibrate the QAT student before you convert it.")
+        snapped = copy.deepcopy(self)
+        snapped.snap_biases()
+        folded = _map(copy.deepcopy(snapped.pieces), convert_pt2e)
+        unfolded = _map(snapped.pieces, lambda piece: convert_pt2e(piece, fold_quantize=False))
         return IntegerStudent(folded, unfolded, self.config, self.settings)
 
 
 class IntegerStudent(nn.Module):
-    """A student in int8: the same pieces twice, as the two converters want them, with equal outputs."""
+    """An int8 student. It holds its pieces in two forms with equal outputs, one for each converter."""
 
     def __init__(self, folded: Pieces, unfolded: Pieces, config: StudentConfig, settings: QatSettings) -> None:
         super().__init__()
-        self.folded = folded  # int8 weights and DequantizeLinear: for ONNX
-        self.unfolded = unfolded  # float weights behind quantize and dequantize: for LiteRT
+        self.folded = folded  # for ONNX: int8 weights, each followed by a dequantize operator
+        self.unfolded = unfolded  # for LiteRT: float weights, each followed by quantize and dequantize operators
         self.config, self.settings, self.tasks = config, settings, settings.tasks
 
     def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor) -> dict[str, Tensor]:
-        """Static top-1 dispatch over integer pieces; shapes and names are those of `Student.forward`."""
+        """Run the int8 pieces with static top-1 dispatch; shapes and names are those of `Student.forward`."""
         outputs: dict[str, Tensor] = self.folded(beat, features, rr_sequence)
         return outputs
 
@@ -232,15 +247,15 @@ def _map(pieces: Pieces, change: Any) -> Pieces:
 
 
 def example_inputs(rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Zeros in the shapes of a student's inputs, each a tensor of its own."""
+    """Return zeros in the shapes of a student's inputs: beat, features and RR sequence, `rows` of each."""
     beat, features, rr_sequence = (torch.zeros(rows, *SHAPES[name]) for name in INPUTS)
     return beat, features, rr_sequence
 
 
 def piece_inputs(pieces: Pieces, rows: int) -> dict[str, tuple[Tensor, ...]]:
-    """Inputs of every piece in the right shapes, by the piece's name; no tensor appears twice.
+    """Return example inputs of each piece, by the piece's name.
 
-    (torch.export silently ties inputs that are the same tensor.)
+    Each input is a separate tensor, because torch.export silently merges inputs that are the same tensor.
     """
     inputs = example_inputs(rows)
     with torch.no_grad():
@@ -253,28 +268,29 @@ def piece_inputs(pieces: Pieces, rows: int) -> dict[str, tuple[Tensor, ...]]:
 
 
 def _prepare(merged: Pieces, quantizer: EdgeQuantizer) -> Pieces:
-    """Insert fake quantization into every piece, and make the pieces share it at their seams."""
+    """Insert fake quantizers into every piece, and share one fake quantizer for each boundary tensor."""
     examples = piece_inputs(merged, rows=4)
     batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
     prepared = {}
     for name, piece in merged.named():
         arguments = examples[name]
         shapes: tuple[Any, ...] = tuple({0: batch} for _ in arguments)
-        if name == "tail":  # its forward takes the gates as *gates
+        if name == "tail":  # `Tail.forward` takes the gates as *gates, one tuple of shapes
             shapes = (*shapes[:2], shapes[2:])
         exported = torch.export.export(piece, arguments, dynamic_shapes=shapes)
         prepared[name] = prepare_qat_pt2e(exported.module(check_guards=False), quantizer)
     pieces = Pieces.from_named(prepared, merged.tasks)
-    _share_seams(pieces)
+    _share_boundary_quantizers(pieces)
     return pieces
 
 
-def _share_seams(pieces: Pieces) -> None:
-    """One fake quantizer for each vector that passes from piece to piece."""
-    seams = [name for name in pieces.trunk_outputs if name not in ROUTES]  # the routers' logits stay float
-    trunk = dict(zip(seams, _fake_quantizers(pieces.trunk, "output"), strict=True))
+def _share_boundary_quantizers(pieces: Pieces) -> None:
+    """Use the same fake quantizer on both sides of each boundary tensor."""
+    boundaries = [name for name in pieces.trunk_outputs if name not in ROUTES]  # the router logits stay float
+    trunk = dict(zip(boundaries, _fake_quantizers(pieces.trunk, "output"), strict=True))
     tail = dict(zip(pieces.tail_inputs, _fake_quantizers(pieces.tail, "placeholder"), strict=True))
-    (y,) = _fake_quantizers(pieces.morphology[0], "output")  # the tail stacks both paths: one scale for both
+    # The tail concatenates the outputs of both paths, so both need the same scale.
+    (y,) = _fake_quantizers(pieces.morphology[0], "output")
     for path, experts in pieces.banks().items():
         for expert in experts:
             _replace(expert, _fake_quantizers(expert, "placeholder")[0], trunk[f"z_{path}"])
@@ -285,9 +301,14 @@ def _share_seams(pieces: Pieces) -> None:
 
 
 def _fake_quantizers(piece: nn.Module, end: str) -> list[nn.Module]:
-    """The fake quantizers at the inputs ("placeholder") or integer outputs ("output") of a prepared piece, in order."""
+    """Return the fake quantizers at the inputs or at the int8 outputs of a prepared piece, in order.
+
+    Args:
+        piece: a piece that PT2E has prepared.
+        end: "placeholder" for the inputs, "output" for the outputs.
+    """
     if not isinstance(piece, GraphModule):
-        raise ModelError("Only pieces that PT2E has prepared have fake quantizers at their seams.")
+        raise ModelError("Only pieces that PT2E has prepared have fake quantizers at their inputs and outputs.")
     if end == "output":
         (output,) = (node for node in piece.graph.nodes if node.op == "output")
         ends = output.args[0] if isinstance(output.args[0], (tuple, list)) else [output.args[0]]
@@ -299,7 +320,7 @@ def _fake_quantizers(piece: nn.Module, end: str) -> list[nn.Module]:
 
 
 def _refresh(fake_quantizer: nn.Module) -> None:
-    """Scale and zero point from the range that was seen, computed as for the converted graph."""
+    """Compute scale and zero point from the observed range, as the conversion does."""
     observer = fake_quantizer.get_submodule("activation_post_process")
     if isinstance(observer, pt2e.MovingAverageMinMaxObserver) and observer.min_val.numel():
         scale, zero_point = observer.calculate_qparams()
@@ -307,8 +328,8 @@ def _refresh(fake_quantizer: nn.Module) -> None:
         fake_quantizer.get_buffer("zero_point").copy_(zero_point)
 
 
-def _settle(piece: nn.Module, node: Any) -> None:
-    """Weight range and bias of one layer; a layer that stays float has no fake quantizer before its weight."""
+def _snap_bias(piece: nn.Module, node: Any) -> None:
+    """Refresh the weight scale of one layer and round its bias; a layer without a fake quantizer stays in float."""
     x, weight, bias = node.args[:3]
     if weight.op != "call_module":
         return
@@ -319,12 +340,12 @@ def _settle(piece: nn.Module, node: Any) -> None:
     of_weight.get_buffer("observer_enabled").copy_(observing)
     _refresh(of_weight)
     step = of_weight.get_buffer("scale") * of_input.get_buffer("scale")
-    held = piece.get_parameter(str(bias.target))
-    held.copy_((held / step).round() * step)
+    bias_values = piece.get_parameter(str(bias.target))
+    bias_values.copy_((bias_values / step).round() * step)
 
 
 def _replace(piece: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` wherever a piece holds `old`; PT2E may hold a shared fake quantizer under several names."""
+    """Replace `old` by `new` under every name: PT2E can register a shared fake quantizer under several names."""
     for name, module in list(piece.named_modules(remove_duplicate=False)):
         if module is old:
             owner, _, leaf = name.rpartition(".")
@@ -332,8 +353,8 @@ def _replace(piece: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 
 def save_qat(path: Path | str, qat: QatStudent, metadata: Mapping[str, str] | None = None) -> None:
-    """Settle a QAT student and write it (tensors, configuration and settings) as one safetensors file."""
-    qat.settle()
+    """Snap the biases of a QAT student and write it (tensors, configuration and settings) as one safetensors file."""
+    qat.snap_biases()
     own = {**(metadata or {}), "torch": torch.__version__}
     write_weights(path, qat.state_dict(), _FORMAT, {"config": qat.config, "settings": qat.settings}, own)
 

@@ -1,9 +1,9 @@
-"""The project's own PT2E quantizer: which operator gets which integer grid, as one table.
+"""The project's PT2E quantizer: one table says how each operator is quantized.
 
-It needs torchao alone. Each tensor has one scale: its consumers read it on the producer's grid, so that no
-requantization stands between two operators. Weights are symmetric per output channel; activations have one
-scale a tensor, with a zero point (CPU and microcontroller kernels) or without (`symmetric`, what
-TensorRT-class runtimes take).
+It depends only on torchao. Each tensor has one scale: all operators that read a tensor use the scale of the operator
+that writes it, so no requantization is needed between two operators. Weights are quantized symmetrically per output
+channel. Activations are quantized per tensor: with a zero point for CPU and microcontroller kernels, or with zero point
+0 (`symmetric`) for runtimes such as TensorRT.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ aten = torch.ops.aten
 
 
 class Rule(Enum):
-    """How an operator's output gets its grid."""
+    """How an operator is quantized."""
 
-    WEIGHTED = "input and weight are quantized, the output gets a scale of its own (after its ReLU, if one follows)"
-    OWN = "inputs are quantized, the output gets a scale of its own (after its ReLU, if one follows)"
-    FIXED = "the output lies in 0..1, so its scale is known beforehand"
-    SAME = "values are only moved or averaged: the output keeps the input's scale"
-    JOINED = "all inputs and the output share one scale"
-    FLOAT = "reads the integers of its input and computes in float"
+    WEIGHTED = "input and weight are quantized; the output has its own scale, set after the ReLU if one follows"
+    OWN = "inputs are quantized; the output has its own scale, set after the ReLU if one follows"
+    FIXED = "the output lies in 0..1, so its scale is a constant"
+    SAME = "values are only moved or averaged, so the output has the scale of the input"
+    JOINED = "all inputs and the output have one common scale"
+    FLOAT = "the input is quantized; the operator computes in float"
 
 
-#: Every operator that the pieces of a student are made of. Another one is refused, never left float in silence.
+#: The rule of every operator that occurs in a student. The quantizer refuses any other operator instead of leaving it
+#: in float without notice.
 TABLE: dict[Any, Rule] = {
     aten.conv2d.default: Rule.WEIGHTED,
     aten.linear.default: Rule.WEIGHTED,
@@ -60,23 +61,28 @@ TABLE: dict[Any, Rule] = {
     aten.cat.default: Rule.JOINED,
 }
 WEIGHTED = frozenset(operator for operator, rule in TABLE.items() if rule is Rule.WEIGHTED)
-#: Layers, by the beginning of their module's name, whose rule is not their operator's. On an int8 grid two experts
-#: would be level to the last bit for every thirtieth beat, and each runtime would choose by how it rounds; these are a
-#: few hundred weights.
+#: Exceptions for layers, by the prefix of the module's name. The routers stay in float: with int8 logits, two experts
+#: tie for about one beat in thirty, and the chosen expert would depend on how the runtime rounds. The routers have only
+#: a few hundred weights.
 LAYERS: dict[str, Rule] = {"route_": Rule.FLOAT}
 _RELU = (aten.relu.default, aten.relu_.default)
-_SHAPES = (aten.sym_size.int,)  # sizes of a batch that is not known beforehand: numbers, not tensors
-_EPS = 2.0**-12  # the smallest scale: keeps a constant tensor from dividing by nothing
+_SHAPES = (aten.sym_size.int,)  # sizes of a dynamic batch: their outputs are numbers, not tensors
+_EPS = 2.0**-12  # smallest scale; avoids a division by zero for a constant tensor
 
 
 class EdgeQuantizer(Quantizer):  # type: ignore[misc]
-    """Annotates an exported graph with int8 grids by `TABLE`."""
+    """Annotates an exported graph for int8 quantization, following `TABLE` and `LAYERS`."""
 
     def __init__(self, symmetric: bool = False, averaging: float = 0.01) -> None:
-        """`symmetric`: no zero points; `averaging`: weight of a new batch in an activation's running range."""
+        """Build the quantization specifications.
+
+        Args:
+            symmetric: whether activations have zero point 0.
+            averaging: weight of a new batch in the moving average of an activation's range.
+        """
         super().__init__()
-        # Torch's fused fake quantizer divides a symmetric range by 127.5 or 128, the converted graph by 127: a student
-        # would be trained for another grid than it gets.
+        # For a symmetric range, torch's fused fake quantizer divides by 127.5 or 128, but the converted graph divides
+        # by 127. With the fused one, training would use another scale than the converted student.
         fake_quantizer = FakeQuantize if symmetric else FusedMovingAvgObsFakeQuantize
         self.activation = QuantizationSpec(
             dtype=torch.int8,
@@ -89,7 +95,7 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]
         )
         self.weight = QuantizationSpec(
             dtype=torch.int8,
-            # A weight is known exactly, so its range follows it at once.
+            # The range of a weight is known exactly, so it needs no moving average.
             observer_or_fake_quant_ctr=FakeQuantize.with_args(
                 observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=_EPS
             ),
@@ -109,7 +115,7 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]
         )
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        """Write a quantization annotation on every node that holds a tensor.
+        """Annotate every node that returns a tensor.
 
         Raises:
             ConversionError: an operator has no rule in `TABLE`.
@@ -139,11 +145,11 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]
             _write(_grid_owner(node), None, self.activation)
         elif rule is Rule.FIXED:
             _write(node, inputs, self.share)
-        else:  # SAME; JOINED starts as SAME and is joined once every producer is known
+        else:  # SAME; JOINED begins as SAME and is completed in `_join` after all nodes are annotated
             _write(node, inputs, SharedQuantizationSpec(next(iter(inputs))))
 
     def validate(self, model: GraphModule) -> None:
-        """Nothing to check: `annotate` refuses what it does not know."""
+        """Do nothing: `annotate` already refuses unknown operators."""
 
 
 def _rule(node: Node) -> Rule | None:
@@ -153,16 +159,14 @@ def _rule(node: Node) -> Rule | None:
 
 
 def _write(node: Node, inputs: dict[Any, Any] | None, output: Any) -> None:
-    """Annotate a node; `inputs` None keeps what it has."""
+    """Annotate a node; `inputs` None keeps the input annotations that it has."""
     annotation = node.meta.get(Q_ANNOTATION_KEY)
     kept = annotation.input_qspec_map if annotation is not None and inputs is None else inputs or {}
     node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(input_qspec_map=kept, output_qspec=output, _annotated=True)
 
 
 def _tensor_inputs(node: Node) -> list[Node]:
-    """What a node reads on an integer grid: its first argument, both operands of a sum or a product, a cat's
-    list.
-    """
+    """Return the quantized inputs of a node: the list of a cat, both operands of an add or mul, else its first."""
     if node.target is aten.cat.default:
         return list(node.args[0])  # type: ignore[arg-type]
     count = 2 if node.target in (aten.add.Tensor, aten.mul.Tensor) else 1
@@ -170,14 +174,17 @@ def _tensor_inputs(node: Node) -> list[Node]:
 
 
 def _grid_owner(node: Node) -> Node:
-    """The ReLU that alone reads `node`, since the two are one integer operator; else the node itself."""
+    """Return the ReLU that follows `node` if it is the only reader, because both become one integer operator.
+
+    In all other cases return `node`.
+    """
     users = list(node.users)
     return users[0] if len(users) == 1 and users[0].target in _RELU else node
 
 
 def _join(cat: Node) -> None:
-    """Put all producers of a cat, and the cat, on the grid of the one that the graph computes first."""
-    first, *others = sorted(_tensor_inputs(cat))  # nodes compare by their place in the graph
+    """Give the cat and all its inputs the scale of the input that the graph computes first."""
+    first, *others = sorted(_tensor_inputs(cat))  # nodes are ordered by their position in the graph
     _write(cat, cat.meta[Q_ANNOTATION_KEY].input_qspec_map, SharedQuantizationSpec(first))
     for other in others:
         annotation = other.meta[Q_ANNOTATION_KEY]

@@ -1,1 +1,1 @@
-"""Training examples made through the streaming front end, teacher fit, distillation and validation."""
+"""Training: examples made with the streaming front end, fit of the teacher, distillation and validation."""

@@ -1,6 +1,6 @@
-"""Batches of model inputs from examples: as the stream would give them, or augmented for training.
+"""Batches of model inputs from examples: unchanged, as in the live stream, or augmented for training.
 
-Both go through `contract.assemble_inputs`; features of an augmented beat are computed from the augmented beat.
+Both use `contract.assemble_inputs`. The features of an augmented beat are computed from the augmented beat.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from ecgmoe_edge.training.examples import Examples
 _FIRST = int(np.searchsorted(WIDE_GRID, BEAT_GRID[0]))
 _CORE = slice(_FIRST, _FIRST + len(BEAT_GRID))
 _R = int(np.searchsorted(WIDE_GRID, 0))
-_RATIOS = len(RR_FEATURE_NAMES) - 2  # the last two say what is known; noise would make no sense in them
+_RATIOS = len(RR_FEATURE_NAMES) - 2  # the last two features describe the patient history and get no noise
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: the model's inputs and what is known of the answers."""
+    """One batch of b beats: model inputs and labels."""
 
     beat: Tensor  # (b, 2, 103)
     features: Tensor  # (b, 27)
     rr_sequence: Tensor  # (b, 2, 32)
     context: Tensor  # (b, 1, 1280)
-    labels: Mapping[str, Tensor]  # task -> (b,): class index or -1, or value in the task's unit or NaN
+    labels: Mapping[str, Tensor]  # (b,) by task: class index or -1 if unknown; value in the task's unit or NaN
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
+        """Copy the batch to a device."""
         if device.type == "cpu":
             return self
         beat, features, rr_sequence, context = (
@@ -51,17 +51,17 @@ class Batch:
         return Batch(beat, features, rr_sequence, context, labels)
 
     def student_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """`beat`, `features`, `rr_sequence`: what a device has."""
+        """Return `beat`, `features` and `rr_sequence`, the inputs on a device."""
         return self.beat, self.features, self.rr_sequence
 
     def teacher_inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The same and the 10 s context."""
+        """Return the inputs of a student and the 10 s context."""
         return self.beat, self.features, self.rr_sequence, self.context
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """The chosen examples' arrays, free to be changed."""
+    """Copies of the arrays of some examples, which can be changed in place."""
 
     window: NDArray[np.float32]
     template: NDArray[np.float32]
@@ -72,21 +72,37 @@ class _Rows:
 
 
 def clean_batch(examples: Examples, index: NDArray[np.int64]) -> Batch:
-    """The examples of `index` exactly as the stream gives them to a model."""
+    """Make a batch without augmentation: exactly the model inputs of the live stream.
+
+    Args:
+        examples: the examples.
+        index: (b,) indices of the examples in the batch.
+    """
     rows = _rows(examples, index)
     return _batch(examples, index, rows, rows.window[:, _CORE], rows.template[:, _CORE])
 
 
 class Augmenter:
-    """Makes augmented batches: noise, gain, R jitter, stretch, polarity, RR noise, memory; see `config.Augment`."""
+    """Makes augmented batches; `config.Augment` describes the kinds of augmentation."""
 
     def __init__(self, settings: Augment, noise: NDArray[np.float32] | None = None) -> None:
-        """`noise`: (kinds, samples) from `read_noise`, or None for none."""
+        """Set the strengths.
+
+        Args:
+            settings: strengths of the augmentation.
+            noise: (kinds, samples) from `read_noise`; None adds no noise.
+        """
         self.settings = settings
         self._noise = noise
 
     def batch(self, examples: Examples, index: NDArray[np.int64], rng: np.random.Generator) -> Batch:
-        """The examples of `index`, augmented with numbers from `rng` alone: the same state, the same batch."""
+        """Make an augmented batch.
+
+        Args:
+            examples: the examples; they are not changed.
+            index: (b,) indices of the examples in the batch.
+            rng: the only source of random numbers: the same state gives the same batch.
+        """
         s, n = self.settings, len(index)
         rows = _rows(examples, index)
         if self._noise is not None:
@@ -101,31 +117,31 @@ class Augmenter:
         rows.rr_features[:, :_RATIOS] += s.feature_noise * rng.standard_normal((n, _RATIOS), np.float32)
         known = rows.rr_sequence[:, 1]
         rows.rr_sequence[:, 0] += s.feature_noise * rng.standard_normal(known.shape, np.float32) * known
-        self._hide_memory(rows, rng)
-        # The R peak of this beat jitters; the template is a median over beats and does not.
+        self._randomize_history_length(rows, rng)
+        # Only the beat gets the R-peak jitter. The template is a median over beats, so it has no jitter.
         window = _stretched(rows.window, shift, stretch)
         template = _stretched(rows.template, np.zeros(n), stretch)
         return _batch(examples, index, rows, window, template)
 
-    def _hide_memory(self, rows: _Rows, rng: np.random.Generator) -> None:
-        """Draw anew how long the wearers have been known.
+    def _randomize_history_length(self, rows: _Rows, rng: np.random.Generator) -> None:
+        """Replace the length of the patient history by a random value.
 
-        Half a minute of CinC 2017 and half an hour of a Holter have other labels and other rhythms. A model that can
-        tell them apart by this number knows atrial fibrillation in the one and not in the other.
+        The 30 s records of CinC 2017 and the 30 min records of Holter recordings have different labels and rhythms. A
+        model that distinguishes them by this feature learns to detect atrial fibrillation only in the short ones.
         """
         n = len(rows.rr_features)
         drawn = rng.random(n) < self.settings.memory_share
         rows.rr_features[:, -1] = np.where(drawn, rng.random(n), rows.rr_features[:, -1])
 
     def _add_noise(self, rows: _Rows, rng: np.random.Generator) -> None:
-        assert self._noise is not None  # noqa: S101 - the caller has looked
+        assert self._noise is not None  # noqa: S101 - checked by the caller
         s, (n, length) = self.settings, rows.context.shape
         kind = rng.integers(0, len(self._noise), n)
         start = rng.integers(0, self._noise.shape[1] - length + 1, n)
         position = np.asarray(start)[:, None] + np.arange(length)
         noise = self._noise[np.asarray(kind)[:, None], position]
         level = noise[:, -rows.window.shape[1] :].std(axis=1)
-        # Where the noise pauses at the beat, its level over the context keeps the rest from being blown up.
+        # The level over the context limits the amplification if the noise is nearly zero at the beat.
         level = np.maximum(level, np.maximum(0.3 * noise.std(axis=1), 1e-3))
         chosen = rng.random(n) < s.noise_share
         strength = rng.uniform(s.noise_least, s.noise_most, n) * chosen * rows.amplitude / level
@@ -135,24 +151,29 @@ class Augmenter:
 
 
 def read_noise(noise: Noise, data_dir: Path) -> NDArray[np.float32]:
-    """First half of each noise record's first lead, through the stream's band-pass, at 128 Hz: (kinds, samples).
+    """Read the first half of each noise record; the second half is reserved for stress tests.
 
-    The second half is left for stress tests.
+    Args:
+        noise: folder and names of the records; the first lead of each is used.
+        data_dir: folder that contains the folder of the noise records.
+
+    Returns:
+        (kinds, samples) in mV at 128 Hz, filtered by the band-pass of the live stream.
 
     Raises:
-        RecordError: a record cannot be read or is too short.
+        RecordError: a record cannot be read or is shorter than two minutes.
     """
     kinds = []
     for name in noise.records:
         record = open_recording(data_dir / noise.folder / name)
         half = record.read(stop=record.n_samples // 2, leads=[0])[0]
         filtered = monitoring_band(record.fs, None).process(np.nan_to_num(half))
-        # Linear, since the noise that the shipped weights were trained with is; the band-pass has left little to fold.
+        # Linear, because the shipped weights were trained with such noise. After the band-pass, aliasing is small.
         at_model_rate = resample(filtered, record.fs, MODEL_RATE_HZ, method="linear")
-        kinds.append(at_model_rate[2 * MODEL_RATE_HZ :].astype(np.float32))  # without the filter's start
+        kinds.append(at_model_rate[2 * MODEL_RATE_HZ :].astype(np.float32))  # without the transient of the filter
     shortest = min(len(kind) for kind in kinds) if kinds else 0
     if shortest < 60 * MODEL_RATE_HZ:
-        raise RecordError("Noise records need two minutes at least; change [noise] in the configuration.")
+        raise RecordError("Noise records must be at least two minutes long; change [noise] in the configuration.")
     return np.stack([kind[:shortest] for kind in kinds])
 
 
@@ -170,7 +191,7 @@ def _rows(examples: Examples, index: NDArray[np.int64]) -> _Rows:
 def _stretched(
     rows: NDArray[np.float32], shift: NDArray[np.float64], stretch: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Rows on WIDE_GRID read on BEAT_GRID * stretch + shift (grid samples), by linear interpolation."""
+    """Interpolate rows on WIDE_GRID linearly at BEAT_GRID * stretch + shift, in grid samples."""
     return read_linear(rows, _R + BEAT_GRID[None] * stretch[:, None] + shift[:, None])
 
 

@@ -1,4 +1,4 @@
-"""The batches of an epoch: drawn, augmented and cut, from one generator, on a thread of their own."""
+"""The batches of an epoch, sampled and augmented in a separate thread with one random generator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ _CPU = torch.device("cpu")
 def drawn_batches(
     examples: Examples, augmenter: Augmenter, draw: Draw, size: int, device: torch.device = _CPU
 ) -> BatchesOf:
-    """A maker of epochs: each call draws anew and gives the number of batches and the batches, on `device`.
+    """Return a function that samples an epoch and returns the number of its batches and the batches.
 
-    The next batch is made while a model works on the present one; their order, and so the numbers drawn for each, is
-    the same as without.
+    While a model uses one batch, a thread makes the next one. The order of the random numbers is the same as without
+    the thread. A last batch with fewer than `size` beats is dropped unless it is the only one, because batch
+    normalisation over a few beats is inaccurate.
 
-    A last batch smaller than `size` is left out, unless it is the only one (batch normalisation of a few beats is
-    worse than none of them).
+    Args:
+        examples: the examples to sample from.
+        augmenter: augments the batches.
+        draw: number of examples of each class in an epoch.
+        size: number of beats in a batch.
+        device: where the batches are placed.
     """
 
     def batches_of(rng: np.random.Generator) -> tuple[int, Iterator[Batch]]:

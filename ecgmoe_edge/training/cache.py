@@ -1,7 +1,8 @@
-"""Examples of whole data sets, made on several processes and kept on disk, one file a record.
+"""Examples of whole data sets, made by several processes and cached on disk, one file per run of a record.
 
-A file's name holds a digest of all that its content depends on: the source text of the front end, the data set's
-settings, and size and time of the record's own files. What no longer fits is made anew, never used.
+The name of a cache file contains a digest of everything that its content depends on: the source code of the front end,
+the settings of the data set, and the sizes and times of the record's files. If any of these changes, the examples are
+made again.
 """
 
 from __future__ import annotations
@@ -32,24 +33,24 @@ from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
 from ecgmoe_edge.training.survey import Survey, listed, survey
 
-_MAKES_EXAMPLES = "ecgmoe_edge.training.examples"  # and all that it imports of this package
-_FORMATS = "ecgmoe_edge.records.formats"  # found by the registry, which no import statement shows
-_WITHOUT_EFFECT = ("ecgmoe_edge.errors", "ecgmoe_edge.streaming.events")  # name things, compute nothing
-_ABANDONED_S = 3600.0  # a half-written file of that age belongs to no running process
+_MAKES_EXAMPLES = "ecgmoe_edge.training.examples"  # the digest covers this module and all modules that it imports
+_FORMATS = "ecgmoe_edge.records.formats"  # the registry loads these modules without an import statement
+_WITHOUT_EFFECT = ("ecgmoe_edge.errors", "ecgmoe_edge.streaming.events")  # only definitions, no computation
+_ABANDONED_S = 3600.0  # an unfinished file of this age is not being written by a running process
 _NO_BEAT = "The front end finds no beat in it."
-_LAYOUT = 1  # of the cached files; raised when the fields of Examples change their meaning
+_LAYOUT = 1  # version of the cache files; to be raised when a field of `Examples` changes its meaning
 
 
 @dataclass(frozen=True)
 class ExampleSets:
-    """All examples of a run. Validation is kept apart by data set, `mitdb` and so on."""
+    """All examples of a training run. Validation examples are separated by data set ("mitdb", ...)."""
 
     fit: Examples
     validation: dict[str, Examples]
-    left_out: Mapping[str, str] = field(default_factory=dict)  # "set/record" -> why
+    left_out: Mapping[str, str] = field(default_factory=dict)  # reason by "set/record"
 
     def digest(self) -> str:
-        """Short digest of every number and name in them: a fit on corrected labels, say, is another run."""
+        """Return a short digest of all values and names; with corrected labels, for example, it changes."""
         digest = hashlib.sha256()
         for name, examples in (("", self.fit), *sorted(self.validation.items())):
             digest.update(f"{name} {' '.join(examples.records)}".encode())
@@ -69,35 +70,36 @@ def build_examples(
     strict: bool = False,
     on_survey: Callable[[Survey], None] | None = None,
 ) -> ExampleSets:
-    """Examples of every data set of the configuration, from the cache where it still fits.
+    """Make the examples of all data sets of a configuration, or read them from the cache.
 
-    Before the long work every record that is not in the cache is judged. What cannot be used is left out with its
-    reason: a record that cannot be read, has no annotations, a rate that the front end does not take, no signal, or
-    beats to learn and shows none.
+    First, each record that is not in the cache is checked. A record is left out, with the reason, if it cannot be read,
+    has no annotations, a sampling rate that the front end does not support, no signal, or no beats although beats are
+    to be learned from it.
 
     Args:
-        config: what to read.
-        data_dir: folder that holds the data sets' folders.
-        cache: folder for the cached examples; made if absent. It holds parts of the recordings.
-        jobs: processes.
-        clock: how long it may take; None for ever.
-        progress: show a progress bar on stderr.
-        strict: refuse where a record would be left out.
-        on_survey: called with what is left out, before the long work and once more if that finds more.
+        config: lists the data sets.
+        data_dir: folder that contains the folders of the data sets.
+        cache: folder for the cached examples, which contain parts of the recordings; it is created if absent.
+        jobs: number of processes.
+        clock: time limit; None for no limit.
+        progress: whether to show a progress bar on stderr.
+        strict: whether to raise an error instead of leaving out a record.
+        on_survey: called with the result of the check before the examples are made, and again if more records are left
+            out then.
 
     Raises:
-        RecordError: a table cannot be read, the cache cannot be written, or a record would be left out and `strict`.
-        UsageError: the division into fit and validation is not possible, or nothing is left to fit on.
-        OutOfTime: the clock ended; what was made is in the cache.
+        RecordError: a table cannot be read, the cache cannot be written, or with `strict`, a record cannot be used.
+        UsageError: the records cannot be divided into fit and validation, or no record is left to fit on.
+        OutOfTime: the time limit is reached; the examples made so far are in the cache.
     """
     clock = clock or Clock()
     divided = [divide(data, data_dir) for data in config.data]
-    found = survey(divided, partial(_is_made, cache=cache), jobs=jobs, clock=clock)
+    found = survey(divided, partial(_is_cached, cache=cache), jobs=jobs, clock=clock)
     _report(found, strict, on_survey)
     sources = [source for division in found.divisions for source in (*division.fit, *division.validation)]
-    made, useless = _all(sources, cache, jobs, clock, progress)
-    if useless:
-        found = replace(found, left_out={**found.left_out, **useless}, remarks={})
+    made, unusable = _examples_of_all(sources, cache, jobs, clock, progress)
+    if unusable:
+        found = replace(found, left_out={**found.left_out, **unusable}, remarks={})
         _report(found, strict, on_survey)
     fit = [made[source] for division in found.divisions for source in division.fit if source in made]
     if not fit:
@@ -112,12 +114,12 @@ def build_examples(
 
 def _report(found: Survey, strict: bool, on_survey: Callable[[Survey], None] | None) -> None:
     if strict and found.left_out:
-        raise RecordError(f"{listed(found.left_out)} Mend or remove them, or leave --strict out.")
+        raise RecordError(f"{listed(found.left_out)} Correct or remove them, or omit --strict.")
     if on_survey is not None:
         on_survey(found)
 
 
-def _is_made(source: Source, cache: Path) -> bool:
+def _is_cached(source: Source, cache: Path) -> bool:
     try:
         return cache_path(source, cache).is_file()
     except RecordError:
@@ -125,22 +127,28 @@ def _is_made(source: Source, cache: Path) -> bool:
 
 
 def cached_examples(source: Source, cache: Path) -> Examples:
-    """Examples of one record, read from `cache` or made and written there."""
+    """Read the examples of one run from `cache`, or make them and write them there.
+
+    Raises:
+        RecordError: the record cannot be used, or the cache cannot be written.
+        SignalError: the front end does not support the sampling rate.
+    """
     path = cache_path(source, cache)
     if path.is_file():
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ARRAYS}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)  # cut short by a full disk, say; made anew below
+            path.unlink(missing_ok=True)  # damaged, for example cut off on a full disk; it is made again below
         else:
             return from_arrays(arrays, (source.name,))
     examples = examples_of(source)
-    _keep(examples, source, cache)
+    _store(examples, source, cache)
     return examples
 
 
-def _keep(examples: Examples, source: Source, cache: Path) -> None:
+def _store(examples: Examples, source: Source, cache: Path) -> None:
+    """Write the examples of a run and delete its outdated cache files."""
     path = cache_path(source, cache)
     _write(examples, path)
     for stale in cache.glob(f"{glob.escape(_stem(source))}-*.npz"):
@@ -149,10 +157,10 @@ def _keep(examples: Examples, source: Source, cache: Path) -> None:
 
 
 def _write(examples: Examples, path: Path) -> None:
-    """Write the file of a run in one step.
+    """Write a cache file atomically.
 
     Raises:
-        RecordError: it cannot be written; on a full disk, say.
+        RecordError: it cannot be written, for example on a full disk.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,16 +169,16 @@ def _write(examples: Examples, path: Path) -> None:
             np.savez(written, **arrays)
     except OSError as error:
         raise RecordError(
-            f"The examples cannot be kept in {path.parent} ({error.strerror or error}). They take about 10 MB for half "
-            "an hour of one lead: make room, or name another folder with --cache, and give the same command again."
+            f"The examples cannot be written to {path.parent} ({error.strerror or error}). They need about 10 MB for "
+            "30 minutes of one lead. Free space there or give another folder with --cache, then repeat the command."
         ) from error
 
 
 def cache_path(source: Source, cache: Path) -> Path:
-    """Where the examples of `source` belong; another file when anything that they depend on has changed.
+    """Return the cache file of a run; the name changes if anything that the examples depend on has changed.
 
     Raises:
-        RecordError: there is no file of the record.
+        RecordError: the record has no files.
     """
     digest = hashlib.sha256(front_end_digest().encode())
     digest.update(f"{_LAYOUT} {source.record in source.data.without_beat_labels}".encode())
@@ -186,12 +194,12 @@ def cache_path(source: Source, cache: Path) -> Path:
 
 
 def front_end_digest() -> str:
-    """Digest of the source text of every module that shapes an example, as it was when this module was imported."""
+    """Return the digest of the source code that examples depend on, computed when this module was imported."""
     return _FRONT_END_DIGEST
 
 
 def front_end_modules() -> dict[str, bytes]:
-    """Source text of the modules that shape an example and its labels, by name: found by their imports."""
+    """Return the source code of the modules that examples and labels depend on, by name; imports are followed."""
     texts: dict[str, bytes] = {}
     formats = resources.files(_FORMATS).iterdir()
     waiting = [_MAKES_EXAMPLES, *(f"{_FORMATS}.{file.name[:-3]}" for file in formats if file.name.endswith(".py"))]
@@ -214,7 +222,7 @@ def _source_digest() -> str:
     return hashlib.sha256(b"".join(front_end_modules().values())).hexdigest()
 
 
-# Once, at import: a source file that is edited later is not what this process runs.
+# Computed once, at import: a later change of a source file does not change the code of this process.
 _FRONT_END_DIGEST = _source_digest()
 
 
@@ -227,19 +235,19 @@ def _settings(source: Source) -> list[object]:
 
 
 def _stem(source: Source) -> str:
-    """Begins the name of the one file that a run has in the cache; anything else of that name is stale."""
+    """Return the beginning of the name of a run's cache file; a run has only one file that is up to date."""
     run = re.sub(r"\W", "_", str(source.lead))
     run += ("i" if source.inverted else "") + (f"@{source.rate:g}" if source.rate else "")
     return f"{source.data.name}-{source.record}-{run}"
 
 
-def _all(
+def _examples_of_all(
     sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, progress: bool
 ) -> tuple[dict[Source, Examples], dict[str, str]]:
-    """The examples of every run, and by its name why some give none, which only the whole of a record shows."""
+    """Return the examples of each run, and the reason for each run that has none, by its name."""
     from tqdm import tqdm
 
-    _sweep(cache)
+    _remove_abandoned(cache)
     absent = [source for source in sources if not cache_path(source, cache).is_file()]
     failed: dict[Source, str | None] = {}
     with tqdm(total=len(absent), desc="examples", unit="record", disable=not progress or not absent) as bar:
@@ -251,15 +259,15 @@ def _all(
         else:
             failed = _on_processes(absent, cache, jobs, clock, bar.update)
     made = {source: cached_examples(source, cache) for source in sources if failed.get(source) is None}
-    useless = {one.name: why for one, why in failed.items() if why is not None}
-    useless |= {one.name: _NO_BEAT for one, examples in made.items() if not len(examples)}
-    return {source: examples for source, examples in made.items() if len(examples)}, useless
+    unusable = {one.name: why for one, why in failed.items() if why is not None}
+    unusable |= {one.name: _NO_BEAT for one, examples in made.items() if not len(examples)}
+    return {source: examples for source, examples in made.items() if len(examples)}, unusable
 
 
 def _on_processes(
     sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, made_one: Callable[[], object]
 ) -> dict[Source, str | None]:
-    # "spawn": a forked copy of a process that has used torch may hang in its thread pool.
+    # "spawn", because a fork of a process that has used torch can hang in its thread pool.
     with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(_make, source, cache): source for source in sources}
         try:
@@ -268,13 +276,13 @@ def _on_processes(
                 clock.check()
                 made_one()
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # or thousands of records would be processed before anybody is told
+            pool.shutdown(cancel_futures=True)  # else the error would appear only after all other records
             raise
         return {source: future.result() for future, source in futures.items()}
 
 
-def _sweep(cache: Path) -> None:
-    """Remove what processes that were killed have left half written."""
+def _remove_abandoned(cache: Path) -> None:
+    """Delete unfinished files of processes that were killed."""
     for unfinished in cache.glob("*.partial"):
         with suppress(OSError):
             if time.time() - unfinished.stat().st_mtime > _ABANDONED_S:
@@ -282,10 +290,13 @@ def _sweep(cache: Path) -> None:
 
 
 def _make(source: Source, cache: Path) -> str | None:
-    """Why a run gives no examples; the parent reads the file: cheaper than sending arrays between processes."""
+    """Make the cache file of a run, and return the reason if that is not possible.
+
+    The parent process reads the file, which is faster than sending arrays between processes.
+    """
     try:
         examples = examples_of(source)
     except (RecordError, SignalError) as reason:
         return str(reason)
-    _keep(examples, source, cache)
+    _store(examples, source, cache)
     return None

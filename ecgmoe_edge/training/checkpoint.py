@@ -1,6 +1,6 @@
-"""The state of a fit after an epoch, as one safetensors file that is replaced in one step: a kill never harms it.
+"""Checkpoint of a fit after an epoch: one safetensors file, written atomically so that a kill cannot damage it.
 
-No random state is stored: every epoch seeds its generators anew from the run's seed and its own number.
+It contains no state of random generators: each epoch seeds them from the seed of the run and the number of the epoch.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ _KIND = "ecgmoe checkpoint"
 
 
 class Progress(msgspec.Struct, forbid_unknown_fields=True):
-    """Where a fit stands, besides its tensors."""
+    """Progress of a fit, without its tensors."""
 
-    digest: str  # of all that the run depends on
+    digest: str  # digest of everything that the result of the fit depends on
     epochs_done: int = 0
     best_score: float | None = None
     best_epoch: int | None = None  # counted from 1
-    misses: int = 0  # validations since the best one
+    misses: int = 0  # number of validations since the best one
     finished: bool = False
-    rows: list[dict[str, int | float]] = msgspec.field(default_factory=list)  # metrics, one row an epoch
+    rows: list[dict[str, int | float]] = msgspec.field(default_factory=list)  # metrics, one row per epoch
 
 
 @dataclass
 class State:
-    """Everything that a resumed fit needs."""
+    """What a resumed fit needs besides model and optimizer."""
 
     progress: Progress
-    best: dict[str, Tensor]  # the model's tensors at its best validation; empty before the first
+    best: dict[str, Tensor]  # tensors of the model at the best validation; empty before the first validation
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, state: State) -> None:
     """Write model, optimizer and progress to `path`, atomically.
 
     Raises:
-        ModelError: it cannot be written; on a full disk, say. The checkpoint before is still there.
+        ModelError: the file cannot be written, for example on a full disk. The previous checkpoint is unchanged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -59,16 +59,22 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, state: S
             save_file({name: _own(value) for name, value in tensors.items()}, partial, metadata=header)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"The checkpoint {path} cannot be written ({error}). Make room on that disk and give the same command "
-            "again: it goes on after the epoch before."
+            f"The checkpoint {path} cannot be written ({error}). Free space on that disk and repeat the command: it "
+            "resumes after the previous epoch."
         ) from error
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, digest: str) -> State:
-    """Restore model and optimizer from `path`; a fresh state where the file does not exist.
+    """Restore model and optimizer from `path`; if the file does not exist, return the state before the first epoch.
+
+    Args:
+        path: the checkpoint.
+        model: gets the tensors of the checkpoint.
+        optimizer: gets its state from the checkpoint.
+        digest: digest of everything that the result of the fit depends on.
 
     Raises:
-        ModelError: the file is damaged, or belongs to a run with another configuration, data or model.
+        ModelError: the file is damaged, or belongs to a run with another configuration, other data or another model.
     """
     if not path.is_file():
         return State(Progress(digest), {})
@@ -80,16 +86,18 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, digest: 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         progress = msgspec.json.decode(header.get("progress", "null"), type=Progress)
     except (OSError, SafetensorError, msgspec.MsgspecError) as error:
-        raise ModelError(f"The checkpoint {path} cannot be read ({error}). Delete it to start afresh.") from error
+        raise ModelError(f"The checkpoint {path} cannot be read ({error}). Delete it to start again.") from error
     if progress.digest != digest:
         raise ModelError(
             f"The checkpoint {path} belongs to another configuration, data set or model. "
-            "Give another output folder, or delete the file to start afresh."
+            "Give another output folder, or delete the file to start again."
         )
     try:
         model.load_state_dict(_part(tensors, "model."))
     except RuntimeError as error:
-        raise ModelError(f"The checkpoint {path} holds another model ({error}). Give another output folder.") from error
+        raise ModelError(
+            f"The checkpoint {path} belongs to another model ({error}). Give another output folder."
+        ) from error
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "optimizer.").items():
         index, slot = name.split(".", 1)
@@ -99,7 +107,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, digest: 
 
 
 def tensors_digest(model: nn.Module) -> str:
-    """Short digest of a model's weights: a student distilled from other weights is another run."""
+    """Return a short digest of a model's weights. A student that is distilled from other weights is another run."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -108,7 +116,7 @@ def tensors_digest(model: nn.Module) -> str:
 
 
 def copy_of(model: nn.Module) -> dict[str, Tensor]:
-    """The model's tensors, copied."""
+    """Copy the tensors of a model."""
     return {name: _own(value) for name, value in model.state_dict().items()}
 
 

@@ -1,4 +1,4 @@
-"""What a training run is made of, as typed TOML: data sets, splits, draw, augmentation, sizes, epochs, seed."""
+"""Configuration of a training run, read from TOML: data sets, splits, sampling, augmentation, sizes, epochs, seed."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from ecgmoe_edge.model.teacher_config import Positive, TeacherConfig, refuse_cod
 from ecgmoe_edge.streaming.signal.filters import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from ecgmoe_edge.tasks import TASK_NAMES, TASKS
 
-#: Configurations inside the package, used by name: the shipped model's, and DS1 alone for comparison with others.
+#: Names of the configurations in the package: that of the shipped model, and DS1 only for comparison with publications.
 SHIPPED = ("default", "ds1-only")
 
 Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Strength = Annotated[float, Meta(ge=0)]
-Seed = Annotated[int, Meta(ge=0, lt=2**32)]  # every epoch's own, made from it, still fits what torch takes
+Seed = Annotated[int, Meta(ge=0, lt=2**32)]  # the seeds of the epochs, computed from it, are valid for torch
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the configuration: a key that it does not know is an error and never ignored."""
+    """Base class of all tables: an unknown key is an error, and is never ignored."""
 
 
 class DataSet(Strict, frozen=True):
-    """A folder of recordings, what it teaches, and which of its records validate.
+    """A folder of recordings: which labels it has, and which records are for fitting and for validation.
 
-    `labels` says where the truth is: "beats" in WFDB beat annotations (rhythm changes in their notes are used where
-    `rhythm` is set), "cinc2017" in the REFERENCE.csv of that challenge (one rhythm a record), "ptbxl" in
-    ptbxl_database.csv (age and sex only), "mimic-iv-ecg" in the tables that `training.mimic` reads. Record names may be
-    those of a named split ("split:ds1-fit"); "rest" means all that do not validate. With `validation_share` instead of
-    names, whole patients are drawn by their names.
+    `labels` is the source of the labels. "beats": WFDB beat annotations, and rhythm annotations if `rhythm` is set.
+    "cinc2017": REFERENCE.csv of that challenge (one rhythm per record). "ptbxl": ptbxl_database.csv (only age and sex).
+    "mimic-iv-ecg": the tables that `training.mimic` reads.
 
-    A record gives one run through the front end for each of `leads`. A share of these runs comes a second time upside
-    down, and a share at another sampling rate: how R peaks are found and windows are cut depends on both. Validation is
-    the first lead, upright, at the rate it has.
+    `fit` and `validation` list record names or named splits ("split:ds1-fit"). "rest" means all records that are not
+    for validation. With `validation_share`, validation patients are selected by a hash of their names instead.
+
+    The front end processes each lead of `leads` separately: one run per lead. For a fraction of the runs, an inverted
+    copy is added, and for a fraction a copy at another sampling rate, because R-peak detection and beat windows depend
+    on both. Validation uses the first lead, not inverted, at the original rate.
     """
 
     name: str
@@ -48,56 +49,60 @@ class DataSet(Strict, frozen=True):
     labels: Literal["beats", "cinc2017", "ptbxl", "mimic-iv-ecg"] = "beats"
     fit: tuple[str, ...] | Literal["rest"] = "rest"
     validation: tuple[str, ...] = ()
-    validation_share: float = 0.0
+    validation_share: float = 0.0  # fraction of the patients
     leave_out: tuple[str, ...] = ()
-    without_beat_labels: tuple[str, ...] = ()  # paced records: their beats are no AAMI training beats
-    rhythm: bool = False  # take rhythm labels from the annotations' notes
-    annotator: str = "atr"
+    without_beat_labels: tuple[str, ...] = ()  # paced records, whose beats are not used as AAMI training beats
+    rhythm: bool = False  # read rhythm labels from the annotations
+    annotator: str = "atr"  # file extension of the annotations
     leads: tuple[int | str, ...] = (0,)  # names, or numbers counted from 0, as in the header
-    invert_share: float = 0.0  # of the runs come once more, turned upside down
+    invert_share: float = 0.0  # fraction of the runs for which an inverted copy is added
     rates: tuple[float, ...] = ()  # Hz
-    rate_share: float = 0.25  # of the runs come once more, at one of `rates`
-    beats_per_record: Count = 0  # 0 keeps all; else this many, evenly spread
-    first_s: Annotated[float, Meta(ge=0)] = 0.0  # beats before are left out (short records: until the rhythm is known)
-    most_records: Count = 0  # 0 keeps all; else so many to fit on, drawn by their names
-    clinical_folder: str = ""  # mimic-iv-ecg: where labevents and patients lie; empty: `folder`
-    potassium_window_h: float = 1.0  # mimic-iv-ecg: the nearest draw counts up to so many hours from the ECG
+    rate_share: float = 0.25  # fraction of the runs for which a copy at one of `rates` is added
+    beats_per_record: Count = 0  # number of beats to keep, evenly spaced; 0 keeps all
+    first_s: Annotated[float, Meta(ge=0)] = 0.0  # earlier beats are left out: the rhythm is not known yet
+    most_records: Count = 0  # number of records to fit on, selected by a hash of their names; 0 keeps all
+    clinical_folder: str = ""  # mimic-iv-ecg: folder of labevents and patients; empty takes `folder`
+    potassium_window_h: float = 1.0  # mimic-iv-ecg: largest time between ECG and blood sample
 
 
 class Noise(Strict, frozen=True):
-    """Recordings of noise alone that are added while training; only their first half is used."""
+    """Recordings of noise that are added to the beats during training; only their first half is used."""
 
     folder: str
     records: Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class Draw(Strict, frozen=True):
-    """Beats of each class in one epoch. Inside a class, records are damped by 1 / sqrt(their count).
+    """Number of beats of each class in one epoch.
 
-    The shares set how readily a model says S or V: with as many S as N in an epoch, four in five S calls are false.
+    In each class, a record is sampled in proportion to the square root of its number of beats. The ratios between the
+    classes set the balance of sensitivity and positive predictivity: with as many S as N beats in an epoch, four of
+    five detected S beats are false positives.
     """
 
     normal: Count = 9000
     s: Count = 1500
     v: Count = 4500
     f: Count = 400
-    repeat: Strength = 2.0  # S, V and F come at most so many times as often as there are of them
-    rhythm: Count = 2000  # of each rhythm class, on top
-    other: Count = 500  # of records that teach neither beats nor rhythm (age, sex)
+    repeat: Strength = 2.0  # at most this multiple of the available S, V and F beats is drawn
+    rhythm: Count = 2000  # additional beats of each rhythm class
+    other: Count = 500  # additional beats of records without beat and rhythm labels (age, sex)
 
 
 class Augment(Strict, frozen=True):
-    """Strengths of the augmentation. Sources: 95 runs of patient-grouped cross-validation inside DS1."""
+    """Strengths of the augmentation, chosen by 95 runs of patient-grouped cross-validation within DS1."""
 
-    jitter_ms: Strength = 20.0  # R peak error, uniform within +-
-    stretch: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # of time, uniform within 1 +-
-    gain: Strength = 0.2  # standard deviation of the log error of the running R amplitude
-    feature_noise: Strength = 0.03  # standard deviation, added to the RR features
-    noise_share: Share = 0.5  # of the beats get recorded noise
-    noise_least: Strength = 0.02  # its standard deviation, in R amplitudes
-    noise_most: Strength = 0.20
-    flip_share: Share = 0.05  # of the beats are turned upside down
-    memory_share: Share = 1.0  # of the beats get a "length of memory" drawn anew: it tells short records from long
+    jitter_ms: Strength = 20.0  # largest shift of the R peak, uniformly distributed within +- this value
+    stretch: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # time is stretched by a factor within 1 +- this value, uniform
+    gain: Strength = 0.2  # standard deviation of the natural logarithm of a factor on the R amplitude
+    feature_noise: Strength = 0.03  # standard deviation of noise that is added to the RR features
+    noise_share: Share = 0.5  # fraction of the beats that recorded noise is added to
+    noise_least: Strength = 0.02  # smallest standard deviation of that noise, in R amplitudes
+    noise_most: Strength = 0.20  # largest standard deviation of that noise, in R amplitudes
+    flip_share: Share = 0.05  # fraction of the beats that are inverted
+    # Fraction of the beats whose feature "length of the patient history" is replaced by a random value. Otherwise, the
+    # model could recognise short and long records by it.
+    memory_share: Share = 1.0
 
 
 class Fit(Strict, frozen=True):
@@ -107,17 +112,17 @@ class Fit(Strict, frozen=True):
     batch: Annotated[int, Meta(ge=2)] = 192
     learning_rate: Positive = 2e-3
     weight_decay: Strength = 1e-3
-    warm_up: Share = 0.15  # of the steps in which the rate rises
-    clip: Positive = 2.0  # norm of the gradient
-    soft_epochs: Count = 1  # before the routers are hard
+    warm_up: Share = 0.15  # fraction of the steps in which the learning rate rises
+    clip: Positive = 2.0  # largest norm of the gradient
+    soft_epochs: Count = 1  # epochs with soft routing, before hard routing begins
     balance: Strength = 0.02  # weight of the load-balancing loss
-    validate_from: Share = 0.4  # of the epochs before the first validation
-    validate_every: Annotated[int, Meta(ge=1)] = 2
-    patience: Count = 0  # validations without a better one before it stops; 0 never stops early
+    validate_from: Share = 0.4  # fraction of the epochs before the first validation
+    validate_every: Annotated[int, Meta(ge=1)] = 2  # epochs
+    patience: Count = 0  # validations without improvement before the fit stops; 0 never stops early
 
 
 class QatFit(Fit, frozen=True):
-    """The quantization-aware stage: short, at a rate that does not undo the float stage, its routers hard at once."""
+    """The quantization-aware stage: few epochs, a low learning rate, and hard routing from the first epoch."""
 
     epochs: Annotated[int, Meta(ge=1)] = 4
     learning_rate: Positive = 3e-5
@@ -129,7 +134,7 @@ class QatFit(Fit, frozen=True):
 if TYPE_CHECKING:
 
     class Losses(Strict, frozen=True):
-        """Weights of the tasks in the teacher's loss, a field a task; fixed, see `training.fit`."""
+        """Fixed weights of the tasks in the teacher's loss, one field per task; see `training.fit`."""
 else:
     Losses = msgspec.defstruct(
         "Losses",
@@ -142,17 +147,17 @@ else:
 
 
 class Distillation(Strict, frozen=True):
-    """How the student follows the teacher, and its two stages."""
+    """Distillation loss, and the two stages of the student."""
 
-    kl: Strength = 0.7  # weight of the teacher's probabilities
-    cross_entropy: Strength = 0.3  # weight of the labels
+    kl: Strength = 0.7  # weight of the divergence from the teacher's probabilities
+    cross_entropy: Strength = 0.3  # weight of the cross entropy with the labels
     temperature: Positive = 1.0
     float_stage: Fit = Fit()
     qat_stage: QatFit = QatFit()
 
 
 class TrainingConfig(Strict, frozen=True):
-    """A whole run. `data` lists at least one data set."""
+    """Configuration of a whole run, with at least one data set."""
 
     data: tuple[DataSet, ...]
     seed: Seed = 1
@@ -165,24 +170,27 @@ class TrainingConfig(Strict, frozen=True):
     distil: Distillation = Distillation()
 
     def digest(self) -> str:
-        """Short name of everything in this configuration; runs with different ones never share a checkpoint."""
+        """Return a short digest of the configuration; runs with different digests never share a checkpoint."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain dictionaries and lists."""
+        """Convert to plain dictionaries and lists."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
 
 def load_config(path: Path | str | None = None, *, trust_code: bool = False) -> TrainingConfig:
-    """The configuration of a TOML file, a shipped one by its name (SHIPPED), or the one that made the shipped weights.
+    """Load a training configuration.
 
-    A relative `weights` of a backbone starts at the folder of the file. `trust_code`: whether a factory
-    `module:function` that the file names may run.
+    A relative path in `weights` of a backbone is relative to the folder of the configuration file.
+
+    Args:
+        path: a TOML file, or the name of a shipped configuration (`SHIPPED`); None takes that of the shipped weights.
+        trust_code: whether the file may name a factory `module:function` that is run.
 
     Raises:
-        ModelError: it names code to be run, without `trust_code`.
-        UsageError: the file cannot be read, is no TOML, or holds an unknown key or a value of the wrong type or range.
+        ModelError: the file names a factory, and `trust_code` is False.
+        UsageError: the file cannot be read, is not TOML, or has an unknown key or a value of the wrong type or range.
     """
     name = SHIPPED[0] if path is None else str(path)
     try:
@@ -193,13 +201,13 @@ def load_config(path: Path | str | None = None, *, trust_code: bool = False) -> 
             text = Path(name).read_text(encoding="utf-8")
     except InputFileError as error:
         raise UsageError(
-            f"The training configuration cannot be read: {error} Give a file with [[data]] tables, or the name of one "
-            f"that is shipped: {', '.join(SHIPPED)}."
+            f"The training configuration cannot be read: {error} Give a file with [[data]] tables, or the name of a "
+            f"shipped configuration: {', '.join(SHIPPED)}."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"The training configuration {path} cannot be read: {error}. "
-            f"Give a file, or the name of one that is shipped: {', '.join(SHIPPED)}."
+            f"Give a file, or the name of a shipped configuration: {', '.join(SHIPPED)}."
         ) from error
     try:
         config = msgspec.toml.decode(text, type=TrainingConfig)
@@ -215,7 +223,7 @@ def load_config(path: Path | str | None = None, *, trust_code: bool = False) -> 
 
 
 def _anchored(config: TrainingConfig, folder: Path) -> TrainingConfig:
-    """With the relative weights paths of backbones made absolute, so that the teacher finds them from any folder."""
+    """Make the relative paths of backbone weights absolute, so that they are valid in any current folder."""
     backbones = tuple(
         spec
         if spec.weights is None or spec.weights.startswith("~")
@@ -235,9 +243,9 @@ def _check(config: TrainingConfig) -> None:
         _check_data(data)
     draw, augment, distil = config.draw, config.augment, config.distil
     if not any((draw.normal, draw.s, draw.v, draw.f, draw.rhythm, draw.other)):
-        raise UsageError("[draw] asks for no example at all; set one of its numbers above 0.")
+        raise UsageError("All numbers of [draw] are 0, so an epoch has no examples; set at least one above 0.")
     if augment.noise_least > augment.noise_most:
-        raise UsageError("[augment] noise_least is more than noise_most; swap them.")
+        raise UsageError("[augment] noise_least is larger than noise_most; swap them.")
     if not distil.kl and not distil.cross_entropy:
         raise UsageError("[distil] kl and cross_entropy are both 0; set at least one above 0.")
     _check_tasks(config.teacher.tasks)
@@ -245,10 +253,12 @@ def _check(config: TrainingConfig) -> None:
 
 def _check_tasks(tasks: tuple[str, ...]) -> None:
     if not tasks or len(set(tasks)) < len(tasks):
-        raise UsageError("[teacher] tasks names at least one task, and none twice.")
+        raise UsageError("[teacher] tasks must list at least one task, and each task only once.")
     unknown = [task for task in tasks if task not in TASK_NAMES]
     if unknown:
-        raise UsageError(f"[teacher] tasks has no {', '.join(unknown)}; known are {', '.join(TASK_NAMES)}.")
+        raise UsageError(
+            f"[teacher] tasks has unknown names: {', '.join(unknown)}. The tasks are {', '.join(TASK_NAMES)}."
+        )
 
 
 def _check_data(data: DataSet) -> None:
@@ -256,15 +266,15 @@ def _check_data(data: DataSet) -> None:
     if data.validation and data.validation_share:
         raise UsageError(f"{where} give either validation or validation_share, not both.")
     if not 0.0 <= data.validation_share < 1.0:
-        raise UsageError(f"{where} validation_share lies between 0 and 1 (1 left out).")
+        raise UsageError(f"{where} validation_share must be at least 0 and less than 1.")
     if not (0.0 <= data.invert_share <= 1.0 and 0.0 <= data.rate_share <= 1.0):
-        raise UsageError(f"{where} invert_share and rate_share lie between 0 and 1.")
+        raise UsageError(f"{where} invert_share and rate_share must be between 0 and 1.")
     if not data.leads or len(set(data.leads)) < len(data.leads):
-        raise UsageError(f"{where} leads names at least one lead, and none twice.")
+        raise UsageError(f"{where} leads must list at least one lead, and each lead only once.")
     if any(isinstance(lead, int) and lead < 0 for lead in data.leads):
-        raise UsageError(f"{where} leads are names, or numbers counted from 0.")
+        raise UsageError(f"{where} leads must be names, or numbers counted from 0.")
     low, high = LOWEST_RATE_HZ, HIGHEST_RATE_HZ
     if any(not low <= rate <= high for rate in data.rates):
-        raise UsageError(f"{where} rates lie between {low:g} and {high:g} Hz.")
+        raise UsageError(f"{where} rates must be between {low:g} and {high:g} Hz.")
     if data.potassium_window_h <= 0:
-        raise UsageError(f"{where} potassium_window_h is more than 0.")
+        raise UsageError(f"{where} potassium_window_h must be more than 0.")

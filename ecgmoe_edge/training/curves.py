@@ -1,4 +1,4 @@
-"""Learning curves of a fit as a picture: the losses, the score that chooses the epoch, and S and V of each data set."""
+"""Plot of the learning curves of a fit: losses, score that selects the epoch, and F1 of S, V and AF per data set."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ Rows = Sequence[Mapping[str, float]]
 
 
 def plot_curves(path: Path, title: str, rows: Rows, best_epoch: int | None) -> None:
-    """Write a PNG of the metrics `rows`, one an epoch, as `<name>.metrics.csv` has them.
+    """Write the learning curves as a PNG file, atomically; write nothing if there are no rows.
 
-    Nothing is written before the first row. The file is replaced in one step.
+    Args:
+        path: the file.
+        title: name of the fit.
+        rows: metrics of each epoch, as in `<name>.metrics.csv`.
+        best_epoch: number of the selected epoch, from 1; None before the first validation.
     """
     if not rows:
         return
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late, and without pyplot: no window, no state
+    # Imported late, and without pyplot, which would open windows and keep global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")

@@ -1,4 +1,4 @@
-"""Distillation: a student learns the teacher's probabilities and the labels, in float or with fake quantization."""
+"""Distillation of a student from the teacher's probabilities and the labels, in float or with fake quantization."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ from ecgmoe_edge.training.config import Distillation, Fit, TrainingConfig
 from ecgmoe_edge.training.fit import labels_loss, loss_weights
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
-from ecgmoe_edge.training.validate import judge_of
+from ecgmoe_edge.training.validate import make_validator
 
 _CPU = torch.device("cpu")
-
-#: Two quantities of the router in each bank; a student without routers has none of these outputs.
 
 
 def distil(
@@ -45,32 +43,32 @@ def distil(
     clock: Clock | None = None,
     progress: bool = False,
 ) -> FitResult:
-    """Fit a student to the teacher; it ends with the weights of its best epoch.
+    """Fit a student to the teacher; the student ends with the weights of its best epoch.
 
-    One loop serves the float stage and the quantization-aware one: `student` is any module with the student's call,
-    `student(beat, features, rr_sequence, route=...)`, whose `train()` and `eval()` work and whose state is tensors.
-    The teacher sees the same augmented beat. Its probabilities teach every example, labelled or not.
+    The same function fits the float stage and the quantization-aware stage: `student` is any module that is called as
+    `student(beat, features, rr_sequence, route=...)`. Teacher and student get the same augmented beat. The teacher's
+    probabilities are used for all examples, the labels only where they are known.
 
     Args:
         student: changed in place.
         teacher: used in evaluation mode.
         sets: examples to fit and to validate on.
-        config: for the draw, the loss and the seed.
+        config: sampling, loss and seed.
         augmenter: makes the batches.
-        out_dir: gets the files of `loop.Stage`.
-        settings: epochs and rates of this stage (`config.distil.float_stage` or `.qat_stage`).
-        name: of the stage's files.
-        tasks: outputs to distil; "beat" alone for the nano student.
-        begun_from: digest of the weights that the student begins with, where they are not drawn from the seed.
-        on_epoch: called before each epoch (from 0), for switches such as freezing observers; must depend on the
-            epoch alone, since a resumed fit calls it for the epochs that are left.
+        out_dir: folder for the files of `loop.Stage`.
+        settings: epochs and learning rate of this stage (`config.distil.float_stage` or `.qat_stage`).
+        name: prefix of the names of the files.
+        tasks: outputs to distil; only "beat" for the nano student.
+        begun_from: digest of the initial weights of the student, if they are not random.
+        on_epoch: called with the number of each epoch (from 0) and the model before the epoch, for example to freeze
+            observers. It must depend only on the epoch, since a resumed fit calls it only for the remaining epochs.
         device: where student and teacher run.
-        clock: how long it may take; None for ever.
-        progress: show a progress bar on stderr.
+        clock: time limit; None for no limit.
+        progress: whether to show a progress bar on stderr.
 
     Raises:
         ModelError: see `loop.run_stage`.
-        OutOfTime: likewise.
+        OutOfTime: see `loop.run_stage`.
     """
     teacher.to(device).eval()
     weights = loss_weights(config.losses) | {"balance": settings.balance}
@@ -78,9 +76,9 @@ def distil(
     def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         route: Route = "soft" if epoch < settings.soft_epochs else "hard"
         with torch.no_grad():
-            taught = teacher(*batch.teacher_inputs(), tasks=tasks)
+            targets = teacher(*batch.teacher_inputs(), tasks=tasks)
         outputs = student(*batch.student_inputs(), route=route)
-        parts = distillation_losses(outputs, taught, batch, config.distil, tasks)
+        parts = distillation_losses(outputs, targets, batch, config.distil, tasks)
         routers = [load_balance(outputs[router]) for router in ROUTES if router in outputs]
         if routers:
             parts["balance"] = torch.stack(routers).sum()
@@ -97,7 +95,7 @@ def distil(
             settings=settings,
             loss_of=loss_of,
             batches_of=drawn_batches(sets.fit, augmenter, config.draw, settings.batch, device),
-            validate=judge_of(run, sets.validation, device),
+            validate=make_validator(run, sets.validation, device),
             out_dir=out_dir,
             digest=" ".join(
                 [name, config.digest(), sets.digest(), tensors_digest(teacher), ",".join(tasks), begun_from]
@@ -113,22 +111,29 @@ def distil(
 
 def distillation_losses(
     outputs: Mapping[str, Tensor],
-    taught: Mapping[str, Tensor],
+    teacher_outputs: Mapping[str, Tensor],
     batch: Batch,
     settings: Distillation,
     tasks: tuple[str, ...],
 ) -> dict[str, Tensor]:
-    """A task's loss: kl * KL(teacher || student) over all examples, and cross entropy over the labelled ones.
+    """Return the loss of each task: kl * KL(teacher || student) + cross_entropy * (loss of the known labels).
 
-    Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015; the divergence is scaled by the
-    square of the temperature, as there.
+    The divergence is multiplied by the square of the temperature, as in Hinton, Vinyals and Dean, "Distilling the
+    Knowledge in a Neural Network", 2015.
+
+    Args:
+        outputs: logits (b, classes) of the student, by task.
+        teacher_outputs: logits (b, classes) of the teacher, by task.
+        batch: the labels.
+        settings: the weights of both parts and the temperature.
+        tasks: names of the tasks.
     """
     losses = {}
     for task in tasks_named(tasks):
-        heat = settings.temperature
-        student = (outputs[task.name] / heat).log_softmax(1)
-        teacher = (taught[task.name] / heat).log_softmax(1)
-        divergence = fn.kl_div(student, teacher, log_target=True, reduction="batchmean") * heat**2
+        temperature = settings.temperature
+        student = (outputs[task.name] / temperature).log_softmax(1)
+        teacher = (teacher_outputs[task.name] / temperature).log_softmax(1)
+        divergence = fn.kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
         labels = labels_loss(task, outputs[task.name], batch.labels)
         losses[task.name] = settings.kl * divergence + settings.cross_entropy * labels
     return losses

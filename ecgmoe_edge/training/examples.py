@@ -1,6 +1,6 @@
-"""Training examples: what the streaming front end gives of a recording, beat by beat, with the labels that are known.
+"""Training examples: the output of the streaming front end for each beat of a recording, with the known labels.
 
-The front end is the one that runs on the device; nothing here filters, finds peaks or computes features.
+The front end is the one that runs on the device. This module does not filter, detect R peaks or compute features.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from ecgmoe_edge.streaming.signal.windows import WIDE_GRID
 from ecgmoe_edge.tasks import BEAT_CLASSES, TASK_NAMES, TASKS, Task
 from ecgmoe_edge.training.sources import Source, rhythm_index
 
-#: A detected beat takes the label of an annotated one within this time (ANSI/AAMI EC57).
+#: A detected beat gets the label of the annotated beat within this time (ANSI/AAMI EC57).
 MATCH_S = 0.150
-#: A rhythm label needs the rhythm to have lasted this long, or the model could not know it.
+#: A beat gets a rhythm label only if the rhythm has lasted for this time, since the model needs some beats of it.
 SETTLED_S = 5.0
 UNKNOWN = -1
-Labels: TypeAlias = NDArray[Any]  # int8 index into a task's classes, or float32 in its unit
+Labels: TypeAlias = NDArray[Any]  # int8 index of the class, or float32 value in the unit of the task
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Beats of any number of records, all arrays of one length n; labels are UNKNOWN (-1) or NaN where not known.
+    """The beats of some records: arrays of n beats. An unknown label is UNKNOWN (-1) or NaN.
 
-    Beats of one record lie together and in time order.
+    The beats of a record are contiguous and in the order of time.
     """
 
     window: NDArray[np.float32]  # (n, 118) mV on WIDE_GRID
@@ -48,24 +48,24 @@ class Examples:
     rr_features: NDArray[np.float32]  # (n, 15)
     rr_sequence: NDArray[np.float32]  # (n, 2, 32)
     context: NDArray[np.float16]  # (n, 1280) mV
-    sample: NDArray[np.int64]  # (n,) R peak, in samples of the recording
+    sample: NDArray[np.int64]  # (n,) R peak, as sample number of the recording
     record: NDArray[np.int32]  # (n,) index into `records`
-    labels: Mapping[str, Labels]  # task -> (n,): int8 index into its classes, or float32 in its unit
-    records: tuple[str, ...]  # "set/record", with what sets a further run apart after a colon: `Source.name`
+    labels: Mapping[str, Labels]  # labels (n,) by task
+    records: tuple[str, ...]  # `Source.name` of each run: "set/record" or "set/record:lead=1,inverted"
 
     def __len__(self) -> int:
         return len(self.sample)
 
     def take(self, index: NDArray[np.int64]) -> Examples:
-        """The examples of that index array, with the same list of records."""
+        """Select examples by an index array; `records` stays the same."""
         return from_arrays({name: array[index] for name, array in self.arrays().items()}, self.records)
 
     def with_labels(self, **labels: Labels) -> Examples:
-        """The same examples with other labels of some tasks, (n,) each."""
+        """Return the same examples with other labels (n,) for some tasks."""
         return replace(self, labels={**self.labels, **labels})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Every array by its name, those of labels by their task's: `ARRAYS`, in that order."""
+        """Return all arrays by name, in the order of `ARRAYS`; an array of labels has the name of its task."""
         return {name: self.labels[name] if name in TASK_NAMES else getattr(self, name) for name in ARRAYS}
 
 
@@ -74,36 +74,36 @@ ARRAYS = (*(field.name for field in fields(Examples) if field.name not in ("labe
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]], records: tuple[str, ...]) -> Examples:
-    """The examples whose `arrays()` these are."""
+    """Make examples from the result of `Examples.arrays` and the names of the records."""
     inputs = {name: array for name, array in arrays.items() if name not in TASK_NAMES}
     return Examples(**inputs, labels={name: arrays[name] for name in TASK_NAMES}, records=records)
 
 
 def join(parts: Sequence[Examples]) -> Examples:
-    """All examples of the parts in their order.
+    """Concatenate examples.
 
     Raises:
-        RecordError: no part at all.
+        RecordError: `parts` is empty.
     """
     if not parts:
         raise RecordError("No recording gave any example. Check the data folder and the configuration.")
     offsets = np.cumsum([0, *(len(part.records) for part in parts)])
-    held = [part.arrays() for part in parts]
-    arrays = {name: np.concatenate([each[name] for each in held]) for name in ARRAYS if name != "record"}
+    all_arrays = [part.arrays() for part in parts]
+    arrays = {name: np.concatenate([each[name] for each in all_arrays]) for name in ARRAYS if name != "record"}
     record = np.concatenate([part.record + offset for part, offset in zip(parts, offsets, strict=False)])
     names = tuple(name for part in parts for name in part.records)
     return from_arrays({**arrays, "record": record.astype(np.int32)}, names)
 
 
 def examples_of(source: Source) -> Examples:
-    """Run the front end over one record and label what it finds.
+    """Run the front end on one record and label the detected beats.
 
-    Detections without an annotated partner, and those whose partner is a Q or lies in ventricular flutter, keep the
-    beat label UNKNOWN: they teach no beat class, but stay, since rules that look back need every beat.
+    The beat label is UNKNOWN for a detection without a matching annotation, a Q beat, or a beat in ventricular flutter.
+    These beats are not used to learn beat classes, but the decision rule needs them as patient history.
 
     Raises:
-        RecordError: the record cannot be read, has not the lead asked for, or gives no example that is a number.
-        SignalError: the front end cannot take its rate.
+        RecordError: the record cannot be read, lacks the lead, or its values are too large for the model inputs.
+        SignalError: the front end does not support the sampling rate.
     """
     record = open_of_many(source.path)
     beats = [beat for beat in _through_front_end(record, source) if beat.complete]
@@ -121,18 +121,23 @@ def examples_of(source: Source) -> Examples:
         end = samples + WIDE_GRID[-1] / 128.0 * record.fs
         labels["rr"] = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
     kept = _kept(samples / record.fs, source.data.first_s, source.data.beats_per_record)
-    with np.errstate(over="ignore"):  # too large for its type is infinite, and refused below
+    with np.errstate(over="ignore"):  # a value that is too large for its type becomes infinite and is refused below
         examples = _examples(source, beats, kept, samples, labels)
     if not all(np.isfinite(getattr(examples, name)).all() for name in _NUMBERS):
-        raise RecordError(f"{record.name} is too large for the numbers that models take. Correct its unit or gain.")
+        raise RecordError(f"The values of {record.name} are too large for float32. Correct its unit or gain.")
     return examples
 
 
 def whole_labels(task: Task, fact: str | float | None, n: int) -> Labels:
-    """The label of each of `n` beats, (n,), where one fact holds for the whole recording, or none is known.
+    """Return the labels (n,) of `n` beats of a recording that share one fact, such as the age of the patient.
+
+    Args:
+        task: the task.
+        fact: class or value for the whole recording; None if unknown.
+        n: number of beats.
 
     Raises:
-        RecordError: a class that the task has not.
+        RecordError: the fact is not a class of the task.
     """
     if task.kind == "regression":
         return np.full(n, np.nan if fact is None else fact, np.float32)
@@ -142,7 +147,7 @@ def whole_labels(task: Task, fact: str | float | None, n: int) -> Labels:
 
 
 def is_known(labels: Labels) -> NDArray[np.bool_]:
-    """Which of the labels are known, (n,)."""
+    """Return, for each label, whether it is known, (n,)."""
     return np.isfinite(labels) if labels.dtype.kind == "f" else labels != UNKNOWN
 
 
@@ -170,7 +175,7 @@ def _examples(
 
 
 def _stack(rows: Sequence[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.asarray(rows, np.float32).reshape(shape)  # an empty record keeps its widths
+    return np.asarray(rows, np.float32).reshape(shape)  # sets the shape also if there are no rows
 
 
 def _through_front_end(record: Recording, source: Source) -> list[BeatContext]:
@@ -179,7 +184,7 @@ def _through_front_end(record: Recording, source: Source) -> list[BeatContext]:
     blocks: Iterable[NDArray[np.float64]] = record.blocks(leads=[source.lead])
     if source.rate is not None and source.rate != record.fs:
         whole = np.concatenate([block[0] for block in blocks])
-        blocks = [resample(whole, record.fs, source.rate, missing="bridge")[None]]  # a gap becomes a flat stretch
+        blocks = [resample(whole, record.fs, source.rate, missing="bridge")[None]]  # gaps are bridged by a flat line
     items = [item for block in blocks for item in front_end.push(block)]
     return [item for item in (*items, *front_end.flush()) if isinstance(item, BeatContext)]
 
@@ -203,7 +208,10 @@ def _rhythm_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs:
 
 
 def _mean_rr(r_peaks: NDArray[np.int64], end: NDArray[np.float64], fs: float) -> NDArray[np.float32]:
-    """Mean RR interval in s within the context that ends at each sample of `end`; NaN before it is full."""
+    """Return the mean RR interval in s within the context that ends at each sample of `end`.
+
+    It is NaN if the context begins before the recording, or contains fewer than two RR intervals.
+    """
     first = np.searchsorted(r_peaks, end - CONTEXT_S * fs)
     last = np.searchsorted(r_peaks, end, side="right") - 1
     known = (end >= CONTEXT_S * fs) & (last - first >= 2)
@@ -213,6 +221,7 @@ def _mean_rr(r_peaks: NDArray[np.int64], end: NDArray[np.float64], fs: float) ->
 
 
 def _kept(time_s: NDArray[np.float64], first_s: float, most: int) -> NDArray[np.int64]:
+    """Return the indices of the beats from `first_s` on, evenly thinned to at most `most` (0: all)."""
     index = np.flatnonzero(time_s >= first_s)
     if most and len(index) > most:
         index = index[np.linspace(0, len(index) - 1, most).round().astype(np.int64)]

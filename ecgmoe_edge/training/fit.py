@@ -1,4 +1,4 @@
-"""The teacher's fit: masked losses of all tasks, hard routing from early on, a balanced load of the experts."""
+"""Fit of the teacher: losses over the known labels of all tasks, hard routing, and load balancing of the experts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from ecgmoe_edge.training.config import Losses, TrainingConfig
 from ecgmoe_edge.training.examples import UNKNOWN, Examples, is_known
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
-from ecgmoe_edge.training.validate import judge_of
+from ecgmoe_edge.training.validate import make_validator
 
 _CPU = torch.device("cpu")
 _POSSIBLE = {"N": ("N",), "AF": ("N", "V", "F")}
-#: Which beat classes are possible: a row a rhythm, a row a beat class, and a last row (-1) where nothing is known.
+#: Possible beat classes: one row per known rhythm, then one row per known beat class, and a last row (index -1) if both
+#: are unknown.
 _MAY_BE = torch.tensor(
     [
         *([_POSSIBLE.get(rhythm, BEAT_CLASSES).count(name) > 0 for name in BEAT_CLASSES] for rhythm in RHYTHM_CLASSES),
@@ -48,15 +49,25 @@ def fit_teacher(
     clock: Clock | None = None,
     progress: bool = False,
 ) -> FitResult:
-    """Fit the teacher; it ends with the weights of its best epoch. Files: see `loop.Stage`, with the name teacher.
+    """Fit the teacher; it ends with the weights of its best epoch.
 
-    The weights of the tasks' losses are fixed and small for all but beats: what live use is about is the beat, the
-    other tasks are there to give the shared parts more to learn from. Weights learned from the tasks' uncertainty
-    would favour what is easy (the RR interval) over what matters. A task without a label in `sets.fit` is left out.
+    The loss weights of the tasks are fixed, and small for all tasks except beats. The beat is the main output in live
+    use; the other tasks give the shared layers more training signal. Weights that are learned from the uncertainty of
+    the tasks would favour easy tasks, such as the RR interval. A task without labels in `sets.fit` is left out.
+
+    Args:
+        model: the teacher, changed in place.
+        sets: examples to fit and to validate on.
+        config: the configuration of the run.
+        augmenter: makes the batches.
+        out_dir: folder for the files of `loop.Stage`, with the name "teacher".
+        device: where the teacher runs.
+        clock: time limit; None for no limit.
+        progress: whether to show a progress bar on stderr.
 
     Raises:
         ModelError: see `loop.run_stage`.
-        OutOfTime: likewise.
+        OutOfTime: see `loop.run_stage`.
         UsageError: no example has a label of any task.
     """
     names = trained_tasks(sets.fit)
@@ -86,7 +97,7 @@ def fit_teacher(
             settings=config.fit,
             loss_of=loss_of,
             batches_of=drawn_batches(sets.fit, augmenter, config.draw, config.fit.batch, device),
-            validate=judge_of(run, sets.validation, device),
+            validate=make_validator(run, sets.validation, device),
             out_dir=out_dir,
             digest=" ".join(["teacher", config.digest(), sets.digest(), *map(tensors_digest, _frozen_networks(model))]),
             seed=config.seed,
@@ -98,50 +109,53 @@ def fit_teacher(
 
 
 def _frozen_networks(model: EcgMoe) -> list[nn.Module]:
-    """Pretrained networks, which are no part of the model's own tensors: a fit on top of others is another run."""
+    """Return the pretrained networks: not part of the state of the model, but the result of a fit depends on them."""
     return [module.network for module in model.modules() if isinstance(module, PretrainedBackbone)]
 
 
 def trained_tasks(examples: Examples) -> tuple[str, ...]:
-    """The tasks that these examples have labels of, in the order of TASK_NAMES."""
+    """Return the tasks that the examples have labels for, in the order of TASK_NAMES."""
     return tuple(name for name in TASK_NAMES if is_known(examples.labels[name]).any())
 
 
 def labels_loss(task: Task, output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
-    """`task_loss` of the task's own label; of beats also what the rhythm says where nobody has labelled them."""
+    """Return the loss of a task: `beat_loss` for beats, which also uses rhythm labels, else `task_loss`."""
     return beat_loss(output, labels) if task.loss == "beat" else task_loss(task, output, labels[task.name])
 
 
 def beat_loss(output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
-    """Mean of -log P(classes that a beat may be of), over the examples where that is not all of them.
+    """Return the mean of -log P(possible classes) over the beats for which not all classes are possible.
 
-    An annotated beat may be of its class alone: cross entropy. Where only the rhythm is annotated (CinC 2017: 30 s of
-    each of two thousand wearers), the beats of a normal rhythm are taken as N, and those of atrial fibrillation as
-    anything but S, which is what annotators call them. Partial labels after Jin and Ghahramani, "Learning with
-    multiple labels", NIPS 2002. The false S in fibrillation of held-out wearers went from 67 to 5 in 1,000 beats.
+    For an annotated beat, only its class is possible, so the loss is cross entropy. If only the rhythm is annotated
+    (CinC 2017: records of 30 s of two thousand patients), a beat in normal rhythm can only be N, and a beat in atrial
+    fibrillation any class except S, following the practice of annotators. This is learning with partial labels (Jin and
+    Ghahramani, "Learning with multiple labels", NIPS 2002). In atrial fibrillation of held-out patients, it reduced
+    false positive S beats from 67 to 5 per 1,000 beats.
 
     Args:
         output: (b, 4) logits of N, S, V, F.
-        labels: "beat" and "rhythm", (b,) class indices or -1.
+        labels: class indices (b,) of "beat" and "rhythm", -1 if unknown.
     """
     beat, rhythm = labels["beat"], labels["rhythm"]
     allowed = _MAY_BE.to(output.device)[torch.where(beat == UNKNOWN, rhythm, len(RHYTHM_CLASSES) + beat)]
-    told = ~allowed.all(1)
-    surprise = output.logsumexp(1) - output.masked_fill(~allowed, -1e4).logsumexp(1)
-    return (surprise * told).sum() / told.sum().clamp(min=1)
+    labelled = ~allowed.all(1)
+    negative_log_probability = output.logsumexp(1) - output.masked_fill(~allowed, -1e4).logsumexp(1)
+    return (negative_log_probability * labelled).sum() / labelled.sum().clamp(min=1)
 
 
 def task_loss(task: Task, output: Tensor, label: Tensor) -> Tensor:
-    """Mean loss over the examples whose label is known; zero, with a gradient of zero, where none is.
+    """Return the mean loss over the examples with a known label; zero with zero gradient if there are none.
+
+    The loss of a classification is cross entropy. That of a regression is the absolute error of the scaled value, whose
+    gradient does not vanish for small errors (the RR interval is known to milliseconds).
 
     Args:
-        task: cross entropy for a classification. For a regression the absolute error of the scaled value, which still
-            pulls where an error is a hundredth of the scale (the RR interval is known to milliseconds).
+        task: the task.
         output: (b, n_outputs).
-        label: (b,) class index or -1; value in the task's unit or NaN.
+        label: (b,) class index, -1 if unknown; or value in the task's unit, NaN if unknown.
     """
     known = _known(label)
-    count = known.sum().clamp(min=1)  # no question is asked of a tensor here: a GPU would have to be waited for
+    count = known.sum().clamp(min=1)  # no branch on the value of a tensor, since it would wait for the GPU
     if task.kind == "classification":
         return fn.cross_entropy(output, label, ignore_index=UNKNOWN, reduction="sum") / count
     target = torch.where(known, (label - task.offset) / task.scale, 0.0)
@@ -149,7 +163,7 @@ def task_loss(task: Task, output: Tensor, label: Tensor) -> Tensor:
 
 
 def loss_weights(losses: Losses) -> dict[str, float]:
-    """The tasks' weights by name."""
+    """Return the loss weights by the name of the task."""
     return {name: getattr(losses, name) for name in losses.__struct_fields__}
 
 

@@ -1,4 +1,4 @@
-"""What a run may use: which processor, and how many minutes before it stops cleanly to be gone on with later."""
+"""Resources of a run: the processor, and a time limit after which the run stops and can be resumed."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ if TYPE_CHECKING:
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
-class OutOfTime(Exception):  # noqa: N818 - no error: the run was asked to stop
-    """The minutes are over; what was done is on the disk, and the same command goes on from there."""
+class OutOfTime(Exception):  # noqa: N818 - not an error: the run stops as requested
+    """The time limit is reached. The progress is saved, and the same command resumes from there."""
 
 
 class Clock:
-    """Minutes that a run may take from the moment this is made; None never ends."""
+    """A time limit that starts when the object is created."""
 
     def __init__(self, minutes: float | None = None) -> None:
+        """Start the clock with a limit in minutes; None for no limit."""
         self._end = None if minutes is None else time.monotonic() + 60.0 * minutes
 
     def check(self, needed_s: float = 0.0) -> None:
-        """Raise OutOfTime if less than `needed_s` seconds are left, or none.
+        """Check that time is left.
 
         Raises:
-            OutOfTime: as said.
+            OutOfTime: at most `needed_s` seconds are left.
         """
         if self._end is not None and time.monotonic() + needed_s >= self._end:
             raise OutOfTime
 
 
 def choose_device(name: DeviceName = "auto") -> torch.device:
-    """The processor that fits: a CUDA device where there is one and nothing else was asked for.
+    """Choose the processor; "auto" takes a CUDA device if there is one.
 
-    On a GPU, matrices are multiplied in TF32; a run is repeatable to the bit on a CPU only.
+    On a GPU, matrices are multiplied in TF32. Only on a CPU is a run reproducible bit for bit.
 
     Raises:
-        UsageError: a GPU was asked for and there is none.
+        UsageError: "cuda" was requested, and there is no CUDA device.
     """
-    import torch  # late: the processes that make examples need the clock alone
+    import torch  # imported late, because the processes that make examples do not need it
 
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
         raise UsageError("torch finds no CUDA device here. Give --device cpu, or install torch for this GPU.")
-    if name == "cpu" or not there:
+    if name == "cpu" or not available:
         return torch.device("cpu")
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True

@@ -1,4 +1,4 @@
-"""The loop that every fit shares: epochs, one-cycle rate, validation, choice of the epoch, checkpoint, metrics log."""
+"""Training loop of all fits: epochs, one-cycle learning rate, validation, best epoch, checkpoint, metrics log."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from ecgmoe_edge.training.limits import Clock
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-#: Loss of one batch in one epoch (counted from 0), and its parts for the log, scalars.
+#: Maps a batch and the number of the epoch (from 0) to the loss and its parts for the log, all scalars.
 LossOf = Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
-#: Number of batches of an epoch and the batches themselves, made from that epoch's generator alone.
+#: Returns the number of batches of an epoch and the batches; the generator is their only source of random numbers.
 BatchesOf = Callable[[np.random.Generator], tuple[int, Iterator[Batch]]]
-#: Score (higher is better) and numbers for the log; called with the model in evaluation mode.
+#: Returns the score (higher is better) and figures for the log. It is called with the model in evaluation mode.
 Validate = Callable[[], tuple[float, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One fit: what is trained, on what, how it is judged, and where its files go."""
+    """One fit: model, batches, loss, validation and output files."""
 
-    name: str  # of its files: <name>.checkpoint.safetensors, <name>.metrics.csv, <name>.curves.png
+    name: str  # prefix of the files: <name>.checkpoint.safetensors, <name>.metrics.csv, <name>.curves.png
     model: nn.Module
     settings: Fit
     loss_of: LossOf
     batches_of: BatchesOf
     validate: Validate
     out_dir: Path
-    digest: str
+    digest: str  # digest of everything that the result depends on
     seed: int = 1
-    on_epoch: Callable[[int, nn.Module], None] | None = None  # before each epoch (from 0), also when resumed
+    on_epoch: Callable[[int, nn.Module], None] | None = None  # called before each epoch (from 0), also when resumed
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     clock: Clock = field(default_factory=Clock)
     progress: bool = False
@@ -56,24 +56,25 @@ class Stage:
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a fit ended; the model holds the weights of the best epoch."""
+    """Result of a fit; the model has the weights of the best epoch."""
 
     best_score: float
     best_epoch: int  # counted from 1
-    epochs: int
-    metrics: Path
-    rows: tuple[Mapping[str, float], ...]
+    epochs: int  # number of epochs that were run
+    metrics: Path  # the CSV file of the metrics
+    rows: tuple[Mapping[str, float], ...]  # the metrics of each epoch
 
 
 def run_stage(stage: Stage) -> FitResult:
-    """Fit, or go on where a killed fit stood; a fit that had finished is only loaded. The model ends on the CPU.
+    """Run a fit, or resume it from its checkpoint; a finished fit is only loaded.
 
-    Bit for bit the same result whether it was interrupted or not, on the same machine and versions; on a GPU nearly.
+    The model ends on the CPU with the weights of the best epoch. On a CPU, with the same machine and versions, an
+    interrupted fit gives the same result bit for bit as an uninterrupted one; on a GPU nearly the same.
 
     Raises:
-        ModelError: a checkpoint of another run lies in the folder, it cannot be written, or the loss is no longer a
-            number.
-        OutOfTime: the clock would end before another epoch does. The checkpoint holds all epochs before.
+        ModelError: the folder has a checkpoint of another run, the checkpoint cannot be written, or the loss is not
+            finite.
+        OutOfTime: the remaining time is not enough for another epoch. The checkpoint contains all previous epochs.
     """
     from tqdm import tqdm
 
@@ -83,7 +84,7 @@ def run_stage(stage: Stage) -> FitResult:
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
     path = stage.out_dir / f"{stage.name}.checkpoint.safetensors"
     state = load_checkpoint(path, model, optimizer, stage.digest)
-    pause = 0.5 if sys.stderr.isatty() else 30.0  # a log file wants no line a second
+    pause = 0.5 if sys.stderr.isatty() else 30.0  # s between two updates of the progress bar; rare ones in a log file
     longest = 0.0
     bar: tqdm[NoReturn]
     with tqdm(desc=stage.name, unit="batch", mininterval=pause, disable=not stage.progress) as bar:
@@ -94,7 +95,7 @@ def run_stage(stage: Stage) -> FitResult:
             save_checkpoint(path, model, optimizer, state)
             _log(stage, state)
             longest = max(longest, time.monotonic() - started)
-    metrics = _log(stage, state)  # again: a kill may have come between checkpoint and log
+    metrics = _log(stage, state)  # again, because the process can be killed between checkpoint and log
     model.load_state_dict(state.best)
     model.cpu().eval()
     done = state.progress
@@ -110,10 +111,17 @@ def _log(stage: Stage, state: State) -> Path:
 
 
 def one_cycle(step: int, steps: int, highest: float, warm_up: float) -> float:
-    """Learning rate at a step: a cosine up from a 25th over the warm-up share, then one down to nearly zero.
+    """Return the learning rate at a step of a one-cycle schedule.
 
-    Smith and Topin, "Super-Convergence", 2018, with the shape that PyTorch's OneCycleLR has. A function of the step
-    alone, so that a resumed fit needs no scheduler state.
+    It rises from `highest` / 25 to `highest` and then falls to `highest` / 10,000, both with the shape of a cosine:
+    Smith and Topin, "Super-Convergence", 2018, with the shape of PyTorch's OneCycleLR. The rate depends only on the
+    step, so a resumed fit needs no scheduler state.
+
+    Args:
+        step: number of the step, from 0.
+        steps: number of steps of the whole fit.
+        highest: largest learning rate.
+        warm_up: fraction of the steps in which the rate rises.
     """
     rise = max(1.0, warm_up * steps)
     if step < rise:
@@ -145,17 +153,17 @@ def _one_epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, settings.clip)
         optimizer.step()
-        for name, value in {"loss": loss, **parts}.items():  # summed where they are: reading one waits for a GPU
+        for name, value in {"loss": loss, **parts}.items():  # summed on the device; reading a value waits for the GPU
             totals[name] = totals.get(name, 0.0) + value.detach().double()
         bar.update()
     sums = {name: total.item() for name, total in totals.items()}
     if not math.isfinite(sums["loss"]):
-        raise ModelError("The loss is no longer a number. Lower learning_rate, or look for odd values in the data.")
+        raise ModelError("The loss is no longer finite. Lower learning_rate, or check the data for extreme values.")
     row = {"epoch": epoch + 1, "seconds": round(time.monotonic() - started, 1)}
     row |= {f"train.{name}": round(total / steps, 5) for name, total in sums.items()}
     progress.epochs_done = epoch + 1
     if _validates(settings, epoch):
-        row |= _judge(stage, state)
+        row |= _validate_epoch(stage, state)
     out_of_patience = bool(settings.patience) and progress.misses >= settings.patience
     progress.finished = progress.epochs_done >= settings.epochs or out_of_patience
     progress.rows.append(row)
@@ -164,18 +172,19 @@ def _one_epoch(
 def _show_epoch(bar: tqdm[NoReturn], stage: Stage, state: State, steps: int) -> None:
     done, epochs = state.progress.epochs_done, stage.settings.epochs
     bar.total = epochs * steps
-    if bar.n < done * steps:  # the first epoch after a stop: what was done before took no time now
+    if bar.n < done * steps:  # the first epoch after a resume: earlier epochs do not count for the speed of the bar
         bar.n = bar.initial = done * steps
     best = "" if state.progress.best_score is None else f", best {state.progress.best_score:.1f}"
     bar.set_description(f"{stage.name} epoch {done + 1}/{epochs}{best}")
 
 
 def _validates(settings: Fit, epoch: int) -> bool:
-    left = settings.epochs - 1 - epoch  # the last epoch always validates
+    left = settings.epochs - 1 - epoch  # after the last epoch, validation always runs
     return left == 0 or (epoch + 1 > settings.validate_from * settings.epochs and left % settings.validate_every == 0)
 
 
-def _judge(stage: Stage, state: State) -> dict[str, float]:
+def _validate_epoch(stage: Stage, state: State) -> dict[str, float]:
+    """Validate the model, and keep its tensors if it is the best so far; return the metrics."""
     stage.model.eval()
     progress = state.progress
     score, numbers = stage.validate()
@@ -188,10 +197,10 @@ def _judge(stage: Stage, state: State) -> dict[str, float]:
 
 
 def _seed(seed: int, epoch: int) -> np.random.Generator:
-    """Seed python, numpy's old generator and torch for one epoch; the generator that batches are made from."""
+    """Seed Python, numpy's old generator and torch for one epoch, and return the generator for the batches."""
     rng = np.random.default_rng([seed, epoch])
     random.seed(seed * 100003 + epoch)
-    np.random.seed((seed * 100003 + epoch) % 2**32)  # noqa: NPY002 - for libraries that still use it
+    np.random.seed((seed * 100003 + epoch) % 2**32)  # noqa: NPY002 - for libraries that use the old generator
     torch.manual_seed(seed * 100003 + epoch)
     return rng
 

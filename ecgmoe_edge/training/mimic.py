@@ -1,9 +1,9 @@
-"""MIMIC-IV-ECG beside MIMIC-IV: the records, their RR interval, age and sex, and the potassium drawn near them.
+"""Records of MIMIC-IV-ECG with labels: RR interval, age, sex, and the potassium measured near the time of the ECG.
 
-MIMIC-IV-ECG is open (ODbL); MIMIC-IV is for credentialed users of PhysioNet who signed its data use agreement. Tables
-as of MIMIC-IV-ECG 1.0 (record_list.csv, machine_measurements.csv) and MIMIC-IV 2.2 and later (hosp/labevents.csv.gz,
-hosp/patients.csv.gz; plain .csv is read too). They are read row by row: memory grows with the number of ECGs, never
-with that of laboratory values, of which there are more than a hundred million.
+MIMIC-IV-ECG is open (ODbL). MIMIC-IV, which has age, sex and potassium, is only for credentialed users of PhysioNet who
+signed its data use agreement. The tables are those of MIMIC-IV-ECG 1.0 (record_list.csv, machine_measurements.csv) and
+MIMIC-IV 2.2 and later (hosp/labevents.csv.gz, hosp/patients.csv.gz, or the same as plain .csv). They are read row by
+row, because labevents has more than a hundred million rows. Memory grows only with the number of ECGs.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.recording import Sex
 from ecgmoe_edge.records.registry import is_recording
 
-#: Potassium in blood by the chemistry laboratory, and in whole blood by the blood gas analyser (d_labitems).
+#: Item numbers of d_labitems: potassium by the chemistry laboratory, and in whole blood by the blood gas analyser.
 POTASSIUM_ITEMS = ("50971", "50822")
-#: mmol/L (for potassium the same number as mEq/L); outside it is abnormal. The usual adult reference interval.
+#: Usual adult reference interval in mmol/L, which is equal to mEq/L for potassium. Values outside are abnormal.
 NORMAL_POTASSIUM = (3.5, 5.0)
-#: What machine_measurements.csv writes where the machine measured none.
+#: Value of rr_interval in machine_measurements.csv if the machine measured none.
 MISSING_RR_MS = 29999
-_OLDEST = 90.0  # years; all above 89 are given the age 91
+_OLDEST = 90.0  # years; all patients older than 89 have the age 91 in the table
 
 
 @dataclass(frozen=True)
 class MimicRecord:
-    """One ECG and what the tables know of it; None where they do not."""
+    """One ECG and its labels; None if the tables have no value."""
 
-    path: Path  # as `open_recording` takes it
+    path: Path  # accepted by `open_recording`
     patient: str
     rr_s: float | None
     age: float | None  # years
@@ -52,30 +52,30 @@ class _Ecg:
     rr_s: float | None = None
     age: float | None = None
     sex: Sex | None = None
-    value: float | None = None  # mmol/L of the nearest draw
-    distance_s: float = math.inf
+    value: float | None = None  # mmol/L, potassium of the blood sample nearest in time
+    distance_s: float = math.inf  # time between that sample and the ECG
 
 
 def mimic_records(folder: Path, clinical: Path, window_h: float = 1.0) -> list[MimicRecord]:
-    """The ECGs of `folder` that lie on the disk, with their labels.
+    """Return the ECGs in `folder` whose files exist, with their labels.
 
     Args:
-        folder: MIMIC-IV-ECG, with record_list.csv and files/.
-        clinical: MIMIC-IV, with labevents and patients in it or in its hosp/; without them there is no potassium, age
-            or sex.
-        window_h: a draw counts up to so many hours before or after the ECG; the nearest decides, of two equally near
-            the first in the table.
+        folder: folder of MIMIC-IV-ECG, with record_list.csv and files/.
+        clinical: folder of MIMIC-IV, with the tables labevents and patients in it or in hosp/. Without a table, its
+            labels are unknown.
+        window_h: largest time in hours between a blood sample and the ECG, before or after. The sample nearest in time
+            is used; of two equally near ones, the first in the table.
 
     Raises:
-        RecordError: a table is missing, damaged or lacks a column, or none of the records listed is there.
+        RecordError: a table is missing, damaged or lacks a column, or no listed record exists.
     """
     ecgs = _listed(folder)
     _read_rr(folder / "machine_measurements.csv", ecgs)
-    patients, draws = _table(clinical, "patients"), _table(clinical, "labevents")
+    patients, samples = _table(clinical, "patients"), _table(clinical, "labevents")
     if patients is not None:
         _read_patients(patients, ecgs)
-    if draws is not None:
-        _read_potassium(draws, ecgs, window_h * 3600.0)
+    if samples is not None:
+        _read_potassium(samples, ecgs, window_h * 3600.0)
     return [MimicRecord(e.path, e.subject, e.rr_s, e.age, e.sex, _potassium_class(e.value)) for e in ecgs]
 
 
@@ -86,7 +86,9 @@ def _listed(folder: Path) -> list[_Ecg]:
         if is_recording(path):
             ecgs.append(_Ecg(path, row["subject_id"], row["study_id"], _time(row["ecg_time"], table)))
     if not ecgs:
-        raise RecordError(f"{folder} holds none of the records that its record_list.csv lists. Copy files/ beside it.")
+        raise RecordError(
+            f"{folder} contains none of the records that its record_list.csv lists. Copy the folder files/ into it."
+        )
     return ecgs
 
 
@@ -118,7 +120,7 @@ def _read_potassium(table: Path, ecgs: list[_Ecg], window_s: float) -> None:
             continue
         drawn, of_patient = _time(row["charttime"], table), of_subject[row["subject_id"]]
         nearest = bisect_left(of_patient, drawn, key=lambda ecg: ecg.time)
-        for step in (1, -1):  # away from the draw, later ECGs and then earlier ones
+        for step in (1, -1):  # ECGs after the blood sample, then ECGs before it, with increasing distance
             at = nearest if step == 1 else nearest - 1
             while 0 <= at < len(of_patient):
                 ecg = of_patient[at]
@@ -150,7 +152,7 @@ def _table(folder: Path, name: str) -> Path | None:
 
 
 def _rows(table: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """The rows of a table, these columns alone.
+    """Yield the rows of a table, with only these columns.
 
     Raises:
         RecordError: the table is missing, damaged or lacks a column.
@@ -162,7 +164,7 @@ def _rows(table: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
             header = next(lines, [])
             missing = [name for name in columns if name not in header]
             if missing:
-                raise RecordError(f"{table} has no column {', '.join(missing)}. Copy the table anew from PhysioNet.")
+                raise RecordError(f"{table} has no column {', '.join(missing)}. Copy the table from PhysioNet again.")
             at = [header.index(name) for name in columns]
             for line in lines:
                 if len(line) > max(at):
@@ -175,7 +177,9 @@ def _time(text: str, table: Path) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise RecordError(f"{table} has {text!r} where a time such as 2180-07-23 08:44:00 belongs.") from None
+        raise RecordError(
+            f"{table} has {text!r} instead of a time such as 2180-07-23 08:44:00. Copy the table from PhysioNet again."
+        ) from None
 
 
 def _number(text: str) -> float | None:

@@ -1,12 +1,14 @@
-"""Fits the network that rates candidates for an R peak, and writes the table of `streaming/qrs_weights.py`.
+"""Fits the network that rates R-peak candidates, and writes the table of `streaming/qrs/weights.py`.
 
     python -m ecgmoe_edge.training.rpeak_weights [--data DIR] [--rounds 3] [--hidden 16] --out table.txt
 
-The detector runs over DS1 and `svdb-fit` and every candidate that it rates becomes an example: in the first round with
-the annotations in the network's place, then with the network of the round before, so that it learns where its own
-mistakes lead (Ross, Gordon and Bagnell, AISTATS 2011). What the first leads do not hold is made from them: second
-leads, other rates, sudden changes of gain, restarts, and noise of the *first* halves of the noise stress records on
-records other than 118 and 119, so that the stress test stays one. Drawn beats add what hardly any recording has.
+The detector runs on DS1 and `svdb-fit`, and each candidate that it rates becomes an example. In the first round, the
+annotations rate the candidates instead of the network. In each later round, the network of the previous round rates
+them, so that it also learns from the situations that its own errors lead to (Ross, Gordon and Bagnell, AISTATS 2011).
+
+To the first leads are added: second leads, other sampling rates, sudden changes of gain, restarts, and noise. The noise
+is the *first* half of the noise stress records, added to records other than 118 and 119, so that the noise stress test
+stays independent. Synthetic ECGs add cases that are rare in recordings.
 """
 
 from __future__ import annotations
@@ -35,68 +37,72 @@ from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater, Rating, ln_follo
 from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.resampling import resample
-from ecgmoe_edge.training.drawn_ecg import Hardship, draw_ecg
+from ecgmoe_edge.training.synthetic_ecg import Difficulty, make_ecg
 
-_TOLERANCE_S = 0.15
+_TOLERANCE_S = 0.15  # largest distance of a candidate from the annotated R peak
 _AHEAD = INPUTS.index("ahead")
-_NOISY = ("101", "106", "112", "122", "124", "205", "215", "220")
-_NOISE = (("em", 12.0), ("em", 6.0), ("em", 0.0), ("ma", 6.0), ("ma", 0.0), ("bw", 0.0))
-_SURE = 9.0  # log odds of the annotations
+_NOISY = ("101", "106", "112", "122", "124", "205", "215", "220")  # records of DS1 that noise is added to
+_NOISE = (("em", 12.0), ("em", 6.0), ("em", 0.0), ("ma", 6.0), ("ma", 0.0), ("bw", 0.0))  # kind, signal-to-noise in dB
+_ANNOTATED_LOG_ODDS = 9.0  # rating by an annotation, positive for a beat and negative for no beat
 _BLOCK_S = 300.0
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A signal with its beats, and how much its examples weigh."""
+class TrainingSignal:
+    """A signal with its beats, and the weight of its examples."""
 
     signal: NDArray[np.float64]  # (samples,) mV
     fs: float  # Hz
-    beats: NDArray[np.int64]  # samples
-    left_out: tuple[tuple[int, int], ...]  # ventricular flutter
+    beats: NDArray[np.int64]  # (beats,) R peaks, as sample numbers
+    left_out: tuple[tuple[int, int], ...]  # first and last sample of each episode of ventricular flutter
     weight: float
-    restarts: bool = False
+    restarts: bool = False  # whether the detector restarts at random times
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Candidates as the network sees them."""
+class CandidateExamples:
+    """The inputs of the network for n candidates, and their labels."""
 
     inputs: NDArray[np.float32]  # (n, inputs)
-    is_beat: NDArray[np.float32]  # (n,)
+    is_beat: NDArray[np.float32]  # (n,) 1 if the candidate is an annotated R peak, else 0
     weight: NDArray[np.float32]  # (n,)
 
 
-def lessons(data: Path | None) -> Iterator[Lesson]:
-    """Everything the network is taught with, one signal after another."""
+def training_signals(data: Path | None) -> Iterator[TrainingSignal]:
+    """Yield all signals that the network is fitted on.
+
+    Args:
+        data: folder of the recordings; None takes the environment variable ECGMOE_DATA.
+    """
     for split in ("ds1", "svdb-fit"):
         for k, path in enumerate(locate(data, split=split)):
             record = open_recording(path)
             beats = read_annotations(record)
             first, second = record.read(leads=[0])[0], record.read(leads=[1])[0]
-            lesson = partial(Lesson, fs=record.fs, beats=beats.samples, left_out=beats.flutter)
-            yield lesson(_filled(first), weight=1.0)
-            yield lesson(_filled(second), weight=0.2 if split == "ds1" else 0.6)
+            annotated = partial(TrainingSignal, fs=record.fs, beats=beats.samples, left_out=beats.flutter)
+            yield annotated(_filled(first), weight=1.0)
+            yield annotated(_filled(second), weight=0.2 if split == "ds1" else 0.6)
             if k % 6 == 1:
-                yield lesson(_filled(first), weight=0.3, restarts=True)
+                yield annotated(_filled(first), weight=0.3, restarts=True)
             if k % 7 == 3:
-                yield lesson(_with_gain_steps(_filled(first), record.fs, np.random.default_rng(k)), weight=0.3)
+                yield annotated(_with_gain_steps(_filled(first), record.fs, np.random.default_rng(k)), weight=0.3)
             if k % 3 == 0:
                 yield _at_rate(_filled(first), beats, record.fs, (100.0, 250.0, 500.0, 1000.0)[k // 3 % 4], 0.3)
             if path.name in _NOISY or (split == "svdb-fit" and k % 7 == 0):
                 height = qrs_height(record, 0, beats)
                 for kind, snr_db in _NOISE:
                     noise = _noise(noise_record(data, kind), record.fs, height, snr_db, first.size)
-                    yield lesson(_filled(first) + noise, weight=0.2)
+                    yield annotated(_filled(first) + noise, weight=0.2)
     random = np.random.default_rng(5)
-    for hardship in 5 * list(Hardship):
-        drawn = draw_ecg(hardship, random)
-        yield Lesson(drawn.signal, drawn.fs, drawn.beats, (), 0.7)
+    for difficulty in 5 * list(Difficulty):
+        ecg = make_ecg(difficulty, random)
+        yield TrainingSignal(ecg.signal, ecg.fs, ecg.beats, (), 0.7)
 
 
 def _filled(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Invalid samples replaced by the last valid one."""
-    held = np.maximum.accumulate(np.where(np.isfinite(x), np.arange(x.size), 0))
-    return np.nan_to_num(x[held])
+    """Replace each invalid sample by the last valid one."""
+    last_valid = np.maximum.accumulate(np.where(np.isfinite(x), np.arange(x.size), 0))
+    return np.nan_to_num(x[last_valid])
 
 
 def _with_gain_steps(x: NDArray[np.float64], fs: float, random: np.random.Generator) -> NDArray[np.float64]:
@@ -108,35 +114,37 @@ def _with_gain_steps(x: NDArray[np.float64], fs: float, random: np.random.Genera
     return (x - np.median(x)) * gain
 
 
-def _at_rate(x: NDArray[np.float64], beats: BeatAnnotations, fs: float, wanted: float, weight: float) -> Lesson:
+def _at_rate(x: NDArray[np.float64], beats: BeatAnnotations, fs: float, wanted: float, weight: float) -> TrainingSignal:
     resampled = resample(x - x.mean(), fs, wanted, ends="constant")
     left_out = tuple((round(a * wanted / fs), round(b * wanted / fs)) for a, b in beats.flutter)
-    return Lesson(resampled, wanted, np.round(beats.samples * wanted / fs).astype(np.int64), left_out, weight)
+    return TrainingSignal(resampled, wanted, np.round(beats.samples * wanted / fs).astype(np.int64), left_out, weight)
 
 
 def _noise(path: Path, fs: float, height_mv: float, snr_db: float, n: int) -> NDArray[np.float64]:
-    """The first half of a noise record, on and off as in the noise stress test."""
+    """Return the first half of a noise record, switched on and off as in the noise stress test."""
     whole = load_noise(path, fs, whole=True)
     first_half = whole.signals[0, : whole.signals.shape[1] // 2]
     return noise_gain(height_mv, whole.rms_mv[0], snr_db) * NoiseTrack(first_half, fs).take(n)
 
 
-class _Recorder(Rater):
-    """A rater that keeps what it was asked; without a network of its own it answers as annotated."""
+class _RecordingRater(Rater):
+    """A rater that records the network inputs of each candidate; without a network it rates by the annotations."""
 
     def __init__(self, network: QrsNetwork | None, truth: dict[int, bool]) -> None:
         super().__init__(network or QRS_NETWORK)
         self._truth = None if network else truth
-        self.asked: dict[int, NDArray[np.float64]] = {}
+        self.inputs_of: dict[int, NDArray[np.float64]] = {}  # by `Candidate.at`
 
     def rate(self, candidate: Candidate, timing: BeatTiming) -> Rating:
         rating = super().rate(candidate, timing)
-        self.asked.setdefault(candidate.at, self._inputs[:, 0].copy())
-        return rating if self._truth is None else _Annotated(_SURE if self._truth.get(candidate.at) else -_SURE)
+        self.inputs_of.setdefault(candidate.at, self._inputs[:, 0].copy())
+        if self._truth is None:
+            return rating
+        return _AnnotatedRating(_ANNOTATED_LOG_ODDS if self._truth.get(candidate.at) else -_ANNOTATED_LOG_ODDS)
 
 
-class _Annotated(Rating):
-    """A rating as the annotations have it."""
+class _AnnotatedRating(Rating):
+    """A rating with constant log odds, for candidates that the annotations rate."""
 
     def __init__(self, log_odds: float) -> None:
         self._log_odds = log_odds
@@ -145,56 +153,72 @@ class _Annotated(Rating):
         return self._log_odds
 
 
-def examples_of(lesson: Lesson, network: QrsNetwork | None) -> Examples:
-    """What the detector comes across in one signal, when `network`, or without one the annotator, decides."""
-    signal = lesson.signal
-    candidates = _candidates(lesson, 0, signal.size)
+def candidate_examples(source: TrainingSignal, network: QrsNetwork | None) -> CandidateExamples:
+    """Run the detector on one signal and return each candidate that it rates as an example.
+
+    Args:
+        source: the signal.
+        network: rates the candidates; None lets the annotations rate them.
+    """
+    signal = source.signal
+    candidates = _candidates(source, 0, signal.size)
     samples = np.array([each.candidate.sample for each in candidates], np.int64)
-    pairs = pair_beats(lesson.beats, samples, _TOLERANCE_S * lesson.fs)
+    pairs = pair_beats(source.beats, samples, _TOLERANCE_S * source.fs)
     truth = {each.candidate.at: bool(p >= 0) for each, p in zip(candidates, pairs.of_detected, strict=True)}
     ahead = {each.candidate.at: ln_following(each.candidate.following) for each in candidates}
-    out = {each.candidate.at for each in candidates if any(a <= each.candidate.sample <= b for a, b in lesson.left_out)}
-    recorder = _Recorder(network, truth)
-    detector = RPeakDetector(lesson.fs, 1, LeadSignal(0, lesson.fs).reach, [recorder])
+    out = {each.candidate.at for each in candidates if any(a <= each.candidate.sample <= b for a, b in source.left_out)}
+    rater = _RecordingRater(network, truth)
+    detector = RPeakDetector(source.fs, 1, LeadSignal(0, source.fs).reach, [rater])
     random, at = np.random.default_rng(0), 0
     while at < signal.size:
-        n = round((random.uniform(10.0, 90.0) if lesson.restarts else _BLOCK_S) * lesson.fs)
+        n = round((random.uniform(10.0, 90.0) if source.restarts else _BLOCK_S) * source.fs)
         stop = min(at + n, signal.size)
-        if lesson.restarts or not at:
+        if source.restarts or not at:
             detector.restart()
             detector.process([LeadBegin(0, at)], at)
-            block = _candidates(lesson, at, stop) if lesson.restarts else candidates
+            block = _candidates(source, at, stop) if source.restarts else candidates
         detector.process([each for each in block if at < each.arrived <= stop], stop)
         at = stop
-    asked = [at for at in recorder.asked if at in truth and at not in out]
-    inputs = np.array([recorder.asked[at] for at in asked], np.float32).reshape(-1, len(INPUTS))
-    inputs[:, _AHEAD] = [ahead[at] for at in asked]
-    return Examples(
+    rated = [at for at in rater.inputs_of if at in truth and at not in out]
+    inputs = np.array([rater.inputs_of[at] for at in rated], np.float32).reshape(-1, len(INPUTS))
+    inputs[:, _AHEAD] = [ahead[at] for at in rated]
+    return CandidateExamples(
         inputs,
-        np.array([truth[at] for at in asked], np.float32),
-        np.full(len(asked), lesson.weight, np.float32),
+        np.array([truth[at] for at in rated], np.float32),
+        np.full(len(rated), source.weight, np.float32),
     )
 
 
-def _candidates(lesson: Lesson, start: int, stop: int) -> list[LeadCandidate]:
-    """Candidates of a signal that begins at sample `start` and ends before `stop`."""
-    lead = LeadSignal(0, lesson.fs)
+def _candidates(source: TrainingSignal, start: int, stop: int) -> list[LeadCandidate]:
+    """Return the candidates of a signal that begins at sample `start` and ends before sample `stop`."""
+    lead = LeadSignal(0, source.fs)
     lead.begin(start)
-    block = round(_BLOCK_S * lesson.fs)
+    block = round(_BLOCK_S * source.fs)
     found = [
-        each for at in range(start, stop, block) for each in lead.process(lesson.signal[at : min(at + block, stop)])
+        each for at in range(start, stop, block) for each in lead.process(source.signal[at : min(at + block, stop)])
     ]
     lead.break_off(stop)
     return found
 
 
-def together(parts: list[Examples]) -> Examples:
-    """All examples in one."""
-    return Examples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Examples.__annotations__))
+def concatenate(parts: list[CandidateExamples]) -> CandidateExamples:
+    """Concatenate the examples of several signals."""
+    names = CandidateExamples.__annotations__
+    return CandidateExamples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def fit(examples: Examples, hidden: int, *, steps: int = 15_000, batch: int = 2048, seed: int = 0) -> QrsNetwork:
-    """Weights of least weighted cross entropy, by Adam with one cycle of its rate."""
+def fit(
+    examples: CandidateExamples, hidden: int, *, steps: int = 15_000, batch: int = 2048, seed: int = 0
+) -> QrsNetwork:
+    """Fit a network with one hidden layer by weighted cross entropy, with Adam and a one-cycle learning rate.
+
+    Args:
+        examples: what to fit on.
+        hidden: number of hidden units.
+        steps: number of batches.
+        batch: number of examples in a batch.
+        seed: seed of the initial weights and the batches.
+    """
     torch.manual_seed(seed)
     mean, std = examples.inputs.mean(axis=0), np.maximum(examples.inputs.std(axis=0), 1e-2)
     x = torch.tensor((examples.inputs - mean) / std)
@@ -218,7 +242,7 @@ def fit(examples: Examples, hidden: int, *, steps: int = 15_000, batch: int = 20
 
 
 def table(network: QrsNetwork) -> str:
-    """The rows of `streaming.qrs.weights._TABLE`, to two decimals."""
+    """Format a network as the rows of `streaming.qrs.weights._TABLE`, with two decimals."""
     rows = [*zip(INPUTS, network.weights, strict=True), ("bias", network.bias), ("out", network.out)]
     columns = np.vstack([values for _, values in rows])
     widths = [max(len(f"{value:.2f}") for value in column) + 1 for column in columns.T]
@@ -230,17 +254,17 @@ def table(network: QrsNetwork) -> str:
 
 
 def main() -> None:
-    """Fit, and print the table."""
+    """Run the command: fit in rounds, and write the table after each round."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--hidden", type=int, default=16)
-    parser.add_argument("--out", type=Path, required=True, help="where the table and the output's bias are written")
+    parser.add_argument("--data", type=Path, help="folder of the recordings; default: environment variable ECGMOE_DATA")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; default: 3")
+    parser.add_argument("--hidden", type=int, default=16, help="number of hidden units; default: 16")
+    parser.add_argument("--out", type=Path, required=True, help="file for the table and the output bias")
     arguments = parser.parse_args()
-    network, kept = None, list[Examples]()
+    network, kept = None, list[CandidateExamples]()
     for k in range(arguments.rounds):
-        kept.append(together([examples_of(lesson, network) for lesson in lessons(arguments.data)]))
-        network = fit(together(kept), arguments.hidden, seed=k)
+        kept.append(concatenate([candidate_examples(source, network) for source in training_signals(arguments.data)]))
+        network = fit(concatenate(kept), arguments.hidden, seed=k)
         write_text(arguments.out, f"{table(network)}\nout_bias {network.out_bias:.2f}\n")
 
 

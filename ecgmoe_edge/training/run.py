@@ -1,4 +1,4 @@
-"""Whole runs, as the command line starts them: train the teacher, distil a student, with all files in one folder."""
+"""Whole runs as started by the command line: train the teacher, distil a student, quantize it; one folder per run."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ from ecgmoe_edge.training.validate import Run, validate
 if TYPE_CHECKING:
     from ecgmoe_edge.compress.qat import QatSettings
 
-#: Beats that set the first ranges of the quantization-aware student.
-_CALIBRATION_BATCHES = 8
+_CALIBRATION_BATCHES = 8  # number of batches that set the initial ranges of the quantization-aware student
 
 
 def train(
@@ -50,41 +49,49 @@ def train(
     strict: bool = False,
     on_survey: Callable[[Survey], None] | None = None,
 ) -> Path:
-    """Train the teacher, or go on with a run that was killed; gives the path of its weights.
+    """Train the teacher, or resume an interrupted run.
 
-    Files in `out_dir`: teacher.safetensors, teacher.metrics.csv (an epoch a row), teacher.curves.png (the same as a
-    picture), teacher.json (how it was made, how it validates) and the checkpoint.
+    Files in `out_dir`: teacher.safetensors; teacher.metrics.csv, one row per epoch; teacher.curves.png, a plot of these
+    metrics; teacher.json, with configuration, data and validation; and the checkpoint.
 
     Args:
         config: what to train on and how.
-        data_dir: folder of the data sets' folders.
-        out_dir: made if absent.
-        cache: folder for the examples; None takes `examples` inside `out_dir`.
-        jobs: processes that make examples.
-        threads: of torch; the result is the same to the bit only for the same number.
-        device: where the model runs; "auto" takes a GPU where there is one.
-        clock: how long it may take; None for ever.
-        progress: show progress bars on stderr.
-        strict: refuse to begin where a record cannot be used; else it is left out.
-        on_survey: called before the long work with what is left out and what is to be known of the rest.
+        data_dir: folder that contains the folders of the data sets.
+        out_dir: folder for the files; it is created if absent.
+        cache: folder for the examples; None takes `examples` in `out_dir`.
+        jobs: number of processes that make examples.
+        threads: number of torch threads; only with the same number is the result the same bit for bit.
+        device: where the model runs; "auto" takes a GPU if there is one.
+        clock: time limit; None for no limit.
+        progress: whether to show progress bars on stderr.
+        strict: whether to raise an error if a record cannot be used; otherwise it is left out.
+        on_survey: called before the long work with the records that are left out and the remarks on the others.
+
+    Returns:
+        The path of the weights.
 
     Raises:
-        EcgmoeError: data, configuration or checkpoint do not fit; the message says what to do.
-        OutOfTime: the clock ended; the same call goes on from what was done.
+        EcgmoeError: data, configuration or checkpoint cannot be used; the message says what to do.
+        OutOfTime: the time limit is reached; the same call resumes the run.
     """
     torch.set_num_threads(threads)
     processor = choose_device(device)
     if config.teacher.leads != 1:
-        raise UsageError("Training examples have one lead; [teacher] leads has to be 1. [[data]] leads mixes several.")
-    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
+        raise UsageError(
+            "A training example has one lead, so [teacher] leads must be 1. To train on several leads, list them in "
+            "[[data]] leads."
+        )
+    sets = _load_examples(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
     torch.manual_seed(config.seed)
     model = EcgMoe(config.teacher)
     augmenter = _augmenter(config, data_dir)
     result = fit_teacher(model, sets, config, augmenter, out_dir, device=processor, clock=clock, progress=progress)
     path = out_dir / "teacher.safetensors"
     trained = tuple(name for name in trained_tasks(sets.fit) if name in config.teacher.tasks)
-    save_teacher(path, model, _header(config) | {"trained_tasks": ",".join(trained)})
-    _describe(path, config, sets, result, lambda batch: model(*batch.teacher_inputs(), tasks=trained), tasks=trained)
+    save_teacher(path, model, _metadata(config) | {"trained_tasks": ",".join(trained)})
+    _write_report(
+        path, config, sets, result, lambda batch: model(*batch.teacher_inputs(), tasks=trained), tasks=trained
+    )
     return path
 
 
@@ -106,34 +113,53 @@ def distill(
     on_survey: Callable[[Survey], None] | None = None,
     trust_code: bool = False,
 ) -> Path:
-    """Distil a student of a width from the teacher, in float; or go on with a run that was killed.
+    """Distil a float student from the teacher, or resume an interrupted run.
 
-    Files in `out_dir`: student-<width>.safetensors, .metrics.csv, .json and the checkpoint. See `train` for the other
-    arguments. `tasks` None takes beat for the nano student and beat and rhythm for the others, where the teacher was
-    trained for them. `trust_code`: whether code that the teacher's file names may run, see `load_teacher`.
+    Files in `out_dir`: student-<width>.safetensors, .metrics.csv, .json and the checkpoint.
+
+    Args:
+        config: see `train`.
+        data_dir: see `train`.
+        out_dir: see `train`.
+        teacher: weights of the teacher.
+        width: width of the student: "nano", "small" or "base".
+        tasks: tasks of the student; None takes those of beat and rhythm that the teacher was trained for, and only beat
+            for the nano student.
+        cache: see `train`.
+        jobs: see `train`.
+        threads: see `train`.
+        device: see `train`.
+        clock: see `train`.
+        progress: see `train`.
+        strict: see `train`.
+        on_survey: see `train`.
+        trust_code: whether to run code that the teacher's file names; see `load_teacher`.
+
+    Returns:
+        The path of the weights.
 
     Raises:
-        EcgmoeError: data, configuration, teacher or checkpoint do not fit; the message says what to do.
-        OutOfTime: the clock ended; the same call goes on from what was done.
+        EcgmoeError: data, configuration, teacher or checkpoint cannot be used; the message says what to do.
+        OutOfTime: the time limit is reached; the same call resumes the run.
     """
     torch.set_num_threads(threads)
     processor = choose_device(device)
-    taught_by = load_teacher(teacher, trust_code=trust_code)
-    taught = taught_tasks(teacher, taught_by)
-    wanted = _tasks_of_a_student(width, taught) if tasks is None else tasks
-    if untaught := set(wanted) - set(taught):
+    teacher_model = load_teacher(teacher, trust_code=trust_code)
+    trained = taught_tasks(teacher, teacher_model)
+    wanted = _usual_tasks(width, trained) if tasks is None else tasks
+    if untrained := set(wanted) - set(trained):
         raise UsageError(
-            f"{teacher} was not trained for {', '.join(sorted(untaught))}, so no student can learn it from there. "
-            "Train one on recordings with such labels; see docs/training.md."
+            f"{teacher} was not trained for {', '.join(sorted(untrained))}, so a student cannot learn it from this "
+            "teacher. Train a teacher on recordings with such labels; see docs/training.md."
         )
     student_config = StudentConfig.named(width, tasks=wanted)
-    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
+    sets = _load_examples(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
     torch.manual_seed(config.seed)
     student = Student(student_config)
     name = f"student-{width}"
     result = distil(
         student,
-        taught_by,
+        teacher_model,
         sets,
         config,
         _augmenter(config, data_dir),
@@ -146,8 +172,8 @@ def distill(
         progress=progress,
     )
     path = out_dir / f"{name}.safetensors"
-    save_student(path, student, _header(config))
-    _describe(
+    save_student(path, student, _metadata(config))
+    _write_report(
         path,
         config,
         sets,
@@ -158,9 +184,9 @@ def distill(
     return path
 
 
-def _tasks_of_a_student(width: str, taught: tuple[str, ...]) -> tuple[str, ...]:
+def _usual_tasks(width: str, trained: tuple[str, ...]) -> tuple[str, ...]:
     usual = ("beat",) if width == "nano" else STUDENT_TASKS
-    return tuple(task for task in usual if task in taught) or ("beat",)
+    return tuple(task for task in usual if task in trained) or ("beat",)
 
 
 def quantize(
@@ -181,25 +207,46 @@ def quantize(
     on_survey: Callable[[Survey], None] | None = None,
     trust_code: bool = False,
 ) -> Path:
-    """Train a distilled student on with quantization in the loop (merged LoRA, hard routes, int8 ranges).
+    """Continue the training of a distilled student with quantization-aware training, or resume an interrupted run.
 
-    Files in `out_dir`: <name>.safetensors, .metrics.csv, .json and the checkpoint; `name` None takes the student's
-    with `-qat`. `settings` None quantizes the student's own tasks asymmetrically. For the other arguments see `train`.
-    It runs on the CPU: the graphs that torchao prepares are made for it, and the stage is short.
+    LoRA is merged, routing is hard, and the int8 ranges are trained. Files in `out_dir`: <name>.safetensors,
+    .metrics.csv, .json and the checkpoint. The stage is short and runs on the CPU, which the graphs that torchao
+    prepares are made for.
+
+    Args:
+        config: see `train`.
+        data_dir: see `train`.
+        out_dir: see `train`.
+        student: weights of the float student.
+        teacher: weights of the teacher.
+        settings: None quantizes all tasks of the student with zero points.
+        name: prefix of the names of the files; None takes that of the student's file, with "-qat".
+        cache: see `train`.
+        jobs: see `train`.
+        threads: see `train`.
+        clock: see `train`.
+        progress: see `train`.
+        strict: see `train`.
+        on_survey: see `train`.
+        trust_code: whether to run code that the teacher's file names; see `load_teacher`.
+
+    Returns:
+        The path of the weights.
 
     Raises:
-        EcgmoeError: data, configuration, models or checkpoint do not fit; the message says what to do.
-        OutOfTime: the clock ended; the same call goes on from what was done.
+        EcgmoeError: data, configuration, models or checkpoint cannot be used; the message says what to do.
+        OutOfTime: the time limit is reached; the same call resumes the run.
     """
-    from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat  # late: torchao takes seconds
+    from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat  # imported late: torchao needs seconds
 
     torch.set_num_threads(threads)
-    taught_by, start = load_teacher(teacher, trust_code=trust_code), load_student(student)
+    teacher_model, start = load_teacher(teacher, trust_code=trust_code), load_student(student)
     settings = settings or QatSettings(tasks=start.config.tasks)
     name = name or f"{student.stem}-qat"
     if not set(settings.tasks) <= set(start.config.tasks):
-        raise UsageError(f"{student} has no head for all of {', '.join(settings.tasks)}. Distil one that has.")
-    sets = _sets(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
+        missing = ", ".join(task for task in settings.tasks if task not in start.config.tasks)
+        raise UsageError(f"{student} has no head for {missing}. Distil a student for these tasks.")
+    sets = _load_examples(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
     augmenter = _augmenter(config, data_dir)
     torch.manual_seed(config.seed)
     model = QatStudent(start, settings)
@@ -210,11 +257,11 @@ def quantize(
 
     def freeze_late(epoch: int, _: torch.nn.Module) -> None:
         if epoch >= stage.epochs - max(1, stage.epochs // 3):
-            model.freeze_observers()  # the last epochs train for the ranges that the device will have
+            model.freeze_observers()  # the last epochs train with the ranges that the device will use
 
     result = distil(
         model,
-        taught_by,
+        teacher_model,
         sets,
         config,
         augmenter,
@@ -228,14 +275,14 @@ def quantize(
         progress=progress,
     )
     path = out_dir / f"{name}.safetensors"
-    save_qat(path, model, _header(config))
-    _describe(
+    save_qat(path, model, _metadata(config))
+    _write_report(
         path, config, sets, result, lambda batch: model(*batch.student_inputs(), route="hard"), tasks=settings.tasks
     )
     return path
 
 
-def _sets(
+def _load_examples(
     config: TrainingConfig,
     data_dir: Path,
     out_dir: Path,
@@ -255,29 +302,29 @@ def _sets(
     )
     if not sets.validation:
         raise UsageError(
-            "No data set of the configuration has validation records that can be used, so no epoch could be chosen. "
-            "Name some under `validation`, or give a `validation_share`."
+            "No data set of the configuration has usable validation records, so no epoch can be chosen. "
+            "List some under `validation`, or give a `validation_share`."
             + (f" {listed(sets.left_out)}" if sets.left_out else "")
         )
     return sets
 
 
 def _check_folder(folder: Path, option: str) -> None:
-    """Refuse what cannot become a folder, before the examples take their time."""
+    """Refuse a path that cannot be a folder, before the examples are made."""
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file where a folder is needed; name another folder with {option}.")
+            raise UsageError(f"{path} is a file where a folder is needed; give another folder with {option}.")
 
 
 def _augmenter(config: TrainingConfig, data_dir: Path) -> Augmenter:
     return Augmenter(config.augment, None if config.noise is None else read_noise(config.noise, data_dir))
 
 
-def _header(config: TrainingConfig) -> dict[str, str]:
+def _metadata(config: TrainingConfig) -> dict[str, str]:
     return {"training": config.digest(), "front_end": front_end_digest()[:16]}
 
 
-def _describe(
+def _write_report(
     path: Path,
     config: TrainingConfig,
     sets: ExampleSets,
@@ -286,26 +333,26 @@ def _describe(
     *,
     tasks: tuple[str, ...],
 ) -> None:
-    """Write beside the weights how they were made and how they validate."""
-    about: dict[str, Any] = {
+    """Write a JSON file next to the weights, with configuration, versions, records and validation figures."""
+    report: dict[str, Any] = {
         "weights": path.name,
         "trained_tasks": list(tasks),
         "configuration": config.to_json(),
         "front_end": front_end_digest()[:16],
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
         "left_out": dict(sets.left_out),
-        "fitted_on": _by_set(sets.fit.records),
-        "validated_on": {name: _by_set(one.records)[name] for name, one in sets.validation.items()},
+        "fitted_on": _records_by_set(sets.fit.records),
+        "validated_on": {name: _records_by_set(one.records)[name] for name, one in sets.validation.items()},
         "fit": {key: value for key, value in dataclasses.asdict(result).items() if key not in ("rows", "metrics")},
         "validation": {name: validate(run, one).to_json() for name, one in sets.validation.items()},
     }
-    write_text(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    write_text(path.with_suffix(".json"), json.dumps(report, indent=1) + "\n")
 
 
-def _by_set(records: tuple[str, ...]) -> dict[str, str]:
-    """Names of "set/record" grouped by set, in one line each: thousands of lines would hide the rest."""
+def _records_by_set(records: tuple[str, ...]) -> dict[str, str]:
+    """Group the names "set/record" by data set, in one string each, so that the file stays readable."""
     names: dict[str, dict[str, None]] = {}
     for record in records:
-        data, _, name = record.partition(":")[0].partition("/")  # the runs of a record are one
+        data, _, name = record.partition(":")[0].partition("/")  # all runs of a record count as one record
         names.setdefault(data, {})[name] = None
     return {data: " ".join(of_set) for data, of_set in names.items()}

@@ -1,4 +1,4 @@
-"""Which examples one epoch sees: rare classes often, long records damped, rhythm examples on top."""
+"""Sampling of the examples of one epoch: rare classes more often, long records less, rhythm examples in addition."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from ecgmoe_edge.training.examples import UNKNOWN, Examples, is_known
 
 
 def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices of one epoch in random order; their number depends on the examples and `draw`, not on `rng`.
+    """Draw the indices of one epoch in random order.
 
-    Normal beats are drawn without replacement, other classes with it, each in proportion to 1 / sqrt(number that the
-    record has of the class): a patient with a thousand S beats counts more than one with ten, not a hundred times more.
-    All runs of a record (its leads, further rates) count together: a second lead gives variety and no weight.
+    Normal beats are drawn without replacement, the other classes with replacement. The probability of a beat is
+    proportional to 1 / sqrt(number of beats of its class in its record): a patient with 1,000 S beats has 10 times the
+    weight of a patient with 10, not 100 times. All runs of a record (leads, inverted and resampled copies) count as one
+    record.
+
+    Args:
+        examples: the examples to draw from.
+        draw: number of examples of each class.
+        rng: source of random numbers; the number of indices does not depend on it.
 
     Raises:
-        UsageError: the examples have no label that any task could learn.
+        UsageError: the examples have no label of any task.
     """
     chosen = []
     record = _records(examples)
@@ -35,7 +41,8 @@ def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> N
     rest = (beat == UNKNOWN) & (rhythm == UNKNOWN)
     of_patient = [is_known(examples.labels[task.name]) for task in TASKS if task.scope == "recording"]
     known = np.logical_or.reduce(of_patient)
-    rr_alone = is_known(examples.labels["rr"]) & ~np.isin(record, record[~rest])  # of a record that teaches no class
+    # The RR interval alone is a reason to draw a beat only if its record has no beat or rhythm label.
+    rr_alone = is_known(examples.labels["rr"]) & ~np.isin(record, record[~rest])
     pool = np.flatnonzero(rest & (known | rr_alone))
     chosen.append(_damped(record[pool], pool, min(draw.other, len(pool)), rng, replace=False))
     indices = np.concatenate(chosen)
@@ -46,7 +53,7 @@ def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> N
 
 
 def _records(examples: Examples) -> NDArray[np.int64]:
-    """Number of the record, (n,), whichever of its runs an example is of."""
+    """Return the number of the record of each example, (n,); all runs of a record have the same number."""
     names = [name.partition(":")[0] for name in examples.records]
     _, number = np.unique(names, return_inverse=True)
     return np.asarray(number, np.int64)[examples.record]
@@ -55,6 +62,7 @@ def _records(examples: Examples) -> NDArray[np.int64]:
 def _damped(
     records: NDArray[np.int64], pool: NDArray[np.int64], wanted: int, rng: np.random.Generator, *, replace: bool
 ) -> NDArray[np.int64]:
+    """Draw `wanted` of `pool` with probabilities proportional to 1 / sqrt(number of beats of the record in `pool`)."""
     if not len(pool) or not wanted:
         return np.empty(0, np.int64)
     weight = np.bincount(records)[records] ** -0.5

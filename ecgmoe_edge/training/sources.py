@@ -1,4 +1,4 @@
-"""Which records a data set has, which of them fit and which validate, and what is known of each as a whole."""
+"""The records of a data set, their division into fit and validation, and the labels of whole records."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _Facts: TypeAlias = tuple[tuple[str, str | float], ...]
 
 @dataclass(frozen=True)
 class Source:
-    """One run of one record through the front end: which lead, how, and what is known of the record as a whole.
+    """One run of a record through the front end: its lead, its variant, and the labels of the whole record.
 
-    Facts come from a table here and go before those that the file itself states, which are read with the record.
+    `facts` come from a table of the data set. They have priority over the facts in the file of the record.
     """
 
     data: DataSet
-    path: Path  # as `open_recording` takes it
+    path: Path  # accepted by `open_recording`
     patient: str
     lead: int | str = 0
     inverted: bool = False
-    rate: float | None = None  # Hz that the record is brought to first; None leaves it as it is
-    facts: _Facts = ()  # task, and its class or value of the whole record
+    rate: float | None = None  # Hz; sampling rate that the record is resampled to; None keeps the original rate
+    facts: _Facts = ()  # pairs of task and class or value for the whole record
 
     @property
     def record(self) -> str:
@@ -45,7 +45,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """`set/record`, and after a colon what sets this run apart from that of the first lead as it lies."""
+        """Name of the run: "set/record", and after a colon how it differs from the first lead, not inverted."""
         own = [f"lead={self.lead}"] if self.lead != self.data.leads[0] else []
         own += ["inverted"] if self.inverted else []
         own += [f"fs={self.rate:g}"] if self.rate else []
@@ -54,29 +54,37 @@ class Source:
 
 @dataclass(frozen=True)
 class Division:
-    """The records of one data set, divided; no patient is in both halves where patients are known."""
+    """The division of a data set by patient: no patient is in both parts, if the patients are known."""
 
-    fit: tuple[Source, ...]  # every lead, and the further runs
-    validation: tuple[Source, ...]  # the first lead as it lies
-    left_out: Mapping[str, str] = field(default_factory=dict)  # "set/record" -> why, of recordings that share a name
+    fit: tuple[Source, ...]  # all leads, and the inverted and resampled copies
+    validation: tuple[Source, ...]  # the first lead, not inverted, at the original rate
+    left_out: Mapping[str, str] = field(default_factory=dict)  # reason by "set/record", for recordings with equal names
 
 
 def divide(data: DataSet, data_dir: Path) -> Division:
-    """The records of `data`, below `data_dir`, that fit and those that validate.
+    """Divide the records of a data set into fit and validation.
+
+    Args:
+        data: the data set.
+        data_dir: folder that contains the folder of the data set.
 
     Raises:
-        RecordError: the folder, its table or a named record is not there.
-        UsageError: nothing is left to fit on, or a record is named for both halves.
+        RecordError: the folder, its table or a listed record does not exist.
+        UsageError: no record is left to fit on, or a record is listed for both fit and validation.
     """
     sources, left_out = _all_sources(data, data_dir)
     validation = _chosen(data, data.validation, sources, data_dir)
     if data.validation_share:
-        held = {source.patient for source in sources.values() if _lot(source, source.patient) < data.validation_share}
-        validation = {name for name, source in sources.items() if source.patient in held}
+        share = data.validation_share
+        selected = {source.patient for source in sources.values() if _hash_fraction(source, source.patient) < share}
+        validation = {name for name, source in sources.items() if source.patient in selected}
     rest = set(sources) - validation
     fit = rest if data.fit == "rest" else _chosen(data, data.fit, sources, data_dir)
     if not isinstance(data.fit, str) and not data.validation_share and fit & validation:
-        raise UsageError(f"Data set {data.name!r}: {', '.join(sorted(fit & validation))} would fit and validate.")
+        raise UsageError(
+            f"Data set {data.name!r}: {', '.join(sorted(fit & validation))} would be used for both fit and validation. "
+            "Remove them from one of the two."
+        )
     fit = (fit & rest) - set(data.leave_out)
     validation -= set(data.leave_out)
     held_out = {sources[name].patient for name in validation}
@@ -84,8 +92,8 @@ def divide(data: DataSet, data_dir: Path) -> Division:
     if not fitting:
         raise UsageError(f"Data set {data.name!r} has no record left to fit on. Change fit, validation or leave_out.")
     if data.most_records and len(fitting) > data.most_records:
-        drawn = sorted(fitting, key=lambda source: _lot(source, source.record))[: data.most_records]
-        fitting = sorted(drawn, key=lambda source: source.record)
+        selected_records = sorted(fitting, key=lambda source: _hash_fraction(source, source.record))
+        fitting = sorted(selected_records[: data.most_records], key=lambda source: source.record)
     return Division(
         tuple(run for source in fitting for run in _runs(source)),
         tuple(sources[name] for name in sorted(validation)),
@@ -94,20 +102,20 @@ def divide(data: DataSet, data_dir: Path) -> Division:
 
 
 def _runs(source: Source) -> Iterator[Source]:
-    """Every lead of a record, and the share of further runs that its name draws: upside down, at another rate."""
+    """Yield each lead of a record, and its inverted and resampled copies, which a hash of its name selects."""
     data = source.data
     for lead in data.leads:
         run = replace(source, lead=lead)
         yield run
-        if _lot(source, f"{source.record} {lead} inverted") < data.invert_share:
+        if _hash_fraction(source, f"{source.record} {lead} inverted") < data.invert_share:
             yield replace(run, inverted=True)
-        if data.rates and _lot(source, f"{source.record} {lead} rate") < data.rate_share:
-            which = _lot(source, f"{source.record} {lead} which rate")
+        if data.rates and _hash_fraction(source, f"{source.record} {lead} rate") < data.rate_share:
+            which = _hash_fraction(source, f"{source.record} {lead} which rate")
             yield replace(run, rate=data.rates[int(which * len(data.rates))])
 
 
-def _lot(source: Source, what: str) -> float:
-    """A number in 0..1 that depends on names alone, so that a growing folder keeps its division."""
+def _hash_fraction(source: Source, what: str) -> float:
+    """Return a fraction in [0, 1) that depends only on names, so that new records do not change the division."""
     return lot(f"{source.data.name}/{what}")
 
 
@@ -122,13 +130,14 @@ def _chosen(data: DataSet, names: tuple[str, ...], sources: dict[str, Source], d
     if missing:
         raise RecordError(
             f"Data set {data.name!r}: {data_dir / data.folder} lacks {', '.join(missing[:5])}"
-            f"{' and more' if len(missing) > 5 else ''}. Complete the download or change the configuration."
+            f"{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}. "
+            "Complete the download or change the configuration."
         )
     return chosen
 
 
 def _all_sources(data: DataSet, data_dir: Path) -> tuple[dict[str, Source], dict[str, str]]:
-    """By the record's name, each once; and by the name of their files those that share it with another."""
+    """Return the sources by record name, and the reason for each record that is left out because of an equal name."""
     folder = data_dir / data.folder
     if not folder.is_dir():
         raise RecordError(f"Data set {data.name!r}: there is no folder {folder}. Check --data and the configuration.")
@@ -138,7 +147,7 @@ def _all_sources(data: DataSet, data_dir: Path) -> tuple[dict[str, Source], dict
         return {source.record: source for source in _mimic(data, folder, data_dir)}, {}
     paths, of_same_name = one_of_each_name(find_recordings(folder))
     if not paths:
-        raise RecordError(f"Data set {data.name!r}: {folder} holds no recording ({formats_in_folders()}).")
+        raise RecordError(f"Data set {data.name!r}: {folder} contains no recording ({formats_in_folders()}).")
     left_out = {f"{data.name}/{name}": why for name, why in of_same_name.items()}
     first = data.leads[0]
     if data.labels == "beats":
@@ -157,10 +166,10 @@ def _ptbxl(data: DataSet, folder: Path) -> list[Source]:
         Source(data, folder / row.record, row.patient, data.leads[0], facts=_facts(age=row.age, sex=row.sex))
         for row in ptbxl_rows(folder)
     ]
-    there = [source for source in sources if is_recording(source.path)]
-    if not there:
-        raise RecordError(f"{folder} holds none of the records that its ptbxl_database.csv lists.")
-    return there
+    present = [source for source in sources if is_recording(source.path)]
+    if not present:
+        raise RecordError(f"{folder} contains none of the records that its ptbxl_database.csv lists.")
+    return present
 
 
 def _mimic(data: DataSet, folder: Path, data_dir: Path) -> list[Source]:
@@ -182,5 +191,5 @@ def _facts(age: float | None = None, sex: Sex | None = None, **further: str | fl
 
 
 def rhythm_index(label: str) -> int:
-    """Index in RHYTHM_CLASSES of a label as MIT-BIH annotates it: N, AFIB (AF), anything else is "other"."""
+    """Return the index in RHYTHM_CLASSES of an MIT-BIH rhythm label: N, AFIB (AF), or "other" for all others."""
     return RHYTHM_CLASSES.index({"N": "N", "AFIB": "AF"}.get(label, "other"))

@@ -1,6 +1,6 @@
-"""What of the recordings can be trained on, found out before the long work begins: what is left out, and why.
+"""Check of all recordings before training: which records and leads are used, which are left out, and why.
 
-Records are opened and judged; whatever is wrong with one is its own reason to be left out, and the rest goes on.
+A fault in one record leaves out only that record; training continues with the others.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Division, Source
 
-_LISTED = 20  # records in the message of a refusal
+_LISTED = 20  # number of records that an error message lists
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What can be used of one record."""
+class RecordCheck:
+    """The usable leads of one record, or the reason why it is left out."""
 
-    leads: tuple[Lead, ...] = ()  # as the data set names them; or the one lead that is taken instead
+    leads: tuple[Lead, ...] = ()  # leads of the data set that can be used, or one lead that replaces them
     remarks: tuple[Remark, ...] = ()
-    why_not: str | None = None  # why it is left out
+    why_left_out: str | None = None
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is trained on. Records are named "set/record"."""
+    """Result of the check of all records. Records are named "set/record"."""
 
-    divisions: tuple[Division, ...]  # without what cannot be used
-    left_out: Mapping[str, str] = field(default_factory=dict)  # record -> why
-    remarks: Mapping[str, tuple[Remark, ...]] = field(default_factory=dict)
+    divisions: tuple[Division, ...]  # without the records and leads that cannot be used
+    left_out: Mapping[str, str] = field(default_factory=dict)  # reason by record
+    remarks: Mapping[str, tuple[Remark, ...]] = field(default_factory=dict)  # remarks by record
 
 
 def survey(
@@ -49,69 +49,70 @@ def survey(
     jobs: int = 1,
     clock: Clock | None = None,
 ) -> Survey:
-    """Judge the records of divided data sets, and leave out what cannot be used.
+    """Check the records of divided data sets, and leave out those that cannot be used.
 
     Args:
-        divisions: as `divide` gives them.
-        is_made: whether the examples of a run are there already; a record of which all are is not looked at again.
-        jobs: processes.
-        clock: how long it may take; None for ever.
+        divisions: results of `divide`.
+        is_made: returns whether the examples of a run exist; a record is not checked if those of all its runs do.
+        jobs: number of processes.
+        clock: time limit; None for no limit.
 
     Raises:
-        UsageError: nothing is left to fit on.
-        OutOfTime: the clock ended.
+        UsageError: no record is left to fit on.
+        OutOfTime: the time limit is reached.
     """
     clock = clock or Clock()
     runs: dict[tuple[str, Path], list[Source]] = {}
     for source in (one for division in divisions for one in (*division.fit, *division.validation)):
         runs.setdefault((source.data.name, source.path), []).append(source)
     waiting = {key: of_record[0] for key, of_record in runs.items() if not all(map(is_made, of_record))}
-    findings = dict(zip(waiting, _findings(list(waiting.values()), jobs, clock), strict=True))
-    made = tuple(_without(division, findings) for division in divisions)
-    of_name = {f"{data}/{record_name(path)}": finding for (data, path), finding in findings.items()}
+    checks = dict(zip(waiting, _check_all(list(waiting.values()), jobs, clock), strict=True))
+    usable = tuple(_without_unusable(division, checks) for division in divisions)
+    by_name = {f"{data}/{record_name(path)}": check for (data, path), check in checks.items()}
     left_out = {name: why for division in divisions for name, why in division.left_out.items()}
-    left_out |= {name: one.why_not for name, one in of_name.items() if one.why_not is not None}
-    if not any(division.fit for division in made):
+    left_out |= {name: one.why_left_out for name, one in by_name.items() if one.why_left_out is not None}
+    if not any(division.fit for division in usable):
         raise UsageError(f"No record is left to fit on. {listed(left_out)}")
-    return Survey(made, left_out, {name: one.remarks for name, one in of_name.items() if one.remarks})
+    return Survey(usable, left_out, {name: one.remarks for name, one in by_name.items() if one.remarks})
 
 
 def listed(left_out: Mapping[str, str]) -> str:
-    """Records and why they cannot be used, in one line."""
+    """List records and the reasons why they cannot be used, in one line."""
     named = [f"{name}: {why}" for name, why in left_out.items()]
     more = f" And {len(named) - _LISTED} more." if len(named) > _LISTED else ""
     return f"{len(named)} cannot be used: {' '.join(named[:_LISTED])}{more}"
 
 
-def find_usable(source: Source) -> Finding:
-    """Which leads of a record can be trained on; nothing is raised for what is wrong with it."""
+def check_record(source: Source) -> RecordCheck:
+    """Find the usable leads of a record. An error in the record is returned as reason and not raised."""
     try:
         recording = open_of_many(source.path)
         if source.data.labels == "beats":
             read_annotations(recording, source.data.annotator)
-        return _of_leads(recording, source.data)
+        return _check_leads(recording, source.data)
     except (RecordError, SignalError) as reason:
-        return Finding(why_not=str(reason))
+        return RecordCheck(why_left_out=str(reason))
 
 
-def _of_leads(recording: Recording, data: DataSet) -> Finding:
-    there = {lead: at for lead in data.leads if (at := _position(recording, lead)) is not None}
-    seen = examine(recording, list(there.values())) if there else None
-    usable = [lead for lead, at in there.items() if seen and at in _good(seen, data)]
+def _check_leads(recording: Recording, data: DataSet) -> RecordCheck:
+    present = {lead: at for lead in data.leads if (at := _position(recording, lead)) is not None}
+    seen = examine(recording, list(present.values())) if present else None
+    usable = [lead for lead, at in present.items() if seen and at in _usable_positions(seen, data)]
     absent = [lead for lead in data.leads if lead not in usable]
     if usable:
-        return Finding(tuple(usable), _remarks(recording, seen, [_absent(recording, lead, usable) for lead in absent]))
-    if all(isinstance(lead, int) for lead in data.leads):  # no lead was named: any will do
+        absences = [_absent(recording, lead, usable) for lead in absent]
+        return RecordCheck(tuple(usable), _remarks(recording, seen, absences))
+    if all(isinstance(lead, int) for lead in data.leads):  # leads are given by number, so another lead may replace them
         seen = examine(recording)
-        good = _good(seen, data)
-        if good:
-            taken = recording.leads[good[0]]
-            text = f"The lead that the data set names, {data.leads[0]}, cannot be used: {taken} is used."
-            return Finding((good[0],), _remarks(recording, seen, [Remark("lead", text, (taken,))]))
+        positions = _usable_positions(seen, data)
+        if positions:
+            taken = recording.leads[positions[0]]
+            text = f"Lead {data.leads[0]} of the data set cannot be used: {taken} is used instead."
+            return RecordCheck((positions[0],), _remarks(recording, seen, [Remark("lead", text, (taken,))]))
     if seen is None:
         names = ", ".join(map(str, data.leads))
         raise RecordError(f"{recording.name} has no voltage {names}. It has {', '.join(recording.leads)}.")
-    raise RecordError(seen.problem or f"{recording.name} holds no signal.")
+    raise RecordError(seen.problem or f"{recording.name} contains no signal.")
 
 
 def _position(recording: Recording, lead: Lead) -> int | None:
@@ -122,8 +123,11 @@ def _position(recording: Recording, lead: Lead) -> int | None:
     return at if is_voltage(recording.units[at]) else None
 
 
-def _good(seen: Judgement, data: DataSet) -> tuple[int, ...]:
-    """Where beats are learnt a lead shows some; of a whole record, noise may be what there is to learn."""
+def _usable_positions(seen: Judgement, data: DataSet) -> tuple[int, ...]:
+    """Return the positions of the usable leads.
+
+    A lead with beat labels must show beats. A lead with a label for the whole record can also be noise.
+    """
     return seen.usable if data.labels == "beats" else seen.moving
 
 
@@ -133,37 +137,39 @@ def _remarks(recording: Recording, seen: Judgement | None, further: Iterable[Rem
 
 def _absent(recording: Recording, lead: Lead, usable: Sequence[Lead]) -> Remark:
     names = ", ".join(recording.leads[position_of(recording, one)] for one in usable)
-    return Remark("lead", f"Lead {lead} is absent or cannot be used: {names} is used alone.")
+    return Remark("lead", f"Lead {lead} is absent or cannot be used: only {names} is used.")
 
 
-def _without(division: Division, findings: Mapping[tuple[str, Path], Finding]) -> Division:
+def _without_unusable(division: Division, checks: Mapping[tuple[str, Path], RecordCheck]) -> Division:
+    """Return a division without unusable leads; if the first lead is unusable, another lead replaces it."""
+
     def kept(source: Source) -> Source | None:
-        finding = findings.get((source.data.name, source.path))
-        if finding is None or source.lead in finding.leads:
+        check = checks.get((source.data.name, source.path))
+        if check is None or source.lead in check.leads:
             return source
         is_first = source.lead == source.data.leads[0]
-        return replace(source, lead=finding.leads[0]) if is_first and finding.leads else None
+        return replace(source, lead=check.leads[0]) if is_first and check.leads else None
 
     fit = [one for source in division.fit if (one := kept(source)) is not None]
     validation = [one for source in division.validation if (one := kept(source)) is not None]
     return replace(division, fit=tuple(dict.fromkeys(fit)), validation=tuple(dict.fromkeys(validation)))
 
 
-def _findings(sources: Sequence[Source], jobs: int, clock: Clock) -> list[Finding]:
+def _check_all(sources: Sequence[Source], jobs: int, clock: Clock) -> list[RecordCheck]:
     if jobs <= 1 or len(sources) <= 1:
-        return [_timely(source, clock) for source in sources]
+        return [_check_in_time(source, clock) for source in sources]
     with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=get_context("spawn")) as pool:
         try:
             found = []
-            for finding in pool.map(find_usable, sources, chunksize=max(1, min(16, len(sources) // (4 * jobs)))):
+            for check in pool.map(check_record, sources, chunksize=max(1, min(16, len(sources) // (4 * jobs)))):
                 clock.check()
-                found.append(finding)
+                found.append(check)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
         return found
 
 
-def _timely(source: Source, clock: Clock) -> Finding:
+def _check_in_time(source: Source, clock: Clock) -> RecordCheck:
     clock.check()
-    return find_usable(source)
+    return check_record(source)

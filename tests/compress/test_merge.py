@@ -15,19 +15,19 @@ from ecgmoe_edge.model.student import Student
 MakeBeats: TypeAlias = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
-def test_merged_pieces_say_what_the_student_says(student: Student, random_beats: MakeBeats) -> None:
+def test_merged_pieces_have_the_outputs_of_the_student(student: Student, random_beats: MakeBeats) -> None:
     x = random_beats(100)
     expected, merged = student(*x), merge_student(student)(*x)
     assert merged.keys() == expected.keys()
     assert all((merged[name] - expected[name]).abs().max() < 1e-4 for name in expected)
 
 
-def test_nothing_is_left_to_merge(student: Student) -> None:
+def test_merged_pieces_have_no_batch_norm_dropout_or_lora(student: Student) -> None:
     kinds = {type(module) for module in merge_student(student).modules()}
     assert not kinds & {nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, LoRALinear}
 
 
-def test_only_the_fusion_block_is_there_once_a_task(student: Student) -> None:
+def test_only_fusion_block_head_and_gate_are_duplicated_per_task(student: Student) -> None:
     both, beat = (dict(merge_student(student, tasks).named_parameters()) for tasks in (("beat", "rhythm"), ("beat",)))
     more = {name for name in both if name not in beat}
     assert {name.split(".")[1] for name in more} == {"merged", "heads", "gates"}
@@ -36,28 +36,30 @@ def test_only_the_fusion_block_is_there_once_a_task(student: Student) -> None:
     assert not torch.equal(both["tail.merged.beat.up.weight"], both["tail.merged.rhythm.up.weight"])
 
 
-def test_tasks_can_be_left_out_before_and_after_merging(student: Student, random_beats: MakeBeats) -> None:
+def test_selecting_tasks_before_or_after_merging_gives_the_same_outputs(
+    student: Student, random_beats: MakeBeats
+) -> None:
     x = random_beats(20)
     early, late = merge_student(student, ("rhythm",)), select_tasks(merge_student(student), ("rhythm",))
     assert list(early(*x)) == list(late(*x)) == ["rhythm", "route_morphology", "route_rhythm"]
     assert torch.equal(early(*x)["rhythm"], late(*x)["rhythm"])
 
 
-def test_merging_leaves_the_student_as_it_is(student: Student) -> None:
+def test_merging_does_not_change_the_student(student: Student) -> None:
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     for parameter in merge_student(student).parameters():
         parameter.detach().zero_()
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
 
 
-def test_a_task_without_a_head_is_named(student: Student) -> None:
+def test_a_task_without_a_head_is_refused_by_name(student: Student) -> None:
     with pytest.raises(ModelError, match="not age"):
         merge_student(student, ("beat", "age"))
     with pytest.raises(ModelError, match="not age"):
         select_tasks(merge_student(student), ("age",))
 
 
-def test_one_expert_a_path_runs_for_a_beat(student: Student, random_beats: MakeBeats) -> None:
+def test_one_expert_per_path_runs_for_one_beat(student: Student, random_beats: MakeBeats) -> None:
     pieces = merge_student(student)
     ran: list[str] = []
     for name, piece in pieces.named():
@@ -67,7 +69,7 @@ def test_one_expert_a_path_runs_for_a_beat(student: Student, random_beats: MakeB
     assert [name.rpartition("_")[0] or name for name in ran] == ["trunk", "morphology", "rhythm", "tail"]
 
 
-def test_of_equal_experts_the_first_runs(student: Student, random_beats: MakeBeats) -> None:
+def test_on_a_tie_of_the_router_the_first_expert_runs(student: Student, random_beats: MakeBeats) -> None:
     pieces = merge_student(student)
     for router in ("trunk.route_morphology", "trunk.route_rhythm"):
         nn.init.zeros_(pieces.get_parameter(f"{router}.weight"))

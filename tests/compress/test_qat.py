@@ -22,14 +22,16 @@ def agreement(a: dict[str, Tensor], b: dict[str, Tensor], name: str) -> float:
     return float((a[name].argmax(-1) == b[name].argmax(-1)).float().mean())
 
 
-def test_calibration_alone_keeps_nearly_all_labels(student: Student, qat: QatStudent, random_beats: MakeBeats) -> None:
+def test_calibration_without_training_keeps_at_least_90_percent_of_labels(
+    student: Student, qat: QatStudent, random_beats: MakeBeats
+) -> None:
     x = random_beats(300, seed=9)
     expected, rounded = student(*x), qat(*x)
     assert all(agreement(expected, rounded, name) > 0.9 for name in expected)
-    assert (expected["beat"] - rounded["beat"]).abs().max() > 1e-3  # it does round
+    assert (expected["beat"] - rounded["beat"]).abs().max() > 1e-3  # the fake quantization is active
 
 
-def test_training_with_rounding_learns_routers_too(qat: QatStudent, train: Train) -> None:
+def test_quantization_aware_training_also_trains_the_routers(qat: QatStudent, train: Train) -> None:
     router = qat.pieces.trunk.get_parameter("route_morphology.weight")
     before = router.detach().clone()
     losses = train(qat.to_train(), 15, rate=1e-3)
@@ -45,61 +47,62 @@ def unchanged(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
     return all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_ranges_follow_the_data_in_training_only(qat: QatStudent, random_beats: MakeBeats) -> None:
-    loud = (*random_beats(32)[:1], random_beats(32)[1] * 3, random_beats(32)[2])
+def test_ranges_follow_the_data_only_in_training_mode(qat: QatStudent, random_beats: MakeBeats) -> None:
+    large_beats = (*random_beats(32)[:1], random_beats(32)[1] * 3, random_beats(32)[2])
     before = ranges(qat)
     assert len(before) > 10
-    qat(*loud)
+    qat(*large_beats)
     assert unchanged(before, ranges(qat))
-    qat.to_train()(*loud)
+    qat.to_train()(*large_beats)
     assert not unchanged(before, ranges(qat))
     qat.freeze_observers()
     before = ranges(qat)
     qat.eval()
     qat.train()
-    qat(*loud)
+    qat(*large_beats)
     assert unchanged(before, ranges(qat))
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_the_integer_student_is_what_training_saw(
+def test_the_int8_student_has_the_logits_of_the_qat_student(
     symmetric: bool, student: Student, random_beats: MakeBeats, train: Train
 ) -> None:
-    seen = QatStudent(student, QatSettings(symmetric=symmetric))
-    seen.calibrate([random_beats(64, seed) for seed in (1, 2, 3)])
-    train(seen, 3)
-    seen.to_eval().settle()
+    trained = QatStudent(student, QatSettings(symmetric=symmetric))
+    trained.calibrate([random_beats(64, seed) for seed in (1, 2, 3)])
+    train(trained, 3)
+    trained.to_eval().snap_biases()
     x = random_beats(300, seed=9)
-    expected, integer = seen(*x), seen.convert()
+    expected, integer = trained(*x), trained.convert()
     folded, unfolded = integer(*x), integer.unfolded(*x)
     assert all(torch.equal(folded[name], unfolded[name]) for name in folded)
     for name, logits in expected.items():
         same = (logits - folded[name]).abs().max(1).values < 1e-4
-        assert same.float().mean() > 0.99, name  # the two divide and multiply by a scale: a tie may fall apart
+        # One divides by the scale, the other multiplies by its reciprocal, so ties may round differently.
+        assert same.float().mean() > 0.99, name
 
 
-def test_settling_twice_changes_nothing(qat: QatStudent) -> None:
-    qat.settle()
+def test_snapping_the_biases_twice_changes_nothing(qat: QatStudent) -> None:
+    qat.snap_biases()
     before = {name: tensor.clone() for name, tensor in qat.state_dict().items()}
-    qat.settle()
+    qat.snap_biases()
     assert all(torch.equal(tensor, before[name]) for name, tensor in qat.state_dict().items())
 
 
-def test_router_logits_are_finer_than_a_byte(integer: IntegerStudent, random_beats: MakeBeats) -> None:
+def test_router_logits_stay_in_float(integer: IntegerStudent, random_beats: MakeBeats) -> None:
     outputs = integer(*random_beats(300, seed=9))
     for name in ("route_morphology", "route_rhythm"):
         assert len(outputs[name].unique()) > 400  # of 600
     assert len(outputs["beat"].unique()) <= 256
 
 
-def test_float_pieces_are_the_weights_without_rounding(
+def test_float_pieces_have_the_logits_of_the_float_student(
     student: Student, qat: QatStudent, random_beats: MakeBeats
 ) -> None:
     x = random_beats(50)
     assert (qat.float_pieces()(*x)["beat"] - student(*x)["beat"]).abs().max() < 1e-4
 
 
-def test_a_saved_qat_student_goes_on_exactly(
+def test_a_saved_qat_student_continues_training_bit_for_bit(
     qat: QatStudent, tmp_path: Path, random_beats: MakeBeats, train: Train
 ) -> None:
     train(qat.to_train(), 3)
@@ -118,7 +121,7 @@ def test_a_saved_qat_student_goes_on_exactly(
     assert unchanged(before, ranges(loaded))
 
 
-def test_a_float_student_is_no_qat_file(student: Student, tmp_path: Path) -> None:
+def test_a_float_student_is_not_read_as_a_qat_file(student: Student, tmp_path: Path) -> None:
     path = tmp_path / "student.safetensors"
     save_student(path, student)
     assert not is_qat_file(path)
@@ -140,7 +143,7 @@ def test_a_tampered_qat_file_is_refused(qat: QatStudent, tmp_path: Path) -> None
         load_qat(path)
 
 
-def test_converting_without_data_says_so(student: Student) -> None:
+def test_converting_or_calibrating_without_data_is_refused(student: Student) -> None:
     qat = QatStudent(student)
     with pytest.raises(ModelError, match="calibrate"):
         qat.convert()
@@ -148,11 +151,11 @@ def test_converting_without_data_says_so(student: Student) -> None:
         qat.calibrate([])
 
 
-def test_int8_cannot_tell_s_from_n_by_the_waveform(integer: IntegerStudent) -> None:
+def test_with_int8_the_waveform_alone_barely_separates_s_from_n(integer: IntegerStudent) -> None:
     z = torch.rand(40, 16) * 0.5
     y_rhythm = torch.rand(1, 16).expand(40, 16) * 0.5
     gates = [torch.full((40, 2), 0.5) for _ in integer.tasks]
     logits = integer.folded.tail(z, y_rhythm, *gates)[0]
     step = (logits[:, 1] - logits[:, 0]).unique()
     assert logits[:, 2].std() > 0.01
-    assert step.max() - step.min() < 0.3  # one or two steps of the logits' grid
+    assert step.max() - step.min() < 0.3  # at most two quantization steps of the logits

@@ -1,4 +1,4 @@
-"""A nano student in PyTorch and in every file format, converted once a session."""
+"""Fixtures: a nano student in PyTorch and in every file format, converted once per session."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import IntegerStudent, QatStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats
-from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.targets.onnx.static import export_onnx
-from ecgmoe_edge.converters.targets.tflite.static import Converted, convert_pieces, write_tflite
+from ecgmoe_edge.converters.targets.tflite.static import ConvertedPieces, convert_pieces, write_tflite
 from ecgmoe_edge.model.student import Student, StudentConfig
 
 
@@ -41,7 +41,7 @@ def beats() -> CalibrationBeats:
 
 @pytest.fixture(scope="session")
 def student() -> Student:
-    """Trained for a moment, with routers that send beats to all experts."""
+    """A briefly trained student whose routers use all experts."""
     torch.manual_seed(0)
     student = Student(StudentConfig.named("nano", morphology_experts=4, rhythm_experts=4))
     data = _random_beats(256, seed=1)
@@ -84,22 +84,22 @@ def int8_onnx(integer: IntegerStudent, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def converted(integer: IntegerStudent) -> Converted:
-    """Takes most of the time; both kinds of file are written from it."""
+def converted(integer: IntegerStudent) -> ConvertedPieces:
+    """The slow conversion, done once; both kinds of TFLite file are written from it."""
     return convert_pieces(integer)
 
 
 @pytest.fixture(scope="session")
-def if_tflite(converted: Converted, tmp_path_factory: pytest.TempPathFactory) -> ModelSummary:
+def if_tflite(converted: ConvertedPieces, tmp_path_factory: pytest.TempPathFactory) -> ModelSummary:
     return write_tflite(converted, tmp_path_factory.mktemp("tflite") / "if.tflite", dispatch="if")
 
 
 @pytest.fixture(scope="session")
-def host_tflite(converted: Converted, tmp_path_factory: pytest.TempPathFactory) -> ModelSummary:
+def host_tflite(converted: ConvertedPieces, tmp_path_factory: pytest.TempPathFactory) -> ModelSummary:
     return write_tflite(converted, tmp_path_factory.mktemp("tflite") / "host.tflite", dispatch="host")
 
 
 @pytest.fixture(scope="session")
 def here() -> tuple[bytes, ...]:
-    """What no exported file may hold: parts of this machine's paths, and of the exporter's stack traces."""
+    """Byte strings that no exported file may contain: paths of this machine, and parts of stack traces."""
     return (str(Path.home()).encode(), str(Path.cwd()).encode(), b"site-packages", b".py", b"stack_trace")

@@ -25,7 +25,7 @@ def always(label: str) -> ModelFunction:
 
 @pytest.fixture
 def record(simulated_ecg: Callable[..., Any], tmp_path: Path) -> Path:
-    """A minute of beats of which every other one is called V."""
+    """A record of one minute in which every second beat is annotated V."""
     ecg = simulated_ecg(60.0)
     wfdb.wrsamp("r", fs=360.0, units=["mV"], sig_name=["II"], p_signal=ecg.signal[:, None], fmt=["16"],
                 write_dir=str(tmp_path))  # fmt: skip
@@ -34,7 +34,7 @@ def record(simulated_ecg: Callable[..., Any], tmp_path: Path) -> Path:
     return tmp_path / "r"
 
 
-def test_a_model_that_lost_a_class_fails(record: Path) -> None:
+def test_a_model_that_misses_a_class_fails(record: Path) -> None:
     result = accuracy_on([record], "made up", 0.5)(always("V"), always("N"))
     gates = {gate.name: gate for gate in result.gates}
     assert gates["V F1 lost"].status == "failed"
@@ -46,7 +46,7 @@ def test_a_model_that_lost_a_class_fails(record: Path) -> None:
     assert result.metrics.full_precision["V F1"] == lost
 
 
-def test_a_class_of_few_beats_and_a_folder_of_no_use_are_not_run(
+def test_gates_are_not_run_on_few_beats_or_without_a_usable_record(
     record: Path, simulated_ecg: Callable[..., Any], tmp_path: Path
 ) -> None:
     peaks = simulated_ecg(60.0).r_peaks
@@ -64,7 +64,7 @@ def test_a_class_of_few_beats_and_a_folder_of_no_use_are_not_run(
     assert "r.atr" in nothing.left_out["r"]
 
 
-def test_a_record_that_cannot_be_scored_costs_the_others_nothing(record: Path, tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_scored_does_not_change_the_figures(record: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.hea").write_text("broken 1 250 1000\nbroken.dat 16 200/mV 16 0 0 0 0 II\n")
     alone = accuracy_on([record], "made up", 0.5)(always("V"), always("V"))
     beside = accuracy_on([tmp_path / "broken", record], "made up", 0.5)(always("V"), always("V"))
@@ -72,7 +72,7 @@ def test_a_record_that_cannot_be_scored_costs_the_others_nothing(record: Path, t
     assert set(beside.left_out) == {"broken"}
 
 
-def test_a_model_that_lost_nothing_passes(record: Path) -> None:
+def test_a_model_with_the_same_labels_passes(record: Path) -> None:
     result = accuracy_on([record], "made up", 0.5)(always("V"), always("V"))
     assert [gate.status for gate in result.gates] == ["not run", "passed"]
     assert result.metrics is not None
@@ -80,7 +80,7 @@ def test_a_model_that_lost_nothing_passes(record: Path) -> None:
 
 
 @pytest.mark.parametrize("faulty", ["full", "exported", "both"])
-def test_an_answer_that_is_no_number_fails_whatever_f1_says(record: Path, faulty: str) -> None:
+def test_an_output_that_is_not_finite_fails_regardless_of_f1(record: Path, faulty: str) -> None:
     def with_one_fault() -> ModelFunction:
         sound = always("V")
         beats = iter(range(10_000))

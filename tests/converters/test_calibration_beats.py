@@ -13,7 +13,7 @@ from ecgmoe_edge.converters.calibration import (
     CalibrationBeats,
     delay_gate,
     folder_beats,
-    on_enough,
+    not_run_if_few,
     shipped_beats,
 )
 from ecgmoe_edge.errors import RecordError
@@ -26,7 +26,7 @@ def write(folder: Path, name: str, signal: Any, fs: float) -> None:
     wfdb.wrsamp(name, fs=fs, units=["mV"], sig_name=["II"], p_signal=signal[:, None], fmt=["16"], write_dir=str(folder))
 
 
-def test_the_shipped_recording_gives_every_kind_of_input_within_its_limits() -> None:
+def test_the_shipped_recording_gives_all_inputs_within_their_limits() -> None:
     beats = shipped_beats()
     assert 450 < len(beats) < 600
     assert beats.inputs["beat"].shape[1:] == (2, 103)
@@ -35,7 +35,7 @@ def test_the_shipped_recording_gives_every_kind_of_input_within_its_limits() -> 
     assert {len(batch[0]) for batch in beats.batches(64)} <= {64, len(beats) % 64}
 
 
-def test_a_folder_of_recordings_at_any_rate_calibrates(
+def test_recordings_at_different_sampling_rates_can_be_combined(
     simulated_ecg: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, fs in (("a", 250.0), ("b", 360.0)):
@@ -49,14 +49,14 @@ def test_a_folder_of_recordings_at_any_rate_calibrates(
 
 
 def test_a_folder_without_beats_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="holds no recording"):
+    with pytest.raises(RecordError, match="contains no recording"):
         folder_beats(tmp_path)
     write(tmp_path, "flat", np.zeros(3600), 360.0)
     with pytest.raises(RecordError, match="No beat"):
         folder_beats(tmp_path)
 
 
-def test_what_cannot_be_calibrated_on_is_left_out_by_name_and_the_rest_is_as_without_it(
+def test_unusable_recordings_are_left_out_with_a_reason_and_do_not_change_the_others(
     simulated_ecg: Callable[..., Any], tmp_path: Path
 ) -> None:
     good, mixed = tmp_path / "good", tmp_path / "mixed"
@@ -66,7 +66,7 @@ def test_what_cannot_be_calibrated_on_is_left_out_by_name_and_the_rest_is_as_wit
         write(folder, "a", ecg, 250.0)
     write(mixed, "flat", 0 * ecg, 250.0)
     write(mixed, "hiss", np.random.default_rng(4).standard_normal(ecg.size), 250.0)
-    invalid = np.full((ecg.size, 1), -32768)  # of this format
+    invalid = np.full((ecg.size, 1), -32768)  # the value that this format uses for invalid samples
     wfdb.wrsamp("none", fs=250.0, units=["mV"], sig_name=["II"], d_signal=invalid, fmt=["16"], adc_gain=[200.0],
                 baseline=[0], write_dir=str(mixed))  # fmt: skip
     write(mixed, "short", ecg[:1000], 250.0)
@@ -84,18 +84,16 @@ def test_what_cannot_be_calibrated_on_is_left_out_by_name_and_the_rest_is_as_wit
     assert all(np.array_equal(beats.inputs[name], alone.inputs[name]) for name in alone.inputs)
 
 
-def test_a_folder_of_which_nothing_can_be_used_is_refused_with_every_reason(
+def test_a_folder_without_usable_recordings_is_refused_with_all_reasons(
     simulated_ecg: Callable[..., Any], tmp_path: Path
 ) -> None:
     write(tmp_path, "flat", np.zeros(5000), 250.0)
     write(tmp_path, "short", simulated_ecg(3.0, fs=250.0).signal, 250.0)
-    with pytest.raises(RecordError, match=r"No beat was found in .*flat: .*does not move.*short: .*too short"):
+    with pytest.raises(RecordError, match=r"No beat was found in .*flat: .*does not move.*short: It lasts 3 s"):
         folder_beats(tmp_path)
 
 
-def test_leads_of_a_calibration_are_named_and_run_each_by_itself(
-    simulated_ecg: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_each_requested_lead_is_processed_separately(simulated_ecg: Callable[..., Any], tmp_path: Path) -> None:
     ecg = simulated_ecg(40.0, fs=250.0).signal
     for name, leads in (("both", ["II", "V1"]), ("one", ["II"])):
         signal = np.stack([ecg, -0.6 * ecg][: len(leads)], 1)
@@ -105,25 +103,25 @@ def test_leads_of_a_calibration_are_named_and_run_each_by_itself(
     assert set(first.left_out) == set(both.left_out) == set()
     assert "no lead 'V1'" in v1.left_out["one"]
     assert len(both) == len(first) + len(v1)
-    assert both.place(0).startswith("both II at ")
+    assert both.location(0).startswith("both II at ")
 
 
 @pytest.mark.parametrize(("beats", "status"), [(LEAST_BEATS - 1, "not run"), (LEAST_BEATS, "passed")])
-def test_a_gate_on_too_few_beats_is_never_passed(beats: int, status: str) -> None:
+def test_a_gate_on_too_few_beats_never_passes(beats: int, status: str) -> None:
     passed = Gate.judge("label agreement", 1.0, 0.9, "at least", data="2 recordings")
-    gate = on_enough(beats, passed)
+    gate = not_run_if_few(beats, passed)
     assert gate.status == status
     assert ("19 beats of 2 recordings are too few, 20 are needed" in gate.why) == (status == "not run")
     failed = Gate.judge("label agreement", 0.5, 0.9, "at least", data="2 recordings")
-    assert on_enough(beats, failed) == failed
+    assert not_run_if_few(beats, failed) == failed
     some = shipped_beats()
-    later = slice(50, 50 + beats)  # the first come late, since the front end learns
+    later = slice(50, 50 + beats)  # the first beats have longer delays, while the front end adapts
     few = CalibrationBeats({name: x[later] for name, x in some.inputs.items()}, "few", (), some.delays_ms[later])
     assert delay_gate(few, 600.0).status == status
     assert delay_gate(few, 1.0).status == ("not run" if status == "not run" else "failed")
 
 
-def test_the_label_delay_is_that_of_the_beats_and_fails_above_its_limit() -> None:
+def test_the_delay_gate_uses_the_delays_of_the_beats() -> None:
     beats = shipped_beats()
     assert len(beats.delays_ms) == len(beats)
     passed = delay_gate(beats, 600.0)

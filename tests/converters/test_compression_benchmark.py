@@ -1,4 +1,4 @@
-"""The compression benchmark on the shipped weights, without recordings."""
+"""The compression benchmark with the shipped weights and without recordings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEYS = [
 ]
 
 
-def test_figures_and_the_files_they_are_of(tmp_path: Path) -> None:
+def test_the_benchmark_reports_all_figures_and_files(tmp_path: Path) -> None:
     without_data = {name: value for name, value in os.environ.items() if name != "ECGMOE_DATA"}
     ran = subprocess.run(
         [sys.executable, SCRIPT, "--json", "--turns", "5", "--out", tmp_path],

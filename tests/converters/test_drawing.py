@@ -1,4 +1,4 @@
-"""Every text of the picture of a model lies within its box."""
+"""Every text in the drawing of a model lies within its box."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ecgmoe_edge.converters.anatomy import Anatomy, Cost, anatomy
+from ecgmoe_edge.converters.cost_breakdown import CostBreakdown, PartCost, cost_breakdown
 from ecgmoe_edge.converters.drawing import svg
-from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.text_width import shortened, text_width
 from ecgmoe_edge.runtime import open_bundle, shipped_bundle
 
@@ -24,15 +24,15 @@ def shares_of(experts: int) -> dict[str, list[float]]:
     return {path: [1.0] + [0.0] * (experts - 1) for path in ("morphology", "rhythm")}
 
 
-def made(scale: int, *tails: str) -> Anatomy:
-    """Parts as large as `scale` says."""
+def scaled_costs(scale: int, *tails: str) -> CostBreakdown:
+    """Return a cost breakdown whose figures are multiplied by `scale`."""
     names = ("trunk", *(f"{path}_{k}" for path in ("morphology", "rhythm") for k in range(4)), *tails)
-    parts = tuple(Cost(name, {}, 348_656 * scale, 350_144 * scale, 4_252_160 * scale, 9) for name in names)
-    return Anatomy(parts, 0, 0, 1, 0)
+    parts = tuple(PartCost(name, {}, 348_656 * scale, 350_144 * scale, 4_252_160 * scale, 9) for name in names)
+    return CostBreakdown(parts, 0, 0, 1, 0)
 
 
 def boxes(picture: str) -> Iterator[tuple[tuple[float, ...], list[ElementTree.Element]]]:
-    """Left, top, width and height of each box, and its texts, which follow it."""
+    """Yield left, top, width and height of each box, and its texts, which follow the box in the file."""
     items = [item for item in ElementTree.fromstring(picture) if item.tag.endswith(("rect", "text"))]  # noqa: S314, our own
     starts = [k for k, item in enumerate(items) if item.tag.endswith("rect")]
     for start, stop in zip(starts, [*starts[1:], len(items)], strict=True):
@@ -60,7 +60,7 @@ def assert_texts_fit(picture: str) -> None:
 @pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx", "if_tflite"])
 def test_every_text_lies_in_its_box(kind: str, request: pytest.FixtureRequest) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
-    assert_texts_fit(svg(INPUTS, ("beat", "rhythm"), anatomy(summary.path), shares_of(4), "a student, int8"))
+    assert_texts_fit(svg(INPUTS, ("beat", "rhythm"), cost_breakdown(summary.path), shares_of(4), "a student, int8"))
 
 
 def test_every_text_of_the_shipped_bundle_lies_in_its_box(tmp_path: Path) -> None:
@@ -68,21 +68,22 @@ def test_every_text_of_the_shipped_bundle_lies_in_its_box(tmp_path: Path) -> Non
     path = tmp_path / files.manifest.model.file
     path.write_bytes(files.read(files.manifest.model.file))
     shares = shares_of(files.manifest.model.experts["morphology"])
-    picture = svg(INPUTS, tuple(files.manifest.classes), anatomy(path), shares, f"{files.manifest.name}, float32")
+    costs = cost_breakdown(path)
+    picture = svg(INPUTS, tuple(files.manifest.classes), costs, shares, f"{files.manifest.name}, float32")
     assert_texts_fit(picture)
     assert "…" not in picture
 
 
 @pytest.mark.parametrize("scale", [1, 100, 10**6])
 def test_large_models_fit(scale: int) -> None:
-    picture = svg(INPUTS, ("beat", "rhythm"), made(scale, "tail", "tail of rhythm"), shares_of(4), "large")
+    picture = svg(INPUTS, ("beat", "rhythm"), scaled_costs(scale, "tail", "tail of rhythm"), shares_of(4), "large")
     assert_texts_fit(picture)
     assert ("…" in picture) == (scale == 10**6)
 
 
-def test_long_names_are_shortened_and_shown_whole_where_the_pointer_rests() -> None:
+def test_long_names_are_shortened_with_the_full_name_as_tooltip() -> None:
     tail = f"tail of {LONG}"
-    picture = svg((LONG, "beat"), (LONG, "beat"), made(1, tail), {}, f"{LONG} <{LONG}> {LONG}, int8")
+    picture = svg((LONG, "beat"), (LONG, "beat"), scaled_costs(1, tail), {}, f"{LONG} <{LONG}> {LONG}, int8")
     assert_texts_fit(picture)
     titles = {item.text for item in ElementTree.fromstring(picture).iter() if item.tag.endswith("title")}  # noqa: S314, our own
     assert {LONG, f"{LONG} logits", tail} <= titles
@@ -90,7 +91,7 @@ def test_long_names_are_shortened_and_shown_whole_where_the_pointer_rests() -> N
 
 
 def test_boxes_of_short_names_are_narrower_than_those_of_long_ones() -> None:
-    picture = svg(("beat",), ("beat",), made(1, "tail"), shares_of(4), "x")
+    picture = svg(("beat",), ("beat",), scaled_costs(1, "tail"), shares_of(4), "x")
     widths = [place[2] for place, _ in boxes(picture)]
     assert min(widths) < 150 < max(widths)
 
@@ -107,7 +108,7 @@ def test_no_text_is_wider_than_estimated(font: str) -> None:
         assert advance - 1 <= text_width(character, 1000) <= advance + 200, character
 
 
-def test_a_text_is_shortened_to_what_fits() -> None:
+def test_a_text_is_shortened_to_the_given_width() -> None:
     assert shortened("short", FONT, 100) == "short"
     for room in (20, 50, 100, 300):
         assert text_width(shortened(LONG, FONT, room), FONT) <= room

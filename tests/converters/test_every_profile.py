@@ -18,7 +18,9 @@ def requests(*names: str) -> Iterator[ExportRequest]:
     return (ExportRequest(Path("none"), load_profile(name)) for name in names)
 
 
-def test_a_failed_gate_ends_its_profile_and_not_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_after_a_failed_gate_the_other_profiles_are_still_exported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def export(request: ExportRequest, out: Path) -> Any:
         if request.profile.name == "jetson":
             raise GateFailed("size is 3.0")
@@ -31,10 +33,10 @@ def test_a_failed_gate_ends_its_profile_and_not_the_others(monkeypatch: pytest.M
     assert [row.passed for row in rows] == [False, True]
     assert rows[0].why == "size is 3.0"
     assert rows[1].folder == str(tmp_path / "cortex-m4")
-    assert rows[1].time_ratio is None  # a microcontroller's speed does not show here
+    assert rows[1].time_ratio is None  # the speed of a microcontroller cannot be measured on this machine
 
 
-def test_what_is_no_failed_gate_ends_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_any_other_error_ends_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def export(*_: object) -> Any:
         raise ModelError("no weights")
 
@@ -43,7 +45,7 @@ def test_what_is_no_failed_gate_ends_the_command(monkeypatch: pytest.MonkeyPatch
         list(export_every(requests("jetson"), tmp_path))
 
 
-def test_the_table_says_what_was_not_measured_and_what_failed() -> None:
+def test_the_table_marks_unmeasured_values_and_failed_profiles() -> None:
     rows = [
         Row("a", "onnxruntime", "small", "int8", 153_000, 0.4, {"S F1": 0.25, "V F1": -0.1}, "", "./a"),
         Row("b", "tflite-micro", "nano", "int8", 30_000, None, None, "", "./b"),

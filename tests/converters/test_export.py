@@ -14,8 +14,8 @@ from ecgmoe_edge.compress.qat import QatSettings, QatStudent, save_qat
 from ecgmoe_edge.converters import export as module
 from ecgmoe_edge.converters.accuracy import AccuracyResult
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
-from ecgmoe_edge.converters.experts import ModelSummary
 from ecgmoe_edge.converters.export import ExportRequest, export_model
+from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.parity import compare, torch_model
 from ecgmoe_edge.converters.targets.onnx.target import OnnxTarget
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
@@ -49,7 +49,7 @@ def float_profile() -> Profile:
 
 @pytest.fixture
 def ready_made(float_onnx: ModelSummary, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the float file of the session instead of converting the same student again."""
+    """Use the float file of the session instead of converting the same student again."""
 
     def copy(_: object, __: object, ___: object, path: Path) -> ModelSummary:
         path.write_bytes(float_onnx.path.read_bytes())
@@ -59,7 +59,7 @@ def ready_made(float_onnx: ModelSummary, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("ready_made")
-def test_a_float_bundle_runs_and_says_what_the_student_says(
+def test_a_float_bundle_runs_with_the_outputs_of_the_student(
     weights: Path, float_profile: Profile, student: Student, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     request = ExportRequest(weights, float_profile, calibration=beats, command="ecgmoe-edge export")
@@ -71,17 +71,17 @@ def test_a_float_bundle_runs_and_says_what_the_student_says(
     assert status["route agreement"] == status["label agreement"] == status["logit difference"] == "passed"
     assert status["experts in the file"] == "passed"
     assert status["V F1 lost"] == "not run"
-    assert status["label delay, p95"] == "not run"  # these beats are random numbers, from no recording
+    assert status["label delay, p95"] == "not run"  # these beats are random numbers, not beats of a recording
     card = (exported.folder / "MODEL_CARD.md").read_text()
     assert "Not a medical device" in card
-    assert "Unmeasured" in card
+    assert "Not measured" in card
     assert "## Split" in card
     assert "## Limits" in card
     assert "torch" in bundle.manifest.versions
 
 
 @pytest.mark.usefixtures("ready_made")
-def test_a_failed_gate_leaves_nothing(
+def test_a_failed_gate_writes_no_bundle(
     weights: Path, float_profile: Profile, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     out = tmp_path / "bundle"
@@ -106,18 +106,18 @@ def test_a_failed_gate_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["student.safetensors"]
 
 
-def test_a_folder_that_holds_something_is_refused_before_any_work(
+def test_a_folder_that_is_not_empty_is_refused_before_any_work(
     weights: Path, float_profile: Profile, tmp_path: Path
 ) -> None:
     with pytest.raises(BundleError, match="not empty"):
         export_model(ExportRequest(weights, float_profile), tmp_path)
 
 
-def test_what_a_profile_cannot_have_is_refused_in_words(
+def test_a_profile_that_the_format_does_not_support_is_refused(
     weights: Path, float_profile: Profile, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     tflite = {"format": "tflite", "engine": "litert", "providers": (), "opset": None, "ir_version": None}
-    with pytest.raises(ConversionError, match="TFLite files are written in int8"):
+    with pytest.raises(ConversionError, match="TFLite files are written only in int8"):
         export_model(
             ExportRequest(weights, changed(float_profile, runtime=tflite), calibration=beats), tmp_path / "bundle"
         )
@@ -135,7 +135,7 @@ def test_what_a_profile_cannot_have_is_refused_in_words(
         export_model(ExportRequest(weights, float_profile, ("age",), calibration=beats), tmp_path / "bundle")
 
 
-def test_int8_comes_from_training_with_rounding_where_that_fits(
+def test_int8_ranges_come_from_quantization_aware_training_if_it_fits_the_profile(
     student: Student, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     qat = QatStudent(student, QatSettings())
@@ -145,12 +145,12 @@ def test_int8_comes_from_training_with_rounding_where_that_fits(
     profile = changed(load_profile("generic-cpu"), model={"width": "nano"})
     for tasks, symmetric, expected in (
         (None, False, "quantization-aware training."),
-        (("beat",), True, "other tasks or grids"),
+        (("beat",), True, "other tasks or another kind of zero point"),
     ):
-        grids = {"symmetric_activations": symmetric, "activations": "int8" if symmetric else "uint8"}
-        request = ExportRequest(path, changed(profile, precision=grids), tasks, calibration=beats)
+        kind = {"symmetric_activations": symmetric, "activations": "int8" if symmetric else "uint8"}
+        request = ExportRequest(path, changed(profile, precision=kind), tasks, calibration=beats)
         config, full, quantized, notes = module._load(request)
-        model, notes = module._reference(request, config, full, quantized, beats, notes)
+        model, notes = module._reference_model(request, config, full, quantized, beats, notes)
         assert expected in notes[-1]
         outputs = torch_model(model)(beats.inputs)
         assert list(outputs) == [*(tasks or student.tasks), "route_morphology", "route_rhythm"]
@@ -162,8 +162,8 @@ def test_int8_comes_from_training_with_rounding_where_that_fits(
 @pytest.mark.parametrize("name", list_profiles())
 def test_every_profile_exports_a_bundle_that_runs(name: str, tmp_path: Path) -> None:
     profile, beats = load_profile(name), shipped_beats()
-    grid = "-symmetric" if profile.precision.symmetric_activations else ""
-    weights = PRETRAINED / f"student-{profile.model.width}-qat{grid}.safetensors"
+    suffix = "-symmetric" if profile.precision.symmetric_activations else ""
+    weights = PRETRAINED / f"student-{profile.model.width}-qat{suffix}.safetensors"
     exported = export_model(ExportRequest(weights, profile, calibration=beats), tmp_path / "bundle")
     outputs = load_bundle(exported.folder).infer(beats.inputs)
     assert set(outputs) == {*profile.model.tasks, "route_morphology", "route_rhythm"}

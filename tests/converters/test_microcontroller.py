@@ -1,4 +1,4 @@
-"""The real TFLite Micro interpreter, as the package tflite-micro brings it for this machine."""
+"""Tests with the real TFLite Micro interpreter of the package tflite-micro, on this machine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 pytest.importorskip("tflite_micro", reason="tflite-micro has no wheel for this machine")
 
 from ecgmoe_edge.converters.calibration import CalibrationBeats
-from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.parity import compare
 from ecgmoe_edge.converters.targets.tflite.microcontroller import MicroEngine, arena_gate, smallest_arena
 from ecgmoe_edge.errors import ConversionError
 from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
 
 
-def test_the_file_with_if_runs_on_tflite_micro_unchanged(if_tflite: ModelSummary, beats: CalibrationBeats) -> None:
+def test_the_file_with_if_runs_on_tflite_micro(if_tflite: ModelSummary, beats: CalibrationBeats) -> None:
     content = if_tflite.path.read_bytes()
     reference = LiteRtEngine(content, kernels="reference")
     micro = MicroEngine(content, reference.inputs, reference.outputs)
@@ -27,11 +27,11 @@ def test_the_file_with_if_runs_on_tflite_micro_unchanged(if_tflite: ModelSummary
     assert len(np.unique(routes)) == 4
 
 
-def test_the_arena_is_the_smallest_that_holds_the_model(if_tflite: ModelSummary) -> None:
+def test_the_smallest_arena_loads_the_model_and_a_smaller_one_does_not(if_tflite: ModelSummary) -> None:
     content = if_tflite.path.read_bytes()
     arena = smallest_arena(content)
     MicroEngine(content, (), (), arena)
-    with pytest.raises(ConversionError, match="cannot hold"):
+    with pytest.raises(ConversionError, match="cannot load"):
         MicroEngine(content, (), (), arena - 512)
     assert arena < 48 * 1024
     assert arena_gate(content, arena / 1024, "x").status == "passed"

@@ -15,11 +15,11 @@ from onnx import GraphProto, TensorProto, helper, numpy_helper
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats
-from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.parity import Tensors, compare, torch_model
 from ecgmoe_edge.converters.targets import target_named
 from ecgmoe_edge.converters.targets.onnx import static
-from ecgmoe_edge.converters.targets.onnx.graph import Cutter, Join, to_uint8, walk
+from ecgmoe_edge.converters.targets.onnx.graph import BoundaryInput, PieceExtractor, nested_graphs, to_uint8
 from ecgmoe_edge.converters.targets.onnx.reader import inspect_onnx
 from ecgmoe_edge.converters.targets.onnx.static import export_onnx
 from ecgmoe_edge.device_profiles import load_profile
@@ -60,7 +60,7 @@ def test_the_int8_file_equals_the_integer_student(
     assert report.logit_difference < 0.2
 
 
-def test_uint8_holds_the_same_numbers_and_fuses_them_rightly(
+def test_a_uint8_file_has_the_outputs_of_the_int8_student(
     integer: IntegerStudent, int8_onnx: ModelSummary, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     model = onnx.load(int8_onnx.path)
@@ -70,27 +70,30 @@ def test_uint8_holds_the_same_numbers_and_fuses_them_rightly(
     report = compare(torch_model(integer)(beats.inputs), run(tmp_path / "uint8.onnx", beats, "uint8"))
     assert report.route_agreement >= 0.995
     assert report.logit_difference < 0.2
-    kinds = {tensor.data_type for graph in walk(model.graph) for tensor in graph.initializer}
+    kinds = {tensor.data_type for graph in nested_graphs(model.graph) for tensor in graph.initializer}
     assert TensorProto.INT8 not in kinds
     assert TensorProto.UINT8 in kinds
 
 
 @pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])
-def test_no_expert_and_no_weight_is_lost(kind: str, pieces: Pieces, request: pytest.FixtureRequest) -> None:
+def test_the_file_contains_every_expert_and_every_weight(
+    kind: str, pieces: Pieces, request: pytest.FixtureRequest
+) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
     assert summary.experts == {"morphology": 4, "rhythm": 4}
     assert summary.dispatch == "if"
-    # The exporter writes equal constants once: here the biases of the fusion block, which LoRA leaves alone.
+    # The exporter writes equal constants once: here the biases of the fusion block, which LoRA does not change.
     different = {tensor.detach().numpy().tobytes(): tensor.numel() for tensor in pieces.parameters()}
-    # In int8 they are rounded to the grid of each task's sums, and differ.
+    # In int8, they are rounded to different steps for each task, so they differ.
     rounded = () if kind == "float_onnx" else ("merged.rhythm.up.bias", "merged.rhythm.down.bias")
     copies = sum(p.numel() for name, p in pieces.tail.named_parameters() if name in rounded)
     assert summary.parameters == sum(different.values()) + copies
     assert summary.operators["If"] == 6
 
 
-def test_an_int8_file_keeps_one_byte_a_weight(float_onnx: ModelSummary, int8_onnx: ModelSummary) -> None:
-    assert int8_onnx.bytes < 0.8 * float_onnx.bytes  # of a nano student, half is graph
+def test_an_int8_file_is_smaller_than_the_float_file(float_onnx: ModelSummary, int8_onnx: ModelSummary) -> None:
+    # Without the graph, which takes about half of a nano student's file, the ratio would be 0.25.
+    assert int8_onnx.bytes < 0.8 * float_onnx.bytes
 
 
 def test_only_the_chosen_experts_run(float_onnx: ModelSummary, beats: CalibrationBeats, tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_only_the_chosen_experts_run(float_onnx: ModelSummary, beats: Calibratio
     kept = {f"morphology_{route[0]}", f"rhythm_{route[1]}"}
     model = onnx.load(float_onnx.path)
     poisoned = 0
-    for graph in walk(model.graph):
+    for graph in nested_graphs(model.graph):
         if graph.name.startswith(("morphology_", "rhythm_")) and graph.name not in kept:
             poisoned += 1
             for tensor in graph.initializer:
@@ -114,12 +117,13 @@ def test_only_the_chosen_experts_run(float_onnx: ModelSummary, beats: Calibratio
 
 
 @pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])
-def test_the_runtime_s_own_profile_shows_no_expert_but_the_chosen(
+def test_the_profiler_of_onnxruntime_shows_only_the_chosen_experts(
     kind: str, beats: CalibrationBeats, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # nodes keep their names
+    # Without optimization, nodes keep their names.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling = True
     options.profile_file_prefix = str(tmp_path / "profile")
     session = onnxruntime.InferenceSession(str(summary.path), options, providers=["CPUExecutionProvider"])
@@ -136,13 +140,13 @@ def test_the_runtime_s_own_profile_shows_no_expert_but_the_chosen(
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time")
         if (found := re.search(r"\.((?:morphology|rhythm)_\d)_kernel_time$", event["name"]))
     )
-    graphs = {graph.name: len(graph.node) for graph in walk(onnx.load(summary.path).graph)}
+    graphs = {graph.name: len(graph.node) for graph in nested_graphs(onnx.load(summary.path).graph)}
     assert ran == {expert: count * graphs[expert] for expert, count in wanted.items()}
-    assert len(wanted) == 8  # each of them ran for some beat
+    assert len(wanted) == 8  # each expert ran for at least one beat
 
 
 @pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])
-def test_a_file_is_what_old_runtimes_read_and_tells_nothing_of_its_maker(
+def test_a_file_is_readable_by_old_runtimes_and_contains_no_paths_of_the_exporter(
     kind: str, here: tuple[bytes, ...], request: pytest.FixtureRequest
 ) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
@@ -156,7 +160,7 @@ def test_a_file_is_what_old_runtimes_read_and_tells_nothing_of_its_maker(
 
 
 def two_pieces(second_scale: float) -> GraphProto:
-    """y = quantize(x); another piece takes y.in on a grid of its own."""
+    """Return two pieces: y = quantize(x), and an unconnected piece that reads y.in with its own scale."""
     scalars = {"s1": 0.5, "s2": second_scale}
     constants = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in scalars.items()]
     constants.append(numpy_helper.from_array(np.array(3, np.int8), "z"))
@@ -170,19 +174,19 @@ def two_pieces(second_scale: float) -> GraphProto:
     return helper.make_graph(nodes, "g", ends[:2], ends[2:], constants)
 
 
-def test_pieces_meet_at_integers() -> None:
-    cutter = Cutter(two_pieces(0.5))
-    nodes, _ = cutter.take(["end"], {"y.in": Join(cutter.source("y"), cutter.source("y"))})
+def test_pieces_are_connected_at_integer_tensors() -> None:
+    extractor = PieceExtractor(two_pieces(0.5))
+    nodes, _ = extractor.extract(["end"], {"y.in": BoundaryInput(extractor.source("y"), extractor.source("y"))})
     assert [(node.op_type, node.input[0]) for node in nodes] == [("DequantizeLinear", "q")]
 
 
 def test_pieces_with_different_scales_are_refused() -> None:
-    cutter = Cutter(two_pieces(0.25))
+    extractor = PieceExtractor(two_pieces(0.25))
     with pytest.raises(ConversionError, match=r"scale of 'y\.in'"):
-        cutter.take(["end"], {"y.in": Join("q", "q")})
+        extractor.extract(["end"], {"y.in": BoundaryInput("q", "q")})
 
 
-def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
     with pytest.raises(ConversionError, match="cannot be read"):
         inspect_onnx(path)
@@ -192,7 +196,7 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (19, 9), (20, 10)])
-def test_the_file_has_the_opset_and_the_ir_version_of_its_profile(
+def test_the_file_has_the_opset_and_ir_version_of_its_profile(
     opset: int, ir_version: int, pieces: Pieces, float_onnx: ModelSummary, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     profile = load_profile("generic-cpu")
@@ -208,7 +212,7 @@ def test_the_file_has_the_opset_and_the_ir_version_of_its_profile(
     assert report.logit_difference < 1e-3
 
 
-def test_an_opset_that_the_ir_version_cannot_hold_is_refused(pieces: Pieces, tmp_path: Path) -> None:
+def test_an_opset_that_the_ir_version_does_not_support_is_refused(pieces: Pieces, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="needs ONNX IR version 9, and the profile's runtime reads 8"):
         export_onnx(pieces, tmp_path / "model.onnx", opset=20, ir_version=8)
     with pytest.raises(ConversionError, match="does not know opset 99"):
@@ -216,10 +220,10 @@ def test_an_opset_that_the_ir_version_cannot_hold_is_refused(pieces: Pieces, tmp
     assert not any(tmp_path.iterdir())
 
 
-def test_a_torch_that_writes_another_opset_is_refused(
+def test_an_exporter_that_writes_another_opset_is_refused(
     pieces: Pieces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = static._export(pieces, 18)
     monkeypatch.setattr(static, "_export", lambda *_: written)
-    with pytest.raises(ConversionError, match=r"torch wrote opset \[18\] where the profile asks for 20"):
+    with pytest.raises(ConversionError, match=r"torch wrote opset \[18\], but the profile requires 20"):
         export_onnx(pieces, tmp_path / "model.onnx", opset=20)

@@ -11,12 +11,14 @@ from ecgmoe_edge.errors import ConversionError
 
 
 @pytest.mark.parametrize("engine", [engine for target in targets() for engine in target.engines])
-def test_every_runtime_holds_the_student_as_it_is(engine: str, pieces: Pieces, integer: IntegerStudent) -> None:
+def test_every_runtime_supports_the_operators_of_the_student(
+    engine: str, pieces: Pieces, integer: IntegerStudent
+) -> None:
     check_operators(pieces, engine)
     check_operators(integer.unfolded, engine)
 
 
-class Normed(nn.Module):
+class ExpertWithLayerNorm(nn.Module):
     def __init__(self, expert: nn.Module) -> None:
         super().__init__()
         self.expert, self.norm = expert, nn.LayerNorm(16)
@@ -26,8 +28,8 @@ class Normed(nn.Module):
         return y
 
 
-def test_what_a_runtime_lacks_is_named_with_its_place(pieces: Pieces) -> None:
-    experts = [*pieces.rhythm[:1], Normed(pieces.rhythm[1]), *pieces.rhythm[2:]]
+def test_an_unsupported_operator_is_named_with_its_piece(pieces: Pieces) -> None:
+    experts = [*pieces.rhythm[:1], ExpertWithLayerNorm(pieces.rhythm[1]), *pieces.rhythm[2:]]
     foreign = Pieces(pieces.trunk, pieces.morphology, experts, pieces.tail, pieces.tasks)
     with pytest.raises(ConversionError, match="rhythm_1: layer_norm"):
         check_operators(foreign, "tflite-micro")

@@ -19,7 +19,7 @@ def outputs(n: int = 10) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def test_a_model_agrees_with_itself() -> None:
+def test_a_model_compared_with_itself_passes_all_gates() -> None:
     report = compare(outputs(), outputs())
     assert (report.beats, report.route_agreement, report.logit_difference) == (10, 1.0, 0.0)
     assert report.label_agreement == {"beat": 1.0, "rhythm": 1.0}
@@ -28,7 +28,7 @@ def test_a_model_agrees_with_itself() -> None:
     assert [gate.status for gate in gates] == ["passed"] * 3
 
 
-def test_scores_are_compared_where_the_route_is_the_same() -> None:
+def test_logits_are_compared_only_for_beats_with_the_same_route() -> None:
     other = outputs()
     other["route_rhythm"][3] = -other["route_rhythm"][3]
     other["beat"][3] += 7.0
@@ -36,10 +36,10 @@ def test_scores_are_compared_where_the_route_is_the_same() -> None:
     report = compare(outputs(), other)
     assert report.route_agreement == pytest.approx(0.9)
     assert report.logit_difference == pytest.approx(0.25, abs=1e-5)
-    assert report.label_agreement["beat"] == 1.0  # all logits of beat 3 rose alike
+    assert report.label_agreement["beat"] == 1.0  # all logits of beat 3 were raised by the same amount
 
 
-def test_the_worst_task_decides_about_labels() -> None:
+def test_the_label_gate_uses_the_worst_task() -> None:
     other = outputs()
     other["rhythm"][:2] = -other["rhythm"][:2]
     gates = {gate.name: gate for gate in compare(outputs(), other).gates(LIMITS, "random numbers")}
@@ -47,7 +47,7 @@ def test_the_worst_task_decides_about_labels() -> None:
     assert gates["label agreement"].status == "failed"
 
 
-def test_no_common_route_fails_rather_than_passes() -> None:
+def test_the_logit_gate_fails_if_no_beat_has_the_same_route() -> None:
     other = outputs()
     other["route_rhythm"] = -other["route_rhythm"]
     report = compare(outputs(), other)
@@ -55,12 +55,12 @@ def test_no_common_route_fails_rather_than_passes() -> None:
     assert report.gates(LIMITS, "random numbers")[2].status == "failed"
 
 
-def test_a_failed_gate_says_by_how_much_and_what_to_do() -> None:
+def test_the_message_of_a_failed_gate_has_value_limit_and_remedy() -> None:
     gates = (
         Gate.not_run("V F1 lost", "no data"),
         Gate.judge("route agreement", 0.5, 0.97, "at least", data="random numbers"),
     )
-    with pytest.raises(GateFailed, match=r"route agreement is 0\.5 and must be at least 0\.97.*Train"):
+    with pytest.raises(GateFailed, match=r"route agreement is 0\.5 and must be at least 0\.97.*Use quantization"):
         enforce(gates)
 
 
@@ -73,7 +73,7 @@ def test_models_with_different_outputs_or_no_beats_are_refused() -> None:
         compare(outputs(0), outputs(0))
 
 
-def test_the_beats_that_differ_are_named_with_other_routes_first() -> None:
+def test_differing_beats_are_listed_with_different_routes_first() -> None:
     other = outputs()
     other["route_rhythm"][3] = -other["route_rhythm"][3]
     other["beat"][5] = -other["beat"][5]
@@ -81,9 +81,9 @@ def test_the_beats_that_differ_are_named_with_other_routes_first() -> None:
     assert [one.beat for one in report.differences] == [3, 5]
     first, second = report.differences
     assert set(first.chosen) == {"route_rhythm"}
-    said = second.said("100 at 4.2 s", {"beat": ("N", "S", "V", "F")})
+    sentence = second.describe("100 at 4.2 s", {"beat": ("N", "S", "V", "F")})
     before, after = (outputs()["beat"][5].argmax(), other["beat"][5].argmax())
-    assert said.startswith(f"100 at 4.2 s: beat {'NSVF'[before]} -> {'NSVF'[after]}, logits differ by ")
+    assert sentence.startswith(f"100 at 4.2 s: beat {'NSVF'[before]} -> {'NSVF'[after]}, logits differ by ")
     with pytest.raises(GateFailed, match=r"Beats: a; b\.$"):
         enforce([Gate.judge("x", 0.0, 1.0, "at least", data="y")], ["a", "b"])
     with pytest.raises(GateFailed, match="and 12 more"):
@@ -93,8 +93,8 @@ def test_the_beats_that_differ_are_named_with_other_routes_first() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("output", ["beat", "rhythm", "route_morphology", "route_rhythm"])
 @pytest.mark.parametrize("sides", [("reference",), ("exported",), ("reference", "exported")])
-def test_one_answer_that_is_no_number_fails(sides: tuple[str, ...], output: str, value: float) -> None:
-    """Of one beat in a thousand, which no share of beats would show; also where both models have it."""
+def test_one_output_that_is_not_finite_fails(sides: tuple[str, ...], output: str, value: float) -> None:
+    """One beat in a thousand is too few for the agreement gates; it must fail even if both models have the fault."""
     both = {"reference": outputs(1000), "exported": outputs(1000)}
     for side in sides:
         both[side][output][17, 2] = value
@@ -102,13 +102,13 @@ def test_one_answer_that_is_no_number_fails(sides: tuple[str, ...], output: str,
     gates = report.gates(LIMITS, "random numbers")
     assert [gate.status for gate in gates] == ["passed", "passed", "failed"]
     assert report.differences[0].beat == 17
-    said = report.differences[0].said("100 at 4.2 s", {"beat": ("N", "S", "V", "F")})
-    assert said.endswith("an answer is not finite")
-    with pytest.raises(GateFailed, match="logit difference is no finite number and must be at most"):
+    sentence = report.differences[0].describe("100 at 4.2 s", {"beat": ("N", "S", "V", "F")})
+    assert sentence.endswith("an output is not finite")
+    with pytest.raises(GateFailed, match="logit difference is not finite and must be at most"):
         enforce(gates)
 
 
-def test_a_model_of_nothing_but_nan_agrees_with_none() -> None:
+def test_outputs_that_are_all_nan_fail_every_gate() -> None:
     nothing = {name: np.full_like(value, np.nan) for name, value in outputs().items()}
     report = compare(nothing, nothing)
     assert (report.route_agreement, set(report.label_agreement.values())) == (0.0, {0.0})

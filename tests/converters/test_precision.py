@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.converters.precision import choose
+from ecgmoe_edge.converters.precision import choose_precision
 from ecgmoe_edge.converters.targets import target_named
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
 from ecgmoe_edge.model.student import Student, StudentConfig
 
 
-class Takes:
-    """An engine that takes its time."""
+class SlowEngine:
+    """An engine with a given inference time."""
 
     inputs = outputs = ()
 
@@ -34,40 +34,40 @@ class Takes:
 INPUTS = {"beat": np.zeros((3, 2, 103), np.float32)}
 
 
-def test_int8_is_kept_where_it_is_faster_and_float32_where_it_is_not() -> None:
-    fast, slow = Takes(0.001), Takes(0.003)
-    kept = choose(fast, slow, INPUTS, (1000, 4000))
+def test_the_faster_precision_is_chosen() -> None:
+    fast, slow = SlowEngine(0.001), SlowEngine(0.003)
+    kept = choose_precision(fast, slow, INPUTS, (1000, 4000))
     assert kept.precision == "int8"
-    assert "1,000 bytes against 4,000" in kept.why
-    dropped = choose(slow, fast, INPUTS, (1000, 4000))
+    assert "1,000 bytes instead of 4,000" in kept.why
+    dropped = choose_precision(slow, fast, INPUTS, (1000, 4000))
     assert dropped.precision == "float32"
     assert "float32 is kept" in dropped.why
 
 
-def test_a_smaller_file_may_be_a_little_slower_and_a_larger_one_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slightly_slower_int8_is_kept_only_if_its_file_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecgmoe_edge.converters.precision.time_ratio", lambda *_: 1.05)
-    one, other = Takes(0.0), Takes(0.0)
-    assert "smaller and nearly as fast" in choose(one, other, INPUTS, (1000, 4000)).why
-    assert choose(one, other, INPUTS, (4000, 4000)).precision == "float32"
+    one, other = SlowEngine(0.0), SlowEngine(0.0)
+    assert "smaller and nearly as fast" in choose_precision(one, other, INPUTS, (1000, 4000)).why
+    assert choose_precision(one, other, INPUTS, (4000, 4000)).precision == "float32"
 
 
-def on(machine: str, profile: Profile, monkeypatch: pytest.MonkeyPatch) -> str:
+def reason_on(machine: str, profile: Profile, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("platform.machine", lambda: machine)
     return target_named(profile.runtime.format).unmeasured_here(profile)
 
 
-def test_only_a_machine_of_the_board_s_kind_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert on("x86_64", load_profile("generic-cpu"), monkeypatch) == ""
-    assert on("aarch64", load_profile("generic-cpu"), monkeypatch) == ""
-    assert "aarch64 and this machine x86_64" in on("x86_64", load_profile("jetson"), monkeypatch)
-    assert "Tensorrt" in on("aarch64", load_profile("jetson"), monkeypatch)
-    assert "microcontroller" in on("x86_64", load_profile("cortex-m4"), monkeypatch)
+def test_precision_is_measured_only_on_a_machine_of_the_board_s_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reason_on("x86_64", load_profile("generic-cpu"), monkeypatch) == ""
+    assert reason_on("aarch64", load_profile("generic-cpu"), monkeypatch) == ""
+    assert "aarch64 and this machine x86_64" in reason_on("x86_64", load_profile("jetson"), monkeypatch)
+    assert "Tensorrt" in reason_on("aarch64", load_profile("jetson"), monkeypatch)
+    assert "microcontroller" in reason_on("x86_64", load_profile("cortex-m4"), monkeypatch)
     cpu = load_profile("jetson")
     runtime = msgspec.structs.replace(cpu.runtime, providers=("CPUExecutionProvider",))
-    assert on("arm64", msgspec.structs.replace(cpu, runtime=runtime), monkeypatch) == ""
+    assert reason_on("arm64", msgspec.structs.replace(cpu, runtime=runtime), monkeypatch) == ""
 
 
-def test_a_float32_file_too_fits_where_it_may_be_kept() -> None:
+def test_the_float32_file_fits_the_memory_limit_of_profiles_that_allow_it() -> None:
     for name in list_profiles():
         profile = load_profile(name)
         if profile.precision.keep_float_if_not_better and profile.runtime.format == "onnx":

@@ -1,4 +1,4 @@
-"""A format is one object: a further one exports, is checked and runs with no change anywhere else."""
+"""A file format is one object: a new format is exported, gated and run without changes to other code."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.contract import INPUTS, SHAPES
 from ecgmoe_edge.converters.calibration import CalibrationBeats
-from ecgmoe_edge.converters.experts import ModelSummary
 from ecgmoe_edge.converters.export import ExportRequest, export_model
-from ecgmoe_edge.converters.graph_of_file import Block
+from ecgmoe_edge.converters.file_contents import Graph, ModelSummary
 from ecgmoe_edge.converters.parity import torch_model
 from ecgmoe_edge.converters.targets import (
     Target,
@@ -39,7 +38,7 @@ from ecgmoe_edge.runtime.manifest import Gate, TensorSpec
 
 
 class ToyEngine:
-    """Runs the PyTorch model that the toy file stands for."""
+    """Runs the PyTorch model that the toy file was converted from."""
 
     def __init__(self, model: Any) -> None:
         self._infer = torch_model(model)
@@ -55,7 +54,7 @@ class ToyEngine:
 
 
 class ToyTarget(Target):
-    """A format whose file holds a word, and whose engine keeps the model."""
+    """A format whose file contains only a word; its engine keeps the PyTorch model in memory."""
 
     name = "toy"
 
@@ -89,7 +88,7 @@ class ToyTarget(Target):
         experts = {"morphology": 4, "rhythm": 4}
         return ModelSummary(path, path.stat().st_size, {}, 0, experts, "if")
 
-    def graph(self, path: Path) -> Block:
+    def graph(self, path: Path) -> Graph:
         raise ConversionError(f"{path} has no graph.")
 
     def gates(self, path: Path, profile: Profile) -> tuple[Gate, ...]:
@@ -130,7 +129,7 @@ def _text(name: str) -> str:
     return (resources.files("ecgmoe_edge.device_profiles") / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def test_a_further_format_is_exported_gated_and_run_without_a_change_elsewhere(
+def test_a_new_format_is_exported_gated_and_run_without_other_changes(
     toy: ToyTarget, student: Student, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     weights = tmp_path / "student.safetensors"
@@ -155,7 +154,7 @@ def test_a_further_format_is_exported_gated_and_run_without_a_change_elsewhere(
         load_bundle(exported.folder)
 
 
-def test_every_target_has_its_format_and_names_what_it_needs() -> None:
+def test_every_target_has_a_registered_format_and_lists_its_modules() -> None:
     assert [target.name for target in targets()] == ["onnx", "tflite"]
     for target in targets():
         assert target.engines == FORMATS[target.name].engines
@@ -165,16 +164,16 @@ def test_every_target_has_its_format_and_names_what_it_needs() -> None:
         assert all("conv2d" in target.operators(engine) for engine in target.engines)
 
 
-def test_a_format_that_nothing_writes_is_refused_in_words() -> None:
+def test_an_unknown_format_or_file_is_refused() -> None:
     with pytest.raises(ConversionError, match="no c files; it writes onnx, tflite"):
         target_named("c")
-    with pytest.raises(ConversionError, match=r"model\.pt is no model file"):
+    with pytest.raises(ConversionError, match=r"model\.pt is not a model file"):
         target_of_file("model.pt")
-    with pytest.raises(ProfileError, match="onnxruntime runs onnx already"):
+    with pytest.raises(ProfileError, match="onnxruntime already runs onnx"):
         register_format(FileFormat("other", engines=("onnxruntime",)))
 
 
-def test_finding_a_target_imports_none_of_the_formats_packages() -> None:
+def test_listing_targets_imports_no_package_of_a_format() -> None:
     code = (
         "import sys; from ecgmoe_edge.converters.targets import targets; print([t.modules for t in targets()]);"
         "print(sorted({'torch', 'onnx', 'onnxruntime', 'litert_torch', 'ai_edge_litert'} & sys.modules.keys()))"

@@ -1,7 +1,7 @@
-"""An independent second opinion: the shipped student built anew in Keras and converted by TensorFlow's own converter.
+"""An independent cross-check: the shipped student is rebuilt in Keras and converted by TensorFlow's own converter.
 
-Nothing of torch, litert-torch or this project's converters takes part in that file but the weights. It runs on the
-beats of the shipped recording, and must say what PyTorch says.
+That file uses only the weights, and no code of torch, litert-torch or this project's converters. On the beats of the
+shipped recording, it must have the outputs of PyTorch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def array(tensor: Any) -> NDArray[np.float32]:
 
 
 def dense(linear: Any) -> Callable[[Any], Any]:
-    """A linear layer."""
+    """Rebuild a linear layer."""
     return _weighted(layers.Dense(linear.out_features), array(linear.weight).T, array(linear.bias))
 
 
@@ -49,7 +49,7 @@ def _weighted(layer: Any, *weights: NDArray[np.float32]) -> Callable[[Any], Any]
 
 
 def convolution(block: ConvBlock) -> Callable[[Any], Any]:
-    """Convolution and ReLU, channels last; BatchNorm is folded already."""
+    """Rebuild convolution and ReLU with channels last; BatchNorm must already be folded."""
     conv = block.conv
     (_, kernel), (_, stride), padding = conv.kernel_size, conv.stride, conv.padding[1]
     assert isinstance(block.norm, nn.Identity)
@@ -59,13 +59,13 @@ def convolution(block: ConvBlock) -> Callable[[Any], Any]:
 
 
 def pooled(pool: Any, x: Any) -> Any:
-    """Average pooling, then (b, channels * positions) in PyTorch's order."""
+    """Rebuild average pooling and flattening to (b, channels * positions) in PyTorch's order."""
     x = layers.AveragePooling2D(pool.kernel_size, pool.stride)(x)
     return layers.Flatten()(layers.Permute((3, 1, 2))(x))
 
 
 def channels_last(x: Any) -> Any:
-    """(b, 2, n) to (b, 1, n, 2)."""
+    """Map (b, 2, n) to (b, 1, n, 2)."""
     return layers.Reshape((1, x.shape[2], x.shape[1]))(layers.Permute((2, 1))(x))
 
 
@@ -90,8 +90,8 @@ def expert(piece: Any, z: Any) -> Any:
 
 
 def chosen(experts: Any, z: Any, logits: Any) -> Any:
-    """Every expert's answer, of which the router's choice is taken."""
-    # Keras' own argmax has operators that TFLite lacks.
+    """Compute the outputs of all experts and select that of the router's choice."""
+    # Keras' own argmax uses operators that TFLite lacks.
     choice = layers.Lambda(lambda x: tf.one_hot(tf.argmax(x, -1), len(experts)))(logits)
     return layers.Add()([expert(piece, z) * choice[:, i : i + 1] for i, piece in enumerate(experts)])
 
@@ -104,7 +104,7 @@ def head(piece: Any, paths: list[Any]) -> Any:
 
 
 def keras_student(pieces: Pieces) -> Any:
-    """The student with channels last, in Keras alone but for the numbers."""
+    """Rebuild the student in Keras with channels last; only the weights come from PyTorch."""
     tail = pieces.tail
     assert isinstance(tail, MergedTail)
     shapes = {"beat": (2, 103), "features": (27,), "rr_sequence": (2, 32)}
@@ -120,7 +120,7 @@ def keras_student(pieces: Pieces) -> Any:
 
 
 def converted(model: Any, path: Path, calibration: CalibrationBeats | None) -> LiteRtEngine:
-    """What TensorFlow's converter makes of it: float, or int8 inside with the beats' ranges."""
+    """Convert with TensorFlow's converter: to float, or to int8 with ranges from the calibration beats."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if calibration is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -154,7 +154,7 @@ def rebuilt(pieces: Pieces) -> Any:
     return keras_student(pieces)
 
 
-def test_tensorflow_s_float_file_says_what_pytorch_says(
+def test_the_float_file_of_tensorflow_has_the_outputs_of_pytorch(
     rebuilt: Any, expected: Tensors, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     report = compare(expected, converted(rebuilt, tmp_path / "float.tflite", None).run(beats.inputs))
@@ -164,9 +164,10 @@ def test_tensorflow_s_float_file_says_what_pytorch_says(
     assert report.logit_difference < 1e-3
 
 
-def test_tensorflow_s_int8_file_follows(
+def test_the_int8_file_of_tensorflow_agrees_with_pytorch_on_most_beats(
     rebuilt: Any, expected: Tensors, beats: CalibrationBeats, tmp_path: Path
 ) -> None:
     report = compare(expected, converted(rebuilt, tmp_path / "int8.tflite", beats).run(beats.inputs))
     assert report.route_agreement > 0.93
-    assert min(report.label_agreement.values()) > 0.88  # ranges from few beats, and weights that never saw rounding
+    # The ranges come from few beats, and the weights were not trained with quantization.
+    assert min(report.label_agreement.values()) > 0.88

@@ -8,11 +8,11 @@ import pytest
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats
-from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.parity import compare, torch_model
 from ecgmoe_edge.converters.targets.tflite.graph import branches, read_model
 from ecgmoe_edge.converters.targets.tflite.reader import inspect_tflite
-from ecgmoe_edge.converters.targets.tflite.static import Converted, write_tflite
+from ecgmoe_edge.converters.targets.tflite.static import ConvertedPieces, write_tflite
 from ecgmoe_edge.errors import ConversionError
 from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
 from ecgmoe_edge.runtime.quantized_tensors import Writer
@@ -21,7 +21,7 @@ BOTH = pytest.mark.parametrize("kind", ["if_tflite", "host_tflite"])
 
 
 @BOTH
-def test_a_file_equals_the_integer_student(
+def test_a_file_has_the_outputs_of_the_int8_student(
     kind: str, integer: IntegerStudent, beats: CalibrationBeats, request: pytest.FixtureRequest
 ) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
@@ -31,7 +31,7 @@ def test_a_file_equals_the_integer_student(
     assert report.logit_difference < 0.2
 
 
-def test_the_file_and_its_caller_choose_alike_to_the_bit(
+def test_if_and_host_dispatch_give_the_same_outputs_bit_for_bit(
     if_tflite: ModelSummary, host_tflite: ModelSummary, beats: CalibrationBeats
 ) -> None:
     by_file = LiteRtEngine(if_tflite.path, kernels="reference").run(beats.inputs)
@@ -41,26 +41,28 @@ def test_the_file_and_its_caller_choose_alike_to_the_bit(
 
 
 @BOTH
-def test_no_expert_and_no_weight_is_lost(kind: str, pieces: Pieces, request: pytest.FixtureRequest) -> None:
+def test_the_file_contains_every_expert_and_every_weight(
+    kind: str, pieces: Pieces, request: pytest.FixtureRequest
+) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
     assert summary.experts == {"morphology": 4, "rhythm": 4}
     assert summary.dispatch == kind.removesuffix("_tflite")
     assert summary.parameters == sum(parameter.numel() for parameter in pieces.parameters())
 
 
-def test_the_one_file_has_the_package_s_own_names_and_only_its_routers_are_float(if_tflite: ModelSummary) -> None:
+def test_the_if_file_has_the_package_s_names_and_only_router_logits_are_float(if_tflite: ModelSummary) -> None:
     assert list(if_tflite.inputs) == ["beat", "features", "rr_sequence"]
     assert list(if_tflite.outputs) == ["beat", "rhythm", "route_morphology", "route_rhythm"]
     assert if_tflite.operators["IF"] == 6
     assert not {"QUANTIZE", "CAST"} & set(if_tflite.operators)
-    assert if_tflite.operators["DEQUANTIZE"] == 2  # what the two routers read
+    assert if_tflite.operators["DEQUANTIZE"] == 2  # the inputs of the two routers
     engine = LiteRtEngine(if_tflite.path)
     stored = {spec.name: spec.dtype for spec in (*engine.inputs, *engine.outputs)}
     assert {name for name, kind in stored.items() if kind == "float32"} == {"route_morphology", "route_rhythm"}
     assert set(stored.values()) == {"int8", "float32"}
 
 
-def test_a_caller_finds_a_signature_for_each_piece(host_tflite: ModelSummary) -> None:
+def test_the_host_file_has_one_signature_per_piece(host_tflite: ModelSummary) -> None:
     model = read_model(host_tflite.path)
     names = {
         entry.signatureKey.decode(): [item.name.decode() for item in (*entry.inputs, *entry.outputs)]
@@ -72,9 +74,12 @@ def test_a_caller_finds_a_signature_for_each_piece(host_tflite: ModelSummary) ->
     assert names["tail"] == ["y_morphology", "y_rhythm", "gate_beat", "gate_rhythm", "beat", "rhythm"]
 
 
-def test_the_runtime_writes_to_the_chosen_experts_alone(if_tflite: ModelSummary, beats: CalibrationBeats) -> None:
-    """Kept from reusing memory, the interpreter shows which subgraphs a run has touched (their outputs lie in one
-    place, so it is what comes before that tells).
+def test_an_inference_changes_only_the_tensors_of_the_chosen_experts(
+    if_tflite: ModelSummary, beats: CalibrationBeats
+) -> None:
+    """With preserved tensors, the interpreter shows which subgraphs an inference has changed.
+
+    The output tensors of the experts share one address, so only their inner tensors are compared.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -107,7 +112,7 @@ def test_the_runtime_writes_to_the_chosen_experts_alone(if_tflite: ModelSummary,
     assert touched == set(experts)
 
 
-def test_only_the_chosen_experts_run(converted: Converted, beats: CalibrationBeats, tmp_path: Path) -> None:
+def test_only_the_chosen_experts_run(converted: ConvertedPieces, beats: CalibrationBeats, tmp_path: Path) -> None:
     path = tmp_path / "if.tflite"
     write_tflite(converted, path, dispatch="if")
     one = {name: array[:1] for name, array in beats.inputs.items()}
@@ -134,21 +139,23 @@ def _length(data: object) -> int:
     return 0 if data is None else len(data)  # type: ignore[arg-type]
 
 
-def test_four_experts_take_two_questions(if_tflite: ModelSummary) -> None:
+def test_four_experts_need_two_comparisons(if_tflite: ModelSummary) -> None:
     model = read_model(if_tflite.path)
     outer = list(branches(model, model.subgraphs[0]))
-    assert len(outer) == 4  # two a bank
+    assert len(outer) == 4  # two branches per path
     leaves = [leaf.name.decode() for half in outer for leaf in branches(model, half)]
     assert leaves == [f"{path}_{index}" for path in ("morphology", "rhythm") for index in range(4)]
 
 
 @BOTH
-def test_a_file_tells_nothing_of_its_maker(kind: str, here: tuple[bytes, ...], request: pytest.FixtureRequest) -> None:
+def test_a_file_contains_no_paths_of_the_exporter(
+    kind: str, here: tuple[bytes, ...], request: pytest.FixtureRequest
+) -> None:
     content = request.getfixturevalue(kind).path.read_bytes()
     assert not [part for part in here if part in content]
 
 
-def test_pieces_with_different_scales_are_refused(converted: Converted, tmp_path: Path) -> None:
+def test_pieces_with_different_scales_are_refused(converted: ConvertedPieces, tmp_path: Path) -> None:
     tensor = converted.source.graph.tensors[converted["z_rhythm.in"]]
     scale = tensor.quantization.scale
     tensor.quantization.scale = scale * 2
@@ -159,10 +166,10 @@ def test_pieces_with_different_scales_are_refused(converted: Converted, tmp_path
         tensor.quantization.scale = scale
 
 
-def test_what_is_no_tflite_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_tflite_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.tflite"
     with pytest.raises(ConversionError, match="cannot be read"):
         inspect_tflite(path)
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ConversionError, match="no TFLite model"):
+    with pytest.raises(ConversionError, match="not a TFLite model"):
         inspect_tflite(path)

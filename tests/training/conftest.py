@@ -1,4 +1,4 @@
-"""A small WFDB folder of simulated patients with premature beats, and a training configuration for it."""
+"""Fixtures: a small WFDB folder of simulated patients with premature beats, and a training configuration for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VENTRICULAR = ((0.0, 0.035, 1.4), (0.11, 0.04, -0.5), (0.32, 0.06, -0.4))
 
 
 def write_patient(folder: Path, name: str, seed: int) -> None:
-    """A record of a minute with N, early S and wide V beats, one rhythm note, and age and sex in the header."""
+    """Write a record of one minute with N, premature S and wide V beats, one rhythm annotation, age and sex."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(SECONDS * FS)) / FS
     signal = 0.01 * rng.standard_normal(len(time))
@@ -61,7 +61,7 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> TrainingConfig:
-    """Two epochs of a very small teacher on the simulated ward."""
+    """A configuration for two epochs of a very small teacher on the simulated patients."""
     return TrainingConfig(
         data=(DataSet("ward", "ward", validation=("p3",), rhythm=True),),
         noise=Noise("noise", ("hum",)),
@@ -85,13 +85,13 @@ def sets(patients: Path, tiny_config: TrainingConfig, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def examples(sets: ExampleSets) -> Examples:
-    """All the ward's examples, fit and validation."""
+    """All examples of the simulated patients, for fit and validation."""
     return join([sets.fit, *sets.validation.values()])
 
 
 @pytest.fixture(scope="session")
 def run_folder(patients: Path, tiny_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a teacher that was trained on the simulated ward."""
+    """A folder with a teacher that was trained on the simulated patients."""
     folder = tmp_path_factory.mktemp("run")
     train(tiny_config, patients, folder)
     return folder

@@ -1,4 +1,4 @@
-"""What a checkpoint is of: a fit goes on only where configuration, labels, networks and first weights are the same."""
+"""A fit is resumed only if configuration, labels, pretrained networks and initial weights are the same."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _teacher(config: TrainingConfig) -> EcgMoe:
 
 
 class _Theirs(torch.nn.Module):
-    """A pretrained network of somebody else's: one lead to four numbers."""
+    """A pretrained network from outside this package, which maps one lead to four numbers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.net = torch.nn.Conv1d(1, 4, 40, 40)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, 1, n) to (b, 4)."""
+        """Map (b, 1, n) to (b, 4)."""
         y: torch.Tensor = self.net(x).mean(2)
         return y
 
@@ -55,13 +55,13 @@ def test_a_checkpoint_of_other_labels_is_refused(
     run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig
 ) -> None:
     beat = sets.fit.labels["beat"].copy()
-    beat[np.flatnonzero(beat == 0)[0]] = 2  # one N that was a V
+    beat[np.flatnonzero(beat == 0)[0]] = 2  # one N beat becomes a V beat
     corrected = ExampleSets(sets.fit.with_labels(beat=beat), sets.validation)
     with pytest.raises(ModelError, match="another configuration, data set or model"):
         fit_teacher(_teacher(tiny_config), corrected, tiny_config, Augmenter(tiny_config.augment), run_folder)
 
 
-def test_a_fit_on_top_of_another_pretrained_network_is_another_run(
+def test_a_checkpoint_with_another_pretrained_network_is_refused(
     sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     weights = tmp_path / "theirs.safetensors"
@@ -71,12 +71,12 @@ def test_a_fit_on_top_of_another_pretrained_network_is_another_run(
     config = msgspec.structs.replace(tiny_config, teacher=teacher, fit=fit)
     save_file(_Theirs().state_dict(), weights)
     fit_teacher(_teacher(config), sets, config, Augmenter(config.augment), tmp_path)
-    save_file(_Theirs().state_dict(), weights)  # drawn anew
+    save_file(_Theirs().state_dict(), weights)  # new random weights
     with pytest.raises(ModelError, match="another configuration, data set or model"):
         fit_teacher(_teacher(config), sets, config, Augmenter(config.augment), tmp_path)
 
 
-def test_a_student_of_another_teacher_is_another_run(
+def test_a_checkpoint_of_a_student_of_another_teacher_is_refused(
     sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     settings = tiny_config.distil.float_stage
@@ -91,7 +91,7 @@ def test_a_student_of_another_teacher_is_another_run(
             distil(*call, settings=msgspec.structs.replace(settings, epochs=1))
 
 
-def test_a_student_that_began_with_other_weights_is_another_run(
+def test_a_checkpoint_of_a_student_with_other_initial_weights_is_refused(
     sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     settings = msgspec.structs.replace(tiny_config.distil.float_stage, epochs=1)
@@ -101,9 +101,7 @@ def test_a_student_that_began_with_other_weights_is_another_run(
         distil(Student(StudentConfig.named("nano")), *call, settings=settings, begun_from="another")
 
 
-def test_a_damaged_checkpoint_is_said_and_not_used(
-    sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_refused(sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path) -> None:
     (tmp_path / "teacher.checkpoint.safetensors").write_bytes(b"\x00" * 40)
-    with pytest.raises(ModelError, match="Delete it to start afresh"):
+    with pytest.raises(ModelError, match="Delete it to start again"):
         fit_teacher(_teacher(tiny_config), sets, tiny_config, Augmenter(tiny_config.augment), tmp_path)

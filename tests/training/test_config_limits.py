@@ -1,4 +1,4 @@
-"""Values out of range, tables in part, and paths of a training configuration."""
+"""A training configuration: values out of range, incomplete tables, and relative paths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_shipped_configurations_are_the_ones_that_made_the_shipped_weights()
     assert load_config("ds1-only").digest() == "3efa46ae5c271979"
 
 
-def test_a_table_in_part_keeps_the_defaults_of_its_own_stage(tmp_path: Path) -> None:
+def test_an_incomplete_table_keeps_the_defaults_of_its_own_stage(tmp_path: Path) -> None:
     distil = _loaded(tmp_path, "[distil.qat_stage]\nepochs = 6\n[distil.float_stage]\nbatch = 64").distil
     assert distil.qat_stage == QatFit(epochs=6)
     assert (distil.qat_stage.learning_rate, distil.qat_stage.soft_epochs) == (3e-5, 0)
@@ -87,17 +87,17 @@ def test_a_number_out_of_range_is_refused_with_its_key(table: str, value: str, t
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("beats_per_record = -3", r"\$\.data\[0\]\.beats_per_record"),
         ("most_records = -3", r"\$\.data\[0\]\.most_records"),
         ("first_s = -1", r"\$\.data\[0\]\.first_s"),
         ("leads = [-1]", "counted from 0"),
         ('[noise]\nfolder = "n"\nrecords = []', r"length >= 1 - at `\$\.noise\.records`"),
-        ("[augment]\nnoise_least = 0.3", "noise_least is more than noise_most"),
-        ("[draw]\nnormal = 0\ns = 0\nv = 0\nf = 0\nrhythm = 0\nother = 0", "no example"),
+        ("[augment]\nnoise_least = 0.3", "noise_least is larger than noise_most"),
+        ("[draw]\nnormal = 0\ns = 0\nv = 0\nf = 0\nrhythm = 0\nother = 0", "no examples"),
         ("[distil]\nkl = 0\ncross_entropy = 0", "kl and cross_entropy"),
-        ('[teacher]\ntasks = ["beat", "beat"]', "none twice"),
+        ('[teacher]\ntasks = ["beat", "beat"]', "only once"),
         ("[teacher]\ntasks = []", "at least one task"),
         ('[teacher]\ntasks = ["beat", "mood"]', "mood"),
         (f"{_BACKBONE}length = 0", "length"),
@@ -106,20 +106,20 @@ def test_a_number_out_of_range_is_refused_with_its_key(table: str, value: str, t
         (f"{_BACKBONE}length = 64\nleads = 0", "leads"),
     ],
 )
-def test_values_that_cannot_be_are_refused_in_words(text: str, says: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_an_invalid_value_is_refused_with_a_reason(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
         _loaded(tmp_path, text)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_that_no_generator_takes_is_refused(seed: int, tmp_path: Path) -> None:
+def test_a_seed_out_of_range_is_refused(seed: int, tmp_path: Path) -> None:
     path = tmp_path / "train.toml"
     path.write_text(f"seed = {seed}\n{_DATA}")
     with pytest.raises(UsageError, match="seed"):
         load_config(path)
 
 
-def test_relative_weights_start_at_the_folder_of_the_file_whatever_the_current_folder(
+def test_relative_paths_of_weights_start_at_the_folder_of_the_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine").mkdir()

@@ -41,11 +41,11 @@ def test_nearly_every_annotated_beat_becomes_an_example_with_its_class(patients:
     assert np.all(np.diff(examples.sample) > 0)
 
 
-def test_an_example_is_what_the_stream_gives_bit_for_bit(patients: Path) -> None:
+def test_an_example_equals_the_output_of_the_front_end_bit_for_bit(patients: Path) -> None:
     source = _source(patients)
     examples = examples_of(source)
     signal = wfdb.rdrecord(str(source.path)).p_signal[:, 0]
-    front_end = FrontEnd(250.0)  # as a monitor runs it: the narrow grid, no context
+    front_end = FrontEnd(250.0)  # as in a monitor: narrow windows, no context
     stream = [item for at in range(0, len(signal), 50) for item in front_end.push(signal[None, at : at + 50])]
     beats = {item.sample: item for item in stream if isinstance(item, BeatContext)}
     index = np.array([30, 31, 50], np.int64)
@@ -69,20 +69,20 @@ def test_rr_label_is_the_mean_interval_and_unknown_before_the_context_is_full(ex
     assert np.nanmean(examples.labels["rr"]) == pytest.approx(0.79, abs=0.08)
 
 
-def test_rhythm_needs_five_settled_seconds(examples: Examples) -> None:
+def test_a_rhythm_label_needs_five_seconds_of_the_rhythm(examples: Examples) -> None:
     known = examples.labels["rhythm"] >= 0
     assert known.mean() > 0.8
     assert examples.sample[known].min() >= 5.0 * 250.0
 
 
-def test_paced_records_keep_no_beat_label_but_stay(patients: Path) -> None:
+def test_paced_records_give_examples_without_beat_labels(patients: Path) -> None:
     examples = examples_of(_source(patients, without_beat_labels=("p0",)))
     assert len(examples) > 50
     assert (examples.labels["beat"] == -1).all()
     assert (examples.labels["rhythm"] >= 0).any()
 
 
-def test_long_records_can_be_thinned_and_their_start_left_out(patients: Path) -> None:
+def test_beats_per_record_and_first_s_select_beats(patients: Path) -> None:
     examples = examples_of(_source(patients, beats_per_record=10, first_s=20.0))
     assert len(examples) == 10
     assert examples.sample[0] >= 20 * 250
@@ -98,7 +98,7 @@ def test_cached_examples_equal_fresh_ones(patients: Path, tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_cache_is_made_anew_when_record_settings_or_front_end_change(
+def test_cached_examples_are_made_again_if_record_settings_or_front_end_change(
     patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = _source(patients, "p1")
@@ -113,10 +113,11 @@ def test_cache_is_made_anew_when_record_settings_or_front_end_change(
     assert cache_path(source, tmp_path) != second
 
 
-def test_the_digest_covers_every_module_that_shapes_an_example_or_its_label() -> None:
+def test_the_digest_covers_all_modules_that_examples_and_labels_depend_on() -> None:
     code = "import sys, ecgmoe_edge.training.examples; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    before = loaded[: loaded.index("ecgmoe_edge.training.examples") + 1]  # what it imports is complete before it is
+    # All modules that it imports are loaded before it.
+    before = loaded[: loaded.index("ecgmoe_edge.training.examples") + 1]
     covered = cache_module.front_end_modules()
     assert {
         "ecgmoe_edge.streaming.frontend",
@@ -127,11 +128,11 @@ def test_the_digest_covers_every_module_that_shapes_an_example_or_its_label() ->
         "ecgmoe_edge.training.examples",
         "ecgmoe_edge.records.formats.wfdb_record",
     } <= covered.keys()
-    # The front end is imported with its package, whose other modules label beats and shape no example.
+    # Importing the front end also imports its package, whose other modules do not affect examples.
     deciding = "classifier decision labeller model_faults patient.shapes rhythm"
     labelling = tuple(f"{deciding} beat_model events input_checks monitor totals".split())
     front_end = {name.removeprefix("ecgmoe_edge.streaming.") for name in before if "ecgmoe_edge.streaming." in name}
-    front_end -= {"signal", "qrs", "patient"}  # packages without code
+    front_end -= {"signal", "qrs", "patient"}  # packages that contain no code
     missing = {name for name in front_end if f"ecgmoe_edge.streaming.{name}" not in covered}
     assert not {name for name in missing if not name.startswith(labelling)}
 
@@ -144,7 +145,7 @@ def test_another_pairing_or_class_map_gives_another_digest(module: str, monkeypa
     assert cache_module._source_digest() != before
 
 
-def test_a_cut_cache_file_is_replaced(patients: Path, tmp_path: Path) -> None:
+def test_a_truncated_cache_file_is_replaced(patients: Path, tmp_path: Path) -> None:
     source = _source(patients)
     whole = cached_examples(source, tmp_path)
     path = cache_path(source, tmp_path)
@@ -163,7 +164,7 @@ def test_two_processes_give_the_same_sets_as_one(
         np.testing.assert_array_equal(again.fit.arrays()[name], sets.fit.arrays()[name])
 
 
-def test_division_by_share_never_depends_on_the_other_records(patients: Path) -> None:
+def test_selection_by_validation_share_does_not_depend_on_other_records(patients: Path) -> None:
     data = DataSet("ward", "ward", validation_share=0.5)
     division = divide(data, patients)
     fit, held = ({source.path.name for source in half} for half in (division.fit, division.validation))
@@ -174,21 +175,21 @@ def test_division_by_share_never_depends_on_the_other_records(patients: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "says"),
+    ("settings", "error", "message"),
     [
         ({"fit": ("p9",)}, RecordError, "lacks p9"),
-        ({"fit": ("p0",), "validation": ("p0",)}, UsageError, "would fit and validate"),
+        ({"fit": ("p0",), "validation": ("p0",)}, UsageError, "for both fit and validation"),
         ({"leave_out": ("p0", "p1", "p2", "p3")}, UsageError, "no record left"),
         ({"folder": "nowhere"}, RecordError, "there is no folder"),
         ({"folder": "ward", "labels": "cinc2017"}, RecordError, r"REFERENCE\.csv"),
         ({"folder": "ward", "labels": "ptbxl"}, RecordError, r"ptbxl_database\.csv"),
     ],
 )
-def test_a_data_set_that_cannot_be_divided_is_refused(
-    patients: Path, settings: dict[str, object], error: type[Exception], says: str
+def test_a_data_set_that_cannot_be_divided_is_refused_with_the_reason(
+    patients: Path, settings: dict[str, object], error: type[Exception], message: str
 ) -> None:
     data = msgspec.convert({"name": "x", "folder": "ward"} | settings, DataSet)
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         divide(data, patients)
 
 
@@ -205,7 +206,7 @@ def _augmenter(noise: np.ndarray | None = None, **strengths: float) -> Augmenter
     return Augmenter(Augment(**{**none, **strengths}), noise)
 
 
-def test_augmentation_of_no_strength_is_the_clean_batch(examples: Examples) -> None:
+def test_augmentation_with_zero_strength_changes_nothing(examples: Examples) -> None:
     index = np.arange(40, dtype=np.int64)
     clean = clean_batch(examples, index)
     same = _augmenter().batch(examples, index, np.random.default_rng(0))
@@ -213,7 +214,7 @@ def test_augmentation_of_no_strength_is_the_clean_batch(examples: Examples) -> N
         np.testing.assert_allclose(getattr(same, name), getattr(clean, name), atol=1e-5)
 
 
-def test_the_same_generator_makes_the_same_batch_and_leaves_examples_alone(examples: Examples) -> None:
+def test_the_same_generator_state_gives_the_same_batch_and_examples_stay_unchanged(examples: Examples) -> None:
     index, before = np.arange(40, dtype=np.int64), examples.window.copy()
     one, two = (Augmenter(Augment()).batch(examples, index, np.random.default_rng(5)) for _ in range(2))
     assert (one.beat == two.beat).all()
@@ -221,7 +222,7 @@ def test_the_same_generator_makes_the_same_batch_and_leaves_examples_alone(examp
     np.testing.assert_array_equal(examples.window, before)
 
 
-def test_jitter_moves_the_beat_by_at_most_its_bound_and_never_the_template(examples: Examples) -> None:
+def test_jitter_shifts_the_beat_within_its_limit_and_not_the_template(examples: Examples) -> None:
     index = np.flatnonzero(examples.labels["beat"] == 0)[:60].astype(np.int64)
     clean = clean_batch(examples, index)
     moved = _augmenter(jitter_ms=20.0).batch(examples, index, np.random.default_rng(1))
@@ -230,7 +231,7 @@ def test_jitter_moves_the_beat_by_at_most_its_bound_and_never_the_template(examp
     np.testing.assert_allclose(moved.beat[:, 1], clean.beat[:, 1], atol=1e-5)
 
 
-def test_a_flip_turns_beat_template_and_context_over_together(examples: Examples) -> None:
+def test_a_flip_inverts_beat_template_and_context(examples: Examples) -> None:
     index = np.arange(20, dtype=np.int64)
     clean = clean_batch(examples, index)
     flipped = _augmenter(flip_share=1.0).batch(examples, index, np.random.default_rng(0))
@@ -239,7 +240,7 @@ def test_a_flip_turns_beat_template_and_context_over_together(examples: Examples
     np.testing.assert_allclose(flipped.features, clean.features, atol=1e-4)
 
 
-def test_the_length_of_memory_is_drawn_anew_and_nothing_else(examples: Examples) -> None:
+def test_only_the_length_of_the_patient_history_is_randomized(examples: Examples) -> None:
     index = np.arange(len(examples), dtype=np.int64)
     clean = clean_batch(examples, index)
     made = _augmenter(memory_share=1.0).batch(examples, index, np.random.default_rng(0))
@@ -250,7 +251,7 @@ def test_the_length_of_memory_is_drawn_anew_and_nothing_else(examples: Examples)
     np.testing.assert_array_equal(made.rr_sequence, clean.rr_sequence)
 
 
-def test_noise_has_the_strength_asked_for_and_its_share_of_beats(
+def test_noise_has_the_configured_strength_and_fraction_of_beats(
     examples: Examples, patients: Path, tiny_config: TrainingConfig
 ) -> None:
     assert tiny_config.noise is not None
@@ -285,7 +286,7 @@ def test_an_epoch_draws_rare_classes_more_often_and_has_a_fixed_length(examples:
     assert min(share) >= 2 * s
 
 
-def test_records_with_many_beats_are_damped_but_not_equal(examples: Examples) -> None:
+def test_long_records_are_sampled_in_proportion_to_the_square_root_of_their_beats(examples: Examples) -> None:
     counts = np.where(examples.record == 0, 0, 1)
     uneven = examples.take(np.flatnonzero((counts == 1) | (np.arange(len(examples)) % 10 == 0)).astype(np.int64))
     few = int((uneven.record == 0).sum())

@@ -31,7 +31,7 @@ from ecgmoe_edge.training.run import distill, quantize, train
 
 
 class Killed(Exception):  # noqa: N818
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def _teacher(config: TrainingConfig) -> EcgMoe:
@@ -40,7 +40,7 @@ def _teacher(config: TrainingConfig) -> EcgMoe:
 
 
 class _DiesInEpoch(Augmenter):
-    """Makes batches until a given one, at which the process is killed."""
+    """Makes batches until a given one, then raises `Killed`."""
 
     def __init__(self, config: TrainingConfig, batches: int) -> None:
         super().__init__(config.augment)
@@ -58,12 +58,12 @@ def _same(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> b
 
 
 def _log_of(folder: Path) -> list[dict[str, str]]:
-    """The metrics log, without the times."""
+    """Read the metrics log without the times."""
     with (folder / "teacher.metrics.csv").open() as file:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
-def test_training_writes_weights_log_and_how_they_were_made(run_folder: Path, tiny_config: TrainingConfig) -> None:
+def test_training_writes_weights_metrics_log_and_report(run_folder: Path, tiny_config: TrainingConfig) -> None:
     about = json.loads((run_folder / "teacher.json").read_text())
     assert about["fitted_on"] == {"ward": "p0 p1 p2"}
     assert about["validated_on"] == {"ward": "p3"}
@@ -77,16 +77,16 @@ def test_training_writes_weights_log_and_how_they_were_made(run_folder: Path, ti
 
 
 @pytest.mark.parametrize("batches", [2, 7])
-def test_a_killed_and_resumed_fit_ends_with_the_same_bits(
+def test_a_killed_and_resumed_fit_gives_the_same_weights_bit_for_bit(
     batches: int, sets: ExampleSets, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     whole = _teacher(tiny_config)
     first = fit_teacher(whole, sets, tiny_config, Augmenter(tiny_config.augment), tmp_path / "whole")
     with pytest.raises(Killed):
         fit_teacher(_teacher(tiny_config), sets, tiny_config, _DiesInEpoch(tiny_config, batches), tmp_path / "cut")
-    resumed = EcgMoe(tiny_config.teacher)  # as a new process starts: weights come from the checkpoint alone
+    resumed = EcgMoe(tiny_config.teacher)  # as in a new process: the weights come only from the checkpoint
     if batches == 2:
-        resumed = _teacher(tiny_config)  # killed in the first epoch: there is no checkpoint yet
+        resumed = _teacher(tiny_config)  # it was killed in the first epoch, so there is no checkpoint
     second = fit_teacher(resumed, sets, tiny_config, Augmenter(tiny_config.augment), tmp_path / "cut")
     assert _same(whole.state_dict(), resumed.state_dict())
     assert _log_of(tmp_path / "whole") == _log_of(tmp_path / "cut")
@@ -94,7 +94,7 @@ def test_a_killed_and_resumed_fit_ends_with_the_same_bits(
 
 
 class _EndsAfter(Clock):
-    """A clock whose time is over at the n-th look."""
+    """A clock that reaches its limit at the n-th check."""
 
     def __init__(self, looks: int) -> None:
         super().__init__()
@@ -106,12 +106,12 @@ class _EndsAfter(Clock):
             raise OutOfTime
 
 
-def test_a_fit_that_runs_out_of_time_goes_on_to_the_same_bits(
+def test_a_fit_that_runs_out_of_time_resumes_to_the_same_weights_bit_for_bit(
     run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig, patients: Path, tmp_path: Path
 ) -> None:
     assert tiny_config.noise is not None
     augmenter = Augmenter(tiny_config.augment, read_noise(tiny_config.noise, patients))
-    for looks in (5, 7, 1000):  # in the first epoch; in the second or third; never
+    for looks in (5, 7, 1000):  # stops in the first epoch; in the second or third; never
         model = _teacher(tiny_config)
         if looks < 1000:
             with pytest.raises(OutOfTime):
@@ -121,14 +121,14 @@ def test_a_fit_that_runs_out_of_time_goes_on_to_the_same_bits(
     assert _same(model.state_dict(), load_teacher(run_folder / "teacher.safetensors").state_dict())
 
 
-def test_a_clock_stops_before_what_does_not_fit_any_more() -> None:
+def test_a_clock_stops_if_the_remaining_time_is_not_enough() -> None:
     Clock(1.0).check(50.0)
     Clock().check(1e9)
     with pytest.raises(OutOfTime):
         Clock(1.0).check(70.0)
 
 
-def test_patience_ends_a_fit_that_no_longer_improves(tmp_path: Path) -> None:
+def test_a_fit_without_improvement_stops_after_its_patience(tmp_path: Path) -> None:
     scores = iter([50.0, 60.0, 55.0, 60.0, 59.0, 70.0])
     model = torch.nn.Linear(2, 1)
     result = run_stage(
@@ -146,7 +146,7 @@ def test_patience_ends_a_fit_that_no_longer_improves(tmp_path: Path) -> None:
     assert (result.best_epoch, result.epochs) == (2, 5)
 
 
-def test_learning_curves_are_a_picture_of_the_log(run_folder: Path) -> None:
+def test_learning_curves_are_written_as_a_png_file(run_folder: Path) -> None:
     assert (run_folder / "teacher.curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -154,7 +154,7 @@ def test_learning_curves_are_a_picture_of_the_log(run_folder: Path) -> None:
 def test_a_training_step_makes_no_tensor_on_another_device(
     route: Route, examples: Examples, tiny_config: TrainingConfig
 ) -> None:
-    """Torch's meta device stands for a GPU: it refuses to meet a tensor of the CPU, and has no values to wait for."""
+    """Torch's meta device simulates a GPU: it refuses tensors of the CPU, and its values cannot be read."""
     batch = clean_batch(examples, np.arange(8, dtype=np.int64))
     teacher, student = (
         EcgMoe(TeacherConfig(rr_prior=False)).to("meta"),
@@ -170,7 +170,7 @@ def test_a_training_step_makes_no_tensor_on_another_device(
     assert all(value.device.type == "meta" for value in parts.values())
 
 
-def test_a_gpu_that_is_not_there_is_said() -> None:
+def test_a_missing_gpu_is_reported() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one")
     assert choose_device("auto").type == "cpu"
@@ -178,9 +178,7 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
         choose_device("cuda")
 
 
-def test_only_tasks_that_the_examples_have_labels_of_are_trained(
-    run_folder: Path, examples: Examples, tiny_config: TrainingConfig
-) -> None:
+def test_only_tasks_with_labels_are_trained(run_folder: Path, examples: Examples, tiny_config: TrainingConfig) -> None:
     assert trained_tasks(examples) == ("beat", "rhythm", "rr", "age", "sex")
     with_draws = examples.with_labels(potassium=np.zeros(len(examples), np.int8))
     assert "potassium" in trained_tasks(with_draws)
@@ -189,7 +187,7 @@ def test_only_tasks_that_the_examples_have_labels_of_are_trained(
     assert read_metadata(run_folder / "teacher.safetensors")["trained_tasks"] == "beat,rhythm,rr,age,sex"
 
 
-def test_a_student_learns_no_task_that_its_teacher_was_not_trained_for(
+def test_a_student_cannot_learn_a_task_that_its_teacher_was_not_trained_for(
     patients: Path, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     without_rhythm = msgspec.structs.replace(tiny_config, data=(DataSet("ward", "ward", validation=("p3",)),))
@@ -200,7 +198,7 @@ def test_a_student_learns_no_task_that_its_teacher_was_not_trained_for(
         distill(without_rhythm, patients, tmp_path, teacher=teacher, width="small", tasks=("beat", "rhythm"))
 
 
-def test_a_run_without_beats_and_rhythms_is_judged_by_what_it_teaches(
+def test_a_run_without_beat_and_rhythm_labels_is_scored_by_its_other_tasks(
     patients: Path, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     data = DataSet("ward", "ward", validation=("p3",), without_beat_labels=("p0", "p1", "p2", "p3"))
@@ -214,9 +212,7 @@ def test_a_run_without_beats_and_rhythms_is_judged_by_what_it_teaches(
     assert about["fit"]["best_epoch"] == 1 + int(np.argmax(scores))
 
 
-def test_a_finished_fit_is_loaded_and_not_run_again(
-    run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig
-) -> None:
+def test_a_finished_fit_is_only_loaded(run_folder: Path, sets: ExampleSets, tiny_config: TrainingConfig) -> None:
     model = EcgMoe(tiny_config.teacher)
     fit_teacher(model, sets, tiny_config, _DiesInEpoch(tiny_config, 0), run_folder)
     assert _same(model.state_dict(), load_teacher(run_folder / "teacher.safetensors").state_dict())
@@ -231,9 +227,7 @@ def test_two_seeds_give_two_models(
     assert not _same(model.state_dict(), load_teacher(run_folder / "teacher.safetensors").state_dict())
 
 
-def test_a_student_is_distilled_and_resumes_when_finished(
-    run_folder: Path, patients: Path, tiny_config: TrainingConfig
-) -> None:
+def test_a_finished_distillation_is_only_loaded(run_folder: Path, patients: Path, tiny_config: TrainingConfig) -> None:
     teacher = run_folder / "teacher.safetensors"
     path = distill(tiny_config, patients, run_folder, teacher=teacher, width="nano")
     weights = load_student(path).state_dict()
@@ -242,7 +236,7 @@ def test_a_student_is_distilled_and_resumes_when_finished(
     assert json.loads(path.with_suffix(".json").read_text())["validation"]["ward"]["beats"]["N"]["support"] > 50
 
 
-def test_the_student_that_equals_its_teacher_has_no_divergence(examples: Examples, tiny_config: TrainingConfig) -> None:
+def test_a_student_equal_to_its_teacher_has_no_divergence(examples: Examples, tiny_config: TrainingConfig) -> None:
     batch = clean_batch(examples, np.arange(30, dtype=np.int64))
     logits = {"beat": torch.randn(30, 4), "rhythm": torch.randn(30, 4)}
     settings = msgspec.structs.replace(tiny_config.distil, kl=1.0, cross_entropy=0.0, temperature=2.0)
@@ -260,10 +254,10 @@ def test_unknown_labels_give_neither_loss_nor_gradient() -> None:
     assert output.grad is not None
     assert not output.grad.any()
     known = task_loss(task_named("age"), torch.zeros(3, 1), torch.tensor([60.0, float("nan"), float("nan")]))
-    assert known.item() == 0.0  # 60 years is the head's zero
+    assert known.item() == 0.0  # the output 0 of the head means 60 years
 
 
-def test_the_rate_rises_to_its_highest_and_ends_near_zero() -> None:
+def test_the_learning_rate_rises_to_its_maximum_and_ends_near_zero() -> None:
     rates = [one_cycle(step, 1000, 2e-3, 0.15) for step in range(1000)]
     assert rates.index(max(rates)) == 150
     assert max(rates) == pytest.approx(2e-3)
@@ -280,7 +274,7 @@ def test_a_run_without_validation_records_is_refused(
 
 
 @pytest.mark.slow
-def test_a_distilled_student_trains_on_with_quantization_in_the_loop(
+def test_a_distilled_student_continues_with_quantization_aware_training(
     run_folder: Path, patients: Path, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     pytest.importorskip("torchao")
@@ -296,7 +290,7 @@ def test_a_distilled_student_trains_on_with_quantization_in_the_loop(
 
 
 @pytest.mark.slow
-def test_stages_of_a_student_that_run_out_of_time_go_on_to_the_same_bits(
+def test_both_stages_of_a_student_resume_to_the_same_weights_bit_for_bit(
     run_folder: Path, patients: Path, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     pytest.importorskip("torchao")
@@ -318,7 +312,7 @@ def test_stages_of_a_student_that_run_out_of_time_go_on_to_the_same_bits(
         assert _same(one, two)
 
 
-def test_what_the_rhythm_says_of_beats_that_nobody_labelled() -> None:
+def test_the_rhythm_limits_the_possible_classes_of_unlabelled_beats() -> None:
     n, s, v = (torch.tensor([[6.0, 0, 0, 0]]), torch.tensor([[0, 6.0, 0, 0]]), torch.tensor([[0, 0, 6.0, 0]]))
 
     def loss(logits: torch.Tensor, beat: int, rhythm: int) -> float:
@@ -328,10 +322,10 @@ def test_what_the_rhythm_says_of_beats_that_nobody_labelled() -> None:
     assert loss(n, -1, normal) < 0.02 < 5.0 < min(loss(s, -1, normal), loss(v, -1, normal))
     assert max(loss(n, -1, fibrillation), loss(v, -1, fibrillation)) < 0.02 < 4.5 < loss(s, -1, fibrillation)
     assert loss(s, -1, other) == loss(s, -1, -1) == 0.0
-    assert loss(s, BEAT_CLASSES.index("S"), fibrillation) < 0.02  # an annotation of the beat itself decides
+    assert loss(s, BEAT_CLASSES.index("S"), fibrillation) < 0.02  # the beat annotation has priority over the rhythm
 
 
-def test_known_beats_are_judged_by_cross_entropy() -> None:
+def test_the_loss_of_labelled_beats_is_cross_entropy() -> None:
     logits, beat = torch.randn(8, 4), torch.tensor([0, 1, 2, 3, 0, -1, 1, -1])
     labels = {"beat": beat, "rhythm": torch.full((8,), -1)}
     torch.testing.assert_close(beat_loss(logits, labels), task_loss(task_named("beat"), logits, beat))

@@ -1,4 +1,4 @@
-"""MIMIC-IV-ECG and MIMIC-IV: small folders of the same format, made here."""
+"""Labels of MIMIC-IV-ECG, read from small folders in its format that the tests make."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ecgmoe_edge.training.mimic import MimicRecord, mimic_records
 from ecgmoe_edge.training.sources import divide
 
 LEADS = ["I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6"]
-# study -> subject, time of the ECG, RR interval of the machine (ms)
+# By study: subject, time of the ECG, RR interval in ms as measured by the machine.
 STUDIES = {
     "40000001": ("10000001", "2180-05-06 12:00:00", "800"),
     "40000002": ("10000001", "2180-05-06 14:10:00", "29999"),
@@ -30,17 +30,17 @@ LABS = (
     "labevent_id,subject_id,hadm_id,specimen_id,itemid,order_provider_id,charttime,storetime,value,valuenum,valueuom,"
     "ref_range_lower,ref_range_upper,flag,priority,comments\n"
     "1,10000001,,1,50971,,2180-05-06 12:50:00,,6.1,6.1,mEq/L,3.3,5.1,abnormal,STAT,\n"  # 50 min after the first ECG
-    "2,10000001,,2,50822,,2180-05-06 11:50:00,,4.1,4.1,mEq/L,3.3,5.1,,,\n"  # 10 min before it: nearer
-    "3,10000001,,3,50971,,2180-05-06 16:00:00,,2.9,2.9,mEq/L,3.3,5.1,abnormal,,\n"  # too late for the second
+    "2,10000001,,2,50822,,2180-05-06 11:50:00,,4.1,4.1,mEq/L,3.3,5.1,,,\n"  # 10 min before it, so nearer
+    "3,10000001,,3,50971,,2180-05-06 16:00:00,,2.9,2.9,mEq/L,3.3,5.1,abnormal,,\n"  # too late for the second ECG
     '4,10000002,,4,50971,,2149-12-31 23:45:00,,___,3.4,mEq/L,3.3,5.1,,,"a comment, with a comma"\n'
-    "5,10000002,,5,50971,,2150-01-01 00:31:00,,HEMOLYZED,,mEq/L,3.3,5.1,,,\n"  # no number
-    "6,10000003,,6,50912,,2150-01-01 00:30:00,,9.9,9.9,mg/dL,0,1,abnormal,,\n"  # creatinine
+    "5,10000002,,5,50971,,2150-01-01 00:31:00,,HEMOLYZED,,mEq/L,3.3,5.1,,,\n"  # not a number
+    "6,10000003,,6,50912,,2150-01-01 00:30:00,,9.9,9.9,mg/dL,0,1,abnormal,,\n"  # creatinine, not potassium
 )
 
 
 @pytest.fixture
 def mimic(tmp_path: Path) -> Path:
-    """A folder with mimic-iv-ecg/ and mimic-iv/hosp/, of four ECGs of three patients."""
+    """A folder with mimic-iv-ecg/ and mimic-iv/hosp/: four ECGs of three patients."""
     folder, hosp = tmp_path / "mimic-iv-ecg", tmp_path / "mimic-iv" / "hosp"
     folder.mkdir()
     hosp.mkdir(parents=True)
@@ -51,9 +51,8 @@ def mimic(tmp_path: Path) -> Path:
         _write_ecg(folder / path)
         listed.append(f"{subject},{study},{study},{time},{path}")
         measured.append(f'{subject},{study},6848,{time},"Sinus rhythm, borderline",0.005-150 Hz,60 Hz notch,{rr},40')
-    listed.append(
-        "10000009,40000009,40000009,2180-01-01 00:00:00,files/p1000/p10000009/s40000009/40000009"
-    )  # not copied
+    # The files of this record do not exist.
+    listed.append("10000009,40000009,40000009,2180-01-01 00:00:00,files/p1000/p10000009/s40000009/40000009")
     (folder / "record_list.csv").write_text("\n".join(listed) + "\n")
     (folder / "machine_measurements.csv").write_text("\n".join(measured) + "\n")
     with gzip.open(hosp / "labevents.csv.gz", "wt") as file:
@@ -81,7 +80,7 @@ def _by_study(records: list[MimicRecord]) -> dict[str, MimicRecord]:
     return {record.path.name: record for record in records}
 
 
-def test_the_nearest_draw_within_the_window_decides(mimic: Path) -> None:
+def test_the_nearest_blood_sample_within_the_window_is_used(mimic: Path) -> None:
     records = _by_study(mimic_records(mimic / "mimic-iv-ecg", mimic / "mimic-iv"))
     assert {study: record.potassium for study, record in records.items()} == {
         "40000001": "normal",
@@ -110,7 +109,7 @@ def test_without_mimic_iv_there_is_no_potassium_age_or_sex(mimic: Path) -> None:
     assert {(record.potassium, record.age, record.sex) for record in records} == {(None, None, None)}
 
 
-def test_examples_carry_the_labels_of_their_ecg(mimic: Path) -> None:
+def test_examples_have_the_labels_of_their_ecg(mimic: Path) -> None:
     data = DataSet(
         "mimic", "mimic-iv-ecg", labels="mimic-iv-ecg", clinical_folder="mimic-iv", leads=("II",), first_s=5.0
     )
@@ -126,7 +125,7 @@ def test_examples_carry_the_labels_of_their_ecg(mimic: Path) -> None:
     assert set(second.labels["potassium"]) == {-1}
 
 
-def test_both_ecgs_of_a_patient_lie_in_the_same_half(mimic: Path) -> None:
+def test_both_ecgs_of_a_patient_are_in_the_same_part_of_the_division(mimic: Path) -> None:
     data = DataSet("mimic", "mimic-iv-ecg", labels="mimic-iv-ecg", leads=("II",), validation_share=0.5)
     division = divide(data, mimic)
     fit, held = ({source.patient for source in half} for half in (division.fit, division.validation))
@@ -134,7 +133,7 @@ def test_both_ecgs_of_a_patient_lie_in_the_same_half(mimic: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "text", "says"),
+    ("table", "text", "message"),
     [
         ("mimic-iv-ecg/record_list.csv", None, "cannot be read"),
         ("mimic-iv-ecg/record_list.csv", "subject_id,study_id\n", "no column ecg_time, path"),
@@ -143,19 +142,19 @@ def test_both_ecgs_of_a_patient_lie_in_the_same_half(mimic: Path) -> None:
         ("mimic-iv/hosp/labevents.csv", LABS.replace("2180-05-06 12:50:00", "yesterday"), "yesterday"),
     ],
 )
-def test_a_table_that_is_not_what_it_should_be_is_said(mimic: Path, table: str, text: str | None, says: str) -> None:
+def test_a_wrong_table_is_refused_with_the_reason(mimic: Path, table: str, text: str | None, message: str) -> None:
     if text is None:
         (mimic / table).unlink()
     else:
         (mimic / table).write_text(text)
-    with pytest.raises(RecordError, match=says):
+    with pytest.raises(RecordError, match=message):
         mimic_records(mimic / "mimic-iv-ecg", mimic / "mimic-iv")
 
 
-def test_a_list_of_records_that_are_not_there_is_said(mimic: Path) -> None:
+def test_a_list_without_existing_records_is_refused(mimic: Path) -> None:
     for header in mimic.rglob("*.hea"):
         header.unlink()
-    with pytest.raises(RecordError, match="holds none of the records"):
+    with pytest.raises(RecordError, match="contains none of the records"):
         mimic_records(mimic / "mimic-iv-ecg", mimic / "mimic-iv")
 
 

@@ -1,4 +1,4 @@
-"""A run that is given a file for its folder says so at once."""
+"""A file in place of an output folder is refused at once."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ecgmoe_edge.training.run import distill, train
 
 @pytest.mark.parametrize("inside", ["", "deeper/still"])
 @pytest.mark.parametrize("option", ["-o", "--cache"])
-def test_a_file_where_a_folder_must_be_is_refused_by_its_option(
+def test_a_file_in_place_of_a_folder_is_refused_with_its_option(
     option: str, inside: str, patients: Path, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     out, cache = (file / inside, None) if option == "-o" else (tmp_path / "run", file / inside)
-    with pytest.raises(UsageError, match=f"{file} is a file where a folder is needed; name another.*{option}"):
+    with pytest.raises(UsageError, match=f"{file} is a file where a folder is needed; give another.*{option}"):
         train(tiny_config, patients, out, cache=cache)
     assert file.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_student_is_not_distilled_into_a_file_either(
+def test_a_file_in_place_of_the_folder_of_a_student_is_refused(
     patients: Path, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     file = tmp_path / "file"

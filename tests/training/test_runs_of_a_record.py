@@ -1,4 +1,4 @@
-"""Leads, polarities and sampling rates of one record, as runs of their own."""
+"""Runs of a record: each lead, and its inverted and resampled copies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ecgmoe_edge.training.sources import Source, divide
 
 @pytest.fixture(scope="module")
 def clinic(patients: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with `two/`, whose records have a lead II and a second, smaller and upside down."""
+    """A data folder with `two/`: records with lead II and a second lead, which is smaller and inverted."""
     folder = tmp_path_factory.mktemp("clinic")
     (folder / "two").mkdir()
     for name in ("p0", "p1", "p2", "p3"):
@@ -40,7 +40,7 @@ def _names(sources: tuple[Source, ...]) -> list[str]:
     return [source.name for source in sources]
 
 
-def test_each_lead_is_a_run_and_validation_is_the_first_as_it_lies(clinic: Path) -> None:
+def test_each_lead_is_a_run_and_validation_uses_only_the_first(clinic: Path) -> None:
     division = divide(_data(leads=("II", 1), invert_share=1.0, rates=(100.0,), rate_share=1.0), clinic)
     assert _names(division.validation) == ["two/p3"]
     of_p0 = ["two/p0", "two/p0:inverted", "two/p0:fs=100", "two/p0:lead=1", "two/p0:lead=1,inverted"]
@@ -48,15 +48,15 @@ def test_each_lead_is_a_run_and_validation_is_the_first_as_it_lies(clinic: Path)
     assert len(division.fit) == 18
 
 
-def test_a_share_of_the_runs_is_drawn_by_name_alone(clinic: Path) -> None:
+def test_the_copies_of_a_run_are_selected_only_by_names(clinic: Path) -> None:
     names = {name for share in (0.3, 0.6) for name in _names(divide(_data(invert_share=share), clinic).fit)}
     some = _names(divide(_data(invert_share=0.6), clinic).fit)
-    assert names == set(some)  # a larger share keeps what a smaller one drew
+    assert names == set(some)  # a larger fraction includes the runs of a smaller one
     assert _names(divide(_data(invert_share=0.6, leave_out=("p1",)), clinic).fit) == [n for n in some if "p1" not in n]
     assert len(divide(_data(), clinic).fit) == 3
 
 
-def test_an_inverted_run_of_an_inverted_lead_is_the_upright_one(clinic: Path) -> None:
+def test_inverting_an_inverted_lead_restores_the_original(clinic: Path) -> None:
     sources = {source.name: source for source in divide(_data(leads=(0, 1), invert_share=1.0), clinic).fit}
     upright, second = examples_of(sources["two/p0"]), examples_of(sources["two/p0:lead=1,inverted"])
     np.testing.assert_array_equal(upright.sample, second.sample)
@@ -64,7 +64,7 @@ def test_an_inverted_run_of_an_inverted_lead_is_the_upright_one(clinic: Path) ->
 
 
 @pytest.mark.parametrize("rate", [100.0, 128.0, 500.0])
-def test_a_run_at_another_rate_keeps_the_beats_their_labels_and_their_shape(clinic: Path, rate: float) -> None:
+def test_a_resampled_run_has_the_same_beats_labels_and_shapes(clinic: Path, rate: float) -> None:
     sources = {source.name: source for source in divide(_data(rates=(rate,), rate_share=1.0), clinic).fit}
     native, other = examples_of(sources["two/p0"]), examples_of(sources[f"two/p0:fs={rate:g}"])
     assert len(other) == pytest.approx(len(native), abs=2)
@@ -87,8 +87,8 @@ def test_runs_are_cached_side_by_side_and_read_back_with_their_names(clinic: Pat
     assert len({cache_path(source, tmp_path) for source in division.fit}) == len(division.fit)
 
 
-def test_further_runs_of_a_patient_do_not_make_it_count_more(examples: Examples) -> None:
-    """Three of four records come once and p0 three times: its share of the normal beats stays what it was."""
+def test_copies_of_a_run_do_not_give_a_patient_the_weight_of_more_records(examples: Examples) -> None:
+    """Three of four records have one run and p0 has three: the fraction of its normal beats hardly changes."""
     normal = np.flatnonzero(examples.labels["beat"] == 0)
     own = normal[examples.record[normal] == 0]
     index = np.concatenate([normal, own, own])
@@ -102,5 +102,5 @@ def test_further_runs_of_a_patient_do_not_make_it_count_more(examples: Examples)
         drawn = [epoch_indices(each, draw, np.random.default_rng(seed)) for seed in range(60)]
         patient = np.isin(each.record[np.concatenate(drawn)], (0, 4, 5))
         shares.append(patient.mean())
-    # 1 / sqrt(count) damps: three times the beats weigh sqrt(3) times, as those of a longer record would.
+    # With the weight 1 / sqrt(count), three times as many beats count sqrt(3) times, as in a longer record.
     assert shares[1] < 2.0 * shares[0]

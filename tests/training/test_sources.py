@@ -1,4 +1,4 @@
-"""What a training run takes from the tables of data bases, and whom it takes for one person."""
+"""Labels from the tables of the data sets, and which records belong to the same patient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PTBXL_HEADER = "patient_id,age,sex,strat_fold,filename_lr"
 
 
 def _headers(folder: Path, *names: str) -> Path:
-    """Headers without signals: nothing here reads a record."""
+    """Write headers without signals, since no test here reads a signal."""
     for name in names:
         (folder / f"{name}.hea").parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.hea").write_text("x 1 100\n")
@@ -45,23 +45,23 @@ def test_ptbxl_gives_age_sex_and_patient(tmp_path: Path) -> None:
     fit = _fit(DataSet("ptbxl", "ptbxl", labels="ptbxl"), tmp_path)
     assert {name: (dict(source.facts), source.patient) for name, source in fit.items()} == {
         "1": ({"age": 40.0, "sex": "male"}, "11.0"),
-        "2": ({"sex": "female"}, "12.0"),  # 300 stands for all above 89
+        "2": ({"sex": "female"}, "12.0"),  # the table has 300 for all ages above 89
         "3": ({}, "13.0"),
     }
 
 
 @pytest.mark.parametrize(
-    ("row", "says"), [("12.0,50", "cells"), ("12.0,unknown,1,2,lr/1", "age"), ("12.0,50,1,,lr/1", "strat_fold")]
+    ("row", "message"), [("12.0,50", "cells"), ("12.0,unknown,1,2,lr/1", "age"), ("12.0,50,1,,lr/1", "strat_fold")]
 )
-def test_a_spoilt_row_of_ptbxl_is_told(row: str, says: str, tmp_path: Path) -> None:
+def test_a_damaged_row_of_ptbxl_is_refused_with_its_line(row: str, message: str, tmp_path: Path) -> None:
     folder = _headers(tmp_path / "ptbxl", "lr/1")
     (folder / "ptbxl_database.csv").write_text("\n".join([_PTBXL_HEADER, "11.0,40.0,0,1,lr/1", row]))
     for data in (DataSet("ptbxl", "ptbxl", labels="ptbxl", validation=chosen) for chosen in ((), ("split:ptbxl-fit",))):
-        with pytest.raises(RecordError, match=rf"Line 3 of .*ptbxl_database\.csv .*{says}"):
+        with pytest.raises(RecordError, match=rf"Line 3 of .*ptbxl_database\.csv .*{message}"):
             divide(data, tmp_path)
 
 
-def test_nothing_of_a_held_out_person_is_fitted_on_whatever_the_record_is_called(
+def test_no_record_of_a_held_out_patient_is_fitted_on(
     tmp_path: Path, write_mitdb_header: Callable[[Path, str], Path]
 ) -> None:
     for name in ("100", "101", "201", "202"):
@@ -70,11 +70,12 @@ def test_nothing_of_a_held_out_person_is_fitted_on_whatever_the_record_is_called
         division = divide(DataSet("mitdb", "mitdb", validation=(held,)), tmp_path)
         assert [source.path.name for source in division.validation] == [held]
         assert [source.path.name for source in division.fit] == ["100", "101"]
-    drawn = divide(DataSet("mitdb", "mitdb", validation_share=0.5), tmp_path)
-    assert {"201", "202"} <= {source.path.name for source in drawn.validation}  # 201 by itself would not be drawn
+    divided = divide(DataSet("mitdb", "mitdb", validation_share=0.5), tmp_path)
+    # 201 is selected only because it is the same patient as 202.
+    assert {"201", "202"} <= {source.path.name for source in divided.validation}
 
 
-def test_a_record_called_201_that_is_not_of_mit_bih_is_a_person_of_its_own(tmp_path: Path) -> None:
+def test_a_record_201_of_another_database_is_a_different_patient(tmp_path: Path) -> None:
     _headers(tmp_path / "ward", "100", "201", "202")
     division = divide(DataSet("ward", "ward", validation=("202",)), tmp_path)
     assert [source.path.name for source in division.fit] == ["100", "201"]

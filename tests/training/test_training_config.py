@@ -16,13 +16,13 @@ def _written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_shipped_configuration_loads_and_its_digest_names_it() -> None:
+def test_the_shipped_configuration_loads_with_a_stable_digest() -> None:
     config = load_config()
     assert config.digest() == load_config().digest()
     assert {data.name for data in config.data} >= {"mitdb", "svdb", "cinc2017"}
 
 
-def test_shipped_model_sees_neither_ds2_nor_201_nor_validation_records(data_dir: Path) -> None:
+def test_the_shipped_model_is_not_fitted_on_ds2_or_201_or_validation_records(data_dir: Path) -> None:
     for data in load_config().data:
         if not (data_dir / data.folder).is_dir():
             pytest.skip(f"needs {data.folder}")
@@ -36,12 +36,12 @@ def test_shipped_model_sees_neither_ds2_nor_201_nor_validation_records(data_dir:
             assert held == set(SVDB_VAL)
 
 
-def test_each_shipped_configuration_goes_by_its_name() -> None:
+def test_each_shipped_configuration_is_loaded_by_its_name() -> None:
     assert {name: load_config(name).digest() for name in SHIPPED}["default"] == load_config().digest()
     assert {data.folder for data in load_config("ds1-only").data} == {"mitdb"}
 
 
-def test_the_model_of_ds1_alone_sees_nothing_else(data_dir: Path) -> None:
+def test_the_ds1_only_model_is_fitted_only_on_ds1(data_dir: Path) -> None:
     if not (data_dir / "mitdb").is_dir():
         pytest.skip("needs mitdb")
     (data,) = load_config("ds1-only").data
@@ -51,7 +51,7 @@ def test_the_model_of_ds1_alone_sees_nothing_else(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "data"),
         ("data = []", "no data set"),
@@ -60,7 +60,7 @@ def test_the_model_of_ds1_alone_sees_nothing_else(data_dir: Path) -> None:
         ('[[data]]\nname = "a"\nfolder = "a"\n[teacher]\ndepth = 3', "depth"),
         ('[[data]]\nname = "a"\nfolder = "a"\n[[data]]\nname = "a"\nfolder = "b"', "share a name"),
         ('[[data]]\nname = "a"\nfolder = "a"\nvalidation = ["x"]\nvalidation_share = 0.2', "not both"),
-        ('[[data]]\nname = "a"\nfolder = "a"\nvalidation_share = 1.5', "between 0 and 1"),
+        ('[[data]]\nname = "a"\nfolder = "a"\nvalidation_share = 1.5', "less than 1"),
         ('[[data]]\nname = "a"\nfolder = "a"\ninvert_share = 2', "between 0 and 1"),
         ('[[data]]\nname = "a"\nfolder = "a"\nleads = []', "at least one lead"),
         ('[[data]]\nname = "a"\nfolder = "a"\nrates = [50]', "100 and 1000 Hz"),
@@ -68,11 +68,11 @@ def test_the_model_of_ds1_alone_sees_nothing_else(data_dir: Path) -> None:
         ("[[data", "not valid"),
     ],
 )
-def test_a_wrong_configuration_is_refused_by_name(text: str, says: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_an_invalid_configuration_is_refused_with_the_reason(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
         load_config(_written(tmp_path, text))
 
 
-def test_a_missing_file_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load_config(tmp_path / "absent.toml")

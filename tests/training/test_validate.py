@@ -19,7 +19,7 @@ def _oracle(batch: Batch) -> dict[str, torch.Tensor]:
     return {"beat": beat, "rhythm": rhythm, "route_rhythm": beat[:, :2]}
 
 
-def test_a_model_that_knows_all_scores_a_hundred_and_its_experts_are_counted(examples: Examples) -> None:
+def test_a_perfect_model_scores_100_and_its_experts_are_counted(examples: Examples) -> None:
     report = validate(_oracle, examples, DecisionRule(irregular_penalty=0.0))
     assert {name: report.beats[name].f1 for name in "NSV"} == {"N": 100.0, "S": 100.0, "V": 100.0}
     assert report.beats["F"].f1 is None
@@ -29,21 +29,21 @@ def test_a_model_that_knows_all_scores_a_hundred_and_its_experts_are_counted(exa
     assert flat_metrics({"ward": report})["ward.V.f1.plain"] == 100.0
 
 
-def test_se_ppv_and_f1_are_those_of_the_counts_and_f_as_v_is_ignored() -> None:
+def test_se_ppv_and_f1_follow_the_counts_and_f_labelled_v_is_ignored() -> None:
     n, s, v, f = range(4)
     truth = np.array([n, n, n, s, s, v, v, f], np.int8)
     guess = np.array([n, v, s, s, n, v, v, v])
     scores = beat_scores(truth, guess)
     assert scores["V"].se == 100.0
-    assert scores["V"].ppv == pytest.approx(200 / 3)  # one N called V; the F called V does not count
+    assert scores["V"].ppv == pytest.approx(200 / 3)  # one N is labelled V; the F that is labelled V does not count
     assert (scores["S"].se, scores["S"].ppv, scores["S"].f1) == (50.0, 50.0, 50.0)
     assert scores["F"].se == 0.0
     assert scores["F"].ppv is None
 
 
-def test_other_tasks_are_judged_by_f1_and_by_their_error_against_the_median(examples: Examples) -> None:
+def test_other_tasks_are_scored_by_f1_or_by_their_error_relative_to_the_median(examples: Examples) -> None:
     male = examples.labels["sex"] == 1
-    age = np.where(male, 60.0, 40.0).astype(np.float32)  # the median errs by at most 10 years a beat
+    age = np.where(male, 60.0, 40.0).astype(np.float32)  # the error of the median is at most 10 years per beat
     known = examples.with_labels(age=age, potassium=np.where(male, 1, 0).astype(np.int8))
     task = task_named("age")
 
@@ -57,7 +57,8 @@ def test_other_tasks_are_judged_by_f1_and_by_their_error_against_the_median(exam
     assert report.others["age"] == pytest.approx(2.0, abs=1e-3)
     usual = float(np.abs(age - np.median(age)).mean())
     assert report.skills["age"] == pytest.approx(100.0 * (1.0 - 2.0 / usual), abs=0.1)
-    assert report.others["potassium"] == pytest.approx(0.5 * 100.0 * 2.0 * share / (1.0 + share))  # all abnormal
+    # All beats are predicted abnormal.
+    assert report.others["potassium"] == pytest.approx(0.5 * 100.0 * 2.0 * share / (1.0 + share))
     assert report.beat_score() is None
     assert selection_score({"ward": report}) == pytest.approx((report.skills["age"] + report.skills["potassium"]) / 2.0)
     row = flat_metrics({"ward": report})
@@ -65,14 +66,14 @@ def test_other_tasks_are_judged_by_f1_and_by_their_error_against_the_median(exam
     assert "ward.potassium.f1" in row
 
 
-def test_beats_and_rhythms_choose_the_epoch_where_they_are_taught(examples: Examples) -> None:
+def test_beat_and_rhythm_scores_select_the_epoch_if_they_exist(examples: Examples) -> None:
     report = validate(_oracle, examples)
     assert selection_score({"ward": replace(report, skills={"age": -50.0})}) == selection_score({"ward": report})
 
 
-def test_the_decision_rule_starts_anew_with_every_record(examples: Examples) -> None:
+def test_the_decision_rule_restarts_with_every_record(examples: Examples) -> None:
     half_v = np.tile(np.array([0.0, -9.0, 0.4, -9.0], np.float32), (len(examples), 1))
     labels = decide({"beat": half_v}, examples, DecisionRule())
     firsts = [int(np.flatnonzero(examples.record == record)[0]) for record in np.unique(examples.record)]
-    assert (labels[firsts] == 2).all()  # nothing is known of the wearer yet
-    assert labels[firsts[1] - 1] == 0  # a wearer whose every beat looks half like V
+    assert (labels[firsts] == 2).all()  # there is no patient history yet
+    assert labels[firsts[1] - 1] == 0  # a patient whose beats all resemble V

@@ -1,4 +1,4 @@
-"""ONNX files, for onnxruntime and what it hands them to."""
+"""ONNX files for onnxruntime and its execution providers."""
 
 from ecgmoe_edge.converters.targets.onnx.target import OnnxTarget
 

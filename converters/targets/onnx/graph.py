@@ -1,4 +1,4 @@
-"""Cutting an ONNX graph into pieces and joining them where one piece's output is another's input."""
+"""Extraction of the pieces from an ONNX graph, and their connection at boundary tensors."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ecgmoe_edge.errors import ConversionError
 
 
 @dataclass(frozen=True)
-class Join:
-    """An input of a piece that is fed by a tensor of another piece."""
+class BoundaryInput:
+    """A boundary tensor that replaces an input of a piece: an output of another piece."""
 
-    tensor: str  # the tensor's name in the joined graph
-    source: str  # its name in the exported graph, where its scale is known
+    tensor: str  # name of the tensor in the connected graph
+    source: str  # name of the tensor in the exported graph, which holds its scale
 
 
-class Cutter:
-    """An exported graph that holds several pieces, and what is needed to take them out one by one.
+class PieceExtractor:
+    """Extracts single pieces from an exported graph that contains several unconnected pieces.
 
-    In an integer graph the pieces meet at integer tensors: the producer's last DequantizeLinear and the consumer's
-    first QuantizeLinear, which undo one another, are both left out.
+    In an integer graph, the pieces are connected at integer tensors. The last DequantizeLinear of the first piece and
+    the first QuantizeLinear of the next piece cancel each other, so both are left out.
     """
 
     def __init__(self, graph: GraphProto) -> None:
@@ -34,12 +34,12 @@ class Cutter:
         self._values = {value.name: value for value in (*graph.input, *graph.output, *graph.value_info)}
 
     def source(self, output: str) -> str:
-        """The tensor that another piece should read for `output`: the integer one, where there is one."""
+        """Return the tensor that another piece reads instead of `output`: the integer tensor if there is one."""
         producer = self._producers[output]
         return producer.input[0] if producer.op_type == "DequantizeLinear" else output
 
-    def grid(self, tensor: str) -> tuple[float, int] | None:
-        """Scale and zero point of an integer tensor; None for a float one."""
+    def scale_and_zero_point(self, tensor: str) -> tuple[float, int] | None:
+        """Return scale and zero point of an integer tensor; None for a float tensor."""
         producer = self._producers.get(tensor)
         if producer is None or producer.op_type != "QuantizeLinear":
             return None
@@ -47,28 +47,31 @@ class Cutter:
         return float(scale), int(zero_point)
 
     def value(self, output: str, name: str) -> ValueInfoProto:
-        """The declaration of a tensor called `name` like the source of `output`."""
+        """Declare a tensor `name` with the type and the shape of the source of `output`."""
         shape = [dimension.dim_value for dimension in self._values[output].type.tensor_type.shape.dim]
-        kind = TensorProto.FLOAT if self.grid(self.source(output)) is None else TensorProto.INT8
+        kind = TensorProto.FLOAT if self.scale_and_zero_point(self.source(output)) is None else TensorProto.INT8
         return helper.make_tensor_value_info(name, kind, shape)
 
-    def take(
-        self, outputs: Sequence[str], joins: Mapping[str, Join], suffix: str = ""
+    def extract(
+        self, outputs: Sequence[str], boundary_inputs: Mapping[str, BoundaryInput], suffix: str = ""
     ) -> tuple[list[NodeProto], list[TensorProto]]:
-        """Copies of the nodes and constants that `outputs` need, back to the inputs and the joins.
+        """Copy the nodes and constants that compute `outputs` from graph inputs and boundary tensors.
 
         Args:
             outputs: tensors of the exported graph.
-            joins: by the name of a graph input, what stands there instead.
-            suffix: appended to every name but those of joins and graph inputs, since a branch of an `If` must not
-                repeat a name of the graph around it.
+            boundary_inputs: boundary tensors, by the name of the graph input that they replace.
+            suffix: appended to all names except those of boundary tensors and graph inputs, because a branch of an `If`
+                must not reuse a name of the graph around it.
+
+        Returns:
+            The nodes, and the constants.
 
         Raises:
-            ConversionError: a join's scale differs from the one that the piece was made for.
+            ConversionError: a boundary tensor has another scale than the input that it replaces.
         """
-        stand_ins = self._stand_ins(joins)
-        needed, constants = self._walk(outputs, set(stand_ins))
-        kept = {value.name: value.name for value in self.graph.input} | stand_ins
+        replacements = self._replacements(boundary_inputs)
+        needed, constants = self._needed_nodes(outputs, set(replacements))
+        kept = {value.name: value.name for value in self.graph.input} | replacements
 
         def rename(name: str) -> str:
             return kept.get(name, name + suffix) if name else name
@@ -85,25 +88,25 @@ class Cutter:
             tensor.name += suffix
         return nodes, tensors
 
-    def _stand_ins(self, joins: Mapping[str, Join]) -> dict[str, str]:
-        """Tensors of the exported graph that are to be replaced: a joined input, or what it is quantized to."""
-        stand_ins = {}
-        for entry, join in joins.items():
-            grid = self.grid(join.source)
+    def _replacements(self, boundary_inputs: Mapping[str, BoundaryInput]) -> dict[str, str]:
+        """Return the boundary tensor by the tensor that it replaces: a graph input, or that input quantized."""
+        replacements = {}
+        for entry, boundary in boundary_inputs.items():
+            quantization = self.scale_and_zero_point(boundary.source)
             readers = [node for node in self.graph.node if entry in node.input]
-            if grid is None:
-                stand_ins[entry] = join.tensor
+            if quantization is None:
+                replacements[entry] = boundary.tensor
                 continue
             for reader in readers:
-                if reader.op_type != "QuantizeLinear" or self.grid(reader.output[0]) != grid:
+                if reader.op_type != "QuantizeLinear" or self.scale_and_zero_point(reader.output[0]) != quantization:
                     raise ConversionError(
-                        f"The scale of {entry!r} is not that of {join.source!r}, which feeds it. Make the pieces with "
-                        "QatStudent, which shares one scale wherever two of them meet."
+                        f"The scale of {entry!r} differs from that of {boundary.source!r}, which is connected to it. "
+                        "Make the pieces with QatStudent, which uses one scale for each boundary tensor."
                     )
-                stand_ins[reader.output[0]] = join.tensor
-        return stand_ins
+                replacements[reader.output[0]] = boundary.tensor
+        return replacements
 
-    def _walk(self, outputs: Sequence[str], stops: set[str]) -> tuple[list[NodeProto], list[str]]:
+    def _needed_nodes(self, outputs: Sequence[str], stops: set[str]) -> tuple[list[NodeProto], list[str]]:
         names, waiting = set(), list(outputs)
         while waiting:
             name = waiting.pop()
@@ -115,27 +118,28 @@ class Cutter:
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs that a node carries: both branches of an `If`."""
+    """Yield the graphs inside a node: both branches of an `If`."""
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
 
 
-def walk(graph: GraphProto) -> Iterator[GraphProto]:
-    """A graph and all graphs inside it."""
+def nested_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph and all graphs inside it, at any depth."""
     yield graph
     for node in graph.node:
         for inner in subgraphs(node):
-            yield from walk(inner)
+            yield from nested_graphs(inner)
 
 
 def to_uint8(graph: GraphProto) -> None:
-    """Move a QDQ graph from int8 to uint8, weights too, in place: numbers and zero points + 128, the same values.
+    """Convert activations and weights of a quantized graph from int8 to uint8, in place.
 
-    On x86 without VNNI, onnxruntime multiplies uint8 by int8 with an instruction (VPMADDUBSW) that saturates at 16
-    bits, so that int8 weights give wrong sums; uint8 by uint8 takes a path that does not.
+    Adding 128 to the integers and to the zero points leaves the represented values unchanged. The weights are converted
+    too: on x86 without VNNI, onnxruntime multiplies uint8 by int8 with an instruction (VPMADDUBSW) that saturates at 16
+    bits and gives wrong sums. Its kernels for uint8 by uint8 do not saturate.
     """
-    for part in walk(graph):
+    for part in nested_graphs(graph):
         constants = {tensor.name: tensor for tensor in part.initializer}
         readers = [node for node in part.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
         shifted = {node.input[2] for node in readers}
@@ -149,9 +153,9 @@ def to_uint8(graph: GraphProto) -> None:
                 value.type.tensor_type.elem_type = TensorProto.UINT8
 
 
-def strip(graph: GraphProto) -> None:
-    """Remove what the exporter noted for debugging, in place: stack traces with the paths of the exporting machine."""
-    for part in walk(graph):
+def remove_debug_info(graph: GraphProto) -> None:
+    """Remove the exporter's debugging notes, in place: stack traces with file paths of the exporting machine."""
+    for part in nested_graphs(graph):
         part.doc_string = ""
         part.ClearField("metadata_props")
         for item in (*part.node, *part.initializer, *part.value_info, *part.input, *part.output):

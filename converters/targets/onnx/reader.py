@@ -1,4 +1,4 @@
-"""Reads an ONNX file back: what it holds, and its graph for counting and drawing."""
+"""Reads an ONNX file: its summary, and its graph for the cost breakdown and the drawing."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from onnx import numpy_helper
 
-from ecgmoe_edge.converters.experts import ModelSummary, weights_digest
-from ecgmoe_edge.converters.graph_of_file import Block, Node, Weight
-from ecgmoe_edge.converters.targets.onnx.graph import subgraphs, walk
+from ecgmoe_edge.converters.file_contents import Graph, ModelSummary, Node, Weight, weights_digest
+from ecgmoe_edge.converters.targets.onnx.graph import nested_graphs, subgraphs
 from ecgmoe_edge.errors import BundleError, ConversionError
 from ecgmoe_edge.runtime.onnx_file import check_onnx_file
 
 
 def inspect_onnx(path: Path | str) -> ModelSummary:
-    """Summary of an ONNX file.
+    """Summarise an ONNX file.
 
     Raises:
         ConversionError: the file cannot be read as ONNX.
@@ -41,7 +40,7 @@ def inspect_onnx(path: Path | str) -> ModelSummary:
             for branch in subgraphs(node):
                 for leaf in leaves(branch):
                     experts[leaf.name.rpartition("_")[0]].add(weights_digest(weights(leaf)))
-    graphs = list(walk(model.graph))
+    graphs = list(nested_graphs(model.graph))
     return ModelSummary(
         path=Path(path),
         bytes=Path(path).stat().st_size,
@@ -57,7 +56,7 @@ def inspect_onnx(path: Path | str) -> ModelSummary:
 def _load(path: Path | str) -> onnx.ModelProto:
     try:
         content = Path(path).read_bytes()
-        check_onnx_file(content)  # a tensor in another file would be read from the present folder
+        check_onnx_file(content)  # refuses tensors in other files: onnx would read them from the current folder
         return onnx.load_model_from_string(content)
     except (OSError, DecodeError, BundleError) as error:
         raise ConversionError(f"{path} cannot be read as ONNX ({error}).") from error
@@ -67,20 +66,20 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
 
 
-def onnx_graph(path: Path | str) -> Block:
-    """The main graph of a file, with its branches inside.
+def onnx_graph(path: Path | str) -> Graph:
+    """Read the main graph of a file, including its branches.
 
     Raises:
         ConversionError: the file cannot be read as ONNX.
     """
     model = onnx.shape_inference.infer_shapes(_load(path))
-    integer = any(node.op_type == "QuantizeLinear" for graph in walk(model.graph) for node in graph.node)
-    return _onnx_block(model.graph, 1 if integer else 4, {})
+    integer = any(node.op_type == "QuantizeLinear" for graph in nested_graphs(model.graph) for node in graph.node)
+    return _graph_of(model.graph, 1 if integer else 4, {})
 
 
-def _onnx_block(graph: Any, bytes_each: int, around: dict[str, tuple[int, ...]]) -> Block:
-    """`around`: shapes of the graph outside, whose tensors a branch reads by name."""
-    shapes = around | {
+def _graph_of(graph: Any, bytes_per_element: int, outer_shapes: dict[str, tuple[int, ...]]) -> Graph:
+    """Convert a graph; a branch reads tensors of the outer graph by name, so it needs their shapes."""
+    shapes = outer_shapes | {
         value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.output, *graph.value_info)
     }
@@ -88,14 +87,15 @@ def _onnx_block(graph: Any, bytes_each: int, around: dict[str, tuple[int, ...]])
     for tensor in graph.initializer:
         array = numpy_helper.to_array(tensor)
         weights[tensor.name] = Weight(array.size, array.nbytes, array.shape[0] if array.ndim else 1)
-    for node in graph.node:  # what a layer reads is the integer weight behind a DequantizeLinear
+    for node in graph.node:  # a layer reads an integer weight through a DequantizeLinear
         if node.op_type == "DequantizeLinear" and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
     nodes = []
     for node in graph.node:
         if node.op_type == "Constant" or (node.op_type == "DequantizeLinear" and node.output[0] in weights):
             continue
-        inner = tuple(_onnx_block(branch, bytes_each, shapes) for branch in subgraphs(node))
+        inner = tuple(_graph_of(branch, bytes_per_element, shapes) for branch in subgraphs(node))
         read = {name: None for branch in inner for one in branch.nodes for name in one.inputs if name in shapes}
         nodes.append(Node(node.op_type, (*node.input, *read), tuple(node.output), inner))
-    return Block(graph.name, tuple(nodes), tuple(value.name for value in graph.output), bytes_each, shapes, weights)
+    outputs = tuple(value.name for value in graph.output)
+    return Graph(graph.name, tuple(nodes), outputs, bytes_per_element, shapes, weights)

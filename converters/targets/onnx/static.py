@@ -1,7 +1,8 @@
-"""ONNX files of a student that run one expert a path: nested `If`, opset 18 to 20, float32 or int8 QDQ.
+"""ONNX files that run one expert per path with nested `If`, in float32 or quantized (QDQ), opset 18 to 20.
 
-All pieces are exported as one graph in which nothing connects them. Here they are cut apart and joined again: the
-trunk's vectors go straight (in int8: as integers) into the tail and into the branches of one nested `If` a bank.
+torch exports all pieces of the student as one graph in which they are not connected. This module extracts the pieces
+and connects them at the boundary tensors: the outputs of the trunk (integers, if quantized) become inputs of the tail
+and of the branches of one nested `If` per path.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ from torch import Tensor, nn
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import piece_inputs
 from ecgmoe_edge.contract import INPUTS, ROUTES, route_name
-from ecgmoe_edge.converters.experts import ModelSummary
-from ecgmoe_edge.converters.targets.onnx.graph import Cutter, Join, strip, to_uint8
+from ecgmoe_edge.converters.file_contents import ModelSummary
+from ecgmoe_edge.converters.targets.onnx.graph import BoundaryInput, PieceExtractor, remove_debug_info, to_uint8
 from ecgmoe_edge.converters.targets.onnx.reader import inspect_onnx
 from ecgmoe_edge.errors import ConversionError
 
-OPSET = 18  # with 21, onnxruntime 1.32 refuses the graph once it optimizes it
-MAX_IR_VERSION = 10  # what the runtimes of Python 3.10 devices read
+OPSET = 18  # onnxruntime 1.32 refuses the optimized graph with opset 21
+MAX_IR_VERSION = 10  # the newest version that the runtimes on devices with Python 3.10 read
 
 
 def output_name(output: str) -> str:
-    """The name in the file of a student's output: an ONNX graph cannot have input and output of one name."""
+    """Return the name of a student's output in the file. In ONNX, an output must not have the name of an input."""
     return output if output in ROUTES else f"{output}_logits"
 
 
 def check_versions(opset: int, ir_version: int) -> None:
-    """Refuse an opset that needs a newer IR version than a file may have.
+    """Check that the IR version supports the opset.
 
     Raises:
-        ConversionError: it does, or the installed onnx does not know it.
+        ConversionError: the opset needs a newer IR version, or the installed onnx does not know the opset.
     """
     least = helper.OP_SET_ID_VERSION_MAP.get(("ai.onnx", opset))
     if least is None:
@@ -60,41 +61,41 @@ def export_onnx(
     opset: int = OPSET,
     ir_version: int = MAX_IR_VERSION,
 ) -> ModelSummary:
-    """Write a student as one ONNX file with batch 1 that runs one expert a path, by nested `If`.
+    """Write a student as one ONNX file with batch 1 that runs one expert per path with nested `If`.
 
-    Inputs are "beat", "features" and "rr_sequence"; outputs "<task>_logits", "route_morphology" and "route_rhythm",
-    all float32.
+    The inputs are "beat", "features" and "rr_sequence". The outputs are "<task>_logits", "route_morphology" and
+    "route_rhythm". All are float32.
 
     Args:
-        pieces: those of `merge_student` for float32, `IntegerStudent.folded` for the others.
+        pieces: pieces of `merge_student` for float32, `IntegerStudent.folded` for integer activations.
         path: the file to write.
-        activations: "float32"; "int8" or "uint8" for integer activations (weights are int8 in both). onnxruntime
-            on x86 fuses all convolutions with uint8 and leaves some in float with int8; TensorRT takes int8 alone.
-        opset: of the operators, 18 to 20.
-        ir_version: the newest that the file may have.
+        activations: "float32", or "int8" or "uint8" for a quantized file. On x86, onnxruntime fuses all convolutions
+            with uint8 but leaves some in float with int8. TensorRT supports only int8.
+        opset: ONNX opset of the file, 18 to 20.
+        ir_version: the newest IR version that the file may have.
 
     Raises:
-        ConversionError: the exporter does not write that opset, or it needs a newer IR version;
-            pieces disagree about a scale where they meet; or the result is no valid ONNX.
+        ConversionError: the exporter cannot write that opset, the opset needs a newer IR version, a boundary tensor has
+            different scales in two pieces, or the result is not valid ONNX.
     """
     check_versions(opset, ir_version)
-    model = _join(_export(pieces, opset), pieces, ir_version)
+    model = _connect(_export(pieces, opset), pieces, ir_version)
     written = [entry.version for entry in model.opset_import]
     if written != [opset]:
-        raise ConversionError(f"torch wrote opset {written} where the profile asks for {opset}. Choose opset 18.")
+        raise ConversionError(f"torch wrote opset {written}, but the profile requires {opset}. Choose opset 18.")
     if activations == "uint8":
         to_uint8(model.graph)
-    strip(model.graph)
+    remove_debug_info(model.graph)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ConversionError(f"The ONNX graph does not hold together: {error}") from error
+        raise ConversionError(f"The ONNX graph is not valid: {error}") from error
     onnx.save(model, str(path))
     return inspect_onnx(path)
 
 
 class _Unconnected(nn.Module):
-    """Every piece with inputs of its own, so that one export holds them all."""
+    """All pieces with separate inputs, so that one export contains all of them."""
 
     def __init__(self, pieces: Pieces) -> None:
         super().__init__()
@@ -113,10 +114,10 @@ class _Unconnected(nn.Module):
 
 
 def _export(pieces: Pieces, opset: int) -> ModelProto:
-    """All pieces in one graph: inputs of the experts and the tail are called "<seam>.in"."""
+    """Export all pieces in one graph; inputs at boundary tensors are named "<tensor>.in"."""
     examples = piece_inputs(pieces, rows=1)
     arguments = (examples["trunk"], *examples["morphology_0"], *examples["rhythm_0"], examples["tail"])
-    seams = ("z_morphology", "z_rhythm", *pieces.tail_inputs)
+    boundaries = ("z_morphology", "z_rhythm", *pieces.tail_inputs)
     ys = [f"y_{name}" for name, _ in pieces.named() if name not in ("trunk", "tail")]
     with quiet_exporter():
         program = torch.onnx.export(
@@ -125,18 +126,18 @@ def _export(pieces: Pieces, opset: int) -> ModelProto:
             opset_version=opset,
             external_data=False,
             verbose=False,
-            input_names=[*INPUTS, *(f"{seam}.in" for seam in seams)],
+            input_names=[*INPUTS, *(f"{boundary}.in" for boundary in boundaries)],
             output_names=[*pieces.trunk_outputs, *ys, *(output_name(task) for task in pieces.tasks)],
         )
     if program is None:
-        raise ConversionError("torch gave no ONNX program; install the versions that constraints.txt names.")
+        raise ConversionError("torch returned no ONNX program. Install the versions listed in constraints.txt.")
     model: ModelProto = program.model_proto
     return model
 
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Keep the exporter from warning about packages that no student needs."""
+    """Suppress the exporter's warnings about packages that no student needs."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -146,18 +147,18 @@ def quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _join(exported: ModelProto, pieces: Pieces, ir_version: int) -> ModelProto:
-    cutter = Cutter(exported.graph)
-    sources = {seam: cutter.source(seam) for seam in pieces.trunk_outputs}
+def _connect(exported: ModelProto, pieces: Pieces, ir_version: int) -> ModelProto:
+    extractor = PieceExtractor(exported.graph)
+    sources = {boundary: extractor.source(boundary) for boundary in pieces.trunk_outputs}
     wanted = [name if name in ROUTES else sources[name] for name in pieces.trunk_outputs]
-    nodes, constants = cutter.take(wanted, {})
-    joins = {f"{gate}.in": Join(sources[gate], sources[gate]) for gate in pieces.gates}
+    nodes, constants = extractor.extract(wanted, {})
+    boundary_inputs = {f"{gate}.in": BoundaryInput(sources[gate], sources[gate]) for gate in pieces.gates}
     for path, bank in pieces.banks().items():
-        entry = {f"z_{path}.in": Join(sources[f"z_{path}"], sources[f"z_{path}"])}
-        experts = [_branch(cutter, f"{path}_{index}", entry) for index in range(len(bank))]
+        entry = {f"z_{path}.in": BoundaryInput(sources[f"z_{path}"], sources[f"z_{path}"])}
+        experts = [_branch(extractor, f"{path}_{index}", entry) for index in range(len(bank))]
         nodes += _dispatch(path, experts)
-        joins[f"y_{path}.in"] = Join(f"y_{path}", cutter.source(f"y_{path}_0"))
-    tail, tail_constants = cutter.take([output_name(task) for task in pieces.tasks], joins)
+        boundary_inputs[f"y_{path}.in"] = BoundaryInput(f"y_{path}", extractor.source(f"y_{path}_0"))
+    tail, tail_constants = extractor.extract([output_name(task) for task in pieces.tasks], boundary_inputs)
     declared = {value.name: value for value in (*exported.graph.input, *exported.graph.output)}
     outputs = [output_name(output) for output in (*pieces.tasks, *ROUTES)]
     made = {name for node in nodes for name in node.output}
@@ -173,23 +174,26 @@ def _join(exported: ModelProto, pieces: Pieces, ir_version: int) -> ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=newest, producer_name="ecgmoe-edge")
 
 
-def _branch(cutter: Cutter, name: str, entry: dict[str, Join]) -> GraphProto:
-    """One expert as a branch of an `If`; it reads its input from the graph around it."""
+def _branch(extractor: PieceExtractor, name: str, entry: dict[str, BoundaryInput]) -> GraphProto:
+    """Return one expert as a branch of an `If`; it reads its input from the graph around it."""
     suffix = f".{name}"
-    source = cutter.source(f"y_{name}")
-    nodes, constants = cutter.take([source], entry, suffix)
-    return helper.make_graph(nodes, name, [], [cutter.value(f"y_{name}", source + suffix)], constants)
+    source = extractor.source(f"y_{name}")
+    nodes, constants = extractor.extract([source], entry, suffix)
+    return helper.make_graph(nodes, name, [], [extractor.value(f"y_{name}", source + suffix)], constants)
 
 
 def _dispatch(path: str, experts: list[GraphProto]) -> list[NodeProto]:
-    """ArgMax of a router, and the nested `If` that runs the expert it names; the result is called "y_<path>"."""
+    """Return the ArgMax of a router and the nested `If` that runs the chosen expert; the output is "y_<path>"."""
     index = f"expert_{path}"
     argmax = helper.make_node("ArgMax", [route_name(path)], [index], name=f"argmax_{path}", axis=1, keepdims=0)
     return [argmax, *_choose(path, experts, 0, index, f"y_{path}")]
 
 
 def _choose(path: str, experts: list[GraphProto], first: int, index: str, output: str) -> list[NodeProto]:
-    """Nodes that run expert `index` - `first` of a list; halving it, four experts take two questions."""
+    """Return the nodes that run expert number `index` - `first` of a list.
+
+    The list is halved at each `If`, so four experts need two comparisons.
+    """
     half = (len(experts) + 1) // 2
     name = f"{path}_{first}_{first + len(experts)}"
     branches = []

@@ -1,4 +1,4 @@
-"""TFLite files, for LiteRT and for TFLite Micro on a microcontroller."""
+"""TFLite files for LiteRT, and for TFLite Micro on a microcontroller."""
 
 from ecgmoe_edge.converters.targets.tflite.target import TfliteTarget
 

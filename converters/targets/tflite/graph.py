@@ -1,4 +1,4 @@
-"""Cutting a TFLite flatbuffer into pieces, and building a new one from them: subgraphs, nested `IF`, signatures."""
+"""Extraction of the pieces from a TFLite flatbuffer, and building of a new one: subgraphs, nested `IF`, signatures."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ OPERATORS: dict[int, str] = {code: name for name, code in vars(schema.BuiltinOpe
 
 
 def read_model(path: Path | str) -> Any:
-    """The object tree (`ModelT`) of a TFLite file.
+    """Read a TFLite file as an object tree (`ModelT`).
 
     Raises:
-        ConversionError: the file is no TFLite model.
+        ConversionError: the file cannot be read, or is not a TFLite model.
     """
     try:
         data = bytearray(Path(path).read_bytes())
     except OSError as error:
         raise ConversionError(f"{path} cannot be read ({error}).") from error
     if data[4:8] != _IDENTIFIER:
-        raise ConversionError(f"{path} is no TFLite model; give a file that `ecgmoe-edge export` wrote.")
+        raise ConversionError(f"{path} is not a TFLite model. Give a file that `ecgmoe-edge export` wrote.")
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
 
 
 def operator_name(model: Any, operator: Any) -> str:
-    """The name of an operator, such as CONV_2D."""
+    """Return the name of an operator, such as CONV_2D."""
     code = model.operatorCodes[operator.opcodeIndex]
     return OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
-def grid(tensor: Any) -> tuple[float, int] | None:
-    """Scale and zero point of a tensor with one scale; None for a tensor without."""
+def scale_and_zero_point(tensor: Any) -> tuple[float, int] | None:
+    """Return scale and zero point of a tensor that has exactly one scale; None for any other tensor."""
     quantization = tensor.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) != 1:
         return None
     return float(quantization.scale[0]), int(quantization.zeroPoint[0])
 
 
-class Source:
-    """A model of one subgraph that holds several unconnected pieces."""
+class UnconnectedModel:
+    """A converted model whose only subgraph contains several unconnected pieces."""
 
     def __init__(self, model: Any, signature: str) -> None:
         self.model = model
@@ -58,13 +58,13 @@ class Source:
         self._producers = {int(t): operator for operator in self.graph.operators for t in operator.outputs}
 
     def integer(self, tensor: int) -> int:
-        """The integers behind a tensor: what another piece should read where the converter put a DEQUANTIZE."""
+        """Return the integer tensor behind an output that the converter dequantized; else the tensor itself."""
         producer = self._producers.get(tensor)
         dequantized = producer is not None and operator_name(self.model, producer) == "DEQUANTIZE"
         return int(producer.inputs[0]) if producer is not None and dequantized else tensor
 
-    def between(self, outputs: Sequence[int], stops: Sequence[int]) -> list[Any]:
-        """Operators that `outputs` need, in order, back to the tensors `stops`."""
+    def operators_between(self, outputs: Sequence[int], stops: Sequence[int]) -> list[Any]:
+        """Return the operators that compute `outputs` from the tensors `stops`, in order."""
         needed: set[int] = set()
         seen, waiting = set(stops), list(outputs)
         while waiting:
@@ -79,15 +79,15 @@ class Source:
 
 
 def _in_order(entries: Sequence[Any]) -> list[int]:
-    """Tensor indices of args_0, args_1, ... or output_0, output_1, ..."""
+    """Return the tensor indices of args_0, args_1, ... or output_0, output_1, ..., in the order of these numbers."""
     numbered = {int(entry.name.decode().rpartition("_")[2]): int(entry.tensorIndex) for entry in entries}
     return [numbered[number] for number in sorted(numbered)]
 
 
-class Builder:
-    """A new model in the making; its subgraphs take operators and constants from a `Source`."""
+class ModelBuilder:
+    """Builds a new model. Its subgraphs copy operators and constants from an `UnconnectedModel`."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: UnconnectedModel) -> None:
         self.source = source
         self.model = schema.ModelT()
         self.model.version, self.model.description = 3, b"ecgmoe-edge"
@@ -96,7 +96,7 @@ class Builder:
         self._buffers: dict[bytes, int] = {}
 
     def buffer(self, array: np.ndarray[Any, Any]) -> int:
-        """A constant; kept once, however many tensors hold it."""
+        """Return the index of the buffer of a constant; equal constants share one buffer."""
         data = np.ascontiguousarray(array).tobytes()
         if data not in self._buffers:
             item = schema.BufferT()
@@ -106,12 +106,12 @@ class Builder:
         return self._buffers[data]
 
     def copied_buffer(self, index: int) -> int:
-        """A constant of the source. Tensors without data share buffer 0."""
+        """Copy a constant of the source and return its buffer index; tensors without data share buffer 0."""
         data = self.source.model.buffers[index].data
         return 0 if data is None or len(data) == 0 else self.buffer(np.asarray(data, np.uint8))
 
     def opcode(self, name: str, version: int = 1) -> int:
-        """Index of an operator code; made if need be."""
+        """Return the index of an operator code, which is added if it does not exist."""
         builtin = getattr(schema.BuiltinOperator, name)
         for index, code in enumerate(self.model.operatorCodes):
             if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin and code.version >= version:
@@ -121,12 +121,19 @@ class Builder:
         self.model.operatorCodes.append(code)
         return len(self.model.operatorCodes) - 1
 
-    def part(self, name: str) -> Part:
-        """A new, empty subgraph; `finish` numbers it."""
-        return Part(self, name)
+    def new_subgraph(self, name: str) -> SubgraphBuilder:
+        """Add an empty subgraph."""
+        return SubgraphBuilder(self, name)
 
-    def signature(self, key: str, part: Part, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
-        """Declare a subgraph callable by `key`, with named tensors."""
+    def signature(self, key: str, part: SubgraphBuilder, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
+        """Declare a signature `key` for a subgraph.
+
+        Args:
+            key: name of the signature.
+            part: the subgraph that it runs.
+            inputs: tensor indices by input name.
+            outputs: tensor indices by output name.
+        """
         entry = schema.SignatureDefT()
         entry.signatureKey, entry.subgraphIndex = key.encode(), part.index
         entry.inputs = [_tensor_map(name, index) for name, index in inputs.items()]
@@ -134,7 +141,7 @@ class Builder:
         self.model.signatureDefs.append(entry)
 
     def write(self, path: Path | str) -> None:
-        """Write the model; operator codes that nothing uses are left out."""
+        """Write the model without unused operator codes."""
         used = sorted({operator.opcodeIndex for graph in self.model.subgraphs for operator in graph.operators})
         self.model.operatorCodes = [self.model.operatorCodes[index] for index in used]
         for graph in self.model.subgraphs:
@@ -146,21 +153,24 @@ class Builder:
 
 
 class _SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Writes equal vectors and names once: shapes, scales and zero points are most of a small model's file."""
+    """Writes equal vectors and strings only once.
+
+    Shapes, scales and zero points make up most of the file of a small model.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
         self._written: dict[tuple[str, bytes], int] = {}
 
-    def CreateNumpyVector(self, x: np.ndarray[Any, Any]) -> int:  # noqa: N802, the name is flatbuffers'
-        """The offset of a vector; the schema aligns a constant's bytes, so those are not shared with other vectors."""
+    def CreateNumpyVector(self, x: np.ndarray[Any, Any]) -> int:  # noqa: N802, the name comes from flatbuffers
+        """Return the offset of a vector. Constants have another alignment, so they are not shared with it."""
         key = (x.dtype.str, x.tobytes())
         if key not in self._written:
             self._written[key] = int(super().CreateNumpyVector(x))
         return self._written[key]
 
     def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:  # noqa: N802
-        """The offset of a string."""
+        """Return the offset of a string."""
         key = ("string", s if isinstance(s, bytes) else s.encode(encoding, errors))
         if key not in self._written:
             self._written[key] = int(super().CreateString(s, encoding, errors))
@@ -173,19 +183,19 @@ def _tensor_map(name: str, index: int) -> Any:
     return entry
 
 
-class Part:
-    """One subgraph of a model in the making."""
+class SubgraphBuilder:
+    """Builds one subgraph of a `ModelBuilder`."""
 
-    def __init__(self, builder: Builder, name: str) -> None:
+    def __init__(self, builder: ModelBuilder, name: str) -> None:
         self.builder = builder
         self.graph = schema.SubGraphT()
         self.graph.name, self.graph.tensors, self.graph.operators = name.encode(), [], []
         builder.model.subgraphs.append(self.graph)
         self.index = len(builder.model.subgraphs) - 1
-        self._taken: dict[int, int] = {}
+        self._copies: dict[int, int] = {}
 
-    def like(self, tensor: int, name: str = "") -> int:
-        """A new tensor with the shape, type and scale of the source's `tensor`. Only named ones keep a name."""
+    def tensor_like(self, tensor: int, name: str = "") -> int:
+        """Add a tensor with the shape, type and scale of the source's `tensor`, and return its index."""
         new = copy.deepcopy(self.builder.source.graph.tensors[tensor])
         new.name, new.buffer = name.encode(), self.builder.copied_buffer(new.buffer)
         new.shapeSignature = None
@@ -195,29 +205,45 @@ class Part:
         return len(self.graph.tensors) - 1
 
     def tensor(self, shape: Sequence[int], kind: int, constant: np.ndarray[Any, Any] | None = None) -> int:
-        """A new tensor without a scale."""
+        """Add a tensor without a scale, and return its index.
+
+        Args:
+            shape: shape of the tensor.
+            kind: a `schema.TensorType`.
+            constant: value of a constant tensor; None for a variable one.
+        """
         new = schema.TensorT()
         new.name, new.shape, new.type = b"", np.array(shape, np.int32), kind
         new.buffer = 0 if constant is None else self.builder.buffer(constant)
         self.graph.tensors.append(new)
         return len(self.graph.tensors) - 1
 
-    def stand_in(self, tensor: int, own: int, what: str) -> None:
-        """Let the subgraph's tensor `own` stand for the source's `tensor`, wherever operators are taken from there.
+    def substitute(self, tensor: int, own: int, what: str) -> None:
+        """Use the subgraph's tensor `own` in place of the source's `tensor` in all operators that are copied later.
+
+        Args:
+            tensor: index of a tensor of the source.
+            own: index of a tensor of this subgraph.
+            what: name of the boundary tensor, for the error message.
 
         Raises:
-            ConversionError: their scales differ.
+            ConversionError: the two tensors have different scales.
         """
-        theirs = grid(self.builder.source.graph.tensors[tensor])
-        if grid(self.graph.tensors[own]) != theirs:
+        replaced = scale_and_zero_point(self.builder.source.graph.tensors[tensor])
+        if scale_and_zero_point(self.graph.tensors[own]) != replaced:
             raise ConversionError(
-                f"The scale of {what} is not the same on both sides of the seam. Make the pieces with QatStudent, "
-                "which shares one scale wherever two of them meet."
+                f"The boundary tensor {what} has different scales in the two pieces that share it. Make the pieces "
+                "with QatStudent, which uses one scale for each boundary tensor."
             )
-        self._taken[tensor] = own
+        self._copies[tensor] = own
 
-    def take(self, operators: Sequence[Any], names: Mapping[int, str] | None = None) -> None:
-        """Copy operators of the source, with the tensors that they touch; `names` names some of these."""
+    def copy_operators(self, operators: Sequence[Any], names: Mapping[int, str] | None = None) -> None:
+        """Copy operators of the source and the tensors that they read and write.
+
+        Args:
+            operators: operators of the source.
+            names: names of copied tensors by their index in the source; the others have no name.
+        """
         names = names or {}
         for operator in operators:
             new = copy.deepcopy(operator)
@@ -227,18 +253,25 @@ class Part:
             self.graph.operators.append(new)
 
     def _copied(self, tensor: int, names: Mapping[int, str]) -> int:
-        if tensor < 0:  # an optional input that is left out
+        if tensor < 0:  # an absent optional input
             return tensor
-        if tensor not in self._taken:
-            self._taken[tensor] = self.like(tensor, names.get(tensor, ""))
-        return self._taken[tensor]
+        if tensor not in self._copies:
+            self._copies[tensor] = self.tensor_like(tensor, names.get(tensor, ""))
+        return self._copies[tensor]
 
-    def own(self, tensor: int) -> int:
-        """The subgraph's index of a tensor of the source."""
-        return self._taken[tensor]
+    def index_of(self, tensor: int) -> int:
+        """Return the index in this subgraph of the copy of a source tensor."""
+        return self._copies[tensor]
 
     def operator(self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Any) -> None:
-        """Append an operator of this project's own; `options` is an options object of the schema."""
+        """Append an operator that is not a copy.
+
+        Args:
+            name: name of the operator, such as "IF".
+            inputs: tensor indices.
+            outputs: tensor indices.
+            options: options object of the schema, such as `IfOptionsT`.
+        """
         new = schema.OperatorT()
         new.opcodeIndex = self.builder.opcode(name)
         new.inputs, new.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
@@ -246,13 +279,13 @@ class Part:
         new.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
         self.graph.operators.append(new)
 
-    def ends(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """Declare the subgraph's own inputs and outputs."""
+    def set_inputs_and_outputs(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Declare the inputs and outputs of the subgraph, as tensor indices."""
         self.graph.inputs, self.graph.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
 
 
 def branches(model: Any, graph: Any) -> Iterator[Any]:
-    """Subgraphs that the `IF` operators of a subgraph choose between."""
+    """Yield both branches of each `IF` operator of a subgraph."""
     for operator in graph.operators:
         if isinstance(operator.builtinOptions, schema.IfOptionsT):
             yield model.subgraphs[operator.builtinOptions.thenSubgraphIndex]

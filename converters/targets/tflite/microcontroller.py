@@ -1,4 +1,4 @@
-"""What TFLite Micro itself makes of a file: the tensor arena that it needs, and what it answers."""
+"""Runs a file in the real TFLite Micro interpreter on this machine: its outputs, and the tensor arena that it needs."""
 
 from __future__ import annotations
 
@@ -15,55 +15,64 @@ from ecgmoe_edge.errors import ConversionError
 from ecgmoe_edge.runtime.manifest import Gate, TensorSpec
 from ecgmoe_edge.runtime.quantized_tensors import Reader, Writer
 
-_LARGEST = 1 << 20
-_STEP = 256
+_LARGEST = 1 << 20  # bytes; largest arena that is tried
+_STEP = 256  # bytes; resolution of the search for the smallest arena
 
 
 def available() -> bool:
-    """Whether the package `tflite-micro` is installed, which has no wheels for some machines."""
+    """Return whether the package `tflite-micro` is installed; it has no wheels for some machines."""
     return util.find_spec("tflite_micro") is not None
 
 
 class MicroEngine:
-    """TFLite Micro on this machine, with an arena of a given size.
-
-    Raises:
-        ConversionError: the arena is too small, or an operator is missing.
-    """
+    """TFLite Micro on this machine with a tensor arena of a given size."""
 
     def __init__(
         self, model: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], arena_bytes: int = _LARGEST
     ) -> None:
-        """`inputs` and `outputs` in the order of the file."""
+        """Load a model.
+
+        Args:
+            model: content of a TFLite file.
+            inputs: the inputs, in the order of the file.
+            outputs: the outputs, in the order of the file.
+            arena_bytes: size of the tensor arena.
+
+        Raises:
+            ConversionError: the arena is too small, or TFLite Micro lacks an operator.
+        """
         from tflite_micro.python.tflite_micro import runtime
 
         try:
             with _quiet():
                 self._interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
         except RuntimeError as error:
-            raise ConversionError(f"TFLite Micro cannot hold this file in {arena_bytes} bytes ({error}).") from error
+            raise ConversionError(
+                f"TFLite Micro cannot load this file with an arena of {arena_bytes} bytes ({error})."
+            ) from error
         self._writers = [(spec.name, Writer(spec)) for spec in inputs]
         self._readers = [(spec.name, Reader(spec)) for spec in outputs]
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """Outputs (b, ...) of the beats (b, ...), all float32."""
+        """Run the model on each beat: inputs (beats, ...) to outputs (beats, ...), all float32."""
         rows = [self._run_one({name: x[i : i + 1] for name, x in inputs.items()}) for i in range(len(inputs[BEAT]))]
         return {name: np.concatenate([row[name] for row in rows]) for name, _ in self._readers}
 
     def _run_one(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        for index, (name, writer) in enumerate(self._writers):  # each time: their memory is used for others too
+        # All inputs are set before each inference, because the arena reuses their memory for other tensors.
+        for index, (name, writer) in enumerate(self._writers):
             self._interpreter.set_input(writer.store(inputs[name]), index)
         self._interpreter.invoke()
         return {name: reader.real(self._interpreter.get_output(i)) for i, (name, reader) in enumerate(self._readers)}
 
 
 def smallest_arena(model: bytes) -> int:
-    """Bytes of the smallest tensor arena that TFLite Micro accepts on this machine, to within 256.
+    """Return the size of the smallest tensor arena that TFLite Micro accepts on this machine, in bytes, within 256.
 
-    A microcontroller's pointers are half as long as this machine's, so that it needs less.
+    A 32-bit microcontroller needs less, because its pointers are half as long.
 
     Raises:
-        ConversionError: TFLite Micro does not take the file at all.
+        ConversionError: TFLite Micro cannot load the file even with an arena of 1 MiB.
     """
     low, high = 0, _LARGEST
     MicroEngine(model, (), (), high)
@@ -79,7 +88,16 @@ def smallest_arena(model: bytes) -> int:
 
 
 def arena_gate(model: bytes, limit_kib: float, file: str) -> Gate:
-    """The file loads into TFLite Micro, and its arena is within the limit; not run where the package is missing."""
+    """Return the gate on the tensor arena of TFLite Micro; it is not run if the package tflite-micro is missing.
+
+    Args:
+        model: content of a TFLite file.
+        limit_kib: largest arena in KiB.
+        file: name of the file, for the manifest.
+
+    Raises:
+        ConversionError: TFLite Micro cannot load the file.
+    """
     name = "TFLite Micro arena"
     if not available():
         why = "the package tflite-micro is not installed"
@@ -89,12 +107,12 @@ def arena_gate(model: bytes, limit_kib: float, file: str) -> Gate:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep TFLite Micro's complaints about each arena that is too small off the terminal."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    """Suppress the error lines that TFLite Micro writes to stderr for each arena that is too small."""
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)

@@ -1,4 +1,4 @@
-"""Reads a TFLite file back: what it holds, and its graph for counting and drawing."""
+"""Reads a TFLite file: its summary, and its graph for the cost breakdown and the drawing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ecgmoe_edge.converters.experts import ModelSummary, weights_digest
-from ecgmoe_edge.converters.graph_of_file import Block, Node, Weight
+from ecgmoe_edge.converters.file_contents import Graph, ModelSummary, Node, Weight, weights_digest
 from ecgmoe_edge.converters.targets.tflite.graph import branches, operator_name, read_model
 
 
 def inspect_tflite(path: Path | str) -> ModelSummary:
-    """Summary of a TFLite file.
+    """Summarise a TFLite file.
 
     Raises:
-        ConversionError: the file is no TFLite model.
+        ConversionError: the file is not a TFLite model.
     """
     model = read_model(path)
 
@@ -62,18 +61,18 @@ def inspect_tflite(path: Path | str) -> ModelSummary:
     )
 
 
-def tflite_graph(path: Path | str) -> Block:
-    """The main graph of a file, with its branches inside.
+def tflite_graph(path: Path | str) -> Graph:
+    """Read the main graph of a file, including its branches.
 
     Raises:
-        ConversionError: the file is no TFLite model.
+        ConversionError: the file is not a TFLite model.
     """
     model = read_model(path)
     names = {item.tensorIndex: item.name.decode() for item in model.signatureDefs[0].outputs}
-    return _tflite_block(model, 0, names)
+    return _graph_of(model, 0, names)
 
 
-def _tflite_block(model: Any, index: int, names: dict[int, str]) -> Block:
+def _graph_of(model: Any, index: int, names: dict[int, str]) -> Graph:
     graph = model.subgraphs[index]
 
     def called(tensor: Any) -> str:
@@ -97,8 +96,8 @@ def _tflite_block(model: Any, index: int, names: dict[int, str]) -> Block:
                 operator_name(model, operator),
                 tuple(called(tensor) for tensor in operator.inputs if tensor >= 0),
                 tuple(called(tensor) for tensor in operator.outputs),
-                tuple(_tflite_block(model, branch, {}) for branch in inner),
+                tuple(_graph_of(model, branch, {}) for branch in inner),
             )
         )
     name = graph.name.decode() if graph.name else "main"
-    return Block(name, tuple(nodes), tuple(called(tensor) for tensor in graph.outputs), 1, shapes, weights)
+    return Graph(name, tuple(nodes), tuple(called(tensor) for tensor in graph.outputs), 1, shapes, weights)

@@ -5,18 +5,18 @@ from xml.etree import ElementTree
 import pytest
 
 from ecgmoe_edge.compress.dispatch import Pieces
-from ecgmoe_edge.converters.anatomy import anatomy
+from ecgmoe_edge.converters.cost_breakdown import cost_breakdown
 from ecgmoe_edge.converters.drawing import svg
-from ecgmoe_edge.converters.experts import ModelSummary
+from ecgmoe_edge.converters.file_contents import ModelSummary
 
 EXPERTS = [f"{path}_{index}" for path in ("morphology", "rhythm") for index in range(4)]
 KINDS = pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx", "if_tflite"])
 
 
 @KINDS
-def test_every_parameter_is_in_some_part(kind: str, pieces: Pieces, request: pytest.FixtureRequest) -> None:
+def test_each_parameter_is_counted_in_one_part(kind: str, pieces: Pieces, request: pytest.FixtureRequest) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
-    found = anatomy(summary.path)
+    found = cost_breakdown(summary.path)
     assert [part.name for part in found.parts] == ["trunk", *EXPERTS, "tail", "tail of beat", "tail of rhythm"]
     parts = {part.name: part for part in found.parts}
     named = dict(pieces.named())
@@ -27,10 +27,11 @@ def test_every_parameter_is_in_some_part(kind: str, pieces: Pieces, request: pyt
 
 
 @KINDS
-def test_multiplications_are_those_of_the_layers(kind: str, request: pytest.FixtureRequest) -> None:
-    found = anatomy(request.getfixturevalue(kind).path)
+def test_multiplications_are_counted_per_layer(kind: str, request: pytest.FixtureRequest) -> None:
+    found = cost_breakdown(request.getfixturevalue(kind).path)
     parts = {part.name: part for part in found.parts}
-    # 8 -> 16 channels over 26 samples and 16 -> 24 over 13, both with 5 taps; 96 -> 16.
+    # 8 to 16 channels over 26 samples, 16 to 24 channels over 13 samples, both with 5 taps, then a linear 96 to 16.
+    # The linear layers of a rhythm expert are 32 to 16 and 16 to 16.
     assert parts["morphology_2"].macs == 26 * 16 * 8 * 5 + 13 * 24 * 16 * 5 + 96 * 16
     assert parts["rhythm_0"].macs == 32 * 16 + 16 * 16
     always = parts["trunk"].macs + sum(part.macs for name, part in parts.items() if name.startswith("tail"))
@@ -38,23 +39,23 @@ def test_multiplications_are_those_of_the_layers(kind: str, request: pytest.Fixt
 
 
 @KINDS
-def test_memory_holds_what_is_needed_at_one_time(kind: str, request: pytest.FixtureRequest) -> None:
-    found = anatomy(request.getfixturevalue(kind).path)
+def test_peak_memory_covers_the_input_and_output_of_a_convolution(kind: str, request: pytest.FixtureRequest) -> None:
+    found = cost_breakdown(request.getfixturevalue(kind).path)
     each = 4 if kind == "float_onnx" else 1
     expert = next(part for part in found.parts if part.name == "morphology_0")
-    assert expert.peak_bytes >= each * (8 * 52 + 16 * 26)  # what a convolution reads and what it writes
+    assert expert.peak_bytes >= each * (8 * 52 + 16 * 26)  # input and output of its first convolution
     assert expert.peak_bytes <= found.peak_bytes < each * 4000
 
 
-def test_lora_costs_one_fusion_block_a_task_beyond_the_first(float_onnx: ModelSummary) -> None:
-    found = anatomy(float_onnx.path)
+def test_lora_adds_one_fusion_block_per_task_after_the_first(float_onnx: ModelSummary) -> None:
+    found = cost_breakdown(float_onnx.path)
     assert found.lora_copies == 2
     assert found.lora_bytes == 4 * (16 * 32 + 32 + 32 * 16 + 16)
 
 
-def test_the_picture_names_every_part_and_its_share(if_tflite: ModelSummary) -> None:
+def test_the_drawing_names_every_part_and_how_often_it_ran(if_tflite: ModelSummary) -> None:
     shares = {"morphology": [0.5, 0.25, 0.25, 0.0], "rhythm": [1.0, 0.0, 0.0, 0.0]}
-    picture = svg(["beat <raw>", "features"], ["beat", "rhythm"], anatomy(if_tflite.path), shares, "a & b")
+    picture = svg(["beat <raw>", "features"], ["beat", "rhythm"], cost_breakdown(if_tflite.path), shares, "a & b")
     texts = [item.text for item in ElementTree.fromstring(picture).iter() if item.tag.endswith("text")]  # noqa: S314, our own
     for name in ("a & b", "beat <raw>", "trunk", *EXPERTS, "tail of beat", "rhythm logits"):
         assert name in texts
