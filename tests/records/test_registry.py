@@ -103,7 +103,7 @@ def test_calibration_takes_a_folder_of_a_further_format(tmp_path: Path, simulate
     _write_toy(tmp_path, ecg)
     beats = folder_beats(tmp_path)
     assert len(ecg.r_peaks) - 20 < len(beats) <= len(ecg.r_peaks)
-    assert beats.place(0).startswith("heart at ")
+    assert beats.location(0).startswith("heart at ")
 
 
 @pytest.mark.usefixtures("toy")
