@@ -189,7 +189,7 @@ def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: f
     labels = np.array([of_class[name] for name in annotations.classes], np.int8)
     for first, last in annotations.flutter:
         labels[(annotations.samples >= first) & (annotations.samples <= last)] = UNKNOWN
-    partner = pair_beats(annotations.samples, samples, MATCH_S * fs).of_detected
+    partner = pair_beats(annotations.samples, samples, MATCH_S * fs).reference_index
     return np.where(partner >= 0, labels[partner], UNKNOWN).astype(np.int8)
 
 
