@@ -14,7 +14,7 @@ from torch import Tensor
 from ecgmoe_edge.contract import BEAT, INPUTS, assemble_inputs
 from ecgmoe_edge.errors import RecordError, SignalError
 from ecgmoe_edge.records.names import one_of_each_name, record_name
-from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_of_many
+from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_in_batch
 from ecgmoe_edge.records.recording import Remark
 from ecgmoe_edge.runtime.manifest import Gate
 from ecgmoe_edge.streaming.beats import BeatContext
@@ -137,7 +137,7 @@ def folder_beats(folder: Path | str, leads: LeadsWanted = None) -> CalibrationBe
 
 def _recording_beats(path: Path, leads: LeadsWanted) -> tuple[list[Placed], tuple[Remark, ...]]:
     """The beats of one recording; raises RecordError where there is none to calibrate on."""
-    record = open_of_many(path)
+    record = open_in_batch(path)
     duration_s = record.n_samples / record.fs
     if duration_s < SHORTEST_S:
         raise RecordError(f"It lasts {duration_s:.3g} s, too short to calibrate on: {SHORTEST_S:g} s are needed.")

@@ -1,7 +1,4 @@
-"""What is known of a recording as a whole, by the name of the task that asks for it: the label readers of `evaluate`.
-
-A classification's fact is one of its classes, a regression's a number in its unit.
-"""
+"""Labels of a whole recording, by task: a class for a classification, a number in the task's unit for a regression."""
 
 from __future__ import annotations
 
@@ -17,11 +14,11 @@ _SEXES: Mapping[Sex, str] = MappingProxyType({"F": "female", "M": "male"})
 
 
 def stated_facts(age: float | None = None, sex: Sex | None = None, **further: str | float | None) -> Facts:
-    """Facts of those that are known: age in years, sex, and any task's class or value by its name."""
+    """The known facts: age in years, sex, and the class or value of any other task by its name."""
     facts = {"age": age, "sex": None if sex is None else _SEXES[sex], **further}
     return {name: value for name, value in facts.items() if value is not None}
 
 
 def facts_of(recording: Recording) -> Facts:
-    """What the file itself says."""
+    """The facts that the file of a recording states."""
     return stated_facts(recording.age, recording.sex)

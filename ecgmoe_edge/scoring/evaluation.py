@@ -19,7 +19,7 @@ from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
 from ecgmoe_edge.records.databases import origin_of
 from ecgmoe_edge.records.names import one_of_each_name, record_name
-from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_of_many
+from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_in_batch
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording
 from ecgmoe_edge.scoring.beat_traces import trace_beats
 from ecgmoe_edge.scoring.ec57 import score_record
@@ -152,7 +152,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         RecordError: the record or its annotations cannot be read.
         SignalError: the front end does not support the sampling rate.
     """
-    record = open_of_many(path, options.stated)
+    record = open_in_batch(path, options.stated)
     annotated = read_annotations(record, options.extension)
     chosen = chosen_leads(record, options.leads if options.lead is None else [options.lead])
     positions = chosen.positions
@@ -211,7 +211,7 @@ def unscorable(records: Sequence[Path], wanted: LeadsWanted = None, extension: s
 
 def _why_unscorable(path: Path, wanted: LeadsWanted, extension: str) -> str | None:
     try:
-        record = open_of_many(path)
+        record = open_in_batch(path)
         read_annotations(record, extension)
         chosen_leads(record, wanted)
     except RecordError as reason:

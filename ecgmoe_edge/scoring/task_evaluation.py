@@ -10,9 +10,9 @@ import numpy as np
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.facts import Facts, facts_of
-from ecgmoe_edge.records.layouts import KnownRecord, others_of
+from ecgmoe_edge.records.layouts import KnownRecord, other_patients
 from ecgmoe_edge.records.names import one_of_each_name
-from ecgmoe_edge.records.opening import open_of_many
+from ecgmoe_edge.records.opening import open_in_batch
 from ecgmoe_edge.records.registry import is_recording
 from ecgmoe_edge.scoring.record_runs import ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.task_records import TaskOptions, TaskRecord, answer_record
@@ -81,7 +81,7 @@ def _check_task(task: Task, model: ModelFile) -> None:
 
 def _baseline(task: Task, records: Sequence[KnownRecord]) -> Baseline:
     """Baseline from the other patients of the database, if there are any; else, optimistically, from the records."""
-    others = others_of(records)
+    others = other_patients(records)
     known = [one.facts[task.name] for one in others if task.name in one.facts]
     source = "the other patients of the database"
     if not known:
@@ -98,6 +98,6 @@ def _facts(one: KnownRecord) -> Facts:
     if one.layout == "ptbxl":  # the headers of PTB-XL state neither age nor sex
         return one.facts
     try:
-        return {**facts_of(open_of_many(one.path)), **one.facts}
+        return {**facts_of(open_in_batch(one.path)), **one.facts}
     except RecordError:
         return one.facts

@@ -19,7 +19,7 @@ from ecgmoe_edge.errors import ModelError, RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.layouts import KnownRecord
-from ecgmoe_edge.records.opening import chosen_leads, open_of_many
+from ecgmoe_edge.records.opening import chosen_leads, open_in_batch
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark
 from ecgmoe_edge.scoring.ec57 import first_scored_sample
 from ecgmoe_edge.scoring.live_run import LiveRun, run_live
@@ -80,7 +80,7 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
         SignalError: the front end does not support the sampling rate.
         ModelError: an output of the model is NaN or infinite.
     """
-    record = open_of_many(known.path, options.stated)
+    record = open_in_batch(known.path, options.stated)
     task = task_named(options.task)
     truth = _truth(known, record, task)
     annotated = _annotations(known, record, task, options.extension)

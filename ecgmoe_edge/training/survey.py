@@ -14,8 +14,8 @@ from pathlib import Path
 from ecgmoe_edge.errors import RecordError, SignalError, UsageError
 from ecgmoe_edge.records.annotations import read_annotations
 from ecgmoe_edge.records.names import record_name
-from ecgmoe_edge.records.opening import open_of_many
-from ecgmoe_edge.records.plausibility import Judgement, examine
+from ecgmoe_edge.records.opening import open_in_batch
+from ecgmoe_edge.records.plausibility import Plausibility, check_plausibility
 from ecgmoe_edge.records.recording import Lead, Recording, Remark, is_voltage, position_of
 from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.limits import Clock
@@ -86,7 +86,7 @@ def listed(left_out: Mapping[str, str]) -> str:
 def find_usable(source: Source) -> Finding:
     """Which leads of a record can be trained on; nothing is raised for what is wrong with it."""
     try:
-        recording = open_of_many(source.path)
+        recording = open_in_batch(source.path)
         if source.data.labels == "beats":
             read_annotations(recording, source.data.annotator)
         return _of_leads(recording, source.data)
@@ -96,13 +96,13 @@ def find_usable(source: Source) -> Finding:
 
 def _of_leads(recording: Recording, data: DataSet) -> Finding:
     there = {lead: at for lead in data.leads if (at := _position(recording, lead)) is not None}
-    seen = examine(recording, list(there.values())) if there else None
+    seen = check_plausibility(recording, list(there.values())) if there else None
     usable = [lead for lead, at in there.items() if seen and at in _good(seen, data)]
     absent = [lead for lead in data.leads if lead not in usable]
     if usable:
         return Finding(tuple(usable), _remarks(recording, seen, [_absent(recording, lead, usable) for lead in absent]))
     if all(isinstance(lead, int) for lead in data.leads):  # no lead was named: any will do
-        seen = examine(recording)
+        seen = check_plausibility(recording)
         good = _good(seen, data)
         if good:
             taken = recording.leads[good[0]]
@@ -122,12 +122,12 @@ def _position(recording: Recording, lead: Lead) -> int | None:
     return at if is_voltage(recording.units[at]) else None
 
 
-def _good(seen: Judgement, data: DataSet) -> tuple[int, ...]:
+def _good(seen: Plausibility, data: DataSet) -> tuple[int, ...]:
     """Where beats are learnt a lead shows some; of a whole record, noise may be what there is to learn."""
-    return seen.usable if data.labels == "beats" else seen.moving
+    return seen.usable if data.labels == "beats" else seen.with_signal
 
 
-def _remarks(recording: Recording, seen: Judgement | None, further: Iterable[Remark]) -> tuple[Remark, ...]:
+def _remarks(recording: Recording, seen: Plausibility | None, further: Iterable[Remark]) -> tuple[Remark, ...]:
     return tuple(dict.fromkeys((*recording.remarks, *(seen.remarks if seen else ()), *further)))
 
 

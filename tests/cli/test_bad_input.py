@@ -59,7 +59,7 @@ def test_a_port_that_is_busy(cli: Cli, pty_pair: tuple[int, str]) -> None:
         assert_fails(cli("stream", "--port", pty_pair[1]), 3, pty_pair[1])
 
 
-def test_a_port_that_brings_random_bytes(cli: Cli, pty_pair: tuple[int, str]) -> None:
+def test_a_port_that_sends_random_bytes(cli: Cli, pty_pair: tuple[int, str]) -> None:
     device, port = pty_pair
     stop = threading.Event()
 
@@ -96,7 +96,7 @@ def test_a_profile_with_a_misspelt_key(cli: Cli, tmp_path: Path) -> None:
     assert_fails(cli("profiles", "./mine.toml"), 3, "mine.toml", "titel")
 
 
-def test_a_bundle_that_is_not_there(cli: Cli) -> None:
+def test_a_missing_bundle(cli: Cli) -> None:
     assert_fails(cli("inspect", "./nothing"), 3, "nothing")
 
 
@@ -150,14 +150,16 @@ def test_a_csv_without_its_rate(cli: Cli, tmp_path: Path) -> None:
     assert_fails(cli("replay", "good.csv"), 2, "--fs")
 
 
-@pytest.mark.parametrize(("text", "says"), [("II\n", "holds no samples"), ("I,II\n0.1,inf\n", "Line 2, column 2 (II)")])
-def test_a_csv_that_holds_nothing_or_no_finite_number(cli: Cli, text: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"), [("II\n", "contains no samples"), ("I,II\n0.1,inf\n", "Line 2, column 2 (II)")]
+)
+def test_a_csv_that_is_empty_or_has_no_finite_number(cli: Cli, text: str, says: str) -> None:
     (cli.folder / "bad.csv").write_text(text)
     assert_fails(cli("replay", "bad.csv", "--fs", "250", "--speed", "0"), 3, says)
 
 
 @pytest.mark.parametrize("given", [("--fs", "250"), ("--fs", "nan"), ("--unit", "mV")])
-def test_a_rate_or_a_unit_for_what_is_no_csv(cli: Cli, given: tuple[str, str]) -> None:
+def test_a_rate_or_a_unit_for_a_file_that_is_not_a_csv(cli: Cli, given: tuple[str, str]) -> None:
     done = cli("replay", "calibration", *given)
     assert done.code == 2
     assert "Traceback" not in done.err
@@ -183,7 +185,7 @@ def test_a_rate_or_a_unit_for_what_is_no_csv(cli: Cli, given: tuple[str, str]) -
         "demo --speed nan",
     ],
 )
-def test_a_number_that_no_option_can_mean(cli: Cli, command: str) -> None:
+def test_an_option_with_an_invalid_number(cli: Cli, command: str) -> None:
     done = cli(*command.split(), timeout_s=30)
     assert done.code == 2, done.err
     assert "Traceback" not in done.err
@@ -206,7 +208,7 @@ def test_a_folder_that_cannot_be_written(cli: Cli, wfdb_folder: Path) -> None:
         ("demo", "onnxruntime", "onnx"),
     ],
 )
-def test_a_missing_extra_is_named(cli: Cli, command: str, module: str, extra: str) -> None:
+def test_a_missing_extra_is_reported(cli: Cli, command: str, module: str, extra: str) -> None:
     code = f"""
 import sys
 sys.modules[{module!r}] = None  # as where it is not installed
@@ -220,22 +222,22 @@ main()
     assert_fails(Finished(done.returncode, done.stdout, done.stderr), 3, f"ecgmoe-edge[{extra}]")
 
 
-def test_options_of_a_device_that_no_device_has(cli: Cli) -> None:
+def test_invalid_options_of_a_device(cli: Cli) -> None:
     assert_fails(cli("stream", "--port", "/dev/null", "--leads", "I,,II"), 2, "--leads")
     assert_fails(cli("stream", "--port", "auto", "--protocol", "cyton"), 2, "--port")
 
 
-def test_limits_of_a_rhythm_that_make_no_sense(cli: Cli) -> None:
+def test_invalid_limits_of_a_rhythm(cli: Cli) -> None:
     assert_fails(cli("stream", "--port", "/dev/null", "--asystole", "1.5"), 2, "longer than a pause")
     assert_fails(cli("stream", "--port", "/dev/null", "--bradycardia", "130"), 2, "below tachycardia")
 
 
-def test_a_scale_that_nobody_gave(cli: Cli, pty_pair: tuple[int, str]) -> None:
+def test_a_missing_scale(cli: Cli, pty_pair: tuple[int, str]) -> None:
     done = cli("stream", "--port", pty_pair[1], "--protocol", "openview-ads1292r")
     assert_fails(done, 2, "--uv-per-lsb")
 
 
-def test_no_device_at_all(cli: Cli) -> None:
+def test_no_device(cli: Cli) -> None:
     if any(info.usb_id for info in list_serial_ports()):
         pytest.skip("a USB serial device is plugged in")
     assert_fails(cli("stream", "--port", "auto"), 3, "plug the device in")

@@ -20,7 +20,7 @@ def test_the_demo_ends_with_the_end_event_and_a_summary(cli: Cli) -> None:
     assert "108,000" in done.err or "108000" in done.err
 
 
-def test_the_demo_can_say_everything_as_json_lines(cli: Cli) -> None:
+def test_the_demo_can_print_all_events_as_json_lines(cli: Cli) -> None:
     done = cli("demo", "--speed", "0", "--json")
     assert done.code == 0, done.err
     assert {"beat", "rhythm"} <= {event["event"] for event in done.events}

@@ -17,7 +17,7 @@ pytest.importorskip("onnxscript")
 NO_DATA = {"ECGMOE_DATA": ""}
 
 
-def test_export_for_a_jetson_alone_writes_a_bundle_that_inspects_and_runs(cli: Cli) -> None:
+def test_export_for_a_jetson_writes_a_bundle_that_can_be_inspected_and_run(cli: Cli) -> None:
     done = cli("export", "--profile", "jetson", env=NO_DATA, timeout_s=300)
     assert done.code == 0, done.err
     assert done.out.strip() == "ecgmoe-jetson"
@@ -49,7 +49,7 @@ def test_a_gate_outside_its_limit_leaves_no_bundle(cli: Cli) -> None:
     assert not (cli.folder / "out").exists()
 
 
-def test_no_gate_is_decided_on_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gate_uses_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wfdb")
     from ecgmoe_edge.cli import export
     from ecgmoe_edge.converters import accuracy
@@ -68,7 +68,7 @@ def test_no_gate_is_decided_on_the_test_half(tmp_path: Path, monkeypatch: pytest
         export._accuracy(tmp_path / "mitdb", board)
 
 
-def test_the_manifest_says_what_was_asked_for() -> None:
+def test_the_manifest_has_the_command() -> None:
     from ecgmoe_edge.cli import export
 
     board = load_profile("jetson")
@@ -77,7 +77,7 @@ def test_the_manifest_says_what_was_asked_for() -> None:
     assert given == "ecgmoe-edge export --profile jetson --student mine.safetensors --tasks beat --calibration beds"
 
 
-def test_which_board_must_be_said(cli: Cli) -> None:
+def test_export_without_a_board_is_refused(cli: Cli) -> None:
     for arguments in ((), ("--all", "--profile", "jetson")):
         done = cli("export", *arguments, env=NO_DATA)
         assert done.code == 2
@@ -85,7 +85,7 @@ def test_which_board_must_be_said(cli: Cli) -> None:
 
 
 @pytest.mark.slow
-def test_every_profile_passes_and_has_its_line_in_the_table(cli: Cli) -> None:
+def test_every_profile_passes_and_has_a_row_in_the_table(cli: Cli) -> None:
     done = cli("export", "--all", "-o", "bundles", "--json", env=NO_DATA, timeout_s=1200)
     assert done.code == 0, done.err
     rows = {row["profile"]: row for row in json.loads(done.out)}

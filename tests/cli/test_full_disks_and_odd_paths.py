@@ -79,7 +79,7 @@ def test_each_writer_on_a_full_disk_keeps_the_old_file(cli: Cli, small_disk: Pat
 @pytest.mark.parametrize(
     "command", ["inspect --json", "profiles", "profiles --json", "--version", "--help", "ports --protocols"]
 )
-def test_a_stdout_that_is_full_is_said_and_ends_with_an_exit_code(tmp_path: Path, command: str) -> None:
+def test_a_full_stdout_is_reported_with_an_exit_code(tmp_path: Path, command: str) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [COMMAND, *command.split()], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False
@@ -104,7 +104,7 @@ def test_a_stdout_that_is_full_is_said_and_ends_with_an_exit_code(tmp_path: Path
     ],
 )
 @pytest.mark.parametrize("kind", ["pipe", "loop", "device", "folder", "absent\x1b[2J"])
-def test_a_path_that_is_no_file_is_refused_at_once(cli: Cli, command: str, kind: str) -> None:
+def test_a_path_that_is_not_a_file_is_refused_at_once(cli: Cli, command: str, kind: str) -> None:
     pytest.importorskip("torchao")
     for suffix in ("", ".toml", ".svg"):
         path = cli.folder / (kind + suffix)
@@ -126,7 +126,7 @@ def test_a_path_that_is_no_file_is_refused_at_once(cli: Cli, command: str, kind:
     assert done.out == ""
 
 
-def test_a_name_in_a_bundle_cannot_write_on_the_terminal(cli: Cli) -> None:
+def test_control_characters_in_a_bundle_are_escaped(cli: Cli) -> None:
     import json
 
     folder = cli.folder / "b"
@@ -143,14 +143,14 @@ def test_a_name_in_a_bundle_cannot_write_on_the_terminal(cli: Cli) -> None:
     assert "\u202e" not in as_json.out
 
 
-def test_a_path_with_escapes_is_shown_with_them_written_out(cli: Cli) -> None:
+def test_control_characters_in_a_path_are_escaped(cli: Cli) -> None:
     done = cli("inspect", "a\x1b]0;title\x07\nerror: forged")
     in_a_sentence(done.err, done.code)
     assert len(done.err.splitlines()) == 1
     assert r"a\x1b]0;title\x07\nerror: forged" in done.err
 
 
-def test_a_name_that_is_no_text_is_printed_all_the_same() -> None:
+def test_a_name_that_is_not_utf_8_is_printed() -> None:
     done = subprocess.run(
         [COMMAND, "inspect", b"caf\xe9"], capture_output=True, text=True, timeout=60, check=False, env={**os.environ}
     )

@@ -27,21 +27,21 @@ def table(cli: Cli, simulated_ecg: Callable[..., Any]) -> Any:
     return ecg
 
 
-def test_replay_says_what_is_implausible_before_it_plays_and_in_its_json(cli: Cli, table: Any) -> None:
+def test_replay_reports_implausible_values_before_it_plays_and_in_its_json(cli: Cli, table: Any) -> None:
     replay = cli.start("replay", "mine.csv", "--fs", "250", "--pty", "holter", "--speed", "0", "--json")
     assert cli("stream", "--port", wait_for_port(cli, "holter"), "--json").code == 0
     done = replay.finish()
     assert done.code == 0, done.err
     said = done.err.splitlines()
     assert "the values are probably uV; give --unit uV" in done.err
-    assert "mine.csv: Lead rest does not move" in said[0]
+    assert "mine.csv: Lead rest is constant" in said[0]
     assert "mine.csv: 2 leads: ECG, rest, at 250 Hz" in said[2]
     remarks = {one["kind"]: one for one in json.loads(done.out)["remarks"]}
     assert remarks["amplitude"]["leads"] == ["ECG"]
     assert remarks["lead"]["leads"] == ["rest"]
 
 
-def test_replay_plays_the_leads_that_are_named_without_a_word_where_all_is_well(cli: Cli, table: Any) -> None:
+def test_replay_plays_the_named_leads_without_remarks(cli: Cli, table: Any) -> None:
     words = ("--fs", "250", "--unit", "uV", "--leads", "ecg", "--pty", "holter", "--speed", "0", "--json")
     replay = cli.start("replay", "mine.csv", *words)
     done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json")
@@ -61,7 +61,7 @@ def test_replay_plays_the_leads_that_are_named_without_a_word_where_all_is_well(
         (("--columns", "Z"), 3, "'Z'"),
     ],
 )
-def test_leads_and_units_that_cannot_be_are_refused_with_a_sentence(
+def test_invalid_leads_and_units_are_refused_with_a_sentence(
     cli: Cli, table: Any, words: tuple[str, ...], code: int, says: str
 ) -> None:
     assert table is not None
@@ -71,7 +71,7 @@ def test_leads_and_units_that_cannot_be_are_refused_with_a_sentence(
     assert "Traceback" not in done.err
 
 
-def test_a_table_with_annotations_beside_it_is_scored_and_its_remarks_are_said(cli: Cli, table: Any) -> None:
+def test_a_table_with_annotations_is_scored_with_its_remarks(cli: Cli, table: Any) -> None:
     wfdb = pytest.importorskip("wfdb", reason="annotations need the records extra")
     wfdb.wrann("mine", "atr", table.r_peaks, ["N"] * table.r_peaks.size, write_dir=str(cli.folder), fs=FS)
     words = ("evaluate", "--data", ".", "--records", "mine.csv", "--only", "rpeaks", "--jobs", "1", "--json")
@@ -86,15 +86,13 @@ def test_a_table_with_annotations_beside_it_is_scored_and_its_remarks_are_said(c
     assert f"mine: {remark['text']}" in assumed.err.splitlines()
     silent = cli(*words, "--fs", "250", "--leads", "rest")
     assert silent.code == 3
-    assert "does not move from 0 mV" in silent.err
+    assert "is constant from 0 mV" in silent.err
     without = cli(*words)
     assert without.code == 3
     assert "--fs" in without.err
 
 
-def test_records_of_no_use_are_skipped_with_their_reasons_and_never_scored_as_misses(
-    cli: Cli, simulated_ecg: Callable[..., Any]
-) -> None:
+def test_unusable_records_are_skipped_with_reasons_and_not_scored(cli: Cli, simulated_ecg: Callable[..., Any]) -> None:
     wfdb = pytest.importorskip("wfdb", reason="records need the records extra")
     ecg = simulated_ecg(30.0, fs=FS)
     for name, signal in (("good", ecg.signal), ("flat", 0 * ecg.signal), ("drift", np.linspace(0, 2, ecg.signal.size))):
@@ -113,7 +111,7 @@ def test_records_of_no_use_are_skipped_with_their_reasons_and_never_scored_as_mi
     assert "No beat was found in drift" in figures["per_record"]["drift"]["remarks"][0]["text"]
 
 
-def test_a_calibration_folder_without_a_beat_is_refused_and_no_bundle_is_left(cli: Cli) -> None:
+def test_a_calibration_folder_without_a_beat_is_refused_without_writing_a_bundle(cli: Cli) -> None:
     pytest.importorskip("torchao")
     wfdb = pytest.importorskip("wfdb")
     (cli.folder / "beds").mkdir()
@@ -128,7 +126,7 @@ def test_a_calibration_folder_without_a_beat_is_refused_and_no_bundle_is_left(cl
     assert "--calibration" in refused.err
 
 
-def test_strict_training_names_all_records_that_stand_in_its_way(cli: Cli, simulated_ecg: Callable[..., Any]) -> None:
+def test_strict_training_names_all_unusable_records(cli: Cli, simulated_ecg: Callable[..., Any]) -> None:
     pytest.importorskip("torch")
     wfdb = pytest.importorskip("wfdb")
     ecg = simulated_ecg(30.0, fs=FS)
@@ -148,7 +146,7 @@ def test_strict_training_names_all_records_that_stand_in_its_way(cli: Cli, simul
     assert "no voltage V9. It has II" in named.err
 
 
-def test_what_is_left_out_of_a_training_is_said_once_and_kept_for_its_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_records_of_a_training_are_reported_once_and_in_its_json(capsys: pytest.CaptureFixture[str]) -> None:
     report = SurveyReport()
     odd = Remark("amplitude", "R waves of about 1,100 mV in II.", ("II",))
     found = Survey((), {"mine/nan": "nan holds no signal."}, {"mine/odd": (odd,)})
@@ -156,7 +154,7 @@ def test_what_is_left_out_of_a_training_is_said_once_and_kept_for_its_json(capsy
         report(found)
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        "Left out: 1 record that cannot be used.",
+        "Skipped: 1 record that cannot be used.",
         "  mine/nan: nan holds no signal.",
         "mine/odd: R waves of about 1,100 mV in II.",
         "Used: 0 records to fit, 0 to validate.",
@@ -167,7 +165,7 @@ def test_what_is_left_out_of_a_training_is_said_once_and_kept_for_its_json(capsy
     }
 
 
-def test_a_record_of_another_format_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_of_another_format_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ecgmoe_edge.records import splits
 
     (tmp_path / "bed1.edf").touch()

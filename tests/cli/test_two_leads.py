@@ -24,7 +24,7 @@ def write_two_leads(folder: Path, *, lost: slice) -> float:
     return shipped.fs
 
 
-def test_a_lead_lost_on_the_way_is_told_and_costs_no_beat(cli: Cli) -> None:
+def test_a_lost_lead_is_reported_and_loses_no_beat(cli: Cli) -> None:
     fs = write_two_leads(cli.folder, lost=slice(7200, 12600))
     replay = cli.start("replay", "two.csv", "--fs", str(fs), "--pty", "holter", "--speed", "0", "--json")
     deadline = time.monotonic() + 60

@@ -134,7 +134,7 @@ def _read_right(folder: Path, seeds: range) -> None:
         np.testing.assert_array_equal(recording.read(), drawn.signal, err_msg=f"seed {seed}")
 
 
-def test_three_hundred_sound_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_three_hundred_valid_tables_are_read_as_written(tmp_path: Path) -> None:
     _read_right(tmp_path, range(300))
 
 
@@ -143,6 +143,6 @@ def test_three_hundred_damaged_tables_give_samples_or_a_sentence(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_ten_thousand_sound_and_damaged_tables(tmp_path: Path) -> None:
+def test_ten_thousand_valid_and_damaged_tables(tmp_path: Path) -> None:
     _read_right(tmp_path, range(1000, 3000))
     _survive(tmp_path, range(1000, 11_000))

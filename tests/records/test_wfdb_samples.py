@@ -64,9 +64,7 @@ def _drawn(bits: int, frames: int, frame: int, seed: int) -> Counts:
 
 @pytest.mark.parametrize("fmt", ENCODERS)
 @pytest.mark.parametrize(("frames", "frame"), [(101, 1), (100, 2), (101, 3), (1, 1), (1, 2), (59, 7)])
-def test_any_stretch_of_any_format_is_decoded_as_it_was_encoded(
-    tmp_path: Path, fmt: int, frames: int, frame: int
-) -> None:
+def test_any_range_of_any_format_is_decoded_as_encoded(tmp_path: Path, fmt: int, frames: int, frame: int) -> None:
     bits, encode = ENCODERS[fmt]
     counts = _drawn(bits, frames, frame, fmt + frames)
     path = tmp_path / "a.dat"
@@ -84,7 +82,7 @@ def test_any_stretch_of_any_format_is_decoded_as_it_was_encoded(
     (212, {1: 2, 2: 3, 3: 5, 15_001: 22_502}), (310, {1: 2, 2: 4, 1018: 1358}),
     (311, {1: 2, 2: 3, 3: 4, 1019: 1359}),
 ])  # fmt: skip
-def test_a_last_group_may_lack_the_bytes_that_hold_no_sample(tmp_path: Path, fmt: int, n_bytes: dict[int, int]) -> None:
+def test_the_last_group_may_be_incomplete(tmp_path: Path, fmt: int, n_bytes: dict[int, int]) -> None:
     bits, encode = ENCODERS[fmt]
     for n, size in n_bytes.items():
         counts = _drawn(bits, n, 1, n)
@@ -97,7 +95,7 @@ def test_a_last_group_may_lack_the_bytes_that_hold_no_sample(tmp_path: Path, fmt
         assert file.n_frames() == n - 1
 
 
-def test_differences_are_summed_from_any_frame_on_and_back(tmp_path: Path) -> None:
+def test_differences_are_summed_from_any_frame_in_any_order(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     steps = rng.integers(-128, 127, size=(1000, 3), endpoint=True)
     path = tmp_path / "a.dat"
@@ -111,7 +109,7 @@ def test_differences_are_summed_from_any_frame_on_and_back(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("fmt", [16, 24, 32, 80, 212, 508, 516, 524])  # those that wfdb writes
-def test_a_record_that_wfdb_writes_is_read_back_bit_by_bit(tmp_path: Path, fmt: int) -> None:
+def test_a_record_written_by_wfdb_is_read_exactly(tmp_path: Path, fmt: int) -> None:
     wfdb = pytest.importorskip("wfdb", reason="needs the records extra")
     bits = fmt - 500 if fmt > 500 else ENCODERS[fmt][0]
     counts = _drawn(bits, 1003, 2, fmt)
@@ -134,7 +132,7 @@ def _flac(path: Path, counts: Counts, bits: int) -> None:
     soundfile.write(path, shifted, 500, subtype={8: "PCM_S8", 16: "PCM_16", 24: "PCM_24"}[bits], format="FLAC")
 
 
-def test_a_flac_file_of_several_samples_a_frame_and_no_stated_length_is_read(tmp_path: Path) -> None:
+def test_a_flac_file_with_several_samples_per_frame_and_without_length_is_read(tmp_path: Path) -> None:
     counts = _drawn(16, 1200, 2, 1)
     _flac(tmp_path / "a.dat", counts, 16)
     line = "a.dat 516x4 200/mV 16 0 0 0 0"
@@ -153,7 +151,7 @@ def test_a_flac_file_of_several_samples_a_frame_and_no_stated_length_is_read(tmp
         (lambda raw: b"", r"a\.dat cannot be decoded"),
     ],
 )
-def test_a_flac_file_that_is_none_or_cut_is_refused(
+def test_a_truncated_or_invalid_flac_file_is_refused(
     tmp_path: Path, change: Callable[[bytes], bytes], said: str
 ) -> None:
     _flac(tmp_path / "a.dat", _drawn(16, 1200, 1, 1), 16)
@@ -172,7 +170,7 @@ def test_a_flac_file_of_other_channels_or_more_bits_is_refused(tmp_path: Path) -
             open_record(tmp_path / "a")
 
 
-def test_a_file_that_shrinks_after_it_was_opened_is_noticed(write_record: Callable[..., Path]) -> None:
+def test_a_file_that_shrinks_after_opening_is_reported(write_record: Callable[..., Path]) -> None:
     path = write_record("a", np.zeros((1, 1000), dtype=np.int16), leads=("I",))
     record = open_record(path)
     path.with_suffix(".dat").write_bytes(bytes(100))

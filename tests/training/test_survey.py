@@ -72,7 +72,7 @@ def test_all_that_cannot_be_trained_on_is_found_at_once_with_its_reason(faulty: 
     assert {name: bool(re.search(says, reasons[name])) for name, says in {
         "noatr": "there is no noatr.atr",
         "slow": "64 Hz cannot be used",
-        "nan": "holds no signal",
+        "nan": "contains no signal",
         "hiss": "No beat was found",
         "broken": r"broken\.dat",
     }.items()} == dict.fromkeys(reasons, True)  # fmt: skip
