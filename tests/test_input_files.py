@@ -1,4 +1,4 @@
-"""Paths that are no readable file get a sentence at once, and no FIFO is ever opened."""
+"""Paths that are not readable files are refused in a sentence at once, and FIFOs are never opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's mistake, or a broken file or device, gives one sentence, an exit code and no traceback."""
+"""Wrong options, damaged files and missing devices give one sentence, an exit code and no traceback."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import serial
 from installed_command import Cli, Finished
+from wfdb_records import write_wfdb
 
 from ecgmoe_edge.firmware_bridge import list_serial_ports
 from ecgmoe_edge.runtime import shipped_bundle
@@ -29,7 +30,7 @@ def assert_fails(done: Finished, code: int, *words: str) -> None:
 
 @pytest.fixture
 def pty_pair() -> tuple[int, str]:
-    """The device's end of a pseudo-terminal, and the name of the other."""
+    """The device end of a pseudo-terminal, and the name of the other end."""
     device, port = os.openpty()
     name = os.ttyname(port)
     return device, name
@@ -37,17 +38,13 @@ def pty_pair() -> tuple[int, str]:
 
 @pytest.fixture
 def wfdb_folder(tmp_path: Path) -> Path:
-    """A folder with one good record of 20 s, annotated."""
-    wfdb = pytest.importorskip("wfdb")
-    folder = tmp_path / "records"
-    folder.mkdir()
-    signal = np.zeros((20 * 250, 1))
+    """A folder with one valid record of 20 s, annotated."""
+    pytest.importorskip("wfdb")
+    signal = np.zeros((1, 20 * 250))
     beats = np.arange(250, 4800, 220)
     for beat in beats:
-        signal[beat - 3 : beat + 4, 0] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
-    wfdb.wrsamp("r1", fs=250, units=["mV"], sig_name=["II"], p_signal=signal, write_dir=str(folder), fmt=["16"])
-    wfdb.wrann("r1", "atr", beats, symbol=["N"] * beats.size, write_dir=str(folder))
-    return folder
+        signal[0, beat - 3 : beat + 4] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
+    return write_wfdb(tmp_path / "records", "r1", signal, 250.0, r_peaks=beats).parent
 
 
 def test_a_port_that_does_not_exist(cli: Cli) -> None:
@@ -67,7 +64,7 @@ def test_a_port_that_sends_random_bytes(cli: Cli, pty_pair: tuple[int, str]) -> 
         rng = np.random.default_rng(0)
         os.set_blocking(device, False)
         while not stop.wait(0.02):
-            with contextlib.suppress(BlockingIOError):  # nobody reads yet
+            with contextlib.suppress(BlockingIOError):  # there is no reader yet
                 os.write(device, rng.bytes(200))
 
     talker = threading.Thread(target=babble)
@@ -211,7 +208,7 @@ def test_a_folder_that_cannot_be_written(cli: Cli, wfdb_folder: Path) -> None:
 def test_a_missing_extra_is_reported(cli: Cli, command: str, module: str, extra: str) -> None:
     code = f"""
 import sys
-sys.modules[{module!r}] = None  # as where it is not installed
+sys.modules[{module!r}] = None  # as if it were not installed
 sys.argv = ["ecgmoe-edge", *{command.split()!r}]
 from ecgmoe_edge.cli import main
 main()

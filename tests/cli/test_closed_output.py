@@ -1,4 +1,4 @@
-"""Where stdout or stderr is closed, or its reader leaves, a command says so or keeps quiet, and never breaks."""
+"""Commands whose stdout or stderr is closed, or whose reader stops reading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from installed_command import COMMAND, Cli
 
 
 def in_shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """`command` in bash, `E` in it being the installed command."""
+    """Run `command` in bash; `E` in it is the installed command."""
     return subprocess.run(
         ["bash", "-c", command],
         cwd=folder,

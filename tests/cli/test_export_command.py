@@ -1,4 +1,4 @@
-"""A bundle from nothing but a profile's name, and nothing at all where a gate fails."""
+"""`export` writes a bundle from the name of a profile, and writes nothing if a gate fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_export_for_a_jetson_writes_a_bundle_that_can_be_inspected_and_run(cli: 
     assert done.out.strip() == "ecgmoe-jetson"
     gates = {gate["name"]: gate for gate in json.loads(cli("inspect", "ecgmoe-jetson", "--json").out)["gates"]}
     assert {gate["status"] for gate in gates.values()} == {"passed", "not run"}
-    assert gates["V F1 lost"]["status"] == "not run"  # without recordings it cannot be
+    assert gates["V F1 lost"]["status"] == "not run"  # there are no recordings
     assert "NOT RUN" in cli("inspect", "ecgmoe-jetson").out
     played = cli("demo", "--bundle", "ecgmoe-jetson", "--speed", "0", "--json")
     assert played.code == 0, played.err
@@ -37,7 +37,7 @@ def test_a_gate_outside_its_limit_leaves_no_bundle(cli: Cli) -> None:
     limit = load_profile("generic-cpu").memory.model_kib
     shipped = json.loads(cli("profiles", "generic-cpu").out)
     assert shipped["memory"]["model_kib"] == limit
-    small = {  # the smallest student is converted soonest
+    small = {  # the smallest student is the fastest to convert
         "memory": {**shipped["memory"], "model_kib": 1},
         "model": {**shipped["model"], "width": "nano", "tasks": ["beat"]},
     }
@@ -64,7 +64,7 @@ def test_no_gate_uses_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         export._accuracy(tmp_path / folder, board)
     assert asked == ["106", "100", "bed1"]
     (tmp_path / "mitdb" / "106.hea").unlink()
-    with pytest.raises(RecordError):  # nothing but the test half is left
+    with pytest.raises(RecordError):  # only the test half is left
         export._accuracy(tmp_path / "mitdb", board)
 
 
@@ -101,7 +101,7 @@ def test_every_profile_passes_and_has_a_row_in_the_table(cli: Cli) -> None:
 
 
 def _toml(profile: dict[str, object]) -> str:
-    """The profile as TOML; JSON's strings, numbers, booleans and lists are TOML's too."""
+    """The profile as TOML, in which JSON strings, numbers, booleans and lists are valid."""
     top, tables = [], []
     for key, value in profile.items():
         if isinstance(value, dict):

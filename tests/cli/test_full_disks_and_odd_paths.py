@@ -1,4 +1,4 @@
-"""A full disk, a stdout that takes nothing and paths that are no files: a sentence, an exit code, no good file lost."""
+"""Full disks, a full stdout and paths that are not files: a sentence, an exit code, and old files are kept."""
 
 from __future__ import annotations
 
@@ -12,23 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from installed_command import COMMAND, Cli
+from wfdb_records import write_wfdb
 
 from ecgmoe_edge.runtime import shipped_bundle
 
 
 @pytest.fixture
 def wfdb_folder(tmp_path: Path) -> Path:
-    """A folder with one good record of 60 s, annotated."""
-    wfdb = pytest.importorskip("wfdb")
-    folder = tmp_path / "records"
-    folder.mkdir()
-    signal = np.zeros((60 * 250, 1))
+    """A folder with one valid record of 60 s, annotated."""
+    pytest.importorskip("wfdb")
+    signal = np.zeros((1, 60 * 250))
     beats = np.arange(250, 14800, 220)
     for beat in beats:
-        signal[beat - 3 : beat + 4, 0] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
-    wfdb.wrsamp("r1", fs=250, units=["mV"], sig_name=["II"], p_signal=signal, write_dir=str(folder), fmt=["16"])
-    wfdb.wrann("r1", "atr", beats, symbol=["N"] * beats.size, write_dir=str(folder))
-    return folder
+        signal[0, beat - 3 : beat + 4] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
+    return write_wfdb(tmp_path / "records", "r1", signal, 250.0, r_peaks=beats).parent
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What `inspect` says of the shipped bundle, and the picture that it draws."""
+"""`inspect` describes the shipped bundle and draws its parts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the manifest as somebody with an editor would."""
+    """Change the manifest as with an editor."""
     manifest = json.loads((bundle / "manifest.json").read_text())
     change(manifest)
     (bundle / "manifest.json").write_text(json.dumps(manifest))
@@ -86,7 +86,7 @@ def test_an_empty_model_is_refused(cli: Cli, bundle: Path) -> None:
 def test_without_the_runtime_a_bundle_is_described_without_its_experts(cli: Cli) -> None:
     code = """
 import sys
-sys.modules["onnxruntime"] = None  # as where it is not installed
+sys.modules["onnxruntime"] = None  # as if it were not installed
 sys.argv = ["ecgmoe-edge", "inspect"]
 from ecgmoe_edge.cli import main
 main()

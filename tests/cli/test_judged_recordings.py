@@ -1,4 +1,4 @@
-"""Every command that takes recordings judges them, says what is wrong with them, and goes on with the others."""
+"""Every command checks the recordings it reads, reports faults, and continues with the other recordings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from installed_command import Cli, wait_for_port
+from wfdb_records import write_wfdb
 
 from ecgmoe_edge.cli.survey_report import SurveyReport
 from ecgmoe_edge.records.recording import Remark
@@ -20,7 +21,7 @@ FS = 250.0
 
 @pytest.fixture
 def table(cli: Cli, simulated_ecg: Callable[..., Any]) -> Any:
-    """mine.csv in the test's folder: columns ECG in uV and rest, at 250 Hz; gives the simulated ECG."""
+    """Writes mine.csv with the columns ECG in uV and rest at 250 Hz; returns the simulated ECG."""
     ecg = simulated_ecg(30.0, fs=FS, noise_mv=0.01)
     rows = np.stack([ecg.signal * 1000, np.zeros(ecg.signal.size)], 1)
     np.savetxt(cli.folder / "mine.csv", rows, fmt="%.2f", delimiter=",", header="ECG,rest", comments="")
@@ -93,12 +94,10 @@ def test_a_table_with_annotations_is_scored_with_its_remarks(cli: Cli, table: An
 
 
 def test_unusable_records_are_skipped_with_reasons_and_not_scored(cli: Cli, simulated_ecg: Callable[..., Any]) -> None:
-    wfdb = pytest.importorskip("wfdb", reason="records need the records extra")
+    pytest.importorskip("wfdb", reason="records need the records extra")
     ecg = simulated_ecg(30.0, fs=FS)
     for name, signal in (("good", ecg.signal), ("flat", 0 * ecg.signal), ("drift", np.linspace(0, 2, ecg.signal.size))):
-        wfdb.wrsamp(name, fs=FS, units=["mV"], sig_name=["II"], p_signal=signal[:, None], fmt=["16"],
-                    adc_gain=[1000.0], baseline=[0], write_dir=str(cli.folder))  # fmt: skip
-        wfdb.wrann(name, "atr", ecg.r_peaks, ["N"] * ecg.r_peaks.size, write_dir=str(cli.folder))
+        write_wfdb(cli.folder, name, signal[None], FS, r_peaks=ecg.r_peaks)
     (cli.folder / "broken.hea").write_text("broken 1 250 1000\nbroken.dat 16 200/mV 16 0 0 0 0 II\n")
     done = cli("evaluate", "--data", ".", "--only", "rpeaks", "--jobs", "1", "--json")
     assert done.code == 0, done.err
@@ -106,17 +105,15 @@ def test_unusable_records_are_skipped_with_reasons_and_not_scored(cli: Cli, simu
     assert set(figures["skipped_records"]) == {"broken", "flat"}
     assert set(figures["per_record"]) == {"good", "drift"}
     assert figures["per_record"]["good"]["rpeaks"]["150ms"]["fn"] == 0
-    # A detector that finds nothing in a signal that moves has missed what is annotated there; it is said.
+    # In a signal without a detected beat all annotated beats were missed; a remark says so.
     assert figures["per_record"]["drift"]["rpeaks"]["150ms"]["fn"] == ecg.r_peaks.size
     assert "No beat was found in drift" in figures["per_record"]["drift"]["remarks"][0]["text"]
 
 
 def test_a_calibration_folder_without_a_beat_is_refused_without_writing_a_bundle(cli: Cli) -> None:
     pytest.importorskip("torchao")
-    wfdb = pytest.importorskip("wfdb")
-    (cli.folder / "beds").mkdir()
-    wfdb.wrsamp("flat", fs=FS, units=["mV"], sig_name=["II"], p_signal=np.zeros((5000, 1)), fmt=["16"],
-                write_dir=str(cli.folder / "beds"))  # fmt: skip
+    pytest.importorskip("wfdb")
+    write_wfdb(cli.folder / "beds", "flat", np.zeros((1, 5000)), FS)
     done = cli("export", "--profile", "generic-cpu", "--calibration", "beds", "-o", "out")
     assert (done.code, done.out) == (3, "")
     assert "No beat was found in beds" in done.err
@@ -128,14 +125,11 @@ def test_a_calibration_folder_without_a_beat_is_refused_without_writing_a_bundle
 
 def test_strict_training_names_all_unusable_records(cli: Cli, simulated_ecg: Callable[..., Any]) -> None:
     pytest.importorskip("torch")
-    wfdb = pytest.importorskip("wfdb")
+    pytest.importorskip("wfdb")
     ecg = simulated_ecg(30.0, fs=FS)
-    (cli.folder / "rec").mkdir()
     for name in ("good", "held", "noatr", "bare"):
-        wfdb.wrsamp(name, fs=FS, units=["mV"], sig_name=["II"], p_signal=ecg.signal[:, None], fmt=["16"],
-                    write_dir=str(cli.folder / "rec"))  # fmt: skip
-    for name in ("good", "held"):
-        wfdb.wrann(name, "atr", ecg.r_peaks, ["N"] * ecg.r_peaks.size, write_dir=str(cli.folder / "rec"))
+        r_peaks = ecg.r_peaks if name in ("good", "held") else None
+        write_wfdb(cli.folder / "rec", name, ecg.signal[None], FS, r_peaks=r_peaks)
     (cli.folder / "my.toml").write_text('[[data]]\nname = "mine"\nfolder = "rec"\nvalidation = ["held"]\n')
     done = cli("train", "--config", "my.toml", "--data", ".", "-o", "run", "--jobs", "1", "--strict")
     assert (done.code, done.out) == (3, "")

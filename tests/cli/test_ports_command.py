@@ -1,4 +1,4 @@
-"""`ports`: what is plugged in, by names that people and programs can use."""
+"""`ports` lists the connected devices with stable names."""
 
 from __future__ import annotations
 

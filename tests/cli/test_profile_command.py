@@ -1,4 +1,4 @@
-"""What `profile` says besides its figures."""
+"""Messages and exit codes of `profile`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands that measure and explain print."""
+"""Output of the commands that measure and describe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, a terminate signal, a closed terminal: totals come out, the device is stopped; a second ends at once."""
+"""Ctrl-C, SIGTERM and a closed terminal end a stream with totals and stop the device; a second one ends at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def waiting_in(pipe: int) -> int:
-    """Bytes that nobody has read yet."""
+    """Number of bytes that were not read yet."""
     return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0)))[0])
 
 
@@ -30,7 +30,7 @@ def test_a_signal_ends_a_stream_with_its_totals_and_stops_the_device(cli: Cli, n
     stream.wait_for(lambda events: sum(event["event"] == "beat" for event in events) >= 5)
     stream.process.send_signal(number)
     if number == signal.SIGHUP:
-        stream.process.send_signal(number)  # a terminal that is closed may give it twice
+        stream.process.send_signal(number)  # a closed terminal may send it twice
     done = stream.finish()
     assert done.code == 0, done.err
     assert done.events[-1]["event"] == "end"
@@ -72,7 +72,7 @@ def test_a_second_signal_ends_at_once_even_if_the_output_is_blocked(cli: Cli, nu
         deadline = time.monotonic() + 60.0
         while waiting_in(reading) < 3000 and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(0.5)  # no more fits
+        time.sleep(0.5)  # the pipe is full
         stream.send_signal(number)
         time.sleep(1.0)
         assert stream.poll() is None, "the first waits for the reader"

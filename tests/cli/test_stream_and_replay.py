@@ -1,4 +1,4 @@
-"""A virtual Holter in one process, the monitor in another, a pseudo-terminal between them."""
+"""A virtual Holter and the monitor in two processes, connected by a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_replay_can_use_another_protocol_with_the_scale_of_the_user(cli: Cli) 
     given = ("--protocol", "openview-ads1292r", "--uv-per-lsb", "4")
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "0", *given)
     done = cli("stream", "--port", wait_for_port(cli, "holter"), *given, "--give-up", "0.2", "--json")
-    assert done.code == 3, done.err  # it never says that it has ended
+    assert done.code == 3, done.err  # the device sends no end
     assert "did not come back" in done.err
     end = done.events[-1]
     assert end["link"]["rate_hz"] == 125

@@ -1,4 +1,4 @@
-"""`stream` with stdout and a file at once: what happens to one of the two costs the other nothing."""
+"""`stream` to stdout and a file at once: a failure of one does not affect the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from installed_command import COMMAND, SHIPPED_SAMPLES, Cli, wait_for_port
 
 
 def piped(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """`command` in bash, `E` in it being the installed command."""
+    """Run `command` in bash; `E` in it is the installed command."""
     return subprocess.run(
         ["bash", "-c", command],
         cwd=folder,

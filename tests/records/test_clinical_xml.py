@@ -1,4 +1,4 @@
-"""HL7 aECG and MUSE XML: exact against a reading by hand, and XML that would do harm."""
+"""HL7 aECG and MUSE XML: values against files decoded by hand, and refusal of dangerous XML."""
 
 from __future__ import annotations
 

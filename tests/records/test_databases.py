@@ -1,4 +1,4 @@
-"""A record is of MIT-BIH by its content, and not by its name."""
+"""A record of MIT-BIH is identified by its content, not by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DICOM ECG: exact against pydicom's own decoder, groups at their times, and judged fields."""
+"""DICOM ECG: samples against pydicom's decoder, time offsets of groups, and invalid fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EDF and BDF: exact against pyEDFlib and edfio, missing time of EDF+D, and judged headers."""
+"""EDF and BDF: samples against pyEDFlib and edfio, missing time of EDF+D, and invalid headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ecg(rate: int = 250, label: str = "ECG II", **further: object) -> Signal:
 
 
 def physical(signal: Signal) -> np.ndarray:
-    """mV, from the definition: a line through the two limits."""
+    """Millivolts by definition: a linear function through the two limits."""
     (d0, d1), (p0, p1) = ([float(x) for x in pair] for pair in (signal.digital, signal.physical))  # type: ignore[arg-type]
     return (p0 + (signal.counts - d0) * (p1 - p0) / (d1 - d0)) * 1e-3
 

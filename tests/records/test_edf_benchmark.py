@@ -1,4 +1,4 @@
-"""The benchmark of EDF reading gives figures, and ours keep its bounds."""
+"""The benchmark of EDF reading gives figures, and the reader of this package meets its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ISHNE Holter files: exact against ishneholterlib, and judged headers."""
+"""ISHNE Holter files: samples against ishneholterlib, and invalid headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ecgmoe_edge.records.registry import find_recordings, open_recording
 
 @pytest.fixture
 def ishneholterlib(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The other reader, without its check of the checksum, which NumPy 2 breaks."""
+    """The reader of ishneholterlib without its checksum test, which fails with NumPy 2."""
     module: ModuleType = pytest.importorskip("ishneholterlib")
     monkeypatch.setattr(module.Holter, "is_valid", lambda _: True)
     return module

@@ -1,4 +1,4 @@
-"""Labels of recordings as wholes, from the tables that data bases come with."""
+"""Labels of whole recordings from the tables of databases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLUMNS = "ecg_id,patient_id,age,sex,strat_fold,filename_lr\n"
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder of three data bases, headers without signals."""
+    """A folder of three databases with headers but without signals."""
     headers = ["cinc2017/A1", "cinc2017/A2", "mitdb/201", "mitdb/202", *(f"ptbxl/r/0000{n}_lr" for n in range(1, 6))]
     for name in headers:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def test_the_table_of_the_challenge_gives_the_rhythm_of_each_record(data: Path) 
 
 def test_the_table_of_ptbxl_gives_age_sex_and_patient(data: Path) -> None:
     records = {one.name: one for one in known_records(data, "ptbxl")}
-    assert sorted(records) == [f"0000{n}_lr" for n in range(1, 6)]  # the sixth has no header
+    assert sorted(records) == [f"0000{n}_lr" for n in range(1, 6)]  # the sixth record has no header
     first, second, old = (records[f"0000{n}_lr"] for n in (1, 2, 3))
     assert (first.facts, first.patient) == ({"age": 40.0, "sex": "male"}, second.patient)
     assert old.facts == {"sex": "female"}  # 300 stands for all above 89

@@ -1,4 +1,4 @@
-"""One of many recordings: what it is called, which leads are taken, and why it is left out."""
+"""One of many recordings: its name, its default leads, and the reason if it is skipped."""
 
 from __future__ import annotations
 
@@ -67,4 +67,4 @@ def test_every_fault_of_one_of_many_recordings_is_a_record_error(
     assert open_in_batch(tmp_path / "table.csv", stated).fs == 250.0
     pytest.importorskip("wfdb", reason="WFDB records need the records extra")
     record = write_record("own", np.ones((1, 500), np.int16), fs="360", leads=("II",))
-    assert open_in_batch(record, stated).fs == 360.0  # it states its own
+    assert open_in_batch(record, stated).fs == 360.0  # the record states its rate

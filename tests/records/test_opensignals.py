@@ -1,4 +1,4 @@
-"""OpenSignals: the makers' transfer functions, lost samples, and devices whose gain is not known."""
+"""OpenSignals: transfer functions of the sensors, lost samples, and devices with an unknown gain."""
 
 from __future__ import annotations
 

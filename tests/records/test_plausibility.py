@@ -1,4 +1,4 @@
-"""A recording is judged before it is believed: amplitude, sampling rate, and leads that hold no ECG."""
+"""The plausibility check of a recording: amplitude, sampling rate, and leads without an ECG."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SEEN: list[float] = []
 
 @dataclass(frozen=True)
 class InUnits(ArrayRecording):
-    """Leads of which some are no voltages."""
+    """A recording whose leads may have other units than voltages."""
 
     of_leads: tuple[str, ...] = ()
 
@@ -62,7 +62,7 @@ def test_an_ecg_of_plausible_amplitude_gets_no_remark(ecg: NDArray[np.float64], 
         (1e6, "the values are probably nV; give --unit nV"),
         (1e-3, "the values are probably V; give --unit V"),
         (40.0, "the unit or the gain is probably wrong; give --unit"),
-        (1e9, "the unit or the gain is probably wrong"),  # beyond what the front end takes for a sample
+        (1e9, "the unit or the gain is probably wrong"),  # larger than the front end accepts
         (1e-6, "the unit or the gain is probably wrong"),
     ],
 )
@@ -76,7 +76,7 @@ def test_an_implausible_amplitude_gets_a_remark_with_the_likely_unit(
 
 
 def test_the_likely_unit_refers_to_the_stored_values(ecg: NDArray[np.float64]) -> None:
-    (of_volts,) = plausibility_remarks(recording(1e6 * ecg, units=("V",)))  # microvolts that the file calls V
+    (of_volts,) = plausibility_remarks(recording(1e6 * ecg, units=("V",)))  # microvolts that the file states as V
     assert "give --unit uV" in of_volts.text
     (of_microvolts,) = plausibility_remarks(recording(1e-3 * ecg, units=("uV",)))
     assert "give --unit mV" in of_microvolts.text

@@ -1,4 +1,4 @@
-"""Recordings of any format behind `open_recording`; a further format is one further file."""
+"""`open_recording` opens recordings of any format; a new format needs only one module."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ FORMAT = Toy()
 
 @pytest.fixture
 def toy(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One further file among the formats."""
+    """A new module among the formats."""
     place = tmp_path_factory.mktemp("formats")
     (place / "toy.py").write_text(_TOY)
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(place)])
@@ -87,7 +87,7 @@ def test_a_new_format_needs_only_one_module(tmp_path: Path, simulated_ecg: Calla
     np.testing.assert_array_equal(recording.read(100, 150, ["ii"]), next(iter(recording.blocks()))[:, 100:150])
 
     assert find_recordings(tmp_path) == locate(tmp_path) == locate(tmp_path, records=["heart.toy"]) == [path]
-    assert locate(tmp_path, records=["heart"]) == [path]  # by the name that it has in every other format
+    assert locate(tmp_path, records=["heart"]) == [path]  # by the name without extension
     played, leads, remarks = open_checked(str(path), OpenOptions(), None)
     assert (played.n_samples, played.fs, leads, remarks) == (len(ecg.signal), 200.0, [0], [])
     with pytest.raises(RecordError, match=r"toy recording \(\.toy\)"):
@@ -124,7 +124,7 @@ def test_a_wfdb_record_is_opened_by_its_name_or_any_of_its_files(write_record: C
 
 
 def test_a_truncated_record_is_read_on_request(write_record: Callable[..., Path]) -> None:
-    path = write_record("a", np.zeros((2, 20), dtype=np.int16), promised=30)
+    path = write_record("a", np.zeros((2, 20), dtype=np.int16), stated=30)
     with pytest.raises(RecordError, match="truncated"):
         open_recording(path)
     assert open_recording(path, truncated="read").n_samples == 20
@@ -139,7 +139,7 @@ def test_a_table_is_opened_with_the_stated_rate(tmp_path: Path) -> None:
     np.testing.assert_allclose(recording.read(), [[0.1, 0.2, 0.3]])
     with pytest.raises(UsageError, match="--fs"):
         open_recording(path)
-    assert not holds_recordings(tmp_path)  # nobody stated its rate
+    assert not holds_recordings(tmp_path)  # its rate is unknown
     assert find_recordings(tmp_path) == []
 
 

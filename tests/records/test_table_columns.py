@@ -1,4 +1,4 @@
-"""Columns of a table by name and number, their units, counts of an A/D converter, and what is no ECG."""
+"""Columns of a table by name and index, their units, counts of an A/D converter, and other signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables drawn at random, sound and damaged: each gives the samples that were written, or one sentence."""
+"""Random tables: valid ones give the samples that were written, damaged ones samples or one sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PIECES = (
 
 
 class _Drawn:
-    """One sound table: its text, and what has to come out."""
+    """A valid table: its text and the expected samples."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         n, self.width = int(rng.integers(40, 400)), int(rng.integers(1, 4))
@@ -104,7 +104,7 @@ def _survived(folder: Path, seed: int) -> None:
 
 
 def _outcome(path: Path, options: dict[str, Any], seed: int) -> str | None:
-    """None where the table can be read, else the sentence that refuses it."""
+    """The message if the table is refused; None if it can be read."""
     try:
         recording = open_recording(path, **options)
         for block in itertools.islice(recording.blocks(10.0), _MOST_BLOCKS):

@@ -1,4 +1,4 @@
-"""Separator, decimal mark, header, units, preamble and footer of a table, judged from its whole head."""
+"""Separator, decimal mark, header, units, preamble and footer of a table."""
 
 from __future__ import annotations
 

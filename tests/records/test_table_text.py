@@ -1,4 +1,4 @@
-"""Encodings and line ends of a table, and what is no text."""
+"""Encodings and line ends of a table, and files that are not text."""
 
 from __future__ import annotations
 

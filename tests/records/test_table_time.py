@@ -1,4 +1,4 @@
-"""The time column of a table: never a lead, it gives the rate, and its holes are missing samples."""
+"""The time column of a table gives the sampling rate and missing time, and is never a lead."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _iso(k: int, fs: float, sep: str = " ", timespec: str = "milliseconds") -> s
 
 
 def _clock(k: int, fs: float, digits: int = 3) -> str:
-    seconds = 86_390 + k / fs  # over midnight after ten seconds
+    seconds = 86_390 + k / fs  # midnight is after ten seconds
     seconds %= 86_400
     return f"{int(seconds // 3600):02d}:{int(seconds % 3600 // 60):02d}:{seconds % 60:0{digits + 3}.{digits}f}"
 

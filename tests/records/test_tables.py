@@ -1,4 +1,4 @@
-"""Tables of data bases: what each row says, and rows that a damaged copy or a hand has spoilt."""
+"""Tables of databases: the content of each row, and damaged rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_row_of_ptbxl_gives_patient_age_sex_and_fold(tmp_path: Path) -> None:
     rows = ptbxl_rows(_ptbxl(tmp_path, _GOOD, "", "2,12.0,300.0,1,,10,lr/2,hr/2", "3,13,,,,8.0,lr/3,hr/3"))
     assert rows == [
         PtbxlRow("lr/1", "11.0", 40.0, "M", 3),
-        PtbxlRow("lr/2", "12.0", None, "F", 10),  # 300 stands for all above 89
+        PtbxlRow("lr/2", "12.0", None, "F", 10),  # 300 means above 89
         PtbxlRow("lr/3", "13", None, None, 8),
     ]
 
@@ -35,9 +35,9 @@ def test_a_row_of_ptbxl_gives_patient_age_sex_and_fold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("2,12.0,50.0,1,sinus,3", "more or fewer cells"),  # cut short
+        ("2,12.0,50.0,1,sinus,3", "more or fewer cells"),  # truncated
         ("2,12.0,50.0,1,sin", "more or fewer cells"),
-        ("2,12.0,50.0,1,a,b,3,lr/2,hr/2", "more or fewer cells"),  # a comma too many
+        ("2,12.0,50.0,1,a,b,3,lr/2,hr/2", "more or fewer cells"),  # one comma too many
         ("2,12.0,unknown,1,,3,lr/2,hr/2", "age 'unknown'"),
         ("2,12.0,-4,1,,3,lr/2,hr/2", "age '-4'"),
         ("2,12.0,50.0,male,,3,lr/2,hr/2", "sex 'male'"),

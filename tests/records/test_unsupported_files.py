@@ -1,4 +1,4 @@
-"""A file of another kind is named by its bytes, with the way to a recording; nothing of it is opened or run."""
+"""Unsupported files are described by their bytes, with advice; none of them is opened further or run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ecgmoe_edge.records.unsupported_files import describe_unsupported_file
 
 
 class Runs:
-    """What a pickle can hide."""
+    """An object whose unpickling would run code."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("touch ran",)

@@ -1,4 +1,4 @@
-"""Annotation files in MIT format: read word by word as wfdb reads them, and refused where they are none."""
+"""Annotation files in MIT format are read as wfdb reads them; other files are refused."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ END = b"\x00\x00"
 
 
 def word(code: int, low: int) -> bytes:
-    """One word of annot(5)."""
+    """One 16-bit word of annot(5)."""
     return struct.pack("<H", code << 10 | low)
 
 
 def skip(ticks: int) -> bytes:
-    """A step of any size, its high half first."""
+    """A SKIP of any size, upper half first."""
     value = ticks & 0xFFFFFFFF
     return word(59, 0) + struct.pack("<HH", value >> 16, value & 0xFFFF)
 
 
 def note(text: str | bytes) -> bytes:
-    """A note on the annotation before it."""
+    """A note of the preceding annotation."""
     raw = text.encode() if isinstance(text, str) else text
     return word(63, len(raw)) + raw + b"\0" * (len(raw) % 2)
 
 
 def marks(steps: Iterable[tuple[int, str]]) -> bytes:
-    """Annotations by the ticks after the one before."""
+    """Annotations, each with the ticks since the preceding one."""
     return b"".join((skip(step) if step > 1023 else b"") + word(CODES[symbol], step % 1024 if step <= 1023 else 0)
                     for step, symbol in steps)  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_a_random_file_is_read_as_wfdb_reads_it(tmp_path: Path) -> None:
     theirs = wfdb.rdann(str(tmp_path / "a"), "atr")
     ours = read_marks(tmp_path / "a.atr")
     assert ours.rate == theirs.fs == 333.25
-    first = len(ours.ticks) - 3000  # the annotation that carries the rate
+    first = len(ours.ticks) - 3000  # annotations that describe the file
     assert ours.ticks[first:].tolist() == theirs.sample.tolist() == samples.tolist()
     assert [ours.symbol(code) for code in ours.codes[first:].tolist()] == theirs.symbol
     assert [ours.notes.get(at + first, "") for at in range(3000)] == notes
@@ -91,7 +91,7 @@ def test_every_real_annotation_file_is_read_as_wfdb_reads_it(data_dir: Path) -> 
     for file in files:
         theirs = wfdb.rdann(str(file.with_suffix("")), file.suffix[1:])
         ours = read_marks(file)
-        n = len(theirs.sample)  # without those that say something of the file
+        n = len(theirs.sample)  # without annotations that describe the file
         first = len(ours.ticks) - n
         np.testing.assert_array_equal(ours.ticks[first:], theirs.sample, err_msg=str(file))
         for code, symbol in zip(ours.codes[first:].tolist(), theirs.symbol, strict=True):
@@ -145,7 +145,7 @@ def test_annotations_just_after_the_end_are_ignored_with_a_remark(read: Read) ->
 
 
 def test_annotations_after_the_end_of_a_truncated_record_are_ignored(write_record: Callable[..., Path]) -> None:
-    path = write_record("a", np.zeros((1, 1000), dtype=np.int16), leads=("II",), promised=5000)
+    path = write_record("a", np.zeros((1, 1000), dtype=np.int16), leads=("II",), stated=5000)
     path.with_suffix(".atr").write_bytes(marks([(100, "N"), (4000, "N")]) + END)
     annotated = read_annotations(open_record(path, truncated="read"))
     assert (annotated.samples.tolist(), [remark.kind for remark in annotated.remarks]) == ([100], ["length"])

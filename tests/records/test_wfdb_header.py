@@ -1,4 +1,4 @@
-"""Headers as recorders, converters and people write them: read where they have one meaning, else refused."""
+"""Headers of recorders, converters and editors: read if their meaning is clear, otherwise refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAMP = np.arange(-250, 250, dtype=np.int16)
 def _open(
     folder: Path, header: str | bytes, name: str = "a", signal: bytes = RAMP.astype("<i2").tobytes()
 ) -> WfdbRecord:
-    """The record of a header, beside a signal file of that name with one lead of format 16."""
+    """The record of a header; its signal file has one lead of format 16."""
     (folder / f"{name}.dat").write_bytes(signal)
     (folder / f"{name}.hea").write_bytes(header if isinstance(header, bytes) else header.encode())
     return open_record(folder / name)
@@ -194,7 +194,7 @@ def test_a_file_longer_than_its_header_states_gets_a_remark(tmp_path: Path) -> N
 
 
 def test_records_with_several_samples_per_frame_are_read_at_the_rate_of_the_ecg_leads(tmp_path: Path) -> None:
-    """As edf2mit writes a night: a frame a second, 256 samples of ECG, 32 of breathing and one of heart rate in it."""
+    """A record as of edf2mit: frames of 1 s with 256 samples of ECG, 32 of respiration and one of heart rate."""
     rng = np.random.default_rng(0)
     seconds, ecg = 20, rng.integers(-300, 300, size=20 * 256)
     frames = np.hstack([ecg.reshape(seconds, 256), rng.integers(-9, 9, size=(seconds, 33))]).astype("<i2")
@@ -237,7 +237,7 @@ def test_a_slower_lead_is_interpolated_and_a_faster_voltage_is_ignored(tmp_path:
     np.testing.assert_array_equal(read[0], fast / 200.0)
     grid = np.arange(4 * n)
     expected = np.interp(grid / 2, np.arange(2 * n), slow / 200.0)
-    expected[13:16] = np.nan  # between an invalid sample and its neighbours there is nothing
+    expected[13:16] = np.nan  # no interpolation next to an invalid sample
     np.testing.assert_allclose(read[1], expected)
     np.testing.assert_allclose(read[2], np.interp(grid * 3 / 4, np.arange(3 * n), odd / 200.0))
     for seconds in (0.004, 0.02, 0.1, 0.3):
@@ -321,7 +321,7 @@ def test_an_invalid_header_is_refused_with_a_sentence_and_little_memory(tmp_path
 
 def test_a_header_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a.hea").open("wb") as opened:
-        opened.truncate(10**12)  # takes no room
+        opened.truncate(10**12)  # a sparse file
     with pytest.raises(RecordError, match="over 16 MiB"):
         open_record(tmp_path / "a")
 

@@ -100,7 +100,7 @@ def test_a_day_of_ecg_is_read_with_little_memory(write_record: WriteRecord) -> N
     path = write_record("day", signal, fs="128", leads=("ECG",))
     total, samples = float(signal.sum(dtype=np.int64)) / 200.0, 0
     del signal
-    open_record(path).read(0, 10)  # what wfdb keeps after its first read is not the signal
+    open_record(path).read(0, 10)  # the first read fills caches, which do not count
     tracemalloc.start()
     try:
         record = open_record(path)
@@ -130,7 +130,7 @@ def test_a_missing_signal_file_is_reported(write_record: WriteRecord) -> None:
 
 def test_a_truncated_signal_is_refused_with_both_counts_or_read_on_request(write_record: WriteRecord) -> None:
     signal = _ramp(300)
-    path = write_record("a", signal, promised=500)
+    path = write_record("a", signal, stated=500)
     with pytest.raises(RecordError, match=r"300 of the 500 samples per lead"):
         open_record(path)
     record = open_record(path, truncated="read")

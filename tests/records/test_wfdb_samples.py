@@ -1,4 +1,4 @@
-"""Samples of every signal format, beside encoders that are written from signal(5) and beside the wfdb package."""
+"""Samples of every signal format, against encoders written from signal(5) and against the wfdb package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Counts = NDArray[np.int64]
 
 
 def _by_bits(counts: Counts, bits: int, starts: Sequence[int], word: int) -> bytes:
-    """Groups of samples in words of so many bits, sample `k` of a group from bit `starts[k]` on."""
+    """Pack groups of samples into words of `bits` bits; sample `k` of a group starts at bit `starts[k]`."""
     out = bytearray()
     values = counts.tolist()
     for at in range(0, len(values), len(starts)):
@@ -54,7 +54,7 @@ ENCODERS: dict[int, tuple[int, Callable[[Counts], bytes]]] = {
 
 
 def _drawn(bits: int, frames: int, frame: int, seed: int) -> Counts:
-    """Counts of the whole range but for the lowest, which is no valid sample."""
+    """Counts of the whole range except the lowest, which is an invalid sample."""
     rng = np.random.default_rng(seed)
     top = 2 ** (bits - 1) - 1
     counts = rng.integers(-top, top, size=(frames, frame), endpoint=True)
@@ -70,7 +70,7 @@ def test_any_range_of_any_format_is_decoded_as_encoded(tmp_path: Path, fmt: int,
     path = tmp_path / "a.dat"
     path.write_bytes(b"\x55" * 5 + encode(counts.reshape(-1)))
     file = SignalFile(path, fmt, 5, (1,) * frame, (0,) * frame)
-    assert file.n_frames() - frames in (0, 1, 2)  # bytes that fill up the last group may look like a frame
+    assert file.n_frames() - frames in (0, 1, 2)  # padding of the last group may look like a frame
     np.testing.assert_array_equal(file.frames(0, frames), counts)
     for start in range(0, frames, 13):
         for stop in (start, start + 1, start + 2, frames):
@@ -108,7 +108,7 @@ def test_differences_are_summed_from_any_frame_in_any_order(tmp_path: Path) -> N
         np.testing.assert_array_equal(file.frames(start, stop), whole[start:stop])
 
 
-@pytest.mark.parametrize("fmt", [16, 24, 32, 80, 212, 508, 516, 524])  # those that wfdb writes
+@pytest.mark.parametrize("fmt", [16, 24, 32, 80, 212, 508, 516, 524])  # formats that wfdb writes
 def test_a_record_written_by_wfdb_is_read_exactly(tmp_path: Path, fmt: int) -> None:
     wfdb = pytest.importorskip("wfdb", reason="needs the records extra")
     bits = fmt - 500 if fmt > 500 else ENCODERS[fmt][0]

@@ -1,4 +1,4 @@
-"""Records of several segments, of one layout or a changing one, with missing time between them."""
+"""Records of several segments with a fixed or changing layout and missing time between segments."""
 
 from __future__ import annotations
 
