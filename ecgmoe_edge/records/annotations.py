@@ -18,7 +18,13 @@ from ecgmoe_edge.durable_files import write_bytes
 from ecgmoe_edge.errors import MissingExtra, RecordError
 from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord
 from ecgmoe_edge.records.recording import Recording, Remark
-from ecgmoe_edge.records.wfdb_files.annotation_file import END_MARK, NO_BEAT_CODE, SYMBOLS, Marks, read_marks
+from ecgmoe_edge.records.wfdb_files.annotation_file import (
+    END_MARK,
+    NO_BEAT_CODE,
+    SYMBOLS,
+    RawAnnotations,
+    read_annotation_file,
+)
 from ecgmoe_edge.streaming.events import Beat
 
 EXTENSION = "ecgmoe"
@@ -79,7 +85,7 @@ def read_annotations(record: Recording, extension: str = "atr", *, beats_needed:
     file = record.path.parent / f"{record.name}.{extension}"
     if not file.is_file():
         raise RecordError(f"{record.name} has no annotations: there is no {file.name} in its folder.")
-    marks = read_marks(file)
+    marks = read_annotation_file(file)
     samples, kept = _samples_of(marks, record, file)
     codes = marks.codes[kept]
     notes = {at: note for at, note in marks.notes.items() if at < len(codes)}
@@ -160,7 +166,7 @@ def _check_written(file: Path, beats: Sequence[Beat]) -> None:
     if not beats:
         return
     try:
-        marks = read_marks(file)
+        marks = read_annotation_file(file)
         is_beat = [marks.symbol(code) in AAMI for code in marks.codes.tolist()]  # wfdb adds notes about the time unit
         found = marks.ticks[np.array(is_beat, dtype=bool)]
     except RecordError:
@@ -170,7 +176,7 @@ def _check_written(file: Path, beats: Sequence[Beat]) -> None:
         raise OSError(errno.ENOSPC, why)
 
 
-def _samples_of(marks: Marks, record: Recording, file: Path) -> tuple[NDArray[np.int64], slice]:
+def _samples_of(marks: RawAnnotations, record: Recording, file: Path) -> tuple[NDArray[np.int64], slice]:
     """Samples of the annotations, and the slice of the annotations that lie within the signal.
 
     An annotation file counts time in ticks whose rate it states, or in frames of its record.

@@ -65,34 +65,34 @@ def chosen_leads(recording: Recording, wanted: LeadsWanted = None) -> ChosenLead
     if wanted is None:
         return _first(recording)
     if wanted == "all":
-        seen = check_plausibility(recording)
+        checked = check_plausibility(recording)
         positions = [at for at, unit in enumerate(recording.units) if is_voltage(unit)]
     else:
         positions = list(dict.fromkeys(position_of(recording, lead) for lead in wanted))
-        seen = check_plausibility(recording, positions)
-    return _chosen(recording, positions, seen)
+        checked = check_plausibility(recording, positions)
+    return _chosen(recording, positions, checked)
 
 
 def _first(recording: Recording) -> ChosenLeads:
     voltages = [at for at, unit in enumerate(recording.units) if is_voltage(unit)]
-    seen = check_plausibility(recording, voltages[:1] or None)
-    if not seen.with_signal and len(voltages) > 1:
-        seen = check_plausibility(recording, voltages)
-    if not seen.with_signal:
-        return _chosen(recording, voltages[:1], seen)
-    position = seen.with_signal[0]
-    remarks = seen.remarks
+    checked = check_plausibility(recording, voltages[:1] or None)
+    if not checked.with_signal and len(voltages) > 1:
+        checked = check_plausibility(recording, voltages)
+    if not checked.with_signal:
+        return _chosen(recording, voltages[:1], checked)
+    position = checked.with_signal[0]
+    remarks = checked.remarks
     if position:
         first, taken = recording.leads[0], recording.leads[position]
         why = f"The first lead, {first}, is in {recording.units[0]}" if 0 not in voltages else f"Lead {first} is flat"
         remarks = (Remark("lead", f"{why}: {taken} is used. Choose another with --leads.", (taken,)), *remarks)
-    return _chosen(recording, [position], Plausibility((position,), seen.usable, remarks, seen.problem))
+    return _chosen(recording, [position], Plausibility((position,), checked.usable, remarks, checked.problem))
 
 
-def _chosen(recording: Recording, positions: Sequence[int], seen: Plausibility) -> ChosenLeads:
-    if not seen.with_signal:
-        raise RecordError(seen.problem or f"{recording.name} contains no signal.")
-    problem = (Remark("lead", seen.problem),) if seen.problem else ()
-    remarks = (*recording.remarks, *seen.remarks, *problem)
-    usable = tuple(position for position in positions if position in seen.usable)
+def _chosen(recording: Recording, positions: Sequence[int], checked: Plausibility) -> ChosenLeads:
+    if not checked.with_signal:
+        raise RecordError(checked.problem or f"{recording.name} contains no signal.")
+    problem = (Remark("lead", checked.problem),) if checked.problem else ()
+    remarks = (*recording.remarks, *checked.remarks, *problem)
+    usable = tuple(position for position in positions if position in checked.usable)
     return ChosenLeads(tuple(positions), usable, tuple(dict.fromkeys(remarks)))

@@ -74,8 +74,8 @@ def plausibility_remarks(recording: Recording, leads: Sequence[Lead] | None = No
     Raises:
         RecordError: there is no such lead, or the signal cannot be read.
     """
-    seen = check_plausibility(recording, leads)
-    return seen.remarks + ((Remark("lead", seen.problem),) if seen.problem else ())
+    checked = check_plausibility(recording, leads)
+    return checked.remarks + ((Remark("lead", checked.problem),) if checked.problem else ())
 
 
 def check_plausibility(recording: Recording, leads: Sequence[Lead] | None = None) -> Plausibility:

@@ -14,7 +14,7 @@ import pytest
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.formats.wfdb_record import open_record
-from ecgmoe_edge.records.wfdb_files.annotation_file import SYMBOLS, read_marks
+from ecgmoe_edge.records.wfdb_files.annotation_file import SYMBOLS, read_annotation_file
 
 CODES = {symbol: code for code, symbol in SYMBOLS.items()}
 END = b"\x00\x00"
@@ -72,7 +72,7 @@ def test_a_random_file_is_read_as_wfdb_reads_it(tmp_path: Path) -> None:
     notes = [str(text) for text in rng.choice(["", "(AFIB", "(N", "x"], size=3000)]
     wfdb.wrann("a", "atr", samples, symbol=symbols.tolist(), aux_note=notes, fs=333.25, write_dir=str(tmp_path))
     theirs = wfdb.rdann(str(tmp_path / "a"), "atr")
-    ours = read_marks(tmp_path / "a.atr")
+    ours = read_annotation_file(tmp_path / "a.atr")
     assert ours.rate == theirs.fs == 333.25
     first = len(ours.ticks) - 3000  # annotations that describe the file
     assert ours.ticks[first:].tolist() == theirs.sample.tolist() == samples.tolist()
@@ -90,7 +90,7 @@ def test_every_real_annotation_file_is_read_as_wfdb_reads_it(data_dir: Path) -> 
     assert len(files) > 20
     for file in files:
         theirs = wfdb.rdann(str(file.with_suffix("")), file.suffix[1:])
-        ours = read_marks(file)
+        ours = read_annotation_file(file)
         n = len(theirs.sample)  # without annotations that describe the file
         first = len(ours.ticks) - n
         np.testing.assert_array_equal(ours.ticks[first:], theirs.sample, err_msg=str(file))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.formats.wfdb_record import open_record
-from ecgmoe_edge.records.wfdb_files.header import beside, read_header
+from ecgmoe_edge.records.wfdb_files.header import named_file, read_header
 from ecgmoe_edge.records.wfdb_files.samples import SignalFile
 
 Counts = NDArray[np.int64]
@@ -27,7 +27,7 @@ def _by_bits(counts: Counts, bits: int, starts: Sequence[int], word: int) -> byt
     return bytes(out)
 
 
-def _of_310(counts: Counts) -> bytes:
+def _decode_310(counts: Counts) -> bytes:
     out = bytearray()
     values = [value & 0x3FF for value in [*counts.tolist(), *[0] * (-len(counts) % 3)]]
     for a, b, c in zip(values[::3], values[1::3], values[2::3], strict=True):
@@ -48,7 +48,7 @@ ENCODERS: dict[int, tuple[int, Callable[[Counts], bytes]]] = {
         for a, b in zip([*counts.tolist(), 0][0 : len(counts) + len(counts) % 2 : 2],
                         [*counts.tolist(), 0][1 : len(counts) + len(counts) % 2 : 2], strict=True)
     )),
-    310: (10, _of_310),
+    310: (10, _decode_310),
     311: (10, lambda counts: _by_bits(counts, 10, [0, 10, 20], 32)),
 }  # fmt: skip
 
@@ -195,11 +195,11 @@ def test_every_real_file_gives_the_checksums_that_its_header_states(wfdb_files: 
             of_file.setdefault(signal.file, []).append(position)
         for name, positions in of_file.items():
             signals = [header.signals[position] for position in positions]
-            if signals[0].fmt == 0 or not beside(path, name).is_file():
+            if signals[0].fmt == 0 or not named_file(path, name).is_file():
                 continue
             per_frame = tuple(signal.per_frame for signal in signals)
             initial = tuple(signal.initial for signal in signals)
-            file = SignalFile(beside(path, name), signals[0].fmt, signals[0].offset, per_frame, initial)
+            file = SignalFile(named_file(path, name), signals[0].fmt, signals[0].offset, per_frame, initial)
             counts = file.frames(0, header.length or file.n_frames())
             for at, signal in enumerate(signals):
                 total = int(counts[:, file.columns(at)].sum())

@@ -144,15 +144,15 @@ def open_opensignals(path: Path | str, options: OpenOptions | None = None) -> Op
     try:
         if first_bytes(path).startswith(_TEXT):
             devices, lines = _text_header(path)
-            return _of_devices(path, devices, options, lines)
-        return _of_devices(path, _hdf5_header(path), options, None)
+            return _open_first_ecg_device(path, devices, options, lines)
+        return _open_first_ecg_device(path, _hdf5_header(path), options, None)
     except _UNREADABLE as reason:
         raise RecordError(
             f"The header of {path.name} is damaged ({one_line(reason)}). Export the recording again."
         ) from reason
 
 
-def _of_devices(
+def _open_first_ecg_device(
     path: Path, devices: list[dict[str, Any]], options: OpenOptions, lines: int | None
 ) -> OpenSignalsRecord:
     """Open the first device with an ECG; `devices` have the keys of the text header and the order of the file."""
@@ -164,7 +164,7 @@ def _of_devices(
         unnamed = [at for at, sensor in enumerate(sensors) if sensor in ("", "RAW", "CUSTOM", "OTHER")]
         chosen = ecg or (unnamed if options.uv_per_lsb is not None else [])
         if chosen:
-            return _of_device(path, device, chosen, sensors, before, options, lines, len(devices))
+            return _open_device(path, device, chosen, sensors, before, options, lines, len(devices))
         before += len(device.get("column") or [])
     found = ", ".join(plain_text(sensor) or "no name" for device in devices for sensor in device["sensor"])
     raise RecordError(
@@ -173,7 +173,7 @@ def _of_devices(
     )
 
 
-def _of_device(
+def _open_device(
     path: Path, device: dict[str, Any], chosen: list[int], sensors: list[str], before: int, options: OpenOptions,
     lines: int | None, n_devices: int,
 ) -> OpenSignalsRecord:  # fmt: skip

@@ -35,8 +35,8 @@ from ecgmoe_edge.records.wfdb_files.header import (
     read_header,
     record_path,
 )
-from ecgmoe_edge.records.wfdb_files.leads import assumptions, choose_leads_of
-from ecgmoe_edge.records.wfdb_files.segments import Segment, open_segments, segments_of, surplus_frames
+from ecgmoe_edge.records.wfdb_files.leads import assumptions, select_leads
+from ecgmoe_edge.records.wfdb_files.segments import Segment, open_segments, signals_of, surplus_frames
 
 _MOST_YEARS = 20.0  # longest plausible record
 _YEAR_S = 365.25 * 24 * 3600
@@ -138,7 +138,7 @@ class WfdbRecord:
 def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbRecord:
     """Open a WFDB record.
 
-    All leads are read at the rate of the ECG leads (see `choose_leads_of`).
+    All leads are read at the rate of the ECG leads (see `select_leads`).
 
     Args:
         path: path of the header or of a signal file, with or without extension.
@@ -152,7 +152,7 @@ def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbReco
     """
     path = record_path(Path(path))
     header = read_header(header_file(path))
-    specs = open_segments(header)
+    specs = signals_of(header)
     if not specs:
         raise RecordError(f"{path.name}.hea describes no signal. Name a record that contains an ECG.")
     if len(specs) != header.n_signals:
@@ -160,9 +160,9 @@ def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbReco
             f"{path.name}.hea states {header.n_signals} signals, but its segments have {len(specs)}. Correct its "
             "first line."
         )
-    segments = segments_of(header, specs, partial=truncated == "read")
+    segments = open_segments(header, specs, partial=truncated == "read")
     frame_rate = header.rate or ASSUMED_RATE_HZ
-    leads = choose_leads_of(specs, path.name, frame_rate)
+    leads = select_leads(specs, path.name, frame_rate)
     frames = _frames(header, segments, truncated, leads.per_frame)
     length = sum(segment.length for segment in segments)
     if frames / frame_rate > _MOST_YEARS * _YEAR_S:
@@ -190,8 +190,8 @@ def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbReco
         segments=tuple(segments),
         signals=leads.signals,
     )
-    remarks = [*leads.remarks, *assumptions(leads, segments, specs, path.name), *_of_header(header, segments)]
-    return replace(record, remarks=(*remarks, *_amplitudes(record)))
+    remarks = [*leads.remarks, *assumptions(leads, segments, specs, path.name), *_header_remarks(header, segments)]
+    return replace(record, remarks=(*remarks, *_amplitude_remarks(record)))
 
 
 class WfdbFormat:
@@ -226,16 +226,16 @@ def _frames(header: Header, segments: Sequence[Segment], truncated: Truncated, p
     """
     for segment in segments:
         if segment.available < segment.length and truncated == "error":
-            in_segment = f", segment {segment.name}," if header.in_segments else ""
+            in_segment = f", segment {segment.name}," if header.is_multi_segment else ""
             raise RecordError(
                 f"The signal of {header.record}{in_segment} is truncated: {segment.available * per_frame} of the "
                 f"{segment.length * per_frame} samples per lead that its header states are present. Copy the file "
                 "again, or open it with truncated='read'."
             )
-    return segments[0].available if not header.in_segments else sum(segment.length for segment in segments)
+    return segments[0].available if not header.is_multi_segment else sum(segment.length for segment in segments)
 
 
-def _of_header(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
+def _header_remarks(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
     """Remarks about values that the header does not state, or that contradict its files."""
     file, length = header.file.name, sum(segment.length for segment in segments)
     rate = header.rate or ASSUMED_RATE_HZ
@@ -251,19 +251,19 @@ def _of_header(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
     if unlisted:
         text = f"The layout of {file} does not name {', '.join(unlisted[:12])}: ignored in the segments that have them."
         yield Remark("lead", text)
-    if header.in_segments and header.length is not None and header.length != length:
+    if header.is_multi_segment and header.length is not None and header.length != length:
         text = f"{file} states {header.length} frames, but its segments have {length}, which are read."
         yield Remark("length", text)
     lacking_s = sum(segment.length - segment.available for segment in segments) / rate
     if lacking_s:
-        what = "this is missing time" if header.in_segments else "the record ends earlier"
+        what = "this is missing time" if header.is_multi_segment else "the record ends earlier"
         yield Remark("length", f"{file} states {lacking_s:.3g} s more than its signal files contain: {what}.")
     surplus_s = surplus_frames(header, segments) / rate
     if surplus_s > 1:
         yield Remark("length", f"The signal of {file} is {surplus_s:.3g} s longer than stated: the end is ignored.")
 
 
-def _amplitudes(record: WfdbRecord) -> Iterator[Remark]:
+def _amplitude_remarks(record: WfdbRecord) -> Iterator[Remark]:
     """Remarks about leads whose first seconds have an implausible amplitude, usually due to a wrong gain or unit."""
     second = max(1, round(record.fs))
     stop = min(record.n_samples, round(_HEAD_S * record.fs))

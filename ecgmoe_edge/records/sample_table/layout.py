@@ -92,7 +92,7 @@ def layout_of(lines: Sequence[str], name: str) -> Layout:
         raise RecordError(f"{name} contains no samples. Give a table with one row per sample.")
     separator = max((*_SEPARATORS, None), key=lambda mark: _score(bulk, mark))
     if separator == ",":
-        separator = _without_decimal_commas(bulk, body[: len(body) // 2], name)
+        separator = _comma_role(bulk, body[: len(body) // 2], name)
     width = _usual_width(bulk, separator)
     kinds = [_content_of([row[at] for row in _rows(bulk, separator, width)]) for at in range(width)]
     first = _first_sample(lines, separator, kinds)
@@ -309,7 +309,7 @@ def _decimal(cells: Sequence[str], label: str, name: str, kind: Content) -> str 
         raise RecordError(f"Column {label} of {name} contains {found}.") from None
 
 
-def _without_decimal_commas(bulk: Sequence[str], above: Sequence[str], name: str) -> str | None:
+def _comma_role(bulk: Sequence[str], above: Sequence[str], name: str) -> str | None:
     """Decide whether commas are separators (",") or the decimal commas of a single column (None).
 
     Raises:

@@ -154,7 +154,7 @@ class RowReader:
         try:
             return numbers_of(cells, column.decimal, carefully=careful)
         except BadCellError as bad:
-            raise self._refused(bad, column, lines) from None
+            raise self._error(bad, column, lines) from None
 
     def _stamps(self, cells: list[str], lines: Ints) -> Floats:
         time = self._time
@@ -163,9 +163,9 @@ class RowReader:
         try:
             return seconds_of(cells, time.kind, time.column.decimal, time.scale)
         except BadCellError as bad:
-            raise self._refused(bad, time.column, lines) from None
+            raise self._error(bad, time.column, lines) from None
 
-    def _refused(self, bad: BadCellError, column: Column, lines: Ints) -> RecordError:
+    def _error(self, bad: BadCellError, column: Column, lines: Ints) -> RecordError:
         return RecordError(
             f"Line {lines[bad.index]}, column {column.position + 1} ({column.name}) of {self._name} contains "
             f"{bad.cell[:60]!r}, {bad.why}."

@@ -80,13 +80,13 @@ class SampleCounter:
             steps = np.mod(steps, self.modulus)
             steps[steps == 0] = self.modulus
             if (repeated := np.flatnonzero((counts == before) & (self.modulus > 2 * self.step))).size:
-                raise self._refused(int(lines[repeated[0]]), "repeats a number")
+                raise self._error(int(lines[repeated[0]]), "repeats a number")
         else:
             for at in np.flatnonzero(steps <= 0):
                 steps[at] = self._step_over_wrap(float(before[at]), float(counts[at]), int(lines[at]))
         lost = np.rint(steps / self.step).astype(np.int64) - 1
         if (far := np.flatnonzero(lost > self.longest)).size:
-            raise self._refused(int(lines[far[0]]), f"skips {lost[far[0]]:,} samples")
+            raise self._error(int(lines[far[0]]), f"skips {lost[far[0]]:,} samples")
         return np.maximum(lost, 0)
 
     def _step_over_wrap(self, before: float, now: float, line: int) -> float:
@@ -94,9 +94,9 @@ class SampleCounter:
             step = now + modulus - before
             if 0 < step <= max(self.step, 0.1 * modulus) and before < modulus:
                 return step
-        raise self._refused(line, "goes backwards" if now < before else "repeats a number")
+        raise self._error(line, "goes backwards" if now < before else "repeats a number")
 
-    def _refused(self, line: int, does: str) -> RecordError:
+    def _error(self, line: int, does: str) -> RecordError:
         return RecordError(
             f"The sample counter of {self.name} {does} at line {line}. Correct the file, or name another time column "
             "with --time-column (`none` if the rows are evenly spaced)."

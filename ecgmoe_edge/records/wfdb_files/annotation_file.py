@@ -34,7 +34,7 @@ _DEFINITIONS_BEGIN, _DEFINITIONS_END = "## annotation type definitions", "## end
 
 
 @dataclass(frozen=True)
-class Marks:
+class RawAnnotations:
     """The content of an annotation file, in the order of the file."""
 
     ticks: NDArray[np.int64]  # (n,) time of each annotation, ascending or equal
@@ -48,7 +48,7 @@ class Marks:
         return SYMBOLS.get(code) or self.defined.get(code) or ("" if code == NO_BEAT_CODE else f"[{code}]")
 
 
-def read_marks(file: Path) -> Marks:
+def read_annotation_file(file: Path) -> RawAnnotations:
     """Read an annotation file.
 
     Raises:
@@ -67,8 +67,8 @@ def read_marks(file: Path) -> Marks:
     if raw.isascii() and not re.search(rb"[\x00-\x08\x0e-\x1f]", raw):
         raise RecordError(f"{file} is text and not a WFDB annotation file. Convert it with PhysioNet's wrann.")
     ticks, codes, notes = _words(raw, file)
-    stated, defined = _own_words(ticks, codes, notes, file)
-    return Marks(np.frombuffer(ticks, np.int64), np.frombuffer(codes, np.uint8), notes, stated, defined)
+    stated, defined = _file_properties(ticks, codes, notes, file)
+    return RawAnnotations(np.frombuffer(ticks, np.int64), np.frombuffer(codes, np.uint8), notes, stated, defined)
 
 
 def _words(raw: bytes, file: Path) -> tuple[array[int], bytes, dict[int, str]]:
@@ -127,7 +127,7 @@ def _text(raw: bytes) -> str:
     return text.strip("\x00 ")
 
 
-def _own_words(
+def _file_properties(
     ticks: array[int], codes: bytes, notes: Mapping[int, str], file: Path
 ) -> tuple[float | None, dict[int, str]]:
     """Tick rate and definitions of symbols, from the notes at the start of the file."""

@@ -77,7 +77,7 @@ class Header:
         return self.file.name[: -len(self.file.suffix)]
 
     @property
-    def in_segments(self) -> bool:
+    def is_multi_segment(self) -> bool:
         """Whether the record consists of segments."""
         return bool(self.segments)
 
@@ -94,7 +94,7 @@ def header_file(record: Path) -> Path:
     return upper_case if not is_file(file) and is_file(upper_case) else file
 
 
-def beside(file: Path, name: str) -> Path:
+def named_file(file: Path, name: str) -> Path:
     """The path of a file that a header names, in the folder of the header or below it.
 
     Args:

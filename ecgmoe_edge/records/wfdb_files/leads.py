@@ -37,7 +37,7 @@ class Leads:
     remarks: tuple[Remark, ...]
 
 
-def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float) -> Leads:
+def select_leads(specs: Sequence[SignalSpec], record: str, frame_rate: float) -> Leads:
     """Select the leads of a record, with unique names and a common sampling rate.
 
     The common rate is the highest rate of the voltages that are named as an ECG lead, or of all voltages if none is.

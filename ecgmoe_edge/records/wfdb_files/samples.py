@@ -195,24 +195,24 @@ def _signed(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     return (values ^ (1 << (bits - 1))) - (1 << (bits - 1))
 
 
-def _of_24(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _decode_24(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     low, middle, high = raw.reshape(-1, 3).T.astype(np.int64)
     return _signed(low | middle << 8 | high << 16, 24)
 
 
-def _of_212(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _decode_212(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     first, both, second = raw.reshape(-1, 3).T.astype(np.int64)
     pairs = np.stack([first | (both & 0x0F) << 8, second | (both & 0xF0) << 4], axis=1)
     return _signed(pairs.reshape(-1), 12)
 
 
-def _of_310(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _decode_310(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     first, second = raw.view("<u2").reshape(-1, 2).T.astype(np.int64)
     triples = np.stack([first >> 1 & 0x3FF, second >> 1 & 0x3FF, first >> 11 | second >> 11 << 5], axis=1)
     return _signed(triples.reshape(-1), 10)
 
 
-def _of_311(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _decode_311(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     word = raw.view("<u4").astype(np.int64)
     triples = np.stack([word & 0x3FF, word >> 10 & 0x3FF, word >> 20 & 0x3FF], axis=1)
     return _signed(triples.reshape(-1), 10)
@@ -221,12 +221,12 @@ def _of_311(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
 _DECODERS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.int64]]] = {
     8: lambda raw: raw.view(np.int8).astype(np.int64),
     16: lambda raw: raw.view("<i2").astype(np.int64),
-    24: _of_24,
+    24: _decode_24,
     32: lambda raw: raw.view("<i4").astype(np.int64),
     61: lambda raw: raw.view(">i2").astype(np.int64),
     80: lambda raw: raw.astype(np.int64) - 2**7,
     160: lambda raw: raw.view("<u2").astype(np.int64) - 2**15,
-    212: _of_212,
-    310: _of_310,
-    311: _of_311,
+    212: _decode_212,
+    310: _decode_310,
+    311: _decode_311,
 }

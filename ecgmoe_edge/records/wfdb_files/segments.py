@@ -17,9 +17,9 @@ from ecgmoe_edge.records.wfdb_files.header import (
     NULL_FORMAT,
     Header,
     SignalSpec,
-    beside,
     header_file,
     is_file,
+    named_file,
     read_header,
     shown,
 )
@@ -99,13 +99,13 @@ class Segment:
         return out
 
 
-def open_segments(header: Header) -> tuple[SignalSpec, ...] | None:
+def signals_of(header: Header) -> tuple[SignalSpec, ...] | None:
     """The signals of a record: from its header, or for a record of segments from its layout or its first segment.
 
     Returns:
         The signals; None if every segment is missing time.
     """
-    if not header.in_segments:
+    if not header.is_multi_segment:
         return header.signals
     for name, _ in header.segments:
         if name != MISSING:
@@ -117,7 +117,7 @@ class _MissingFileError(RecordError):
     """A file that a header names is missing."""
 
 
-def segments_of(header: Header, specs: Sequence[SignalSpec], *, partial: bool = False) -> list[Segment]:
+def open_segments(header: Header, specs: Sequence[SignalSpec], *, partial: bool = False) -> list[Segment]:
     """The segments of a record with their files.
 
     Args:
@@ -128,7 +128,7 @@ def segments_of(header: Header, specs: Sequence[SignalSpec], *, partial: bool = 
     Raises:
         RecordError: a file is missing, or the header contradicts its segments.
     """
-    if not header.in_segments:
+    if not header.is_multi_segment:
         sources, held = _sources(header)
         if header.length is None and held is None:  # all signals are null signals
             raise RecordError(f"{header.file.name} is the layout of a record of several segments. Open that record.")
@@ -175,20 +175,20 @@ def _placed(
 
 def surplus_frames(header: Header, segments: Sequence[Segment]) -> int:
     """Number of frames after the stated length in the files of a record without segments."""
-    if header.in_segments or header.length is None:
+    if header.is_multi_segment or header.length is None:
         return 0
     held = [source.file.n_frames() for source in segments[0].sources if source is not None and source.file is not None]
     return max(0, min(held, default=0) - header.length)
 
 
 def _segment_header(master: Header, name: str) -> Header:
-    file = header_file(beside(master.file, name))
+    file = header_file(named_file(master.file, name))
     if not is_file(file):
         raise _MissingFileError(
             f"{master.file.name} names the segment {shown(name)}, but there is no {file}. Copy it there."
         )
     part = read_header(file)
-    if part.in_segments:
+    if part.is_multi_segment:
         raise RecordError(
             f"{master.file.name} names the segment {name}, which consists of segments. Name those instead."
         )
@@ -220,7 +220,7 @@ def _sources(header: Header) -> tuple[list[Source], int | None]:
 
 
 def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> SignalFile:
-    path = beside(header.file, name)
+    path = named_file(header.file, name)
     if not is_file(path):
         renamed = header.file.with_suffix(path.suffix or ".dat")
         plain = name if name.isprintable() and len(name) <= 60 else shown(name)
