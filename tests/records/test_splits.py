@@ -90,7 +90,7 @@ def test_missing_folders_and_records_are_reported(databases: Path, tmp_path: Pat
         locate(databases, split="ds3")
     with pytest.raises(UsageError, match="not both"):
         locate(databases, split="ds1", records=["100"])
-    with pytest.raises(RecordError, match="none of the records 1, 2"):
+    with pytest.raises(RecordError, match="any of the records 1, 2"):
         locate(databases, records=["1", "2"])
     with pytest.raises(RecordError, match="contains no record of the split ds1"):
         locate(databases / "svdb", split="ds1")

@@ -164,9 +164,9 @@ def test_a_truncated_or_invalid_flac_file_is_refused(
 
 def test_a_flac_file_of_other_channels_or_more_bits_is_refused(tmp_path: Path) -> None:
     _flac(tmp_path / "a.dat", _drawn(16, 100, 2, 1), 16)
-    for line, said in (("516", "FLAC of 1 and 16 bits"), ("508", "FLAC of 1 and 8 bits")):
+    for line, said in (("516", "FLAC with 1 channels and 16 bits"), ("508", "FLAC with 1 channels and 8 bits")):
         (tmp_path / "a.hea").write_text(f"a 1 250 100\na.dat {line} 200/mV 16 0 0 0 0 I\n")
-        with pytest.raises(RecordError, match=rf"a\.dat is FLAC of 2 channels.*{said}"):
+        with pytest.raises(RecordError, match=rf"a\.dat is FLAC with 2 channels.*{said}"):
             open_record(tmp_path / "a")
 
 

@@ -104,7 +104,7 @@ def test_a_truncated_or_missing_segment_is_refused_or_missing_time_on_request(fo
             "no layout, and its segment 's2' has other",
         ),
         (lambda text: text.replace("all/5 3", "all/5 2"), "states 2 signals, but its segments have 3"),
-        (lambda text: text.replace("250", "360"), "states 360 Hz but its segment layout 250 Hz"),
+        (lambda text: text.replace("250", "360"), "states 360 Hz, but its segment layout 250 Hz"),
         (lambda text: text.replace("s2 200", "all 200"), "names the segment all, which consists of segments"),
         (lambda text: text.replace("s2 200", "../s2 200"), "names the file '../s2'"),
         (lambda text: text.replace("s2 200", "s2 two"), "'s2 two'; expected are the name and length of a segment"),
