@@ -108,7 +108,7 @@ def test_a_record_without_a_signal_in_the_named_lead_is_skipped(write: Callable[
     folder = write("cinc2017", "A1").parent
     write("cinc2017", "A2")
     (folder / "REFERENCE.csv").write_text("A1,N\nA2,N\n")
-    with pytest.raises(RecordError, match="is constant from 0 mV"):
+    with pytest.raises(RecordError, match="is constant at 0 mV"):
         _evaluate(folder, "rhythm", lead="I")  # all zeros
     evaluation = _evaluate(folder, "rhythm")
     assert (evaluation["records"], evaluation["per_record"]["A1"]["lead"]) == (2, "II")
