@@ -138,7 +138,7 @@ def test_a_folder_without_records_and_no_folder_at_all(cli: Cli, tmp_path: Path)
 
 
 def test_a_csv_with_text_in_it(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "bad.csv").write_text("mV\n0.1\n0.2\nasystole\n0.3\n")
+    (tmp_path / "bad.csv").write_text("mV\n" + "0.1\n0.2\n" * 20 + "asystole\n0.3\n")
     assert_fails(cli("replay", "bad.csv", "--fs", "250", "--speed", "0"), 3, "asystole")
 
 
