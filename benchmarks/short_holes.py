@@ -58,9 +58,9 @@ def counts(signal: NDArray[np.float64], fs: float, annotated: BeatAnnotations) -
     found = np.array([beat.sample for beat in beats], np.int64)
     labels = np.array([beat.label for beat in beats])
     pairs = pair_beats(samples, found, MATCH_S * fs)
-    alone = pairs.of_detected < 0
+    alone = pairs.reference_index < 0
     rows = [[int((~alone).sum()), samples.size - int((~alone).sum()), int(alone.sum())]]
-    truth = np.where(alone, "", classes[pairs.of_detected])
+    truth = np.where(alone, "", classes[pairs.reference_index])
     for label in LABELS:
         right = int(((truth == label) & (labels == label)).sum())
         false = int(((labels == label) & np.isin(truth, ["", *{"N", "S", "V"} - {label}])).sum())

@@ -29,7 +29,7 @@ from ecgmoe_edge.records.annotations import read_annotations
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate, noise_record
 from ecgmoe_edge.scoring.matching import pair_beats
-from ecgmoe_edge.scoring.noise_stress import CLEAN_START_S, NOISE_KINDS, SNRS_DB, TURN_S, NoiseLevel, noisy_blocks
+from ecgmoe_edge.scoring.noise_stress import CLEAN_START_S, NOISE_KINDS, SEGMENT_S, SNRS_DB, NoiseLevel, noisy_blocks
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
@@ -54,8 +54,8 @@ def qualities(path: Path, noise: NoiseLevel | None, minutes: float) -> tuple[NDA
     sample = np.array([beat.sample for beat in beats], np.int64)
     quality = np.array([beat.quality for beat in beats])
     since = sample / record.fs - CLEAN_START_S
-    noisy = (since > 0.0) & (since % (2 * TURN_S) < TURN_S)
-    is_beat = pair_beats(annotated.samples, sample, MATCH_S * record.fs).of_detected >= 0
+    noisy = (since > 0.0) & (since % (2 * SEGMENT_S) < SEGMENT_S)
+    is_beat = pair_beats(annotated.samples, sample, MATCH_S * record.fs).reference_index >= 0
     return quality[noisy & is_beat], quality[noisy & ~is_beat]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ecgmoe_edge.contract import BEAT, INPUTS, assemble_inputs
 from ecgmoe_edge.errors import RecordError, SignalError
 from ecgmoe_edge.records.names import one_of_each_name, record_name
-from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_of_many
+from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_in_batch
 from ecgmoe_edge.records.recording import Remark
 from ecgmoe_edge.runtime.manifest import Gate
 from ecgmoe_edge.streaming.beats import BeatContext
@@ -148,7 +148,7 @@ def _recording_beats(path: Path, leads: LeadsWanted) -> tuple[list[LocatedBeat],
         RecordError: the recording cannot be used for calibration.
         SignalError: the front end does not accept its sampling rate.
     """
-    record = open_of_many(path)
+    record = open_in_batch(path)
     duration_s = record.n_samples / record.fs
     if duration_s < SHORTEST_S:
         raise RecordError(f"It lasts {duration_s:.3g} s; calibration needs at least {SHORTEST_S:g} s.")

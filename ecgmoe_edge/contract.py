@@ -1,17 +1,18 @@
-"""What a model is given of a beat and what it answers: names, order, shapes, units and limits, in one place.
+"""The inputs and outputs of a model: names, order, shapes, units and limits.
 
-Every half of the package reads it: the monitor and the training examples assemble inputs with it, exported files and
-manifests name their tensors by it. It needs numpy and the streaming front end alone, so a device has it too.
+The monitor and the training examples assemble the inputs with this module, and exported files and manifests name their
+tensors by it. It needs only numpy and the streaming front end, so it is available on a device.
 
     input        shape           unit                                               limit
-    beat         (b, 2, 103)     window and running template, in R amplitudes       6
+    beat         (b, 2, 103)     window and running template, over the R amplitude  6
     features     (b, 27)         RR and template features, centred and scaled       4
-    rr_sequence  (b, 2, 32)      log RR over the running median, newest last; mask  1.5
-    context      (b, 1, 1280)    the last 10 s at 128 Hz, in R amplitudes           6
+    rr_sequence  (b, 2, 32)      log of RR over its running median, newest last,    1.5
+                                 and mask
+    context      (b, 1, 1280)    the last 10 s at 128 Hz, over the R amplitude      6
 
-Only a model that declares `context_samples` is given `context` (`streaming.beat_model`). A model answers with a tensor
-of each task by the task's name, logits (b, classes) or a value (b, 1), and with the router logits of each path,
-`route_morphology` and `route_rhythm` (b, experts).
+b is the number of beats. Only a model that declares `context_samples` receives `context` (`streaming.beat_model`). The
+outputs of a model are one tensor per task, named like the task, with logits (b, classes) or a value (b, 1), and the
+router logits of each path, `route_morphology` and `route_rhythm`, (b, experts).
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ BEAT: Final = "beat"
 FEATURES: Final = "features"
 RR_SEQUENCE: Final = "rr_sequence"
 CONTEXT: Final = "context"
-#: What every model takes, in this order.
+#: Inputs of every model, in this order.
 INPUTS: Final = (BEAT, FEATURES, RR_SEQUENCE)
-#: Shape of each input without the dimension of the beats.
+#: Shape of each input, without the dimension of the beats.
 SHAPES: Final[Mapping[str, tuple[int, ...]]] = {
     BEAT: (2, BEAT_GRID.size),
     FEATURES: (N_FEATURES,),
     RR_SEQUENCE: (2, RR_INTERVALS),
     CONTEXT: (1, CONTEXT_SAMPLES),
 }
-#: Largest magnitude of each input.
+#: Largest absolute value of each input.
 LIMITS: Final[Mapping[str, float]] = {
     BEAT: WAVEFORM_LIMIT,
     FEATURES: FEATURE_LIMIT,
@@ -53,22 +54,22 @@ LIMITS: Final[Mapping[str, float]] = {
     CONTEXT: WAVEFORM_LIMIT,
 }
 
-#: The task that every model of a monitor has: the class of the beat. Its output bears the same name.
+#: The task that every model of a monitor has, the class of the beat; also the name of its output.
 BEAT_TASK: Final = "beat"
 RHYTHM_TASK: Final = "rhythm"
 
 ROUTE_PREFIX: Final = "route_"
-#: The two paths of the mixture, each a bank of experts with a router of its own.
+#: The two paths of the mixture of experts; each has its own experts and router.
 PATHS: Final = ("morphology", "rhythm")
 
-#: Largest magnitude of an answer. Logits are natural logarithms, of which 100 is certainty; values are ms or years.
+#: Largest absolute value of an output. A logit of 100 already means certainty; regressions are in s or years.
 LARGEST_ANSWER: Final = 1e6
 
-_LEAST_AMPLITUDE = 1e-3  # mV; a flat signal has no R amplitude to divide by
+_LEAST_AMPLITUDE = 1e-3  # mV; prevents division by zero if the signal is flat
 
 
 def route_name(path: str) -> str:
-    """The name of a path's router logits.
+    """Name of the router logits of a path.
 
     >>> route_name("rhythm")
     'route_rhythm'
@@ -81,7 +82,7 @@ ROUTES: Final = tuple(map(route_name, PATHS))
 
 
 def is_route(output: str) -> bool:
-    """Whether an output of a model is a router's logits and not a task's answer.
+    """Whether an output of a model is router logits, and not the output of a task.
 
     >>> is_route("route_morphology"), is_route("beat")
     (True, False)
@@ -90,7 +91,7 @@ def is_route(output: str) -> bool:
 
 
 def path_of(route: str) -> str:
-    """The path of a router's output: the inverse of `route_name`.
+    """Path of the router logits with this name: the inverse of `route_name`.
 
     >>> path_of("route_rhythm")
     'rhythm'
@@ -99,7 +100,7 @@ def path_of(route: str) -> str:
 
 
 def routes_by_path(outputs: Mapping[str, _Value]) -> dict[str, _Value]:
-    """The router logits among a model's outputs, by path.
+    """The router logits among the outputs of a model, by path.
 
     >>> routes_by_path({"beat": 0.1, "route_morphology": 0.2, "route_rhythm": 0.3})
     {'morphology': 0.2, 'rhythm': 0.3}
@@ -108,7 +109,7 @@ def routes_by_path(outputs: Mapping[str, _Value]) -> dict[str, _Value]:
 
 
 def unusable_outputs(outputs: Mapping[str, NDArray[np.float32]]) -> tuple[str, ...]:
-    """Names of the outputs with a number that is NaN, infinite or beyond `LARGEST_ANSWER`.
+    """Names of the outputs with a value that is NaN, infinite or beyond `LARGEST_ANSWER`.
 
     >>> unusable_outputs({"beat": np.float32([[0, 1, 2, 3]]), "rhythm": np.float32([[0, 1, np.nan, 3]])})
     ('rhythm',)
@@ -124,15 +125,18 @@ def assemble_inputs(
     rr_sequence: NDArray[np.float32],
     context: NDArray[np.float32] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The model's inputs of a number of beats, by name and in their order.
+    """Assemble the inputs of a model.
 
     Args:
         windows: (b, 103) beat windows, mV.
         templates: (b, 103) running templates, mV.
         amplitude: (b,) running R amplitudes, mV.
         rr_features: (b, 15) from `patient.rr_history.RRHistory`.
-        rr_sequence: (b, 2, 32) from there too.
-        context: (b, 1280) the last 10 s at 128 Hz, mV; None for a model that takes none.
+        rr_sequence: (b, 2, 32) from `patient.rr_history.RRHistory`.
+        context: (b, 1280) the last 10 s at 128 Hz, mV; None for a model without this input.
+
+    Returns:
+        The inputs by name, in the order of `INPUTS`, then `context` if it is given.
 
     >>> window, rr, sequence = np.zeros((1, 103)), np.zeros((1, 15)), np.zeros((1, 2, 32))
     >>> inputs = assemble_inputs(window, window, np.ones(1), rr, sequence)

@@ -1,5 +1,7 @@
-"""Writing that never loses a good file: what is written gets a name of its own beside the target, is flushed to the
-disk, and takes the target's name only when it is whole. A crash or a full disk leaves the old or the new, never half.
+"""Writes files and folders atomically.
+
+New content is written under a temporary name in the folder of the target, flushed to the disk, and renamed only when it
+is complete. After a crash or on a full disk, the target is either the old or the new file, never a part of it.
 """
 
 from __future__ import annotations
@@ -16,27 +18,33 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _SUFFIX = ".partial"
-_ABANDONED_S = 3600.0  # a partial file so old belongs to a process that was killed
-_LONGEST_PREFIX = 60  # characters of the target's name in that of the partial file: names end at 255 bytes
+_ABANDONED_S = 3600.0  # an older partial file is from a process that was killed
+_LONGEST_PREFIX = 60  # characters of the target's name in the temporary name, which may have at most 255 bytes
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
 @contextlib.contextmanager
 def replace_file(path: str | Path, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
-    """A new empty file to write to, which takes the name `path` at the end of the `with` block.
+    """Replace a file atomically: yields a new empty file that is renamed to `path` at the end of the `with` block.
 
-    It lies in the same folder, which must exist. At the end it is given to `check` (which raises where it is not what
-    was to be written), flushed to the disk and renamed. After any exception it is removed, and a file that had the name
-    before is as it was. A link is followed: the file it leads to is replaced, the link stays.
+    After an exception the new file is removed, and an existing file at `path` is unchanged. A link is followed: its
+    target is replaced, and the link stays.
+
+    Args:
+        path: the file to write; its folder must exist.
+        check: receives the complete new file before it is renamed, and raises an exception if the content is wrong.
+
+    Yields:
+        The path of the new file, in the same folder.
 
     Raises:
-        OSError: it names `path`: no space, no permission, or something there that is no plain file.
+        OSError: there is no space, permission is missing, or `path` is not a regular file; the error names `path`.
     """
     given = Path(path)
     with _named(given):
         target = _plain_target(given)
         if _is_character_device(target):
-            yield target  # /dev/null, say: nothing can be lost there, and renaming would take its name from it
+            yield target  # such as /dev/null, which must not be replaced
             return
         _sweep(target)
         partial = _new_name(target)
@@ -46,7 +54,7 @@ def replace_file(path: str | Path, check: Callable[[Path], object] | None = None
             if check is not None:
                 check(partial)
             with contextlib.suppress(FileNotFoundError):
-                partial.chmod(stat.S_IMODE(target.stat().st_mode))  # as the file that it replaces
+                partial.chmod(stat.S_IMODE(target.stat().st_mode))  # keep the permissions of the old file
             flush_to_disk(partial)
             partial.replace(target)
             flush_to_disk(target.parent)
@@ -55,30 +63,33 @@ def replace_file(path: str | Path, check: Callable[[Path], object] | None = None
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Put `text` as UTF-8 into the file `path`, as `replace_file` does."""
+    """Write `text` as UTF-8 to the file `path`, with `replace_file`."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Put `content` into the file `path`, as `replace_file` does."""
+    """Write `content` to the file `path`, with `replace_file`."""
 
-    def whole(written: Path) -> None:
+    def check_size(written: Path) -> None:
         if written.stat().st_size != len(content):
             raise OSError(errno.EIO, f"{written.stat().st_size} of {len(content)} bytes were written")
 
-    with replace_file(path, whole) as partial:
+    with replace_file(path, check_size) as partial:
         partial.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replace_folder(folder: str | Path) -> Iterator[Path]:
-    """A new empty folder to write into, which takes the name `folder` at the end of the `with` block.
+    """Replace a folder: yields a new empty folder that is renamed to `folder` at the end of the `with` block.
 
-    As `replace_file`; a folder of that name is replaced as a whole, in one step where the file system can do it, and
-    its content is removed. Whether it may be is for the caller to judge.
+    An existing folder is replaced completely, atomically if the file system supports it, and its content is removed.
+    The caller must make sure that the content may be removed. After an exception the old folder is unchanged.
+
+    Yields:
+        The path of the new folder, beside `folder`.
 
     Raises:
-        OSError: it names `folder`.
+        OSError: the folder cannot be written; the error names `folder`.
     """
     folder = Path(folder)
     with _named(folder):
@@ -97,7 +108,7 @@ def replace_folder(folder: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """An OSError inside names `path`, not the partial file; one of a full disk names no file at all by itself."""
+    """Make an OSError name `path` instead of the temporary file; the error of a full disk names no file."""
     try:
         yield
     except OSError as error:
@@ -107,7 +118,11 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _plain_target(path: Path) -> Path:
-    """What `path` leads to, refused where writing would wait for a reader, or there is a folder."""
+    """The target of `path` after following links.
+
+    Raises:
+        OSError: it is a folder, a pipe, a socket or a block device, or may not be written.
+    """
     target = Path(os.path.realpath(path))
     try:
         mode = os.stat(path).st_mode
@@ -116,7 +131,7 @@ def _plain_target(path: Path) -> Path:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file", str(path))
     if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
-        raise OSError(errno.EINVAL, "it is a pipe, a socket or a disk, and only a file is written; name one", str(path))
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a disk; name a file", str(path))
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return target
@@ -134,7 +149,7 @@ def _is_character_device(path: Path) -> bool:
 
 
 def _new_name(path: Path) -> Path:
-    """A name beside `path` that nothing has; the permissions of what gets it follow the umask, unlike tempfile's."""
+    """An unused name in the folder of `path`; unlike with tempfile, permissions of a new file follow the umask."""
     return path.with_name(f"{_prefix(path)}{secrets.token_hex(6)}{_SUFFIX}")
 
 
@@ -145,13 +160,13 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(handle)
     except OSError as error:
         if error.errno != errno.EINVAL or not stat.S_ISDIR(os.fstat(handle).st_mode):
-            raise  # some file systems of networks cannot flush a folder
+            raise  # only folders on some network file systems cannot be flushed
     finally:
         os.close(handle)
 
 
 def _sweep(target: Path) -> None:
-    """Remove what killed processes have left half written of this file."""
+    """Remove partial files of this target that killed processes left."""
     prefix = _prefix(target)
     with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
@@ -166,7 +181,7 @@ def _put_in_place(scratch: Path, folder: Path) -> None:
         scratch.replace(folder)
         return
     if _exchange(scratch, folder):
-        return  # what was there now has the scratch name, and goes with it
+        return  # the old folder now has the temporary name and is removed with it
     old = _new_name(folder)
     folder.replace(old)
     try:
@@ -178,7 +193,7 @@ def _put_in_place(scratch: Path, folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names in one step (renameat2 of Linux); False where the system or the file system cannot."""
+    """Swap two names atomically (renameat2 of Linux); False if the system or the file system does not support it."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False

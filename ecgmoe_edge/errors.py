@@ -1,86 +1,91 @@
-"""Every error this package raises on purpose; each message says what happened and what to do.
+"""The errors of this package; each message states the fault and the remedy.
 
     EcgmoeError                 exit code 3
-    ├── UsageError              exit code 2: options that contradict each other or name nothing
-    ├── GateFailed              exit code 1: parity or accuracy outside the profile's limit; no bundle is left
-    ├── MissingExtra            an optional part is not installed; names the extra to install
-    ├── InputFileError          a path that is no readable file: absent, a FIFO, a folder, without permission, empty
-    ├── RecordError             a recording that cannot be read: missing, truncated, no rate, text in a CSV
-    ├── SignalError             samples that cannot be used as given: wrong shape, wrong rate
-    ├── BundleError             a bundle that is incomplete, tampered with, or of an unknown schema
-    ├── ProfileError            a device profile that does not parse or does not exist
-    ├── ModelError              weights, configuration or targets that do not fit the model
-    ├── ConversionError         a graph that the target format or runtime cannot hold
-    └── DeviceError             a serial port: absent, busy, without permission, or silent
+    ├── UsageError              exit code 2: options contradict each other, or an option has an invalid value
+    ├── GateFailed              exit code 1: parity or accuracy is outside its limit; no bundle is written
+    ├── MissingExtra            an optional package is not installed; the message names the extra to install
+    ├── InputFileError          a path is not a readable file: missing, a FIFO, a folder, without permission, or empty
+    ├── RecordError             a recording cannot be read: missing, truncated, without rate, or with invalid content
+    ├── SignalError             samples cannot be used: wrong shape or sampling rate
+    ├── BundleError             a bundle is incomplete, modified, or of an unknown schema
+    ├── ProfileError            a device profile does not exist or is invalid
+    ├── ModelError              weights, configuration or targets do not fit the model
+    ├── ConversionError         the target format or runtime does not support a graph
+    └── DeviceError             a serial port is missing, busy, without permission, or silent
 
-The command line prints the message alone and exits with `exit_code`; a traceback is always a defect of ours.
+The command line prints only the message and exits with `exit_code`. A traceback is always a defect of this package.
 """
 
 from __future__ import annotations
 
 
 class EcgmoeError(Exception):
-    """Root of all errors of this package."""
+    """Base class of all errors of this package."""
 
     exit_code = 3
 
 
 class UsageError(EcgmoeError):
-    """Options or names that cannot be understood together."""
+    """Options contradict each other, or an option has an invalid value."""
 
     exit_code = 2
 
 
-class GateFailed(EcgmoeError):  # noqa: N818 - a gate fails; "GateFailedError" says it twice
+class GateFailed(EcgmoeError):  # noqa: N818 - the name already states the failure
     """A parity, route or accuracy gate is outside its limit."""
 
     exit_code = 1
 
 
-class MissingExtra(EcgmoeError):  # noqa: N818 - reads as what it is
-    """A part of the package that needs an optional dependency is used without it."""
+class MissingExtra(EcgmoeError):  # noqa: N818 - the name already states the fault
+    """An optional package is not installed.
+
+    Args:
+        what: the package and its purpose, as the subject of a sentence.
+        extra: the extra of this package that installs it.
+    """
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} is not installed. Install it with: pip install 'ecgmoe-edge[{extra}]'")
         self._arguments = (what, extra)
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
-        return type(self), self._arguments  # so that it reaches the parent of a worker process
+        return type(self), self._arguments  # so that worker processes can send it to their parent
 
 
 class InputFileError(EcgmoeError):
-    """A path that does not lead to a file that can be read."""
+    """A path is not a readable file."""
 
 
 class RecordError(EcgmoeError):
-    """A recording that cannot be read."""
+    """A recording cannot be read."""
 
 
 class SignalError(EcgmoeError):
-    """Samples that cannot be used as given."""
+    """Samples cannot be used."""
 
 
 class BundleError(EcgmoeError):
-    """A bundle that cannot be trusted or understood."""
+    """A bundle is incomplete, modified, or of an unknown schema."""
 
 
 class ProfileError(EcgmoeError):
-    """A device profile that cannot be used."""
+    """A device profile does not exist or is invalid."""
 
 
 class ModelError(EcgmoeError):
-    """Weights, configuration or targets that do not fit the model."""
+    """Weights, configuration or targets do not fit the model."""
 
 
 class ConversionError(EcgmoeError):
-    """A graph that the target cannot hold."""
+    """The target does not support a graph."""
 
 
 class DeviceError(EcgmoeError):
-    """A serial device that cannot be opened, read or understood."""
+    """A serial device cannot be opened or read, or its protocol is not recognised."""
 
 
 def one_line(error: Exception) -> str:
-    """The first line of what another library says, short enough for a sentence; its kind where it says nothing."""
+    """The first line of the message of another library's error, at most 160 characters; its type if it is empty."""
     first = next(iter(str(error).splitlines()), "").strip().rstrip(".")
     return first[:160] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Whether a path that a user names can be read as a file, judged before anything opens it."""
+"""Checks whether a path that the user names can be read as a file, before a parser opens it."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def check_input_file(path: Path, what: str) -> None:
-    """Return where `path` is a regular file with at least one byte that this process may read; otherwise raise.
+    """Check that a path is a regular, readable file with at least one byte.
 
-    It answers at once whatever lies there: a FIFO, a socket and a device file are named by their kind and never
-    opened, as opening one can wait for ever or change a device. A link is followed. Of a regular file one byte is
-    read, so that missing permission, a failing disk and an empty file are found here and not in a parser.
+    The check never blocks: FIFOs, sockets and device files are not opened, because opening them can block or change a
+    device. Links are followed. One byte of a regular file is read, so that missing permission, a failing disk and an
+    empty file are found here and not in a parser.
 
     Args:
-        path: as the user has given it; a path of any length, with any character in it.
-        what: the file in the user's words without article, such as "recording" or "device profile".
+        path: the path as the user gave it, of any length and with any characters.
+        what: the kind of file for messages, without article, such as "recording" or "device profile".
 
     Raises:
-        InputFileError: nothing is there; a folder, FIFO, socket or device; a link that leads nowhere or in a circle;
-            no permission; empty; or a name that no file can have. One sentence or two that say what to do.
+        InputFileError: there is no file; it is a folder, FIFO, socket or device; a link is broken or circular;
+            permission is missing; the file is empty; or the name is invalid.
     """
     shown = shown_path(path)
     try:
         kind = os.stat(path).st_mode
         if not stat.S_ISREG(kind):
             raise InputFileError(f"{shown} is {_kind_of(kind)}, not a {what}. Name a file.")
-        descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)  # non-blocking: it may have been replaced since
+        descriptor = os.open(
+            path, os.O_RDONLY | _NON_BLOCKING
+        )  # non-blocking, because a FIFO may have replaced the file
         try:
             first = os.read(descriptor, 1)
         finally:
             os.close(descriptor)
     except ValueError:
-        raise InputFileError(f"{shown} has a NUL character, which no file name can hold. Name the {what}.") from None
+        raise InputFileError(f"{shown} has a NUL character, which no file name can contain. Name the {what}.") from None
     except OSError as error:
         raise InputFileError(_reason(path, what, error)) from None
     if not first:
@@ -47,7 +49,7 @@ def check_input_file(path: Path, what: str) -> None:
 
 
 def is_absent(path: Path) -> bool:
-    """Whether nothing at all lies at `path`, not even a broken link; False where that cannot be found out."""
+    """Whether nothing exists at `path`, not even a broken link; False if this cannot be determined."""
     try:
         os.lstat(path)
     except FileNotFoundError:
@@ -58,7 +60,7 @@ def is_absent(path: Path) -> bool:
 
 
 def shown_path(path: Path) -> str:
-    """The path as a message has it: shortened in the middle, with control characters written out."""
+    """The path for a message: shortened in the middle, with control characters escaped."""
     text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(path))
     if len(text) <= _SHOWN_LENGTH:
         return text
@@ -78,7 +80,7 @@ def _kind_of(mode: int) -> str:
 def _reason(path: Path, what: str, error: OSError) -> str:
     shown = shown_path(path)
     if error.errno == errno.ENOENT and os.path.islink(path):
-        return f"{shown} is a link to {shown_path(path.readlink())}, which is not there. Name the {what} itself."
+        return f"{shown} is a link to {shown_path(path.readlink())}, which does not exist. Name the {what} itself."
     sentences = {
         errno.ENOENT: f"There is no {what} {shown}. Check the spelling and the folder.",
         errno.ENOTDIR: f"There is no {what} {shown}: a part of this path is a file and not a folder. Check the path.",

@@ -1,28 +1,32 @@
-"""Text of others (names of leads, devices, files, what a manifest says) as a terminal may be given it."""
+"""Escapes text from outside (names of leads, devices and files, content of manifests) for a terminal or JSON."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Categories of Unicode that show nothing themselves and change what is around them: control, format (bidirectional
-# marks, zero width), surrogates (file names that are no UTF-8), private use, line and paragraph separators.
+# Unicode categories of characters that are invisible and can change the text around them: control, format
+# (bidirectional marks, zero width), surrogates (file names that are not UTF-8), private use, line and paragraph
+# separators.
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 _SUSPECT = re.compile("[^\x20-\x7e]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def shown(text: object, *, lines: bool = False) -> str:
-    r"""`text`, each character that a terminal would obey and not show as its escape: `\x1b`, `\u202e`.
+    r"""The text with invisible and control characters escaped, such as `\x1b` or `\u202e`.
 
-    A name with such characters cannot move the cursor, hide what follows or begin a line of its own. `lines` keeps line
-    ends and tabs, for text of several lines whose parts were made safe one by one.
+    Escaped text cannot move the cursor, hide other text or start a new line.
+
+    Args:
+        text: the text.
+        lines: keep line ends and tabs, for text of several lines whose parts were escaped before.
     """
     return _SUSPECT.sub(lambda found: _escaped(found.group(), lines), str(text))
 
 
 def shown_in_json(document: str) -> str:
-    """A JSON document with the same characters as JSON's own escapes: the values that a reader gets are unchanged."""
+    """A JSON document with the same characters as JSON escapes; the decoded values do not change."""
     return _SUSPECT.sub(lambda found: _json_escaped(found.group()), document)
 
 
@@ -41,7 +45,7 @@ def _escaped(character: str, lines: bool) -> str:
 
 def _json_escaped(character: str) -> str:
     if character == "\n" or not _unseen(character):
-        return character  # a line end of the document's own; those inside strings are escaped already
+        return character  # a line end between values; line ends in strings are already escaped
     code = ord(character)
     if code < 0x10000:
         return f"\\u{code:04x}"

@@ -1,9 +1,9 @@
-"""What the models are asked, in one table: of each task its classes or unit, labels, loss, score and how it is shown.
+"""The table of model tasks: classes or unit, loss, score and presentation of each task.
 
-A task that is asked of a recording as a whole (its classes or one number) is one entry of `TASKS` and a reader of its
-label: from a file's header or a data base's table in `records.facts`, from a training data set's in `training.sources`.
-Heads, losses, weights, validation, `evaluate --task` and model cards follow from the entry. Labels are partial: each
-data set teaches some tasks.
+To add a task about a whole recording (a class or one number), add an entry to `TASKS` and a reader of its label: in
+`records.facts` for labels in the header of a file or in the table of a database, and in `training.sources` for labels
+of a training data set. Heads, losses, weights, validation, `evaluate --task` and model cards follow from the entry.
+Labels are partial: each data set has labels for some of the tasks.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from typing import Literal, TypeAlias
 from ecgmoe_edge.errors import ModelError
 
 Kind: TypeAlias = Literal["classification", "regression"]
-#: What one label is of: a beat, the seconds before a beat, or the recording (its patient) as a whole.
+#: What a label describes: one beat, the seconds before a beat, or the whole recording (its patient).
 Scope: TypeAlias = Literal["beat", "seconds", "recording"]
-#: "beats" EC57, beat by beat; "rhythm" by duration, or a class a record; "intervals" beside the detector; "class" and
-#: "value" one answer a record.
+#: "beats": EC57, beat by beat. "rhythm": by duration, or one class per record. "intervals": RR intervals, compared with
+#: those of the detector. "class" and "value": one prediction per record.
 Score: TypeAlias = Literal["beats", "rhythm", "intervals", "class", "value"]
-#: "beat": log loss of the classes that annotation and rhythm leave possible.
+#: "beat": log loss over the classes that are compatible with the annotation and the rhythm.
 Loss: TypeAlias = Literal["beat", "cross entropy", "absolute error"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One question to the model: a classification (logits, one a class) or a regression (one number in `unit`)."""
+    """One task of the model: a classification (one logit per class) or a regression (one number in `unit`)."""
 
     name: str
     kind: Kind
     scope: Scope
     score: Score
     loss: Loss
-    loss_weight: float  # in the teacher's loss, unless the configuration says otherwise
+    loss_weight: float  # default weight in the loss of the teacher
     classes: tuple[str, ...] = ()
     unit: str = ""
-    scale: float = 1.0  # regression: the head's output times `scale` plus `offset` is in `unit`
+    scale: float = 1.0  # regression: output of the head * `scale` + `offset` is in `unit`
     offset: float = 0.0
-    database: str | None = None  # scored on, in a folder of several where nobody says; None: `evaluate` reads no labels
-    figure: tuple[str, str] = ("", "")  # for a model card: words, and the key among the figures
-    beside: tuple[str, str] | None = None  # another figure to compare it with
-    trained: bool = True  # False: the head exists, no open data set here teaches it
-    in_student: bool = False  # of the student and of every bundle
+    database: str | None = None  # scored by default if a folder holds several; None: `evaluate` reads no such labels
+    figure: tuple[str, str] = ("", "")  # main figure in a model card: its title, and its key in the JSON output
+    baseline_figure: tuple[str, str] | None = None  # title and key of the figure to compare it with
+    trained: bool = True  # False: the head exists, but no open data set has its labels
+    in_student: bool = False  # part of the student and of every bundle
 
     @property
     def n_outputs(self) -> int:
-        """Width of the head: classes, or one number.
+        """Number of outputs of the head: the number of classes, or 1.
 
         >>> task_named("rhythm").n_outputs, task_named("age").n_outputs
         (4, 1)
@@ -55,7 +55,7 @@ class Task:
         return len(self.classes) if self.kind == "classification" else 1
 
 
-#: Teacher tasks in the order of its heads. Means and spreads of the regressions keep the heads' targets near 0 +- 1.
+#: Tasks of the teacher in the order of its heads. Scale and offset keep the targets of the regressions near 0 +- 1.
 TASKS = (
     Task(
         "beat",
@@ -92,7 +92,7 @@ TASKS = (
         offset=0.8,
         database="mitdb",
         figure=("mean RR over 10 s, mean absolute error, ms", "mae_ms"),
-        beside=("the detector alone", "detector_mae_ms"),
+        baseline_figure=("the detector alone", "detector_mae_ms"),
     ),
     Task(
         "age",
@@ -106,7 +106,7 @@ TASKS = (
         offset=60.0,
         database="ptbxl",
         figure=("age, mean absolute error, years", "mae_years"),
-        beside=("saying the mean age", "mean_age_mae_years"),
+        baseline_figure=("predicting the mean age", "mean_age_mae_years"),
     ),
     Task(
         "sex",
@@ -132,7 +132,7 @@ TASKS = (
     ),
 )
 TASK_NAMES = tuple(task.name for task in TASKS)
-#: Task -> its classes in the order of the logits.
+#: Task -> classes in the order of the logits.
 TASK_CLASSES = MappingProxyType({task.name: task.classes for task in TASKS if task.classes})
 BEAT_CLASSES = TASK_CLASSES["beat"]
 RHYTHM_CLASSES = TASK_CLASSES["rhythm"]
@@ -141,7 +141,7 @@ STUDENT_TASKS = tuple(task.name for task in TASKS if task.in_student)
 
 
 def task_named(name: str) -> Task:
-    """The task of that name.
+    """Return the task with this name.
 
     Raises:
         ModelError: there is no such task.
@@ -156,7 +156,10 @@ def task_named(name: str) -> Task:
 
 
 def tasks_named(names: Sequence[str]) -> tuple[Task, ...]:
-    """The tasks of those names, in the order given.
+    """Return the tasks with these names, in the same order.
+
+    Raises:
+        ModelError: one of the tasks does not exist.
 
     >>> [task.kind for task in tasks_named(["rhythm", "age"])]
     ['classification', 'regression']
@@ -165,14 +168,14 @@ def tasks_named(names: Sequence[str]) -> tuple[Task, ...]:
 
 
 def refuse_untrained(names: Sequence[str]) -> None:
-    """Refuse tasks whose shipped head is untrained.
+    """Check that the heads of these tasks are trained.
 
     Raises:
-        ModelError: one of the tasks is taught by none of the open data sets; says what to do.
+        ModelError: no open data set has labels for one of the tasks.
     """
     untrained = [task.name for task in TASKS if task.name in names and not task.trained]
     if untrained:
         raise ModelError(
-            f"The {', '.join(untrained)} head is untrained: no open recording has its labels, so it is left out "
-            "of every bundle and gives no answers. Train one on MIMIC-IV-ECG of your own; see docs/guide-own-data.md."
+            f"The {', '.join(untrained)} head is untrained: no open recording has its labels, so no bundle contains "
+            "it. Train one on your own copy of MIMIC-IV-ECG; see docs/guide-own-data.md."
         )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.model.routing import load_balance
-from ecgmoe_edge.records.splits import lot
+from ecgmoe_edge.records.splits import hash_fraction
 from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise
 from ecgmoe_edge.training.batches import drawn_batches
@@ -73,7 +73,10 @@ def load_subset(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: in
     """The subset, from the front end or from `cache`."""
     sets = build_examples(TrainingConfig(data), data_dir, cache, jobs=jobs)
     inner = np.array(
-        [name.startswith(("cinc2017/", "ptbxl/")) and lot(f"inner {name}") < _INNER_SHARE for name in sets.fit.records]
+        [
+            name.startswith(("cinc2017/", "ptbxl/")) and hash_fraction(f"inner {name}") < _INNER_SHARE
+            for name in sets.fit.records
+        ]
     )
     of_example = inner[sets.fit.record]
     validation = dict(sets.validation)
@@ -94,7 +97,7 @@ def load_held_out(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: 
 def load_folds(data_dir: Path, cache: Path, data: tuple[DataSet, ...], folds: int, jobs: int) -> list[Subset]:
     """Cross-validation over the training records of `data`, divided into folds by a stable hash of their names."""
     examples = build_examples(TrainingConfig(data), data_dir, cache, jobs=jobs).fit
-    fold = np.array([int(folds * lot(f"fold {name}")) for name in examples.records])[examples.record]
+    fold = np.array([int(folds * hash_fraction(f"fold {name}")) for name in examples.records])[examples.record]
     set_of = np.array([name.split("/")[0] for name in examples.records])[examples.record]
     augmenter = Augmenter(Augment(), read_noise(NOISE, data_dir))
     subsets = []

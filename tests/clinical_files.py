@@ -1,4 +1,4 @@
-"""Clinical files drawn by the tests: DICOM, HL7 aECG, MUSE XML and OpenSignals, with counts that they are given."""
+"""Writes clinical files with given counts: DICOM, HL7 aECG, MUSE XML and OpenSignals."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Counts = NDArray[np.int16]
 
 
 def drawn_counts(n_leads: int = 2, n: int = 3000, seed: int = 3) -> Counts:
-    """`(leads, n)` over the whole range, both ends among them."""
+    """`(leads, n)` over the whole range of counts, including both ends."""
     counts = np.random.default_rng(seed).integers(-32768, 32768, (n_leads, n)).astype(np.int16)
     counts[:, :2] = -32768, 32767
     return counts
 
 
 def dicom_group(counts: Counts, names: Sequence[str] = ("Lead I (Einthoven)", "Lead II"), **fields: Any) -> Any:
-    """A multiplex group of 500 Hz and 2.5 uV a count; a field with a capital letter is one of DICOM's own."""
+    """A multiplex group of 500 Hz and 2.5 uV per count; fields with a capital letter are DICOM fields."""
     channels = []
     for name in names:
         channel = _dataset(ChannelSourceSequence=[_dataset(CodeMeaning=name)], WaveformBitsStored=16)
@@ -53,7 +53,7 @@ def dicom_group(counts: Counts, names: Sequence[str] = ("Lead I (Einthoven)", "L
 def write_dicom(
     path: Path, groups: Sequence[Any], sop_class: str = "1.2.840.10008.5.1.4.1.1.9.1.1", **fields: Any
 ) -> Path:
-    """A DICOM file of these groups."""
+    """Write a DICOM file of these groups."""
     from pydicom.dataset import FileDataset, FileMetaDataset
 
     meta = _set(
@@ -88,7 +88,7 @@ def _set(dataset: Any, fields: dict[str, Any]) -> Any:
 def aecg_set(
     counts: Counts, leads: Sequence[str] = ("I", "AVR"), head: str = "20240305120000.000", step: str = "0.002"
 ) -> str:
-    """A sequence set of 2.5 uV a digit."""
+    """A sequence set of 2.5 uV per digit."""
     absolute = len(head) > 10
     kind, name = ("GLIST_TS", "TIME_ABSOLUTE") if absolute else ("GLIST_PQ", "TIME_RELATIVE")
     unit = "" if absolute else ' unit="s"'
@@ -119,7 +119,7 @@ def write_aecg(path: Path, sets: Sequence[str], *, doctype: str = "", code: str 
 
 
 def muse_lead(name: str, counts: NDArray[np.int16], **fields: object) -> str:
-    """A LeadData element of 4.88 uV a count."""
+    """A LeadData element of 4.88 uV per count."""
     raw = counts.astype("<i2").tobytes()
     given = {
         "LeadSampleCountTotal": len(counts), "LeadAmplitudeUnitsPerBit": 4.88, "LeadAmplitudeUnits": "MICROVOLTS",
@@ -129,7 +129,7 @@ def muse_lead(name: str, counts: NDArray[np.int16], **fields: object) -> str:
 
 
 def write_muse(path: Path, leads: Sequence[str], *, base: object = 500, median: str = "") -> Path:
-    """A MUSE XML with its rhythm waveform and, where given, a median one before it."""
+    """A MUSE XML with a rhythm waveform and, if given, a median waveform before it."""
     waves = [("Median", median)] if median else []
     waves.append(("Rhythm", "".join(leads)))
     body = "".join(

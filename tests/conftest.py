@@ -1,4 +1,4 @@
-"""Fixtures for all tests: real recordings where they are, and simulated ECG whose R peaks are known exactly."""
+"""Fixtures for all tests: real recordings if they are available, and simulated ECG with exactly known R peaks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
-# Folders whose modules share what takes long to make (exported files, a fitted teacher): one process runs all of each.
+# Folders whose modules share slow fixtures (exported files, a fitted teacher): one process runs each folder.
 _WHOLE_FOLDERS = ("tests/converters", "tests/training", "tests/compress")
-# What takes longest begins first, so that no core waits for it at the end.
+# The slowest tests start first, so that no core waits for them at the end.
 _FIRST = (*_WHOLE_FOLDERS, "tests/cli/test_stream", "tests/cli/test_export", "tests/repository/test_packaging")
 
 
@@ -30,14 +30,14 @@ def pytest_configure() -> None:
 
 
 def _group(nodeid: str) -> str:
-    """The tests that one process runs one after another: those of a module, or of a whole folder."""
+    """The group of tests that one process runs: a module, or a whole folder."""
     module = nodeid.partition("::")[0]
     return next((folder for folder in _WHOLE_FOLDERS if module.startswith(f"{folder}/")), module)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
-    """With `--dist loadscope`, a scheduler that keeps folders together and begins with what takes longest."""
+    """With `--dist loadscope`, a scheduler that keeps folders together and starts with the slowest tests."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
@@ -46,18 +46,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     if config.getoption("dist") != "loadscope":
         return None
-    config.option.loadscopereorder = False  # the order of collection, below, and not the number of tests
+    config.option.loadscopereorder = False  # keep the order of `pytest_collection_modifyitems`
     return ByFolder(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """After the tests were shuffled: what takes longest first, the rest in the order that chance gave."""
+    """Move the slowest tests to the front; the others keep their random order."""
     yield
     items.sort(key=lambda item: next((k for k, part in enumerate(_FIRST) if item.nodeid.startswith(part)), len(_FIRST)))
 
 
-# Waves of a beat: centre in s from R at 60 per minute, width in s, height in mV.
+# Waves of a beat: centre in s from R at 60 bpm, width in s, amplitude in mV.
 _WAVES = ((-0.18, 0.025, 0.12), (-0.035, 0.010, -0.08), (0.0, 0.011, 1.1), (0.035, 0.011, -0.2), (0.26, 0.045, 0.28))
 
 
@@ -78,7 +78,7 @@ def simulate_ecg(
     baseline_mv: float = 0.05,
     seed: int = 0,
 ) -> SimulatedEcg:
-    """Sinus rhythm made of Gaussian waves, each R exactly on a sample; the first and last second hold no R."""
+    """Sinus rhythm made of Gaussian waves, each R exactly on a sample; there is no R in the first and last second."""
     rng = np.random.default_rng(seed)
     n = round(seconds * fs)
     r_peaks = []
@@ -105,11 +105,11 @@ def simulated_ecg() -> Callable[..., SimulatedEcg]:
 
 @pytest.fixture
 def write_mitdb_header(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
-    """`write_mitdb_header(folder, "232")`: a header, without signals, that is taken for that record of MIT-BIH."""
+    """`write_mitdb_header(folder, "232")`: writes a header that is identified as this record of MIT-BIH."""
     from ecgmoe_edge.records.databases import mitdb
 
     def write(folder: Path, name: str) -> Path:
-        checksums = (int(name), -int(name))  # invented
+        checksums = (int(name), -int(name))  # arbitrary
         monkeypatch.setitem(mitdb.RECORD_OF_DIGEST, mitdb.checksum_digest(checksums), name)
         lines = [f"{name}.dat 212 200 11 1024 0 {checksum} 0 MLII" for checksum in checksums]
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def write_mitdb_header(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str],
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
-    """`cli("profiles", "--json")`: runs commands in the test's folder; what it started is killed at the end."""
+    """`cli("profiles", "--json")`: runs commands in the folder of the test; its processes are killed at the end."""
     runner = Cli(tmp_path)
     yield runner
     for running in runner.running:
@@ -132,7 +132,7 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of open databases that ECGMOE_DATA names; the test is skipped where there is none."""
+    """The folder of open databases in ECGMOE_DATA; without it the test is skipped."""
     named = os.environ.get("ECGMOE_DATA")
     if not named:
         pytest.skip("needs real recordings: set ECGMOE_DATA to a folder that holds mitdb/, svdb/ and so on")

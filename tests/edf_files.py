@@ -1,4 +1,4 @@
-"""EDF and BDF files drawn by the tests: written by hand, so that any field can be wrong."""
+"""Writes EDF and BDF files field by field, so that any field can be wrong."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 @dataclass
 class Signal:
-    """One signal; `counts` are cut into data records."""
+    """One signal; `counts` are divided into data records."""
 
     label: str
     counts: NDArray[np.int64]
-    rate: int  # samples a data record
+    rate: int  # samples per data record
     unit: str = "uV"
     physical: tuple[object, object] = (-3276.8, 3276.7)
     digital: tuple[object, object] = (-32768, 32767)
@@ -24,11 +24,11 @@ class Signal:
 
 @dataclass
 class Edf:
-    """A file, and which of its header fields are not what they should be."""
+    """A file, and the header fields that are replaced by wrong values."""
 
     signals: Sequence[Signal]
     reserved: str = ""
-    onsets: Sequence[float | str] | None = None  # of each data record; None: no annotations
+    onsets: Sequence[float | str] | None = None  # onset of each data record, s; None: no annotations
     record_s: object = 1
     bdf: bool = False
     patient: str = "X X X X"
@@ -80,7 +80,7 @@ def cell(value: object, size: int) -> bytes:
 
 
 def counts(n: int, bits: int = 16, seed: int = 1) -> NDArray[np.int64]:
-    """Random counts over the whole range, both ends among them."""
+    """Random counts over the whole range, including both ends."""
     top = 1 << (bits - 1)
     drawn = np.random.default_rng(seed).integers(-top, top, n)
     drawn[:2] = -top, top - 1

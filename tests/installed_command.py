@@ -1,8 +1,8 @@
-"""The command line: as a function of this process, which starts nothing, or as the installed command.
+"""Runs the command line, as a function in this process or as the installed command.
 
-What a command does and says is the same either way (`ecgmoe_edge.cli.main` is all that the installed command calls), so
-tests call it here, where numpy, torch and the runtimes are loaded once. What is about processes, pipes and signals, or
-has to go on beside the test, runs the installed command.
+Both ways give the same results, because the installed command only calls `ecgmoe_edge.cli.main`. Most tests call it in
+this process, where numpy, torch and the runtimes are loaded once. Tests about processes, pipes and signals use the
+installed command, and so do commands that run in parallel to the test.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from unittest import mock
 from ecgmoe_edge.cli import main
 
 COMMAND = Path(sys.executable).with_name("ecgmoe-edge")
-SHIPPED_SAMPLES = 108_000  # of the shipped recording
+SHIPPED_SAMPLES = 108_000  # length of the shipped recording
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ class Finished:
 
 @dataclass
 class Running:
-    """A command that is still going, its output in files."""
+    """A running command; its output goes to files."""
 
     process: subprocess.Popen[bytes]
     out: Path
     err: Path
 
     def events(self) -> list[dict[str, Any]]:
-        """The whole lines so far."""
+        """The events in the complete lines so far."""
         return [json.loads(line) for line in self.out.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
     def wait_for(self, enough: Callable[[list[dict[str, Any]]], bool], timeout_s: float = 60.0) -> list[dict[str, Any]]:
-        """The events as soon as they are `enough`."""
+        """Wait until the events are `enough`, and return them."""
         deadline = time.monotonic() + timeout_s
         while not enough(events := self.events()):
-            assert time.monotonic() < deadline, f"waited in vain; stderr: {self.err.read_text()}; last: {events[-3:]}"
+            assert time.monotonic() < deadline, f"timeout; stderr: {self.err.read_text()}; last: {events[-3:]}"
             assert self.process.poll() is None or enough(self.events()), self.err.read_text()
             time.sleep(0.05)
         return events
@@ -66,7 +66,7 @@ class Running:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Break off what takes longer than this."""
+    """Raise TimeoutError if the block takes longer."""
 
     def stop(*_: object) -> None:
         raise TimeoutError(f"not done within {seconds:g} s")
@@ -82,7 +82,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 @dataclass
 class Cli:
-    """Runs commands in a folder of their own."""
+    """Runs commands in a folder."""
 
     folder: Path
     running: list[Running] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Cli:
     def __call__(
         self, *arguments: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 120.0
     ) -> Finished:
-        """Run a command here, with arguments, folder, environment and output of its own."""
+        """Run a command in this process, with its own arguments, folder, environment and output."""
         words = [str(COMMAND), *map(str, arguments)]
         before = Path.cwd()
         with (
@@ -114,7 +114,7 @@ class Cli:
             return Finished(code, out.read(), err.read())
 
     def installed(self, *arguments: str | Path, timeout_s: float = 120.0) -> Finished:
-        """Run the installed command, in a process."""
+        """Run the installed command in a process."""
         done = subprocess.run(
             [COMMAND, *arguments],
             cwd=self.folder,
@@ -127,7 +127,7 @@ class Cli:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str | Path) -> Running:
-        """Start the installed command, to go on beside the test."""
+        """Start the installed command, which runs in parallel to the test."""
         number = len(self.running)
         out, err = self.folder / f"out-{number}", self.folder / f"err-{number}"
         with out.open("wb") as out_file, err.open("wb") as err_file:
@@ -137,7 +137,7 @@ class Cli:
 
 
 def wait_for_port(cli: Cli, name: str) -> Path:
-    """The port that a virtual Holter, started in the test's folder, makes."""
+    """Wait for the port of a virtual Holter that was started in the folder of the test."""
     deadline = time.monotonic() + 60
     while not (port := cli.folder / name).exists():
         assert time.monotonic() < deadline, "the virtual Holter made no port"

@@ -1,4 +1,4 @@
-"""ISHNE Holter files drawn by the tests."""
+"""Writes ISHNE Holter files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_ishne(
 
 
 def drawn(n_leads: int = 3, n: int = 5000) -> NDArray[np.int16]:
-    """`(leads, n)` over the whole range, both ends among them."""
+    """`(leads, n)` over the whole range, including both ends."""
     counts = np.random.default_rng(2).integers(-32768, 32768, (n_leads, n)).astype(np.int16)
     counts[:, :2] = -32768, 32767
     return counts

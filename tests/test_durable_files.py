@@ -33,7 +33,7 @@ def test_a_file_is_replaced_and_keeps_its_permissions(tmp_path: Path) -> None:
     assert names(tmp_path) == {"report.html"}
 
 
-def test_a_new_file_gets_what_the_umask_leaves(tmp_path: Path) -> None:
+def test_the_permissions_of_a_new_file_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_bytes(tmp_path / "new", b"x")
@@ -42,7 +42,7 @@ def test_a_new_file_gets_what_the_umask_leaves(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
 
 
-def test_a_failure_while_writing_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_partial_file(tmp_path: Path) -> None:
     path = tmp_path / "figures.csv"
     path.write_text("good")
     with pytest.raises(OSError, match="No space left") as failed, replace_file(path) as partial:
@@ -62,9 +62,7 @@ def test_a_flush_that_fails_is_a_failure(tmp_path: Path, monkeypatch: pytest.Mon
     assert names(tmp_path) == {"weights"}
 
 
-def test_what_is_shorter_than_it_should_be_does_not_replace_anything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_incomplete_file_does_not_replace_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model"
     path.write_bytes(b"good")
     monkeypatch.setattr(Path, "write_bytes", lambda self, content: self.open("wb").write(content[:3]))
@@ -73,7 +71,7 @@ def test_what_is_shorter_than_it_should_be_does_not_replace_anything(
     assert path.read_bytes() == b"good"
 
 
-def test_a_check_that_refuses_keeps_the_old(tmp_path: Path) -> None:
+def test_a_failed_check_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(b"good")
 
@@ -85,7 +83,7 @@ def test_a_check_that_refuses_keeps_the_old(tmp_path: Path) -> None:
     assert path.read_bytes() == b"good"
 
 
-def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
     write_text(tmp_path / "link", "new")
@@ -93,7 +91,7 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "real").read_text() == "new"
 
 
-def test_a_folder_and_a_pipe_are_refused_and_a_device_keeps_its_name(tmp_path: Path) -> None:
+def test_a_folder_and_a_pipe_are_refused_and_a_device_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="it is a pipe"):
         write_text(tmp_path / "pipe", "x")
@@ -106,12 +104,12 @@ def test_a_folder_and_a_pipe_are_refused_and_a_device_keeps_its_name(tmp_path: P
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
-def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
+def test_a_file_name_of_the_largest_length_is_replaced(tmp_path: Path) -> None:
     write_text(tmp_path / ("x" * 255), "fits")
     assert (tmp_path / ("x" * 255)).read_text() == "fits"
 
 
-def test_partial_files_of_processes_long_gone_are_removed(tmp_path: Path) -> None:
+def test_old_partial_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     old, recent, other = (tmp_path / f".{name}.partial" for name in ("a.123", "a.456", "b.123"))
     for path in (old, recent, other):
         path.write_text("half")
@@ -122,7 +120,7 @@ def test_partial_files_of_processes_long_gone_are_removed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool) -> None:
+def test_a_folder_is_replaced_completely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool) -> None:
     if not exchange:
         monkeypatch.setattr(durable_files, "_exchange", lambda *_: False)
     folder = tmp_path / "bundle"
@@ -133,7 +131,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mon
     assert names(tmp_path) == {"bundle"}
 
 
-def test_a_folder_that_cannot_be_written_whole_leaves_the_old(tmp_path: Path) -> None:
+def test_a_failed_write_of_a_folder_keeps_the_old_one(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     folder.mkdir()
     (folder / "good").write_text("good")
@@ -157,7 +155,7 @@ for letter in b"ab" * 100_000:
 """
 
 
-def test_a_process_killed_at_any_moment_leaves_old_or_new_but_never_half(tmp_path: Path) -> None:
+def test_a_process_killed_at_any_time_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
     for attempt in range(6):
         (tmp_path / "begun").unlink(missing_ok=True)
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)])

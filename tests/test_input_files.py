@@ -1,4 +1,4 @@
-"""Paths that are no readable file get a sentence at once, and no FIFO is ever opened."""
+"""Paths that are not readable files are refused in a sentence at once, and FIFOs are never opened."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_file_with_a_byte_is_accepted(tmp_path: Path) -> None:
     check_input_file(link, "recording")
 
 
-def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+def test_the_kind_of_a_path_that_is_not_a_file_is_named(tmp_path: Path) -> None:
     assert "There is no recording" in refusal(tmp_path / "night.edf")
     assert "a folder" in refusal(tmp_path)
     (tmp_path / "empty.edf").touch()
@@ -53,16 +53,16 @@ def test_a_fifo_and_a_socket_are_named_without_being_opened(tmp_path: Path, monk
         assert "socket" in refusal(tmp_path / "socket.edf")
 
 
-def test_links_that_lead_nowhere_or_in_a_circle_are_named(tmp_path: Path) -> None:
+def test_broken_and_circular_links_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
-    assert "is not there" in refusal(tmp_path / "a")
+    assert "does not exist" in refusal(tmp_path / "a")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     assert "leads back to itself" in refusal(tmp_path / "a")
     assert not is_absent(tmp_path / "a")
     assert is_absent(tmp_path / "c")
 
 
-def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "night.edf"
     file.write_bytes(b"0")
     file.chmod(stat.S_IWUSR)

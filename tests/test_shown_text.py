@@ -21,17 +21,17 @@ from ecgmoe_edge.shown_text import shown, shown_in_json
         ("\U000e0041", r"\U000e0041"),
     ],
 )
-def test_what_a_terminal_would_obey_is_written_as_its_escape(text: str, seen: str) -> None:
+def test_control_and_invisible_characters_are_escaped(text: str, seen: str) -> None:
     assert shown(text) == seen
     seen.encode()
 
 
-def test_several_lines_stay_lines() -> None:
+def test_line_ends_are_kept_on_request() -> None:
     assert shown("a\n\tb\x1b", lines=True) == "a\n\tb\\x1b"
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x9b\x7f\u202e\u2028", 'a\nb\t"q\\', "caf\udce9", "\U000e0041\U0001f600"])
-def test_json_says_the_same_and_no_terminal_obeys_it(text: str) -> None:
+def test_escaped_json_decodes_to_the_same_values(text: str) -> None:
     document = shown_in_json(json.dumps({"name": text}, indent=2, ensure_ascii=False))
     assert json.loads(document) == {"name": text}
     assert all(character == "\n" or character.isprintable() for character in document)

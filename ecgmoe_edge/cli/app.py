@@ -1,4 +1,4 @@
-"""The commands by name, each with the examples that its --help ends with."""
+"""The command-line application: all commands, each with examples at the end of its --help."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ from ecgmoe_edge.cli import (
 from ecgmoe_edge.cli.options import FiniteNumbers
 from ecgmoe_edge.cli.output import result
 
-_READER_LEFT = 141
+_READER_CLOSED = 141  # exit code if the reader of stdout closed it: 128 + SIGPIPE
 
 
 @contextmanager
 def _quiet_without_reader() -> Iterator[None]:
-    """Where the reader of the output has left, as `| head` does: no word more, and an exit code of its own."""
+    """Exit without a message if the reader of the output closed it, as `| head` does."""
     try:
         yield
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):  # what is still in them would fail once more at the exit
-            os.dup2(nowhere, stream.fileno())
-        raise typer.Exit(_READER_LEFT) from None
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # buffered output would raise the error again at exit
+            os.dup2(null, stream.fileno())
+        raise typer.Exit(_READER_CLOSED) from None
 
 
 class _Commands(TyperGroup):
-    """The commands by name; Typer itself would end with 1 where the output's reader has left."""
+    """The group of all commands; Typer alone would exit with 1 if the reader of the output closed it."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """As any group's: --help and --version print here."""
+        """Parse the arguments; --help and --version print here."""
         with _quiet_without_reader():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        """As any group's: the command that was named runs here."""
+        """Run the command."""
         with _quiet_without_reader():
             return super().invoke(ctx)
 
 
 def _examples(*lines: str) -> str:
-    # \b keeps the lines apart: help text is otherwise wrapped into one paragraph.
+    # \b keeps the line breaks; otherwise the help text is wrapped into one paragraph.
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -86,8 +86,8 @@ def ecgmoe_edge(
 ) -> None:
     """From a full-precision ECG mixture-of-experts model to a beat-by-beat monitor on a device.
 
-    Research software, not a medical device. Results go to stdout, words to stderr. Exit codes: 0 done,
-    1 a gate failed, 2 usage, 3 bad input or device, 130 interrupted, 141 the reader of the output left.
+    Research software, not a medical device. Results go to stdout, messages to stderr. Exit codes: 0 success,
+    1 a gate failed, 2 usage, 3 bad input or device, 130 interrupted, 141 the reader of the output closed it.
     """
 
 

@@ -1,4 +1,4 @@
-"""`demo`: the shipped recording through a virtual Holter, a serial port and the shipped model."""
+"""`demo`: plays the shipped recording through a virtual Holter and a serial port to the shipped model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ EXAMPLES = ("ecgmoe-edge demo", "ecgmoe-edge demo --speed 1", "ecgmoe-edge demo 
 def demo(
     speed: Annotated[
         float,
-        typer.Option("--speed", callback=checked_speed, metavar="X", help="Times real time; 0 is as fast as it goes."),
+        typer.Option("--speed", callback=checked_speed, metavar="X", help="Times real time; 0: as fast as possible."),
     ] = 20.0,
     bundle: BundleOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON line.")] = False,
 ) -> None:
     """Play the shipped recording as a device and classify it live.
 
-    The recording goes byte by byte over a real pseudo-terminal, as it would from a device. The last line on
-    stdout is the `end` event as JSON.
+    The recording is sent byte by byte over a pseudo-terminal, as from a real device. The last line on stdout is the
+    `end` event as JSON.
     """
     from ecgmoe_edge.calibration_data import load_calibration
     from ecgmoe_edge.cli.live_run import run_live

@@ -1,4 +1,4 @@
-"""`distill`: a student from the teacher, first in float, then with quantization in the loop."""
+"""`distill`: distils a student from the teacher, first in float, then with quantization-aware training."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ EXAMPLES = (
 
 
 def distill(
-    teacher: Annotated[Path, typer.Option("--teacher", metavar="FILE", help="Weights that `train` wrote.")] = Path(
+    teacher: Annotated[Path, typer.Option("--teacher", metavar="FILE", help="Weights written by `train`.")] = Path(
         "runs/teacher/teacher.safetensors"
     ),
     width: Annotated[Literal["nano", "small", "base"], typer.Option("--width", help="Size of the student.")] = "small",
     student: Annotated[
         Path | None,
-        typer.Option("--student", metavar="FILE", help="A float student to go on from; no other is distilled then."),
+        typer.Option("--student", metavar="FILE", help="Quantize this float student; distil no other."),
     ] = None,
     float_only: Annotated[bool, typer.Option("--float-only", help="Stop before quantization.")] = False,
     symmetric: Annotated[
-        bool, typer.Option("--symmetric", help="All zero points 0, as the profile jetson wants.")
+        bool, typer.Option("--symmetric", help="Set all zero points to 0, as the profile jetson needs.")
     ] = False,
     config: ConfigOption = None,
     data: DataOption = None,
@@ -62,13 +62,13 @@ def distill(
     trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Distil a student from the teacher, then train it with quantization in the loop.
+    """Distil a student from the teacher, then train it with quantization-aware training (QAT).
 
-    The quantization-aware stage has LoRA merged and every router hard, as the device will, and runs on the CPU. The
-    same command goes on with a run that was stopped or killed. `export --student` takes what this writes.
+    QAT uses merged LoRA and hard routers, as on the device, and runs on the CPU. The same command continues a run that
+    was stopped or killed. `export --student` accepts the weights that this command writes.
     """
     if student is not None and float_only:
-        raise UsageError("--student skips the float stage and --float-only the other: nothing is left to do.")
+        raise UsageError("--student skips the float stage and --float-only skips QAT: nothing is left to do.")
     check_folders({"-o": out, "--cache": cache})
     require("train", "torch", "safetensors", "tqdm", "wfdb", "matplotlib")
     if not float_only:

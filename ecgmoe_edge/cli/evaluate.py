@@ -1,4 +1,4 @@
-"""`evaluate`: the whole live pipeline over annotated recordings, scored beat by beat or by another task."""
+"""`evaluate`: runs the whole live pipeline over annotated recordings and scores beats or another task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ecgmoe_edge.cli.evaluate_model import TeacherMayStandAlone, chosen_model, describe_model
-from ecgmoe_edge.cli.evaluate_task import command, evaluate_other_task, tell, write_beat_report
+from ecgmoe_edge.cli.evaluate_task import command, evaluate_other_task, report_progress, write_beat_report
 from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import (
     BundleOption,
@@ -54,7 +54,7 @@ COMMAND = TeacherMayStandAlone
 
 def _checked_task(name: str) -> str:
     if name not in TASK_NAMES:
-        raise typer.BadParameter(f"{name!r} is no task: give one of {', '.join(TASK_NAMES)}.")
+        raise typer.BadParameter(f"{name!r} is not a task: give one of {', '.join(TASK_NAMES)}.")
     return name
 
 
@@ -62,16 +62,14 @@ def evaluate(
     data: DataOption = None,
     records: Annotated[
         str | None,
-        typer.Option("--records", metavar="A,B,...", help="Record names. Default: all there are."),
+        typer.Option("--records", metavar="A,B,...", help="Names of records. Default: all records."),
     ] = None,
     split: Annotated[
         str | None, typer.Option("--split", metavar="NAME", help="A named split, such as ds1-val or ds2.")
     ] = None,
     task: Annotated[
         str,
-        typer.Option(
-            "--task", metavar=f"[{'|'.join(TASK_NAMES)}]", callback=_checked_task, help="What the model is asked."
-        ),
+        typer.Option("--task", metavar=f"[{'|'.join(TASK_NAMES)}]", callback=_checked_task, help="Task to score."),
     ] = "beat",
     bundle: BundleOption = None,
     teacher: Annotated[
@@ -81,48 +79,46 @@ def evaluate(
         ),
     ] = None,
     student: Annotated[
-        Path | None, typer.Option("--student", metavar="FILE", help="Run weights that `distill` wrote, in torch.")
+        Path | None, typer.Option("--student", metavar="FILE", help="Run a student of `distill` in torch.")
     ] = None,
     only: Annotated[
-        Literal["rpeaks"] | None, typer.Option("--only", help="Find R peaks only, without a model.")
+        Literal["rpeaks"] | None, typer.Option("--only", help="Detect R peaks only, without a model.")
     ] = None,
     jobs: JobsOption = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Score the first five minutes too.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="Also score the first five minutes.")] = False,
     annotator: Annotated[
-        str, typer.Option("--annotator", metavar="EXT", help="Extension of the annotations that are the truth.")
+        str, typer.Option("--annotator", metavar="EXT", help="Extension of the reference annotations.")
     ] = "atr",
     annotations: Annotated[
         Path | None,
-        typer.Option("--annotations", metavar="DIR", help="Write our beats there as WFDB annotations (.ecgmoe)."),
+        typer.Option("--annotations", metavar="DIR", help="Write the detected beats as WFDB annotations (.ecgmoe)."),
     ] = None,
     reference: Annotated[
-        Literal["neurokit"] | None, typer.Option("--reference", help="Add an offline detector beside ours.")
+        Literal["neurokit"] | None, typer.Option("--reference", help="Also score an offline detector.")
     ] = None,
     noise: Annotated[
         Literal["em", "ma", "bw"] | None,
-        typer.Option("--noise", help="Then again with noise of nstdb added, as PhysioNet's nst adds it."),
+        typer.Option("--noise", help="Also score with added noise of nstdb, as PhysioNet's nst."),
     ] = None,
     snr: Annotated[
         str | None,
         typer.Option("--snr", metavar="DB,...", help="Signal-to-noise ratios for --noise. Default: 24,18,12,6,0,-6."),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="DIR", help="Write the figures there as CSV tables too.")
+        Path | None, typer.Option("--csv", metavar="DIR", help="Also write the figures as CSV files.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="DIR", help="Write a page there, report.html, with figures.")
+        Path | None, typer.Option("--report", metavar="DIR", help="Write a report with drawings, report.html.")
     ] = None,
     lead: Annotated[
         str | None,
         typer.Option(
-            "--lead", metavar="NAME", help="One lead, by name or position from 0. Default: first voltage; II of PTB-XL."
+            "--lead", metavar="NAME", help="One lead, by name or index from 0. Default: first voltage; II for PTB-XL."
         ),
     ] = None,
     leads: Annotated[
         str | None,
-        typer.Option(
-            "--leads", metavar="all|A,B,...", help="Instead of --lead: several at once, as a stream of theirs has it."
-        ),
+        typer.Option("--leads", metavar="all|A,B,...", help="Instead of --lead: run several leads together."),
     ] = None,
     fs: TableRateOption = None,
     unit: TableUnitOption = None,
@@ -136,12 +132,12 @@ def evaluate(
 ) -> None:
     """Score the whole live pipeline on annotated recordings.
 
-    Any folder of recordings, rate, leads and record names, as long as annotations (.atr) lie beside the records, of
-    beats or, for rhythm, of rhythms alone; for rhythm, age and sex also the CinC 2017 challenge and PTB-XL, known by
-    their tables. A table of samples is named with --records. What cannot be used is skipped, with its reason.
+    Any folder of recordings can be used if annotations (.atr) of beats are in the same folder; for rhythm,
+    annotations of rhythms are sufficient. For rhythm, age and sex, the CinC 2017 challenge and PTB-XL are also
+    supported. Name a table of samples with --records. Records that cannot be used are skipped with a reason.
 
-    Beats are scored as EC57 and `bxb` do: pairs within 150 ms, the first five minutes left out of records of
-    six minutes and more.
+    Beats are scored as in EC57 and `bxb`: beats match within 150 ms, and in records of six minutes or more the first
+    five minutes are not scored.
     """
     require("records", "wfdb")
     check_folders({"--annotations": annotations, "--csv": csv, "--report": report})
@@ -156,8 +152,8 @@ def evaluate(
     asked = task_named(task)
     if asked.database is None:
         raise UsageError(
-            f"No recordings that this command reads say the {task} of a patient, and the shipped head is "
-            "untrained. Train one on MIMIC-IV-ECG of your own, which validates it too; see docs/guide-own-data.md."
+            f"No recordings that this command reads state the {task} of a patient, and the shipped head is untrained. "
+            "Train one on your own copy of MIMIC-IV-ECG, which also validates it; see docs/guide-own-data.md."
         )
     model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks", trust_code=trust_code)
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
@@ -210,14 +206,14 @@ def evaluate(
     )
     paths = locate(data, split=split, records=names)
     noise_path = None if noise is None else noise_record(data, noise)
-    scored = run_evaluation(paths, options, jobs=jobs or cores(), on_record=tell)
+    scored = run_evaluation(paths, options, jobs=jobs or cores(), on_record=report_progress)
     for one in scored.results:
         say_remarks(one.name, one.remarks)
     evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
     if noise_path is not None:
         quiet = replace(options, traces=False)
         noisy = evaluate_noise(
-            paths, quiet, noise_path, snrs_db or SNRS_DB, jobs=jobs or cores(), on_record=_tell_noise
+            paths, quiet, noise_path, snrs_db or SNRS_DB, jobs=jobs or cores(), on_record=_report_noise_progress
         )
         evaluation["noise"] = noisy.to_json()
     if as_json:
@@ -242,7 +238,7 @@ def _check_together(
     if records is not None and split is not None:
         raise UsageError("Give --records or --split, not both.")
     if snr is not None and noise is None:
-        raise UsageError("--snr says how much noise to add: give --noise em, ma or bw as well.")
+        raise UsageError("--snr needs a kind of noise: also give --noise em, ma or bw.")
     if lead is not None and leads is not None:
         raise UsageError("Give --lead for one lead or --leads for several, not both.")
 
@@ -255,11 +251,11 @@ def _only(leads: LeadsWanted, task: str) -> Lead:
 
 def _refuse_for_task(task: str, options: list[str]) -> None:
     if options:
-        raise UsageError(f"{' and '.join(options)} belong to beats and R peaks: leave them out with --task {task}.")
+        raise UsageError(f"{' and '.join(options)} apply only to beats and R peaks: omit with --task {task}.")
 
 
-def _tell_noise(snr_db: float, name: str, done: int, of: int, why_skipped: str | None) -> None:
-    tell(f"{name} at {snr_db:g} dB", done, of, why_skipped)
+def _report_noise_progress(snr_db: float, name: str, done: int, total: int, why_skipped: str | None) -> None:
+    report_progress(f"{name} at {snr_db:g} dB", done, total, why_skipped)
 
 
 def _ratios(listed: str) -> list[float]:

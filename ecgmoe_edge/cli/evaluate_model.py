@@ -1,4 +1,4 @@
-"""Which model `evaluate` runs: a bundle, the full-precision teacher, a student before export, or none."""
+"""Selects the model of `evaluate`: a bundle, the full-precision teacher, a student before export, or none."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SHIPPED = "shipped"
 
 
 class TeacherMayStandAlone(TyperCommand):
-    """A command whose `--teacher` may come without a file: the shipped teacher is meant then."""
+    """A command whose option `--teacher` may have no value, which selects the shipped teacher."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the word for the shipped teacher where no file is named."""
+        """Insert the name of the shipped teacher after a `--teacher` without a value."""
         filled = []
         for position, word in enumerate(args):
             filled.append(word)
@@ -37,23 +37,28 @@ class TeacherMayStandAlone(TyperCommand):
 def chosen_model(
     bundle: Path | None, teacher: str | None, student: Path | None, *, peaks_only: bool, trust_code: bool = False
 ) -> ModelFile:
-    """The one model that the options name; the shipped bundle where they name none.
+    """The model that the options select; by default the shipped bundle.
 
-    `trust_code`: whether code that the teacher's file names may run.
+    Args:
+        bundle: value of `--bundle`.
+        teacher: value of `--teacher`.
+        student: value of `--student`.
+        peaks_only: run without a model.
+        trust_code: allow code that the file of the teacher names to run.
 
     Raises:
-        UsageError: more than one is named.
+        UsageError: the options select more than one model, or a model that is not used.
         MissingExtra: torch is needed and not installed.
-        ModelError, BundleError: what is shipped, or the file named, is not there.
+        ModelError, BundleError: the file does not exist.
     """
     from ecgmoe_edge.scoring.record_runs import ModelFile
 
     named = [name for name, value in (("--bundle", bundle), ("--teacher", teacher), ("--student", student)) if value]
     if len(named) > 1:
-        raise UsageError(f"{' and '.join(named)} each name a model. Give one of them.")
+        raise UsageError(f"{' and '.join(named)} each name a model. Give only one of them.")
     if peaks_only:
         if named:
-            raise UsageError(f"--only rpeaks runs without a model: leave {named[0]} out.")
+            raise UsageError(f"--only rpeaks runs without a model: omit {named[0]}.")
         return ModelFile()
     if teacher is None and student is None:
         return ModelFile(bundle or _shipped_bundle())
@@ -65,7 +70,7 @@ def chosen_model(
 
 
 def describe_model(model: ModelFile) -> dict[str, Any]:
-    """The model in a few JSON-ready words: kind and file, and of a bundle what its manifest says."""
+    """A description of the model for JSON: kind, file, and for a bundle name, profile and precision."""
     if model.path is None:
         return {"kind": "none, R peaks alone"}
     if model.load is None:
@@ -79,12 +84,12 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
 
 
 def teacher_in_torch(path: Path) -> StreamingTeacher:
-    """The full-precision teacher in a bundle's place, on one thread: records are spread over processes."""
+    """Load the full-precision teacher. It runs on one thread, because records run in parallel processes."""
     return _teacher(path, trust_code=False)
 
 
 def trusted_teacher_in_torch(path: Path) -> StreamingTeacher:
-    """The same of a file that may name code to be run."""
+    """Load the full-precision teacher from a trusted file, which may name code to run."""
     return _teacher(path, trust_code=True)
 
 
@@ -98,7 +103,7 @@ def _teacher(path: Path, *, trust_code: bool) -> StreamingTeacher:
 
 
 def student_in_torch(path: Path) -> StreamingStudent:
-    """A student in a bundle's place: in float, or with its quantization simulated, as its file is."""
+    """Load a student: in float, or with simulated quantization if its file is from quantization-aware training."""
     _quiet_torch()
     from ecgmoe_edge.model.streaming_models import StreamingStudent, refuse_unusable
     from ecgmoe_edge.model.student import load_student
@@ -127,7 +132,7 @@ def _quiet_torch() -> None:
 
 def _existing(path: Path) -> Path:
     if is_absent(path):
-        raise ModelError(f"There is no file {path}. Name weights that `train` or `distill` wrote.")
+        raise ModelError(f"There is no file {path}. Name weights written by `train` or `distill`.")
     check_input_file(path, "weights file")
     return path
 
@@ -135,7 +140,7 @@ def _existing(path: Path) -> Path:
 def _shipped_teacher() -> Path:
     path = Path(str(resources.files("ecgmoe_edge"))) / "pretrained" / "teacher.safetensors"
     if not path.is_file():
-        raise ModelError("This package ships no teacher. Name weights that `train` wrote: --teacher FILE.")
+        raise ModelError("This package contains no teacher. Name weights written by `train`: --teacher FILE.")
     return path
 
 

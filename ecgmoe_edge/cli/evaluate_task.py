@@ -1,4 +1,4 @@
-"""`evaluate --task`: the tasks besides the beats, and the report of either."""
+"""`evaluate --task`: scores a task other than beats, and writes the reports of beats and of other tasks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def evaluate_other_task(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Score one task and print it; write its report where one is wanted."""
+    """Score one task, print the figures, and write the report if `report` is given."""
     from ecgmoe_edge.records.layouts import known_records
     from ecgmoe_edge.records.splits import DEFAULT_DATABASE
     from ecgmoe_edge.scoring.task_evaluation import evaluate_task
@@ -44,7 +44,7 @@ def evaluate_other_task(
 
     found = known_records(data, task.database or DEFAULT_DATABASE, split=split, records=records)
     options = TaskOptions(task.name, lead, invert, mains, whole, annotator, stated)
-    scored = evaluate_task(found, options, model, jobs=jobs, on_record=tell)
+    scored = evaluate_task(found, options, model, jobs=jobs, on_record=report_progress)
     for one in scored.records:
         say_remarks(one.name, one.remarks)
     evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
@@ -59,17 +59,17 @@ def evaluate_other_task(
 
 
 def write_beat_report(folder: Path, scored: Evaluation, evaluation: Mapping[str, Any]) -> None:
-    """Write the page about beats."""
+    """Write the report of beats."""
     from ecgmoe_edge.scoring.report.page import write_beat_report as write
 
     say(f"wrote {write(folder, scored, evaluation, command())}")
 
 
-def tell(name: str, done: int, of: int, why_skipped: str | None) -> None:
-    """A line for the person at the terminal as each record is done."""
-    say(f"{done}/{of} {name}" + (f": skipped, {why_skipped}" if why_skipped else ""))
+def report_progress(name: str, done: int, total: int, why_skipped: str | None) -> None:
+    """Print one line on stderr after each record."""
+    say(f"{done}/{total} {name}" + (f": skipped, {why_skipped}" if why_skipped else ""))
 
 
 def command() -> str:
-    """What was typed to come here."""
+    """The command line of this process."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""`export`: a student into a bundle for a device profile, through gates that fail."""
+"""`export`: converts a student to a bundle for a device profile, if it passes the gates."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ EXAMPLES = (
     "ecgmoe-edge export --profile raspberry-pi --calibration ./my-records -o ./my-pi",
     "ecgmoe-edge export --profile ./my-board.toml --student ./runs/student/student-small-qat.safetensors",
 )
-_GATE_SPLIT = "ds1-val"  # never the test half
+_GATE_SPLIT = "ds1-val"  # not the test half DS2
 
 
 def export(
     profile: Annotated[
-        str | None, typer.Option("--profile", metavar="P", help="A profile by name, or a TOML file of your own.")
+        str | None, typer.Option("--profile", metavar="P", help="Name of a profile, or your own TOML file.")
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every profile that ships, and a table of what each costs.")
+        bool, typer.Option("--all", help="Export for every shipped profile and compare the costs.")
     ] = False,
     out: Annotated[
         Path | None,
@@ -45,7 +45,7 @@ def export(
     ] = None,
     student: Annotated[
         Path | None,
-        typer.Option("--student", metavar="FILE", help="Weights that `distill` wrote. Default: the shipped ones."),
+        typer.Option("--student", metavar="FILE", help="Weights written by `distill`. Default: the shipped ones."),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -56,34 +56,33 @@ def export(
         typer.Option(
             "--leads",
             metavar="A,B,...",
-            help="Leads of --calibration, by name or position, each by itself; all: every voltage. Default: the first.",
+            help="Leads of --calibration, by name or index, each used alone; all: every voltage. Default: the first.",
         ),
     ] = None,
     data: DataOption = None,
     tasks: Annotated[
-        str | None, typer.Option("--tasks", metavar="A,B", help="Tasks of the bundle. Default: the profile's.")
+        str | None, typer.Option("--tasks", metavar="A,B", help="Tasks of the bundle. Default: those of the profile.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a bundle for a board, or fail and write nothing.
 
-    The file is compared with the PyTorch model that it was made of: experts counted, routes, labels, scores, size.
-    With annotated recordings (--data or ECGMOE_DATA), V and S may not lose more F1 than the profile allows; without
-    them, those gates are written as not run. With --all, a profile whose gate fails is left out and the command ends
-    with 1.
+    The exported file is compared with its PyTorch model: number of experts, routes, labels, scores and size. With
+    annotated recordings (--data or ECGMOE_DATA), V and S must not lose more F1 than the profile allows; without them,
+    these gates are recorded as not run. With --all, a profile with a failed gate is skipped and the exit code is 1.
     """
     from ecgmoe_edge.converters.targets import target_named
     from ecgmoe_edge.device_profiles import list_profiles, load_profile
 
     if every == (profile is not None):
-        raise UsageError("Say for which board: --profile P, or --all for every profile that ships.")
+        raise UsageError("Choose a board: --profile P, or --all for every shipped profile.")
     if every and student is not None:
         raise UsageError(
-            "--all takes the shipped students, since profiles differ in width. Use --student with --profile."
+            "--all uses the shipped students, because profiles differ in width. Use --student with --profile."
         )
     if leads is not None and calibration is None:
-        raise UsageError("--leads says which leads of --calibration are taken: give --calibration DIR as well.")
+        raise UsageError("--leads selects leads of --calibration: also give --calibration DIR.")
     check_folders({"-o": out})
     wanted = wanted_leads(leads)
     boards = [load_profile(name) for name in (list_profiles() if profile is None else (profile,))]
@@ -101,7 +100,7 @@ def export(
     beats = None if calibration is None else folder_beats(calibration, wanted)
     if beats is not None:
         for name, why in beats.left_out.items():
-            say(f"Left out of the calibration: {name}: {why}")
+            say(f"Not used for calibration: {name}: {why}")
         for name, remarks in beats.remarks.items():
             say_remarks(name, remarks)
 
@@ -131,7 +130,7 @@ def export(
 
 
 def _export_every(requests: Iterator[ExportRequest], out: Path, as_json: bool) -> None:
-    """Write all bundles, then the table; exit code 1 where one is missing."""
+    """Write all bundles, then print the table; exit with 1 if a bundle is missing."""
     from dataclasses import asdict
 
     from ecgmoe_edge.converters.every_profile import export_every, table
@@ -147,7 +146,7 @@ def _export_every(requests: Iterator[ExportRequest], out: Path, as_json: bool) -
         result_json([asdict(row) | {"passed": row.passed} for row in rows])
     else:
         result(table(rows))
-        say("time: of a beat on this computer, over the same student in float32 with all experts running.")
+        say("time: per beat on this computer, relative to the same student in float32 with all experts running.")
     if not all(row.passed for row in rows):
         raise typer.Exit(1)
 
@@ -160,7 +159,7 @@ def _say_gates(exported: ExportResult) -> None:
 
 
 def _shipped_student(board: Profile) -> Path:
-    """The shipped weights that fit the profile best: trained on its own integer grid, or else in float."""
+    """The shipped weights that fit the profile best: trained with its quantization scheme, or else in float."""
     from importlib import resources
 
     folder = Path(str(resources.files("ecgmoe_edge"))) / "pretrained"
@@ -170,13 +169,13 @@ def _shipped_student(board: Profile) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise ModelError(f"This package ships no student of width {width}. Name weights of your own with --student.")
+    raise ModelError(f"This package contains no student of width {width}. Name your own weights with --student.")
 
 
 def _command(
     board: Profile, student: Path | None, tasks: str | None, calibration: Path | None, leads: str | None = None
 ) -> str:
-    """What was asked for, for the manifest; files by their names, since where they lay says nothing elsewhere."""
+    """The command for the manifest, with names of files and without their folders, which do not exist elsewhere."""
     given = {
         "--student": student and student.name,
         "--tasks": tasks,
@@ -188,9 +187,9 @@ def _command(
 
 
 def _accuracy(data: Path | None, board: Profile) -> AccuracyCheck | None:
-    """The accuracy gates on `ds1-val`, or on all records of a folder that has no such split; None without a folder.
+    """The accuracy gates on `ds1-val`, or on all records of a folder without this split; None without a data folder.
 
-    The test half DS2 in a folder `mitdb` decides nothing.
+    Records of the test half DS2 in a folder `mitdb` are never used.
     """
     import os
 
@@ -213,7 +212,7 @@ def _accuracy(data: Path | None, board: Profile) -> AccuracyCheck | None:
 
 
 def _training_data(weights: Path) -> tuple[DataSource, ...]:
-    """What `training_data.json` beside the weights says they were trained on; nothing where there is none."""
+    """The training data listed in `training_data.json` in the folder of the weights; empty if there is no such file."""
     import msgspec
 
     from ecgmoe_edge.runtime.manifest import DataSource
@@ -228,7 +227,7 @@ def _training_data(weights: Path) -> tuple[DataSource, ...]:
 
 
 def _calibration_json(beats: CalibrationBeats | None) -> dict[str, object]:
-    """Which recordings were left out and why, and what is to be known of the others."""
+    """For JSON: the recordings that were not used, with reasons, and the remarks about the others."""
     from ecgmoe_edge.records.plausibility import remarks_json
 
     left_out, remarks = (beats.left_out, beats.remarks) if beats is not None else ({}, {})

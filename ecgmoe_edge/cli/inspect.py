@@ -1,4 +1,4 @@
-"""`inspect`: what a bundle is, in words: every file checked, the model taken apart, its experts counted."""
+"""`inspect`: describes a bundle: checks every file, counts the costs of the model, and runs it to count its experts."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def inspect(
         typer.Argument(metavar="[BUNDLE]", help="Folder or zip. Default: the shipped one."),
     ] = None,
     graph: Annotated[
-        Path | None, typer.Option("--graph", metavar="FILE.svg", help="Draw the model's parts into this file.")
+        Path | None, typer.Option("--graph", metavar="FILE.svg", help="Draw the parts of the model into this file.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain a bundle: model, costs, experts, gates, figures, data, files.
+    """Describe a bundle: model, costs, experts, gates, figures, training data and files.
 
-    Every file is checked against its sha256. Parameters, bytes, multiplications and memory are counted in the model's
-    file; how often each expert runs, on the recording that ships with the package.
+    Every file is checked against its sha256. Parameters, bytes, multiplications and memory are counted in the model
+    file. The use of the experts is measured on the shipped recording.
     """
     import msgspec
 
     from ecgmoe_edge.runtime import open_bundle, shipped_bundle
 
     if graph is not None and graph.suffix != ".svg":
-        raise UsageError(f"The picture is an SVG: name a file that ends in .svg, not {graph.name}.")
+        raise UsageError(f"The drawing is an SVG file: give a name that ends in .svg, not {graph.name}.")
     files = open_bundle(bundle or shipped_bundle())
     manifest = files.manifest
     costs = _anatomy(files)
@@ -57,17 +57,17 @@ def inspect(
     if graph is not None:
         _draw(graph, manifest, costs, shares)
     if as_json:
-        told = msgspec.to_builtins(manifest)
-        told["anatomy"] = None if costs is None else msgspec.to_builtins(costs)
-        told["expert_shares"] = shares
-        result_json(told)
+        description = msgspec.to_builtins(manifest)
+        description["anatomy"] = None if costs is None else msgspec.to_builtins(costs)
+        description["expert_shares"] = shares
+        result_json(description)
     else:
         lines = (*_lines(manifest), *_cost_lines(costs, manifest.model.experts, shares))
         result("\n".join(map(shown, lines)))
 
 
 def _anatomy(files: BundleFiles) -> CostBreakdown | None:
-    """The model's parts; None where the packages that read its file are not installed."""
+    """The costs of the model by part; None if the packages that read its file are not installed."""
     from ecgmoe_edge.converters.targets import targets
 
     model = files.manifest.model
@@ -83,9 +83,10 @@ def _anatomy(files: BundleFiles) -> CostBreakdown | None:
 
 
 def _shares(files: BundleFiles) -> dict[str, list[float]]:
-    """How often each expert ran on the recording that ships, by path; empty where no engine for the file is there.
+    """Share of beats for which each expert ran on the shipped recording, by path; empty without an engine.
 
-    A bundle that an engine refuses is refused here too (BundleError): what `inspect` explains can be run.
+    Raises:
+        BundleError: the engine refuses the bundle.
     """
     from ecgmoe_edge.calibration_data import load_calibration
     from ecgmoe_edge.device_profiles.formats import FORMATS
@@ -115,7 +116,7 @@ def _shares(files: BundleFiles) -> dict[str, list[float]]:
 
 def _draw(graph: Path, manifest: Manifest, costs: CostBreakdown | None, shares: Mapping[str, list[float]]) -> None:
     if costs is None:
-        raise MissingExtra(f"A reader of {manifest.model.format} files, which the picture is made from,", "export")
+        raise MissingExtra(f"A reader of {manifest.model.format} files, which the drawing needs,", "export")
     from ecgmoe_edge.converters.drawing import svg
 
     inputs, tasks = [spec.name for spec in manifest.inputs], list(manifest.classes)
@@ -126,7 +127,7 @@ def _cost_lines(
     costs: CostBreakdown | None, experts: Mapping[str, int], shares: Mapping[str, list[float]]
 ) -> Iterator[str]:
     if costs is None:
-        yield "parts: not counted; install ecgmoe-edge[export], which reads the file"
+        yield "parts: not counted; install ecgmoe-edge[export] to read the file"
     else:
         yield f"parts: {'':14}{'parameters':>11}{'bytes':>9}{'MAC':>10}{'memory':>9}{'ran for':>9}  operators"
         for part in costs.parts:
@@ -136,17 +137,17 @@ def _cost_lines(
             yield f"  {part.name:<19}{counted}{share:>9}  {kinds}"
         yield f"  a beat: {costs.macs_per_beat:,} multiplications, {costs.peak_bytes:,} bytes of activations at most"
         if costs.lora_copies > 1:
-            copies = f"{costs.lora_copies} copies of the fusion block, one a task"
+            copies = f"{costs.lora_copies} copies of the fusion block, one per task"
             yield f"  LoRA is merged: {copies}; those beyond the first cost {costs.lora_bytes:,} bytes"
         else:
             yield "  LoRA is merged: one task, one fusion block, no copy"
     for bank, ran in shares.items():
-        said = ", ".join(f"{expert}: {100 * share:.1f} %" for expert, share in enumerate(ran))
-        yield f"experts of {bank} on the shipped recording: {said}"
+        listed = ", ".join(f"{expert}: {100 * share:.1f} %" for expert, share in enumerate(ran))
+        yield f"experts of {bank} on the shipped recording: {listed}"
 
 
 def _ran_for(part: str, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> str:
-    """The share of beats that a part ran for; "-" for an expert that was not counted."""
+    """Share of the beats for which a part ran; "-" for an expert that was not counted."""
     bank, _, number = part.rpartition("_")
     if bank not in experts or not number.isdigit():
         return "all"
@@ -165,7 +166,7 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield "model"
     experts = ", ".join(f"{count} {path}" for path, count in model.experts.items())
     yield f"  {model.file}: {model.precision}, activations {model.activations}, width {manifest.width}"
-    yield f"  experts: {experts}; one of each runs a beat (dispatch: {model.dispatch})"
+    yield f"  experts: {experts}; one of each path runs per beat (dispatch: {model.dispatch})"
     if model.parameters is not None:
         yield f"  {model.parameters:,} parameters"
     if model.why_precision:
@@ -174,7 +175,7 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     first_ms, last_ms = (1000 * edge / pre.model_rate_hz for edge in (pre.grid_first, pre.grid_last))
     yield (
         f"  input: {pre.band_hz[0]:g}-{pre.band_hz[1]:g} Hz at {pre.model_rate_hz:g} Hz, "
-        f"beat window {first_ms:.0f} to {last_ms:+.0f} ms round R"
+        f"beat window {first_ms:.0f} to {last_ms:+.0f} ms around R"
     )
     yield "gates"
     for gate in manifest.gates:

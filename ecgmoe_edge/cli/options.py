@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from ecgmoe_edge.records.recording import OpenOptions
     from ecgmoe_edge.streaming.signal.mains import MainsChoice
 
-#: Units of a table that holds what an A/D converter counts.
+#: Units of a table of A/D converter counts.
 COUNTS = ("count", "counts", "adu", "lsb")
 
 
 _FASTEST = 1_000_000.0  # times real time
 _SLOWEST = 0.001
 _SHORTEST_S = 0.001
-_LONGEST_S = 31_536_000.0  # a year
+_LONGEST_S = 31_536_000.0  # one year
 
 
 def checked_speed(value: float) -> float:
-    """How fast a recording is played, times real time; 0 is as fast as it is read."""
+    """Check a playback speed, times real time; 0 means as fast as possible."""
     if value and not _SLOWEST <= value <= _FASTEST:
-        raise typer.BadParameter(f"it is 0, or from {_SLOWEST:g} to {_FASTEST:,.0f} times real time.")
+        raise typer.BadParameter(f"it must be 0, or from {_SLOWEST:g} to {_FASTEST:,.0f} times real time.")
     return value
 
 
 def _checked_seconds(value: float | None) -> float | None:
     if value is not None and not _SHORTEST_S <= value <= _LONGEST_S:
-        raise typer.BadParameter(f"it is from {_SHORTEST_S:g} to {_LONGEST_S:,.0f} s.")
+        raise typer.BadParameter(f"it must be from {_SHORTEST_S:g} to {_LONGEST_S:,.0f} s.")
     return value
 
 
@@ -46,10 +46,10 @@ def _checked_positive(value: float | None) -> float | None:
 
 
 class FiniteNumbers(TyperCommand):
-    """A command that takes no infinite number and no `nan` for any of its options: no range keeps `nan` out."""
+    """A command whose options refuse infinity and `nan`, which pass the range check of Typer."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As any command's, then the check."""
+        """Parse the arguments and check that all numbers are finite."""
         rest = super().parse_args(ctx, args)
         for option in self.params:
             value = ctx.params.get(option.name)
@@ -61,23 +61,23 @@ class FiniteNumbers(TyperCommand):
 
 
 def mains_choice(option: Literal["auto", "off", "50", "60"]) -> MainsChoice:
-    """What a monitor is given for `--mains`."""
+    """The argument `mains` of a monitor for a value of `--mains`."""
     if option == "auto":
         return option
     return None if option == "off" else int(option)
 
 
 def wanted_leads(named: str | None) -> LeadsWanted:
-    """Leads as `--leads` names them: names or positions counted from 0, parted by commas, or all.
+    """Parse `--leads`: names or indices from 0, separated by commas, or `all`.
 
     Raises:
-        UsageError: it names none.
+        UsageError: a name is empty.
     """
     if named is None or named.strip() == "all":
         return None if named is None else "all"
     leads = [name.strip() for name in named.split(",")]
     if not all(leads):
-        raise UsageError(f"--leads {named!r} names no lead. Give names such as II,V1, positions such as 0,1, or all.")
+        raise UsageError(f"--leads {named!r} names no lead. Give names such as II,V1, indices such as 0,1, or all.")
     return leads
 
 
@@ -88,11 +88,15 @@ def stated_options(
     time_column: str | None,
     uv_per_lsb: float | None,
 ) -> OpenOptions:
-    """What a user states about a table of samples."""
+    """The properties of a table of samples that the user states.
+
+    Raises:
+        UsageError: the unit is counts and their scale is not given.
+    """
     from ecgmoe_edge.records.recording import OpenOptions
 
     if unit is not None and unit.strip().casefold() in COUNTS and uv_per_lsb is None:
-        raise UsageError(f"--unit {unit} says nothing of volts: give --uv-per-lsb, the microvolts of one count, too.")
+        raise UsageError(f"--unit {unit} needs a scale: also give --uv-per-lsb, the microvolts per count.")
     return OpenOptions(
         fs=fs,
         unit=unit,
@@ -103,7 +107,7 @@ def stated_options(
 
 
 def cores() -> int:
-    """Processes that a command runs where nobody said how many."""
+    """Default number of processes: the usable CPU cores."""
     from ecgmoe_edge.runtime.cores import usable_cores
 
     return usable_cores()
@@ -111,42 +115,40 @@ def cores() -> int:
 
 BundleOption = Annotated[
     Path | None,
-    typer.Option("--bundle", metavar="PATH", help="Bundle, folder or zip. Default: the shipped one."),
+    typer.Option("--bundle", metavar="PATH", help="Bundle: folder or zip. Default: the shipped one."),
 ]
 CacheOption = Annotated[
-    Path | None, typer.Option("--cache", metavar="DIR", help="Folder for the examples. Default: inside the run's.")
+    Path | None, typer.Option("--cache", metavar="DIR", help="Folder for the examples. Default: in the run folder.")
 ]
 ConfigOption = Annotated[
     str | None,
     typer.Option(
         "--config",
         metavar="FILE|NAME",
-        help="Data sets and settings (TOML), or a shipped one: default (the shipped model's), ds1-only.",
+        help="Configuration (TOML), or a shipped one: default (of the shipped model), ds1-only.",
     ),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Folder of recordings. Default: the variable ECGMOE_DATA."),
+    typer.Option("--data", metavar="DIR", help="Folder of recordings. Default: the environment variable ECGMOE_DATA."),
 ]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
-    typer.Option("--device", help="Where the model runs. auto: a GPU where there is one."),
+    typer.Option("--device", help="Device of the model. auto: a GPU if there is one."),
 ]
-InvertOption = Annotated[bool, typer.Option("--invert", help="The electrodes are swapped: turn the signal over.")]
-JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes. Default: one a core.")]
+InvertOption = Annotated[bool, typer.Option("--invert", help="Reverse the polarity, if electrodes are swapped.")]
+JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes. Default: one per core.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StrictOption = Annotated[
-    bool, typer.Option("--strict", help="Refuse to begin where a record cannot be used. Default: leave it out.")
+    bool, typer.Option("--strict", help="Refuse to start if a record cannot be used. Default: skip it.")
 ]
 TrainingLeadsOption = Annotated[
     str | None,
-    typer.Option(
-        "--leads", metavar="A,B,...", help="Leads of every data set, by name or position. Default: configured."
-    ),
+    typer.Option("--leads", metavar="A,B,...", help="Leads of every data set, by name or index. Default: configured."),
 ]
 MainsOption = Annotated[
     Literal["auto", "off", "50", "60"],
-    typer.Option("--mains", help="Mains hum, Hz. auto: a notch where hum is measured; 50 or 60: that notch always."),
+    typer.Option("--mains", help="Mains frequency, Hz. auto: a notch if hum is measured; 50 or 60: always."),
 ]
 MinutesOption = Annotated[
     float | None,
@@ -154,34 +156,34 @@ MinutesOption = Annotated[
         "--minutes",
         metavar="M",
         callback=_checked_positive,
-        help="Stop cleanly within this time; the same command goes on.",
+        help="Stop cleanly within this time; the same command continues.",
     ),
 ]
-ProbeOption = Annotated[
-    bool, typer.Option("--probe", help="If listening does not tell what a device is, ask it: bytes are sent to it.")
-]
+ProbeOption = Annotated[bool, typer.Option("--probe", help="If the device is not recognised, send bytes to it.")]
 LeadsOption = Annotated[
     str | None,
-    typer.Option("--leads", metavar="A,B,...", help="Leads, by name or position from 0. Default: every voltage."),
+    typer.Option("--leads", metavar="A,B,...", help="Leads, by name or index from 0. Default: every voltage."),
 ]
 TableColumnsOption = Annotated[
     str | None,
-    typer.Option("--columns", metavar="A,B,...", help="Columns of a table that are leads, by name or position from 0."),
+    typer.Option("--columns", metavar="A,B,...", help="Columns of a table that are leads, by name or index from 0."),
 ]
 TableRateOption = Annotated[
     float | None, typer.Option("--fs", min=0.001, max=1e6, metavar="HZ", help="Sampling rate of a table.")
 ]
 TableStepOption = Annotated[
     float | None,
-    typer.Option("--uv-per-lsb", min=1e-6, max=1e6, metavar="UV", help="Microvolts of one count of a table."),
+    typer.Option("--uv-per-lsb", min=1e-6, max=1e6, metavar="UV", help="Microvolts per count of a table."),
 ]
 TableTimeOption = Annotated[
     str | None,
-    typer.Option("--time-column", metavar="NAME", help="Column of a table that holds the time, by name or position."),
+    typer.Option(
+        "--time-column", metavar="NAME", help="Time column of a table, by name or index; none: rows are even."
+    ),
 ]
 TableUnitOption = Annotated[
     str | None,
-    typer.Option("--unit", metavar="UNIT", help="Unit of a table: uV, mV, V; count takes --uv-per-lsb. Default: mV."),
+    typer.Option("--unit", metavar="UNIT", help="Unit of a table: uV, mV, V, or count with --uv-per-lsb. Default: mV."),
 ]
 SecondsOption = Annotated[
     float | None,

@@ -1,6 +1,6 @@
-"""Where a command's words go: results to stdout, everything meant for a person to stderr.
+"""Output of commands: results to stdout, messages to stderr.
 
-Both may hold names from files and devices: what a terminal would obey is written as its escape.
+Both may contain names from files and devices; control characters in them are escaped.
 """
 
 from __future__ import annotations
@@ -19,39 +19,52 @@ from ecgmoe_edge.shown_text import shown, shown_in_json
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal, on stderr; nothing where the terminal is gone."""
+    """Print a message to stderr; nothing happens if the terminal is gone."""
     try:
         sys.stderr.write(f"{shown(text, lines=True)}\n")
         sys.stderr.flush()
-    except BrokenPipeError:  # of a reader that has left, which ends a command
+    except BrokenPipeError:  # the reader closed the pipe, which ends the command
         raise
     except OSError:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open until the process ends
 
 
 def say_remarks(record: str, remarks: Sequence[Remark]) -> None:
-    """What is to be known of a recording: what was assumed of it, left out, or looks wrong."""
+    """Print the remarks about a recording to stderr."""
     for remark in remarks:
         say(f"{record}: {remark.text}")
 
 
 def say_missing_providers(engine: Mapping[str, Any]) -> None:
-    """Say which of a bundle's execution providers this machine lacks; `engine` is what an engine's `describe` gives."""
+    """Report the execution providers of a bundle that this machine lacks.
+
+    Args:
+        engine: the output of `describe` of the engine.
+    """
     from ecgmoe_edge.runtime.engine import missing_providers
 
     missing = missing_providers(engine)
     if missing:
         used = ", ".join(engine["providers"])
-        say(f"The bundle asks for {', '.join(missing)}, which is not here: the model runs on {used}.")
+        say(f"The bundle asks for {', '.join(missing)}, which is not available here: the model runs on {used}.")
 
 
 def result(text: str) -> None:
-    """A result, on stdout. Raises OSError, naming stdout, where it cannot be written: a full disk, say."""
+    """Print a result to stdout.
+
+    Raises:
+        OSError: stdout cannot be written, for example because the disk is full.
+    """
     _to_stdout(shown(text, lines=True))
 
 
 def result_json(value: Any) -> None:
-    """A result as one JSON document, on stdout; a number that JSON cannot hold (NaN) raises ValueError."""
+    """Print a result as one JSON document to stdout.
+
+    Raises:
+        OSError: stdout cannot be written.
+        ValueError: the result contains NaN or infinity.
+    """
     _to_stdout(shown_in_json(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)))
 
 
@@ -66,7 +79,7 @@ def _to_stdout(text: str) -> None:
 
 
 def result_files(as_json: bool, further: Mapping[str, Any] | None = None, **files: Path) -> None:
-    """What a command wrote: a path a line, or one JSON object of name to path, with further keys where given."""
+    """Print the files that a command wrote: one path per line, or one JSON object with names, paths and `further`."""
     if as_json:
         result_json({name: str(path) for name, path in files.items()} | dict(further or {}))
     else:
@@ -74,12 +87,12 @@ def result_files(as_json: bool, further: Mapping[str, Any] | None = None, **file
 
 
 def stopped_early(as_json: bool, out: Path, further: Mapping[str, Any] | None = None) -> None:
-    """What a command says whose minutes were over before its work was done; JSON tells by `finished`."""
-    say(f"The minutes are over. What was done is in {out}; the same command goes on from there.")
+    """Report that the time limit ended the work; in JSON `finished` is false."""
+    say(f"The time limit is reached. The work so far is in {out}; the same command continues it.")
     if as_json:
         result_json({"finished": False, "out": str(out)} | dict(further or {}))
 
 
 def pace(speed: float) -> str:
-    """How fast a recording is played, in words."""
+    """The playback speed, in words."""
     return f"at {speed:g} times real time" if speed else "as fast as it is read"

@@ -1,4 +1,4 @@
-"""`profiles`: the boards that a model can be exported for."""
+"""`profiles`: lists the boards for which a model can be exported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ EXAMPLES = (
 
 
 def profiles(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A profile, or a TOML file of your own.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Name of a profile, or your own TOML file.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the device profiles, or show one in full."""

@@ -1,4 +1,4 @@
-"""Keeps the chatter of other people's libraries away from the person at the terminal; their errors still come."""
+"""Suppresses warnings and log messages of other libraries; their errors are still shown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import os
 import warnings
 
-_TALKATIVE = ("torch", "torchao", "litert_torch", "onnxscript", "onnx_ir")
+_LIBRARIES = ("torch", "torchao", "litert_torch", "onnxscript", "onnx_ir")
 
 
 def quiet_libraries() -> None:
-    """Ignore warnings and notes of everybody but ourselves; to be called before they are imported."""
+    """Ignore warnings and log messages of other libraries; call this before they are imported."""
     warnings.filterwarnings("ignore", module=r"(?!ecgmoe_edge)")
-    for name in _TALKATIVE:
+    for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("TORCH_LOGS", "-all")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,4 +1,4 @@
-"""`replay`: a recording as a device: a virtual Holter on a pseudo-terminal."""
+"""`replay`: plays a recording as a serial device, a virtual Holter on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ EXAMPLES = (
     "ecgmoe-edge replay ~/physionet/mimic/3000003 --leads II,V --pty ./holter",
     "ecgmoe-edge replay calibration --protocol cyton --pty ./holter",
 )
-_SECONDS_HELP = "Do so at these seconds of the recording."
-_LONGEST_S = 86_400.0  # of a fault
-_LAST_S = 1e9  # of a recording
-_LATEST_MS = 60_000.0  # of a frame
-_LEAVE_AFTER_S = 5.0  # without a reader, where the last one left as soon as it had come
+_SECONDS_HELP = "At these seconds of the recording."
+_LONGEST_S = 86_400.0  # longest fault
+_LAST_S = 1e9  # latest time of a fault in the recording
+_LATEST_MS = 60_000.0  # largest delay of a frame
+_LEAVE_AFTER_S = 5.0  # the replay ends after this time without a reader, if the last reader closed the port at once
 
 
 def _checked_share(value: float) -> float:
     if not 0 <= value <= 1:
-        raise typer.BadParameter("it is a share between 0 and 1.")
+        raise typer.BadParameter("it must be a share from 0 to 1.")
     return value
 
 
@@ -58,7 +58,7 @@ def _seconds(text: str | None, option: str) -> tuple[float, ...]:
         seconds = (math.nan,)
     if not all(0 <= second <= _LAST_S for second in seconds):
         raise UsageError(
-            f"{option} takes seconds of the recording, up to {_LAST_S:,.0f}, such as 10,20.5; it got {text!r}."
+            f"{option} needs seconds of the recording, up to {_LAST_S:,.0f}, such as 10,20.5; it is {text!r}."
         )
     return seconds
 
@@ -70,13 +70,17 @@ def replay(
     ],
     pty: Annotated[
         Path | None,
-        typer.Option("--pty", metavar="LINK", help="Link to make to the port. Default: none."),
+        typer.Option("--pty", metavar="LINK", help="Create this link to the port. Default: none."),
     ] = None,
-    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="What the device speaks.")] = "ecgmoe",
+    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="Protocol of the device.")] = "ecgmoe",
     device_fs: Annotated[
         float | None,
         typer.Option(
-            "--device-fs", min=1.0, max=100_000.0, metavar="HZ", help="Its rate, where it has none of its own."
+            "--device-fs",
+            min=1.0,
+            max=100_000.0,
+            metavar="HZ",
+            help="Rate of the device, if its protocol has no fixed rate.",
         ),
     ] = None,
     uv_per_lsb: Annotated[
@@ -86,7 +90,7 @@ def replay(
             min=1e-6,
             max=1e6,
             metavar="UV",
-            help="Microvolts a step of the device; with --unit count, of the table too.",
+            help="Microvolts per count of the device; with --unit count, also of the table.",
         ),
     ] = None,
     speed: Annotated[
@@ -106,31 +110,32 @@ def replay(
         float,
         typer.Option("--corrupt", metavar="SHARE", callback=_checked_share, help="Share of frames to damage."),
     ] = 0.0,
-    stall: Annotated[str | None, typer.Option("--stall", metavar="S,...", help=f"Fall silent. {_SECONDS_HELP}")] = None,
+    stall: Annotated[
+        str | None, typer.Option("--stall", metavar="S,...", help=f"Stop sending. {_SECONDS_HELP}")
+    ] = None,
     stall_for: Annotated[
-        float, typer.Option("--stall-for", min=0.0, max=_LONGEST_S, metavar="S", help="How long.")
+        float, typer.Option("--stall-for", min=0.0, max=_LONGEST_S, metavar="S", help="Duration, s.")
     ] = 3.0,
     unplug: Annotated[
-        str | None, typer.Option("--unplug", metavar="S,...", help=f"Pull the plug. {_SECONDS_HELP}")
+        str | None, typer.Option("--unplug", metavar="S,...", help=f"Unplug the device. {_SECONDS_HELP}")
     ] = None,
     unplug_for: Annotated[
-        float, typer.Option("--unplug-for", min=0.0, max=_LONGEST_S, metavar="S", help="How long.")
+        float, typer.Option("--unplug-for", min=0.0, max=_LONGEST_S, metavar="S", help="Duration, s.")
     ] = 2.0,
     jitter: Annotated[
         float,
-        typer.Option(
-            "--jitter", min=0.0, max=_LATEST_MS, metavar="MS", help="Send each frame late, by at most so much."
-        ),
+        typer.Option("--jitter", min=0.0, max=_LATEST_MS, metavar="MS", help="Delay each frame by at most this time."),
     ] = 0.0,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**63 - 1, metavar="N", help="Which frames are lost or damaged.")
+        int,
+        typer.Option("--seed", min=0, max=2**63 - 1, metavar="N", help="Seed that selects lost and damaged frames."),
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Play a recording as a serial device would.
+    """Play a recording as a serial device.
 
-    In real time or faster, with faults where wanted. It waits for a reader: `ecgmoe-edge stream --port LINK` in
-    another terminal is one.
+    The replay runs in real time or faster, and can simulate faults. It waits for a reader, such as
+    `ecgmoe-edge stream --port LINK` in another terminal.
     """
     from ecgmoe_edge.firmware_bridge import Faults, Settings, VirtualHolter
 
@@ -146,7 +151,7 @@ def replay(
     )
     is_counts = unit is not None and unit.strip().casefold() in COUNTS
     stated = stated_options(fs, unit, columns, time_column, uv_per_lsb if is_counts else None)
-    found, positions, remarks = open_judged(record, stated, wanted_leads(leads))
+    found, positions, remarks = open_checked(record, stated, wanted_leads(leads))
     say_remarks(record, remarks)
     names = [found.leads[position] for position in positions]
     settings = Settings(Fraction(device_fs).limit_denominator(1_000_000) if device_fs else None, None, uv_per_lsb)
@@ -169,8 +174,8 @@ def replay(
         totals = asdict(holter.play())
     if holter.abandoned:
         say(
-            f"The reader left soon after it had come, and none came for {_LEAVE_AFTER_S:g} s: the replay ends. Its "
-            "reader says why."
+            f"The reader closed the port at once, and no other opened it for {_LEAVE_AFTER_S:g} s: the replay ends. "
+            "See the message of the reader."
         )
     if as_json:
         from ecgmoe_edge.records.plausibility import remarks_json
@@ -180,17 +185,26 @@ def replay(
         say(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals.items()))
 
 
-def open_judged(record: str, stated: OpenOptions, leads: LeadsWanted) -> tuple[Recording, list[int], list[Remark]]:
-    """What the user named, the positions of the leads to play, all voltages unless named, and what is to be said."""
-    from ecgmoe_edge.records.plausibility import judge
+def open_checked(record: str, stated: OpenOptions, leads: LeadsWanted) -> tuple[Recording, list[int], list[Remark]]:
+    """Open a recording and check its plausibility.
+
+    Args:
+        record: path of the recording, or `calibration`.
+        stated: properties that the user states.
+        leads: leads to play; None or "all": all voltages.
+
+    Returns:
+        The recording, the indices of the leads to play, and the remarks.
+    """
+    from ecgmoe_edge.records.plausibility import plausibility_remarks
     from ecgmoe_edge.records.recording import choose_leads, voltage_leads
     from ecgmoe_edge.records.registry import open_recording
 
     found = open_recording(record, **asdict(stated))
     if leads is None or leads == "all":
         positions = choose_leads(found.leads, voltage_leads(found), found.name)
-        judged = judge(found)
+        remarks = plausibility_remarks(found)
     else:
         positions = choose_leads(found.leads, leads, found.name)
-        judged = judge(found, positions)
-    return found, positions, list(dict.fromkeys((*found.remarks, *judged)))
+        remarks = plausibility_remarks(found, positions)
+    return found, positions, list(dict.fromkeys((*found.remarks, *remarks)))

@@ -1,4 +1,4 @@
-"""Tells, before a command starts, which optional part of the package it needs and lacks."""
+"""Checks before a command starts that the optional packages it needs are installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from ecgmoe_edge.errors import MissingExtra
 
 
 def require(extra: str, *modules: str) -> None:
-    """Raise MissingExtra unless every one of these modules of `extra` can be found; imports none of them."""
+    """Check that modules are installed, without importing them.
+
+    Args:
+        extra: the extra that installs the modules.
+        modules: names of the modules.
+
+    Raises:
+        MissingExtra: a module is not installed.
+    """
     for module in modules:
         if find_spec(module) is None:
             raise MissingExtra(module, extra)

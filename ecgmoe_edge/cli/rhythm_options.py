@@ -11,28 +11,35 @@ if TYPE_CHECKING:
 
 PauseOption = Annotated[
     float | None,
-    typer.Option("--pause", metavar="S", help="Report a pause after so long without an R peak. Default: 2."),
+    typer.Option("--pause", metavar="S", help="Report a pause after this time without an R peak. Default: 2."),
 ]
 AsystoleOption = Annotated[
     float | None,
-    typer.Option("--asystole", metavar="S", help="Report asystole after so long without an R peak. Default: 4."),
+    typer.Option("--asystole", metavar="S", help="Report asystole after this time without an R peak. Default: 4."),
 ]
 BradycardiaOption = Annotated[
     float | None,
-    typer.Option("--bradycardia", metavar="BPM", help="Report a lower rate, over 8 beats. Default: 50."),
+    typer.Option("--bradycardia", metavar="BPM", help="Report a lower heart rate over 8 beats. Default: 50."),
 ]
 TachycardiaOption = Annotated[
     float | None,
-    typer.Option("--tachycardia", metavar="BPM", help="Report a higher rate, over 8 beats. Default: 100."),
+    typer.Option("--tachycardia", metavar="BPM", help="Report a higher heart rate over 8 beats. Default: 100."),
 ]
 VRunOption = Annotated[
     int | None,
-    typer.Option("--v-run", metavar="BEATS", help="Report so many V beats in a row or more. Default: 3."),
+    typer.Option("--v-run", metavar="BEATS", help="Report at least this many consecutive V beats. Default: 3."),
 ]
 
 
 def rhythm_limits(**given: Any) -> RhythmLimits:
-    """The limits that the user gave, by the names of `RhythmLimits`; None is the default. Raises UsageError."""
+    """The limits of the rhythm events.
+
+    Args:
+        given: values by the names of the fields of `RhythmLimits`; None: the default.
+
+    Raises:
+        UsageError: a limit is out of range.
+    """
     from ecgmoe_edge.streaming import RhythmLimits
 
     return RhythmLimits(**{name: value for name, value in given.items() if value is not None})

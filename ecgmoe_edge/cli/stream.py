@@ -126,15 +126,15 @@ def _refuse_file(port: str) -> None:
     if not os.path.isfile(port):
         return
     from ecgmoe_edge.errors import DeviceError
-    from ecgmoe_edge.records.foreign_files import name_of_foreign_file
     from ecgmoe_edge.records.registry import is_recording
+    from ecgmoe_edge.records.unsupported_files import describe_unsupported_file
 
     if is_recording(Path(port)):
         raise DeviceError(
             f"{port} is a recording, not a serial port. Play it with `ecgmoe-edge replay {port}`, and give --port the "
             "port that replay prints."
         )
-    foreign = name_of_foreign_file(Path(port)) or f"{port} is a file."
+    foreign = describe_unsupported_file(Path(port)) or f"{port} is a file."
     raise DeviceError(f"{foreign} --port takes a serial device: see `ecgmoe-edge ports`.")
 
 

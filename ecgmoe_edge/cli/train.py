@@ -1,4 +1,4 @@
-"""`train`: the full-precision teacher, on the data sets of a configuration."""
+"""`train`: trains the full-precision teacher on the data sets of a configuration."""
 
 from __future__ import annotations
 
@@ -52,10 +52,9 @@ def train(
 ) -> None:
     """Train the full-precision teacher.
 
-    Examples are made by running the live front end over the records. Before, each record is judged: what cannot be used
-    is listed with its reason and left out. The same command goes on with a run that was
-    stopped or killed. The folder gets teacher.safetensors, a metrics log with a row an epoch, the same as a picture,
-    and how it validates.
+    Examples are made by running the live front end over the records. Each record is checked first; records that cannot
+    be used are listed with a reason and skipped. The same command continues a run that was stopped or killed. The
+    folder receives teacher.safetensors, a log and a plot of the metrics per epoch, and the validation figures.
     """
     check_folders({"-o": out, "--cache": cache})
     require("train", "torch", "safetensors", "tqdm", "wfdb", "matplotlib")

@@ -1,1 +1,1 @@
-"""Recordings in, in blocks: WFDB and CSV signals, beat annotations with their AAMI classes, named splits."""
+"""Reads recordings of many formats block by block, beat annotations with their AAMI classes, and named splits."""

@@ -1,4 +1,4 @@
-"""Beat and rhythm annotations of WFDB records: read with their AAMI classes, and our beats written back."""
+"""Reads beat and rhythm annotations of WFDB records with their AAMI classes, and writes detected beats."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from ecgmoe_edge.durable_files import write_bytes
 from ecgmoe_edge.errors import MissingExtra, RecordError
 from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord
 from ecgmoe_edge.records.recording import Recording, Remark
-from ecgmoe_edge.records.wfdb_files.annotation_file import END_MARK, NO_BEAT_CODE, SYMBOLS, Marks, read_marks
+from ecgmoe_edge.records.wfdb_files.annotation_file import (
+    END_MARK,
+    NO_BEAT_CODE,
+    SYMBOLS,
+    RawAnnotations,
+    read_annotation_file,
+)
 from ecgmoe_edge.streaming.events import Beat
 
 EXTENSION = "ecgmoe"
 
 AAMI_CLASSES = ("N", "S", "V", "F", "Q")
-# ANSI/AAMI EC57, table 3, on the codes of the WFDB beat annotations.
+# Symbol of a WFDB beat annotation -> AAMI class (ANSI/AAMI EC57, table 3).
 AAMI = MappingProxyType(
     {
         symbol: name
@@ -33,56 +39,60 @@ AAMI = MappingProxyType(
     }
 )
 
-_LATE_S = 1.0  # that an annotation may lie after the end of a record that it was made for
+_LATE_S = 1.0  # an annotation may be this much later than the end of the record
 
 
 @dataclass(frozen=True)
 class RhythmSegment:
-    """A stretch of one annotated rhythm, `start` to `end` (not included) in samples."""
+    """A segment of one annotated rhythm."""
 
-    label: str  # as annotated, without the bracket: N, AFIB, AFL, SVTA, VT ...
-    start: int
-    end: int
+    label: str  # annotated rhythm without the bracket: N, AFIB, AFL, SVTA, VT ...
+    start: int  # first sample
+    end: int  # sample after the last
 
 
 @dataclass(frozen=True)
 class BeatAnnotations:
     """The annotated beats and rhythms of one record."""
 
-    samples: NDArray[np.int64]  # (n,), in samples of the signal, ascending
-    symbols: NDArray[np.str_]  # (n,), the annotators' codes
-    classes: NDArray[np.str_]  # (n,), N S V F Q
-    flutter: tuple[tuple[int, int], ...]  # ventricular flutter, `[` to `]`, first and last sample
+    samples: NDArray[np.int64]  # (n,) sample of each beat, ascending
+    symbols: NDArray[np.str_]  # (n,) symbols of the annotation file
+    classes: NDArray[np.str_]  # (n,) AAMI classes: N, S, V, F or Q
+    flutter: tuple[tuple[int, int], ...]  # first and last sample of each ventricular flutter, `[` to `]`
     rhythms: tuple[RhythmSegment, ...]
-    unknown: Mapping[str, int] = field(default_factory=dict)  # symbols that annot(5) does not know, and how many
-    remarks: tuple[Remark, ...] = ()  # what of the file was left out
+    unknown: Mapping[str, int] = field(default_factory=dict)  # symbol not defined in annot(5) -> number
+    remarks: tuple[Remark, ...] = ()  # annotations that were ignored
 
     @property
     def paced(self) -> bool:
-        """Whether a pacemaker made any of the beats; EC57 leaves such records out of the beat classes."""
+        """Whether any beat is paced; EC57 excludes such records from the scores of beat classes."""
         return bool(np.any(self.symbols == "/"))
 
 
 def read_annotations(record: Recording, extension: str = "atr", *, beats_needed: bool = True) -> BeatAnnotations:
-    """Read the annotation file `<record>.<extension>` beside the record, of whatever format that is.
+    """Read the WFDB annotation file `<record>.<extension>` in the folder of a recording of any format.
 
-    With `beats_needed=False` a file of rhythm changes alone will do, as in the MIT-BIH Atrial Fibrillation Database.
+    Args:
+        record: the recording.
+        extension: extension of the annotation file.
+        beats_needed: False also accepts a file that has only rhythm changes, as in the MIT-BIH Atrial Fibrillation
+            Database.
 
     Raises:
-        RecordError: no such file; not an annotation file, or the beginning of one; times that go backwards or lie
-            outside of the record; or no beat in it where beats are needed.
+        RecordError: the file is missing, truncated or not an annotation file; its times go backwards or lie outside
+            the record; or it has no beats although they are needed.
     """
     file = record.path.parent / f"{record.name}.{extension}"
     if not file.is_file():
-        raise RecordError(f"{record.name} has no annotations: there is no {file.name} beside it.")
-    marks = read_marks(file)
+        raise RecordError(f"{record.name} has no annotations: there is no {file.name} in its folder.")
+    marks = read_annotation_file(file)
     samples, kept = _samples_of(marks, record, file)
     codes = marks.codes[kept]
     notes = {at: note for at, note in marks.notes.items() if at < len(codes)}
     beat_codes = [code for code in np.unique(codes).tolist() if marks.symbol(code) in AAMI]
     is_beat = np.isin(codes, beat_codes)
     if beats_needed and not is_beat.any():
-        raise RecordError(f"{file.name} holds no beat annotation. Name another by its extension, such as qrs.")
+        raise RecordError(f"{file.name} has no beat annotation. Name another file by its extension, such as qrs.")
     beats = codes[is_beat]
     symbol_of = np.array([marks.symbol(code) if code in beat_codes else "" for code in range(64)], dtype="<U1")
     class_of = np.array([AAMI.get(symbol, "") for symbol in symbol_of.tolist()], dtype="<U1")
@@ -104,14 +114,24 @@ def read_annotations(record: Recording, extension: str = "atr", *, beats_needed:
 
 
 def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float, extension: str = EXTENSION) -> Path:
-    """Write beats as the WFDB annotation file `folder/<name>.<extension>`, which PhysioNet's bxb can score.
+    """Write beats as a WFDB annotation file, which PhysioNet's bxb can score.
 
-    N, S, V and F keep their letters; a beat too poor to call (`?`) becomes Q, which every scorer knows as a
-    beat of no class, and a beat that no classifier saw becomes N.
+    N, S, V and F keep their letters. An unclassified beat (`?`) becomes Q, which is the unclassifiable class of
+    every scoring program. If beats were not classified, they become N.
+
+    Args:
+        folder: folder of the file; it is created if it does not exist.
+        name: name of the record.
+        beats: detected beats.
+        fs: sampling rate of the record, Hz.
+        extension: extension of the file.
+
+    Returns:
+        The file written.
 
     Raises:
         MissingExtra: wfdb is not installed.
-        RecordError: the file cannot be written, on a full disk say; one that was there before is still whole.
+        RecordError: the file cannot be written, for example because the disk is full; an older file stays intact.
     """
     file = folder / f"{name}.{extension}"
     ordered = sorted(beats, key=lambda beat: beat.sample)
@@ -135,17 +155,20 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
             write_bytes(file, written.read_bytes())
     except OSError as error:
         raise RecordError(
-            f"Annotations cannot be written to {folder} ({error.strerror or error}). Make room, or give another folder."
+            f"Annotations cannot be written to {folder} ({error.strerror or error}). Free some disk space, or give "
+            "another folder."
         ) from error
     return file
 
 
 def _check_written(file: Path, beats: Sequence[Beat]) -> None:
-    """Raise OSError unless a file that was just written has these beats: wfdb does not notice a disk that is full."""
+    """Raise OSError unless the written file has these beats, because wfdb does not detect a full disk."""
     if not beats:
         return
     try:
-        found = read_marks(file).ticks
+        marks = read_annotation_file(file)
+        is_beat = [marks.symbol(code) in AAMI for code in marks.codes.tolist()]  # wfdb adds notes about the time unit
+        found = marks.ticks[np.array(is_beat, dtype=bool)]
     except RecordError:
         found = np.zeros(0, np.int64)
     found = found[max(0, len(found) - len(beats)) :]  # the first ones state the rate
@@ -154,10 +177,10 @@ def _check_written(file: Path, beats: Sequence[Beat]) -> None:
         raise OSError(errno.ENOSPC, why)
 
 
-def _samples_of(marks: Marks, record: Recording, file: Path) -> tuple[NDArray[np.int64], slice]:
-    """Samples of the signal at which the annotations lie, and which of them lie within it.
+def _samples_of(marks: RawAnnotations, record: Recording, file: Path) -> tuple[NDArray[np.int64], slice]:
+    """Samples of the annotations, and the slice of the annotations that lie within the signal.
 
-    An annotation file counts time in ticks of its own, which it then states, or in frames of its record.
+    An annotation file counts time in ticks whose rate it states, or in frames of its record.
     """
     frame_rate = record.frame_rate if isinstance(record, WfdbRecord) else record.fs
     times = marks.ticks * (record.fs / (marks.rate or frame_rate))
@@ -165,8 +188,8 @@ def _samples_of(marks: Marks, record: Recording, file: Path) -> tuple[NDArray[np
     length = stated or record.n_samples
     if len(times) and times[-1] > length - 1 + _LATE_S * record.fs:
         raise RecordError(
-            f"{file} has an annotation at {times[-1] / record.fs:.6g} s, and {record.name} is {length / record.fs:.6g} "
-            "s long. Check that both are of one recording."
+            f"{file} has an annotation at {times[-1] / record.fs:.6g} s, but {record.name} is {length / record.fs:.6g} "
+            "s long. Check that both belong to the same recording."
         )
     samples = np.rint(times).astype(np.int64)
     within = slice(0, int(np.searchsorted(samples, record.n_samples)))
@@ -176,13 +199,13 @@ def _samples_of(marks: Marks, record: Recording, file: Path) -> tuple[NDArray[np
 def _remarks(file: Path, unknown: Mapping[str, int], after: int) -> Iterator[Remark]:
     if unknown:
         listed = ", ".join(f"{symbol!r} ({n})" for symbol, n in unknown.items())
-        yield Remark("label", f"{file.name} has labels that annot(5) does not know, and no beat is made of: {listed}.")
+        yield Remark("label", f"{file.name} has labels that annot(5) does not define; they are not beats: {listed}.")
     if after:
-        yield Remark("length", f"{file.name} has {after} annotations after the end of the signal: they are left out.")
+        yield Remark("length", f"{file.name} has {after} annotations after the end of the signal: they are ignored.")
 
 
 def _spans(codes: NDArray[np.uint8]) -> list[int]:
-    """Places of the annotations that open or close a rhythm or flutter."""
+    """Indices of the annotations that start or end a rhythm or a flutter."""
     opening = [code for code, symbol in SYMBOLS.items() if symbol in "+[]"]
     return [int(at) for at in np.flatnonzero(np.isin(codes, opening))]
 
@@ -210,7 +233,7 @@ def _rhythms(marks: Sequence[tuple[int, str, str]], n_samples: int) -> tuple[Rhy
 
 
 def _load_wfdb() -> Any:
-    """The wfdb package, imported on first use: it brings pandas and takes most of a second."""
+    """Import the wfdb package on first use; it imports pandas, which takes most of a second."""
     try:
         import wfdb
     except ImportError as missing:

@@ -1,7 +1,4 @@
-"""What is known of a recording as a whole, by the name of the task that asks for it: the label readers of `evaluate`.
-
-A classification's fact is one of its classes, a regression's a number in its unit.
-"""
+"""Labels of a whole recording, by task: a class for a classification, a number in the task's unit for a regression."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ _SEXES: Mapping[Sex, str] = MappingProxyType({"F": "female", "M": "male"})
 
 
 def stated_facts(age: float | None = None, sex: Sex | None = None, **further: str | float | None) -> Facts:
-    """Facts of those that are known: age in years, sex, and any task's class or value by its name.
+    """The known facts: age in years, sex, and the class or value of any other task by its name.
 
     >>> stated_facts(63, "F", potassium=None)
     {'age': 63, 'sex': 'female'}
@@ -27,5 +24,5 @@ def stated_facts(age: float | None = None, sex: Sex | None = None, **further: st
 
 
 def facts_of(recording: Recording) -> Facts:
-    """What the file itself says."""
+    """The facts that the file of a recording states."""
     return stated_facts(recording.age, recording.sex)

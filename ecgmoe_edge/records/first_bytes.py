@@ -1,4 +1,4 @@
-"""The first bytes of a file, by which most formats are known, and the files of a folder by their extension."""
+"""Reads the first and last bytes of a file, by which most formats are recognised, and lists files by extension."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _HEAD_BYTES = 4096
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first 4096 bytes of a regular file; none of what is no file or cannot be read. A FIFO is not opened."""
+    """The first 4096 bytes of a regular file; empty if it is not a regular file or cannot be read.
+
+    A FIFO is not opened, because opening it could block.
+    """
     try:
         if not os.path.isfile(path):
             return b""
@@ -24,7 +27,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def last_bytes(path: Path) -> bytes:
-    """The last 4096 bytes, as `first_bytes`."""
+    """The last 4096 bytes of a regular file; empty if it is not a regular file or cannot be read."""
     try:
         if not os.path.isfile(path):
             return b""
@@ -36,15 +39,15 @@ def last_bytes(path: Path) -> bytes:
 
 
 def files_in(folder: Path, extensions: Sequence[str]) -> Iterator[Path]:
-    """Files directly in a folder whose extension, in any case, is one of these."""
+    """Files directly in a folder with one of these extensions, in upper or lower case."""
     return (path for path in folder.glob("*") if path.suffix.lower() in extensions)
 
 
 def open_binary(path: Path) -> BinaryIO:
-    """Open a file for reading, without a buffer of its own: what reads a recording asks for large pieces.
+    """Open a file for reading, unbuffered, because readers of recordings request large pieces.
 
     Raises:
-        RecordError: it has gone or may not be read.
+        RecordError: the file has disappeared or may not be read.
     """
     try:
         return path.open("rb", buffering=0)

@@ -1,7 +1,7 @@
-"""What is known of a recording as a whole - patient, rhythm, age, sex - in the layouts that open data come in.
+"""Finds recordings in the folder layouts of open databases, with the patient, rhythm, age and sex of each.
 
-A folder is known by its files: REFERENCE.csv is the CinC 2017 challenge's, ptbxl_database.csv PTB-XL's; any other
-folder of recordings says of each what the file itself and its annotations say.
+A folder with REFERENCE.csv has the layout of the CinC 2017 challenge, a folder with ptbxl_database.csv that of PTB-XL.
+In any other folder of recordings, labels come from the recordings themselves and from their annotations.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _PTBXL_TEST_FOLDS = (9, 10)
 
 @dataclass(frozen=True)
 class KnownRecord:
-    """A record, and what its data base's table says of it; what its own header says is not here."""
+    """A record and the labels in the table of its database; labels in its own header are not included."""
 
-    path: Path  # as `open_recording` takes it
+    path: Path  # as `open_recording` accepts it
     layout: Layout
     patient: str
-    facts: Facts = field(default_factory=dict)  # task -> its class or value, of the whole record
+    facts: Facts = field(default_factory=dict)  # task -> class or value of the whole record
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class KnownRecord:
 
 
 def layout_of(folder: Path) -> Layout | None:
-    """How the records of a folder are laid out; None where it holds none itself."""
+    """The layout of a folder; None if it contains no records itself."""
     if (folder / CINC_TABLE).is_file():
         return "cinc2017"
     if (folder / PTBXL_TABLE).is_file():
@@ -51,40 +51,40 @@ def layout_of(folder: Path) -> Layout | None:
 def known_records(
     data: Path | None, default: str, *, split: str | None = None, records: Sequence[str] | None = None
 ) -> list[KnownRecord]:
-    """The records of a split, those named, or all of a folder, with what is known of them.
+    """The records of a split, the named records, or all records of a folder, with their known labels.
 
-    Records that a split or the caller names are listed even where they are missing, so that whoever reads them
-    can say so.
+    Records that are named, or are part of a split, are listed even if they are missing, so that the caller can report
+    them.
 
     Args:
-        data: a data base's folder or one of several data bases; None takes what ECGMOE_DATA names.
-        default: the data base meant in a folder of several, where neither split nor records say.
-        split: a named split.
+        data: folder of one database or of several databases; None takes the folder in ECGMOE_DATA.
+        default: database to use in a folder of several databases if neither split nor records decide.
+        split: name of a split.
         records: names of records.
 
     Raises:
-        UsageError: both or an unknown split given, or no data folder.
-        RecordError: a table that cannot be read, or not one record is there.
+        UsageError: both a split and records are given, the split is unknown, or no data folder is given.
+        RecordError: a table cannot be read, or none of the records exists.
     """
     if split is not None:
-        return _with_labels(locate(data, split=split, records=records))
+        return _labelled(locate(data, split=split, records=records))
     folder = data_folder(data)
     if layout_of(folder) is None and (records is None or default == "ptbxl"):
         folder = database_folder(data, default)
     if layout_of(folder) == "ptbxl":
-        return _of_ptbxl(folder, records)
-    return _with_labels(locate(folder, records=records))
+        return _ptbxl_records(folder, records)
+    return _labelled(locate(folder, records=records))
 
 
-def _of_ptbxl(folder: Path, records: Sequence[str] | None) -> list[KnownRecord]:
+def _ptbxl_records(folder: Path, records: Sequence[str] | None) -> list[KnownRecord]:
     listed = {one.name: one for one in _ptbxl(folder).values()}
     names = [name.removesuffix(".hea") for name in records] if records is not None else list(listed)
     if not any(name in listed for name in names):
-        raise RecordError(f"{folder} holds none of the records asked for. Name them as their headers are named.")
+        raise RecordError(f"{folder} contains none of the named records. Name them by their header files.")
     return [listed.get(name) or KnownRecord(folder / name, "ptbxl", name) for name in names]
 
 
-def _with_labels(paths: Sequence[Path]) -> list[KnownRecord]:
+def _labelled(paths: Sequence[Path]) -> list[KnownRecord]:
     tables: dict[Path, Mapping[Path, KnownRecord]] = {}
     known = []
     for path in paths:
@@ -118,10 +118,10 @@ def _ptbxl(folder: Path) -> dict[Path, KnownRecord]:
     return {one.path: one for one in known if is_recording(one.path)}
 
 
-def others_of(evaluated: Sequence[KnownRecord]) -> list[KnownRecord]:
-    """The other patients of the tables that these records stand in, as far as their records are there.
+def other_patients(evaluated: Sequence[KnownRecord]) -> list[KnownRecord]:
+    """The present records of the other patients in the PTB-XL tables that list these records.
 
-    Of PTB-XL, folds 9 and 10 are left out: they are the authors' own test folds.
+    Folds 9 and 10 are excluded, because they are the test folds of PTB-XL.
     """
     homes = {home for one in evaluated for home in one.path.parents[:3] if layout_of(home) == "ptbxl"}
     patients = {one.patient for one in evaluated}

@@ -1,16 +1,19 @@
-"""Names of leads: each once in a recording, and the 12 leads as their devices and standards spell them."""
+"""Names of leads: unique within a recording, and the standard spelling of the 12 leads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 LIMB_AND_CHEST = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-_LONGEST = 40  # characters; more is what a damaged file says
+_LONGEST = 40  # characters; a longer name is from a damaged file
 _SPELLED = {name.casefold(): name for name in LIMB_AND_CHEST}
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, a repeated one with a number after it: ECG, ECG 2.
+    """The names, with a number appended to repeated ones.
+
+    >>> unique_names(["ECG", "ECG"])
+    ('ECG', 'ECG 2')
 
     >>> unique_names(["ECG", "ECG", "V1"])
     ('ECG', 'ECG 2', 'V1')
@@ -26,7 +29,10 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def usual_name(name: str) -> str:
-    """`AVR` and `Lead avr` as aVR, and so on; any other name as it is.
+    """The standard spelling of a lead of the 12-lead ECG; any other name is unchanged.
+
+    >>> usual_name("Lead avr")
+    'aVR'
 
     >>> usual_name("Lead avr"), usual_name("v5"), usual_name("Resp")
     ('aVR', 'V5', 'Resp')
@@ -38,5 +44,5 @@ def usual_name(name: str) -> str:
 
 
 def plain_text(text: object) -> str:
-    """What a file calls something, fit to stand in a sentence: on one line, printable and not endless."""
+    """A name from a file as printable text of one line and limited length, for a message."""
     return "".join(char if char.isprintable() else " " for char in str(text)[:_LONGEST]).strip()

@@ -1,4 +1,4 @@
-"""What a recording is called, by the path that opens it: of a file its name without extension, of a WFDB record all."""
+"""The name of a recording, derived from the path that opens it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def record_name(path: Path) -> str:
-    """Name of the record that `open_recording(path)` opens, as its `name` has it, without opening it.
+    """The `name` of the recording that `open_recording(path)` opens, without opening it.
 
-    A WFDB record is named without extension, and its name may hold a point; other formats are named by their file.
-    Annotations lie beside either as `<name>.atr`.
+    The path of a WFDB record has no extension, and its name may contain a dot. The name of a recording of another
+    format is the name of its file without extension. Annotations are in the same folder as `<name>.atr`.
 
     >>> record_name(Path("mitdb/100"))
     '100'
@@ -19,16 +19,17 @@ def record_name(path: Path) -> str:
 
 
 def one_of_each_name(paths: Iterable[Path]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Of recordings that share a name (the same one in two formats, say) the first; and why the others are left out.
+    """Keep one recording of each name; two may share a name if a recording is present in two formats.
 
-    The others are named by their file.
+    Returns:
+        The first path of each name, and for the file name of each other path the reason why it is skipped.
     """
     chosen: dict[str, Path] = {}
     left_out: dict[str, str] = {}
     for path in paths:
         name = record_name(path)
         if name in chosen and path != chosen[name]:
-            left_out[path.name] = f"{chosen[name].name} has the same name and is taken. Rename one of the two."
+            left_out[path.name] = f"{chosen[name].name} has the same name and is used. Rename one of the two."
         else:
             chosen[name] = path
     return chosen, left_out

@@ -1,4 +1,4 @@
-"""A recording of parts that lie in memory: groups of leads, each with its own start, as clinical files hold them."""
+"""A recording in memory that consists of parts: groups of leads with their own start time, as in clinical files."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.recording import Lead, Remark, Sex, choose_leads
 
-_LONGEST_S = 7 * 86400.0  # s from the first to the last sample; more is a damaged time stamp
+_LONGEST_S = 7 * 86400.0  # s from the first to the last sample; a longer time indicates a damaged time stamp
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some leads over one stretch of time."""
+    """One or more leads over a continuous period."""
 
-    start: int  # first sample, counted from the first of the recording
-    names: tuple[str, ...]
-    counts: NDArray[Any]  # (n, leads), as the file has them
-    gain: tuple[float, ...]  # mV a count
-    offset: tuple[float, ...]  # mV of a count of 0
-    invalid: tuple[int | None, ...] = ()  # the count of each lead that is no sample; empty: none
+    start: int  # first sample, counted from the start of the recording
+    names: tuple[str, ...]  # names of the leads
+    counts: NDArray[Any]  # (n, leads) stored values
+    gain: tuple[float, ...]  # mV per count, for each lead
+    offset: tuple[float, ...]  # mV at a count of 0, for each lead
+    invalid: tuple[int | None, ...] = ()  # count that marks an invalid sample, for each lead; empty: none
 
     @property
     def stop(self) -> int:
@@ -33,7 +33,16 @@ class Part:
         return self.start + int(self.counts.shape[0])
 
     def millivolts(self, column: int, start: int, stop: int) -> NDArray[np.float64]:
-        """Samples `start` to `stop` of the recording, which it must hold."""
+        """Samples of one lead from `start` up to, but not including, `stop`; they must be within the part.
+
+        Args:
+            column: index of the lead in this part.
+            start: first sample, counted from the start of the recording.
+            stop: sample after the last.
+
+        Returns:
+            `(n,)` in mV; invalid samples are NaN.
+        """
         counts = self.counts[start - self.start : stop - self.start, column]
         values: NDArray[np.float64] = np.multiply(counts, self.gain[column], dtype=np.float64)
         values += self.offset[column]
@@ -44,7 +53,7 @@ class Part:
 
 @dataclass(frozen=True)
 class PartsRecording:
-    """A recording of one or more parts; where a lead has none, it is NaN."""
+    """A recording of one or more parts; a lead is NaN at times that none of its parts covers."""
 
     path: Path
     fs: float  # Hz
@@ -62,25 +71,25 @@ class PartsRecording:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The same of every lead."""
+        """The unit, which is the same for every lead."""
         return (self.unit,) * len(self.leads)
 
     @property
     def n_samples(self) -> int:
-        """Samples a lead, from the first part's first to the last part's last."""
+        """Samples per lead, from the start of the first part to the end of the last part."""
         return max(part.stop for part in self.parts)
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV; the last is shorter."""
+        """Successive blocks of `seconds`, `(leads, n)` in mV; the last block is shorter."""
         size = max(1, round(seconds * self.fs))
         for start in range(0, self.n_samples, size):
             yield self.read(start, min(start + size, self.n_samples), leads)
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV.
+        """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV.
 
         Raises:
-            RecordError: no such lead, or no such sample.
+            RecordError: there is no such lead or no such sample.
         """
         chosen = choose_leads(self.leads, leads, self.name)
         stop = self.n_samples if stop is None else min(stop, self.n_samples)
@@ -107,33 +116,43 @@ def recording_of_parts(
     sex: Sex | None = None,
     remarks: Sequence[Remark] = (),
 ) -> PartsRecording:
-    """Join parts of one rate; of a lead that two parts hold for the same time, the longer one is taken.
+    """Join parts of the same sampling rate. If two parts contain a lead for the same time, the longer part is used.
+
+    Args:
+        path: path of the file.
+        fs: sampling rate, Hz.
+        parts: the parts, with starts relative to any common sample.
+        age: age in years, if the file states it.
+        sex: sex, if the file states it.
+        remarks: remarks about the file.
 
     Raises:
-        RecordError: no part with a sample, or parts that lie more than a week apart.
+        RecordError: no part has a sample, or the parts are more than a week apart.
     """
     parts = [part for part in parts if part.names and part.counts.shape[0]]
     if not parts:
-        raise RecordError(f"{path.name} holds no ECG sample. Export the recording again.")
+        raise RecordError(f"{path.name} contains no ECG sample. Export the recording again.")
     first, last = min(part.start for part in parts), max(part.stop for part in parts)
     if (last - first) / fs > _LONGEST_S:
         raise RecordError(
-            f"The parts of {path.name} lie more than a week apart. Check their times, and export it again."
+            f"The parts of {path.name} are more than a week apart. Check their times, and export it again."
         )
     shifted = [replace(part, start=part.start - first) for part in parts]
-    kept, twice = _without_doubles(shifted)
+    kept, twice = _without_overlaps(shifted)
     further = []
     if twice:
-        text = f"{path.name} holds {', '.join(twice)} twice for the same time; the longer stretch is read."
+        text = f"{path.name} contains {', '.join(twice)} twice for the same time; the longer part is read."
         further.append(Remark("lead", text, tuple(twice)))
     if any(part.start or part.stop < last - first for part in kept):
-        text = f"Some leads of {path.name} last only a part of its {(last - first) / fs:g} s; the rest is missing."
+        text = (
+            f"Some leads of {path.name} cover only a part of its {(last - first) / fs:g} s; the rest is missing time."
+        )
         further.append(Remark("time", text))
     leads = tuple(dict.fromkeys(name for part in kept for name in part.names))
     return PartsRecording(path, fs, leads, tuple(kept), "mV", age, sex, (*remarks, *further))
 
 
-def _without_doubles(parts: Sequence[Part]) -> tuple[list[Part], list[str]]:
+def _without_overlaps(parts: Sequence[Part]) -> tuple[list[Part], list[str]]:
     taken: dict[str, list[tuple[int, int]]] = {}
     kept: dict[int, list[int]] = {}
     twice: list[str] = []

@@ -1,4 +1,4 @@
-"""What every recording offers, whatever file it lies in: a rate, named leads, and millivolts in blocks."""
+"""The interface of a recording of any format: a sampling rate, named leads, and blocks of samples in mV."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Truncated: TypeAlias = Literal["error", "read"]
 _MILLIVOLTS: dict[str, float] = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6}
 
 
-#: What a remark is about: something the file does not state and that was assumed, or something implausible.
+#: The subject of a remark.
 RemarkKind: TypeAlias = Literal["rate", "unit", "gain", "amplitude", "time", "lead", "length", "label", "encoding"]
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a recording that its user must know: what was assumed, left out or looks wrong."""
+    """A note for the user about a recording: an assumed value, ignored data or an implausible value."""
 
     kind: RemarkKind
-    text: str  # a whole sentence that says what was found and, where there is one, the option that corrects it
-    leads: tuple[str, ...] = ()  # which leads it concerns; empty is all of them
+    text: str  # a complete sentence that states the finding and, if there is one, the option that corrects it
+    leads: tuple[str, ...] = ()  # names of the leads concerned; empty: all leads
 
 
 class Recording(Protocol):
-    """A recording that is read in blocks, so that a day of ECG never has to fit in memory."""
+    """A recording. It is read in blocks, so that a day of ECG need not fit in memory."""
 
     @property
     def path(self) -> Path:
-        """What `open_recording` opens again; annotations lie beside it, as `<name>.atr`."""
+        """The path that `open_recording` accepts; annotations are in the same folder, as `<name>.atr`."""
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class Recording(Protocol):
 
     @property
     def fs(self) -> float:
-        """Samples a second and lead, Hz."""
+        """Sampling rate of the leads, Hz."""
 
     @property
     def leads(self) -> tuple[str, ...]:
@@ -53,90 +53,101 @@ class Recording(Protocol):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Unit of each lead in the file; `blocks` and `read` give mV of any voltage."""
+        """Unit of each lead in the file; `blocks` and `read` convert every voltage to mV."""
 
     @property
     def n_samples(self) -> int:
-        """Samples a lead, missing time included; of a file that does not state it, the first use reads it through."""
+        """Samples per lead, including missing time; if the file does not state it, the first use reads the file."""
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
-        """What was assumed or left out when it was opened, and what its header or head shows to be implausible."""
+        """Assumed values, ignored data, and implausible values in the header or the first samples."""
 
     @property
     def age(self) -> int | None:
-        """Age in years, where the file says so."""
+        """Age in years; None if the file does not state it."""
 
     @property
     def sex(self) -> Sex | None:
-        """M or F, where the file says so."""
+        """M or F; None if the file does not state it."""
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV; the last is shorter.
+        """Read the recording in successive blocks.
 
-        Invalid samples are NaN. Time that the file has no samples for (between the parts of an interrupted recording,
-        or a hole in its time stamps) is NaN in every lead, so that sample / fs is the time since the first sample.
+        Invalid samples are NaN. Missing time (a period without samples between the parts of an interrupted recording,
+        or a gap in the time stamps) is NaN in every lead, so that sample / fs is the time since the first sample.
+
+        Args:
+            seconds: length of a block, s; the last block is shorter.
+            leads: names or indices of the leads; None reads all.
+
+        Yields:
+            Blocks `(leads, n)` in mV.
+
+        Raises:
+            RecordError: there is no such lead, or the signal cannot be read.
         """
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV, as `blocks` gives them."""
+        """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV, as `blocks` yields them."""
 
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """What a user states about a file that does not state it itself; None is not stated."""
+    """Properties that the user states for a file that does not state them; None: not stated."""
 
-    fs: float | None = None  # Hz
+    fs: float | None = None  # sampling rate, Hz
     unit: str | None = None
-    columns: Sequence[Lead] | None = None
-    truncated: Truncated = "error"
-    uv_per_lsb: float | None = None  # uV, of a table that holds the counts of an A/D converter
-    time_column: Lead | None = None  # of a table, where its head does not show which one holds the time
+    columns: Sequence[Lead] | None = None  # columns of a table to read as leads
+    truncated: Truncated = "error"  # "read": read a truncated file up to its end
+    uv_per_lsb: float | None = None  # uV per count of the A/D converter
+    time_column: Lead | None = None  # column of a table that holds the time
 
 
 class Format(Protocol):
-    """One file format of recordings: the `FORMAT` of a module in `records.formats`."""
+    """A file format of recordings: the object `FORMAT` of a module in `records.formats`."""
 
     @property
     def name(self) -> str:
-        """As a list of known formats has it, such as "WFDB record (.hea)"."""
+        """Name of the format in messages, such as "WFDB record (.hea)"."""
 
     @property
     def states_rate(self) -> bool:
-        """Whether its files always state their own rate and unit, so that nobody else may.
+        """Whether files of this format always state their rate and unit, so that the user must not state them.
 
-        Where they do not, `open` raises UsageError for a file whose rate is not known.
+        If not, `open` raises UsageError for a file whose rate is unknown.
         """
 
     @property
     def in_folders(self) -> bool:
-        """Whether `find` looks for its files; where their rate has to be stated, it cannot."""
+        """Whether `find` searches for files of this format; it cannot if the user has to state their rate."""
 
     def recognise(self, path: Path) -> Path | None:
-        """What `open` takes where `path` names a file of this format that is there; None where it does not.
+        """The path that `open` accepts if `path` names an existing file of this format; otherwise None.
 
-        By its name and, where that does not tell, its first bytes; it reads no signal.
+        The decision uses the name and, if that is not sufficient, the first bytes; the signal is not read.
         """
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """Paths for `open` of this format's recordings directly in `folder`, in any order."""
+        """Paths, as `open` accepts them, of the recordings of this format directly in `folder`, in any order."""
 
     def open(self, path: Path, options: OpenOptions) -> Recording:
-        """Open it.
+        """Open a recording.
 
         Raises:
-            RecordError: it cannot be read.
+            RecordError: the recording cannot be read.
+            UsageError: a property is neither stated by the file nor by the user, or is stated by both.
         """
 
 
 @dataclass(frozen=True)
 class ArrayRecording:
-    """A recording that is short enough to be held in memory."""
+    """A recording in memory."""
 
     path: Path
     fs: float  # Hz
     leads: tuple[str, ...]
-    signal: NDArray[np.float64]  # (leads, n) mV, invalid samples as NaN
+    signal: NDArray[np.float64]  # (leads, n) in mV; invalid samples are NaN
     age: int | None = None
     sex: Sex | None = None
     remarks: tuple[Remark, ...] = ()
@@ -148,27 +159,33 @@ class ArrayRecording:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Millivolts of every lead."""
+        """MV for every lead."""
         return ("mV",) * len(self.leads)
 
     @property
     def n_samples(self) -> int:
-        """Samples a lead."""
+        """Samples per lead."""
         return int(self.signal.shape[1])
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV; the last is shorter."""
+        """Successive blocks of `seconds`, `(leads, n)` in mV; the last block is shorter."""
         size = max(1, round(seconds * self.fs))
         for start in range(0, self.n_samples, size):
             yield self.read(start, start + size, leads)
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV."""
+        """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV."""
         return self.signal[choose_leads(self.leads, leads, self.name), start:stop]
 
 
-def read_of_blocks(blocks: Iterable[NDArray[np.float64]], start: int, stop: int | None) -> NDArray[np.float64]:
-    """Samples `start` to `stop` (not included) of successive blocks `(leads, n)`, for files without random access."""
+def read_from_blocks(blocks: Iterable[NDArray[np.float64]], start: int, stop: int | None) -> NDArray[np.float64]:
+    """Samples from `start` up to, but not including, `stop`, for files without random access.
+
+    Args:
+        blocks: successive blocks of the recording, `(leads, n)`.
+        start: first sample.
+        stop: sample after the last; None reads to the end.
+    """
     kept, at = [], 0
     for block in blocks:
         if stop is not None and at >= stop:
@@ -179,23 +196,23 @@ def read_of_blocks(blocks: Iterable[NDArray[np.float64]], start: int, stop: int 
 
 
 def position_of(recording: Recording, lead: Lead) -> int:
-    """Where a lead, given by name or position, stands among the leads.
+    """Index of a lead that is given by name or index.
 
     Raises:
-        RecordError: no such lead.
+        RecordError: there is no such lead.
     """
     return choose_leads(recording.leads, [lead], recording.name)[0]
 
 
 def voltage_leads(recording: Recording) -> list[str]:
-    """Names of the leads whose unit is a voltage: what a command takes where its user names no leads.
+    """Names of the leads whose unit is a voltage; commands use them if the user names no leads.
 
     Raises:
-        RecordError: not one of them is.
+        RecordError: no lead has a voltage as its unit.
     """
     voltages = [lead for lead, unit in zip(recording.leads, recording.units, strict=True) if is_voltage(unit)]
     if not voltages:
-        raise RecordError(f"No lead of {recording.name} is a voltage. Name a recording that holds an ECG.")
+        raise RecordError(f"No lead of {recording.name} is a voltage. Name a recording that contains an ECG.")
     return voltages
 
 
@@ -213,10 +230,13 @@ def is_voltage(unit: str) -> bool:
 
 
 def millivolts_per(unit: str) -> float:
-    """How many mV one of `unit` is: V, mV, uV, µV or nV, in any case.
+    """Millivolts per unit. Known units are V, mV, uV, µV and nV, in upper or lower case.
+
+    >>> millivolts_per("uV")
+    0.001
 
     Raises:
-        RecordError: the unit is not a voltage that this package knows.
+        RecordError: the unit is not a known voltage.
 
     >>> millivolts_per("uV"), millivolts_per("V")
     (0.001, 1000.0)
@@ -228,12 +248,16 @@ def millivolts_per(unit: str) -> float:
 
 
 def choose_leads(available: Sequence[str], wanted: Sequence[Lead] | None, record: str) -> list[int]:
-    """Positions in `available` of the wanted leads, each a name or a position counted from 0; None is all.
+    """Indices of the wanted leads.
 
-    A name is taken as it is, then without regard to case, then, if it is a number, as a position.
+    Args:
+        available: names of the leads.
+        wanted: names or indices from 0; None selects all. A name is compared exactly, then without regard to case,
+            and then, if it is a number, used as an index.
+        record: name of the recording, for messages.
 
     Raises:
-        RecordError: no such lead, or none wanted.
+        RecordError: there is no such lead, or `wanted` is empty.
 
     >>> choose_leads(["II", "V1", "Resp"], ["v1", 0], "patient-07")
     [1, 0]
@@ -241,7 +265,7 @@ def choose_leads(available: Sequence[str], wanted: Sequence[Lead] | None, record
     if wanted is None:
         return list(range(len(available)))
     if not wanted:
-        raise RecordError(f"No lead of {record} was asked for. Name at least one of {_listed(available)}.")
+        raise RecordError(f"No lead of {record} was named. Name at least one of {_listed(available)}.")
     return [_choose_lead(available, lead, record) for lead in wanted]
 
 

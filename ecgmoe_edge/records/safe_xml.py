@@ -1,4 +1,4 @@
-"""XML of unknown origin, parsed without any of what makes XML dangerous: entities, external files, endless nesting."""
+"""Parses XML of unknown origin safely: no entities, no external files, and limits on size, depth and elements."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from xml.parsers import expat
 from ecgmoe_edge.errors import RecordError, one_line
 from ecgmoe_edge.records.first_bytes import open_binary
 
-_LARGEST = 64 << 20  # bytes; 12 leads of 10 s are half a megabyte
+_LARGEST = 64 << 20  # bytes; 12 leads of 10 s take half a megabyte
 _MOST_ELEMENTS = 300_000
 _DEEPEST = 200
 
 
 def read_xml(path: Path) -> Element:
-    """The tree of a file; names of elements and attributes are without their namespace.
-
-    Entities are not expanded, no other file is opened, and size, depth and number of elements have limits.
+    """Parse an XML file; names of elements and attributes in the result have no namespace.
 
     Raises:
-        RecordError: not well-formed, or a file that declares entities or exceeds a limit.
+        RecordError: the file is not well-formed, declares entities or exceeds a limit.
     """
     size = path.stat().st_size
     if size > _LARGEST:
-        raise RecordError(f"{path.name} has {size >> 20} MiB, too much for an XML file. Export the recording as EDF.")
+        raise RecordError(f"{path.name} has {size >> 20} MiB, too much for an ECG in XML. Export the recording as EDF.")
     parser = expat.ParserCreate()
     parser.buffer_text = True
     builder = _Builder(path.name)
@@ -41,22 +39,22 @@ def read_xml(path: Path) -> Element:
         return builder.builder.close()
     except (expat.ExpatError, ValueError, LookupError, AssertionError) as reason:
         raise RecordError(
-            f"{path.name} is not whole XML ({one_line(reason)}). Copy it again from its source."
+            f"{path.name} is not well-formed XML ({one_line(reason)}). Copy it again from its source."
         ) from None
 
 
 def text_of(element: Element, name: str) -> str:
-    """Text of the first child of this name, without blanks around it; empty where there is none."""
+    """Text of the first child with this name, without surrounding blanks; empty if there is none."""
     return (element.findtext(name) or "").strip()
 
 
 def named(element: Element, name: str) -> Iterator[Element]:
-    """All elements of this name below it."""
+    """All descendants with this name."""
     return element.iter(name)
 
 
 class _Builder:
-    """Builds the tree and counts what it takes in."""
+    """Builds the tree and enforces the limits."""
 
     def __init__(self, file: str) -> None:
         self.builder = TreeBuilder()
@@ -79,7 +77,7 @@ class _Builder:
             self.refuse()
 
     def refuse(self, *_: object) -> None:
-        raise RecordError(f"{self._file} declares XML entities, which no ECG needs and which are not read here.")
+        raise RecordError(f"{self._file} declares XML entities, which no ECG needs. Export the recording again.")
 
 
 def _local(name: str) -> str:

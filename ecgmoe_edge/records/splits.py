@@ -1,10 +1,11 @@
-"""Named splits by patient, and where on the disk their records lie.
+"""Named splits, grouped by patient, and the paths of their records.
 
-The splits of the MIT-BIH Arrhythmia Database are those of de Chazal 2004 (DS1 to fit, DS2 to test, paced
-records left out); `-val` are patients held out of the fitting half to choose models on. `cinc-val` is a fifth of the
-records of the CinC 2017 challenge, which names no patients, drawn by a hash of their names (`lot`), so that anybody
-has the same fifth, of the whole data base or of a part; `cinc-fit` is the rest. `ptbxl-fold8` is that fold of PTB-XL,
-as its table has it (`strat_fold`), and `ptbxl-fit` the folds before it; 9 and 10 are the authors' own test folds.
+- `ds1`, `ds2`: MIT-BIH Arrhythmia Database, split of de Chazal 2004 (DS1 to fit, DS2 to test, without paced records).
+- `...-val`: patients held out of the fitting data to select models; `...-fit`: the others.
+- `cinc-val`: a fifth of the records of the CinC 2017 challenge, which does not identify patients, selected by a hash of
+  the record names (`hash_fraction`). The selection is the same for everybody, and for a part of the database too.
+- `ptbxl-fold8`: fold 8 of PTB-XL by its table (`strat_fold`); `ptbxl-fit`: folds 1 to 7. Folds 9 and 10 are the test
+  folds of its authors.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ CINC_VAL_SHARE = 0.2
 PTBXL_VAL_FOLD = 8
 
 
-def lot(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone: the first 64 bits of its SHA-256, as a fraction.
+def hash_fraction(name: str) -> float:
+    """A fraction in [0, 1) that depends only on the name: the first 64 bits of its SHA-256, divided by 2^64.
 
-    A record validates where its lot is below the share held out; a folder that grows keeps its division. A record of
-    CinC 2017 is named "cinc2017/A00001".
+    A record is held out for validation if its fraction is below the validation share. The split of existing records
+    does not change if records are added. The name of a record of CinC 2017 is, for example, "cinc2017/A00001".
     """
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
@@ -61,7 +62,9 @@ def _svdb_fit(folder: Path) -> list[Path]:
 
 def _cinc(folder: Path, *, held_out: bool) -> list[Path]:
     return [
-        path for path in find_recordings(folder) if (lot(f"cinc2017/{record_name(path)}") < CINC_VAL_SHARE) == held_out
+        path
+        for path in find_recordings(folder)
+        if (hash_fraction(f"cinc2017/{record_name(path)}") < CINC_VAL_SHARE) == held_out
     ]
 
 
@@ -74,7 +77,7 @@ def _named_records(folder: Path, *, names: tuple[str, ...]) -> list[Path]:
     return [folder / name for name in names]
 
 
-_Select = Callable[[Path], list[Path]]  # the records of a split, in the folder of its database
+_Select = Callable[[Path], list[Path]]  # from the folder of a database to the records of a split
 _SPLITS: MappingProxyType[str, tuple[str, _Select]] = MappingProxyType(
     {
         "ds1": ("mitdb", partial(_named_records, names=DS1)),
@@ -93,7 +96,7 @@ SPLITS = tuple(_SPLITS)
 
 
 def data_folder(data: Path | None = None) -> Path:
-    """The folder that holds recordings: `data`, or else what the environment variable ECGMOE_DATA names.
+    """The folder of recordings: `data`, or the folder in the environment variable ECGMOE_DATA.
 
     Raises:
         UsageError: neither is given.
@@ -103,21 +106,21 @@ def data_folder(data: Path | None = None) -> Path:
         named = os.environ.get(ENVIRONMENT)
         if not named:
             raise UsageError(
-                f"No recordings were named. Give --data DIR, or set {ENVIRONMENT}, to a folder of "
-                "recordings or to a folder that holds mitdb/, svdb/ and so on."
+                f"No recordings were named. Give --data DIR, or set {ENVIRONMENT}, with a folder of "
+                "recordings or a folder that contains mitdb/, svdb/ and so on."
             )
         data = Path(named)
     if not data.is_dir():
-        raise RecordError(f"{data} is not a folder. Give --data, or set {ENVIRONMENT}, to one that holds recordings.")
+        raise RecordError(f"{data} is not a folder. Give --data, or set {ENVIRONMENT}, with a folder of recordings.")
     return data
 
 
 def database_folder(data: Path | None, database: str) -> Path:
-    """The folder of one database, such as mitdb: inside the data folder, or the data folder itself.
+    """The folder of one database, such as mitdb: in the data folder, or the data folder itself.
 
     Raises:
         UsageError: no data folder is given.
-        RecordError: the data folder holds no such database.
+        RecordError: the data folder does not contain the database.
     """
     folder = data_folder(data)
     if (folder / database).is_dir():
@@ -125,46 +128,55 @@ def database_folder(data: Path | None, database: str) -> Path:
     if folder.name == database or holds_recordings(folder) or (folder / f"{database}_database.csv").is_file():
         return folder
     raise RecordError(
-        f"{folder} holds neither {database}/ nor a recording of these formats: {formats_in_folders()}. "
-        "Give the folder that does."
+        f"{folder} contains neither {database}/ nor a recording of these formats: {formats_in_folders()}. "
+        "Give another folder."
     )
 
 
 def locate(data: Path | None = None, *, split: str | None = None, records: Sequence[str] | None = None) -> list[Path]:
-    """Paths of the records of a split, of the records named, or of a whole database, as `open_recording` takes them.
+    """Paths of the records of a split, of the named records, or of a whole database, as `open_recording` accepts them.
 
-    `data` is a database (it holds recordings itself) or a folder of databases; there a split chooses its own
-    database, records are looked for in mitdb first and then in the others, and mitdb is meant where nothing
-    is named. Records that a split or the caller names are listed even where they are missing, so that
-    whoever reads them can say so.
+    Records that are named, or are part of a split, are listed even if they are missing, so that the caller can report
+    them.
+
+    Args:
+        data: a folder with recordings, or a folder of databases; None takes the folder in ECGMOE_DATA. In a folder of
+            databases a split selects its own database, named records are searched in mitdb first and then in the
+            others, and mitdb is the default.
+        split: name of a split.
+        records: names of records.
 
     Raises:
-        UsageError: both or an unknown split given, or no data folder.
-        RecordError: not one of the records is there.
+        UsageError: both a split and records are given, the split is unknown, or no data folder is given.
+        RecordError: none of the records exists.
     """
     if split is not None and records is not None:
         raise UsageError("Give either a split or a list of records, not both.")
     if split is not None:
-        return _of_split(data, split)
+        return _split_records(data, split)
     if records is not None:
-        return _named(data_folder(data), records)
+        return _named_paths(data_folder(data), records)
     folder = database_folder(data, DEFAULT_DATABASE)
     found = find_recordings(folder)
     if not found:
         raise RecordError(
-            f"{folder} holds no recording of these formats: {formats_in_folders()}. Give the folder that does."
+            f"{folder} contains no recording of these formats: {formats_in_folders()}. Give another folder."
         )
     return found
 
 
 def noise_record(data: Path | None, kind: str) -> Path:
-    """Path of a record of the MIT-BIH Noise Stress Test Database: bw, em or ma.
+    """Path of a record of the MIT-BIH Noise Stress Test Database.
 
-    It is looked for in the data folder's nstdb/, in the data folder itself, and in an nstdb/ beside it.
+    It is searched in nstdb/ in the data folder, in the data folder itself, and in nstdb/ beside the data folder.
+
+    Args:
+        data: the data folder; None takes the folder in ECGMOE_DATA.
+        kind: bw, em or ma.
 
     Raises:
         UsageError: no data folder is given.
-        RecordError: it is in none of them.
+        RecordError: the record is in none of these folders.
     """
     folder = data_folder(data).absolute()
     for place in (folder / NOISE_DATABASE, folder, folder.parent / NOISE_DATABASE):
@@ -176,7 +188,7 @@ def noise_record(data: Path | None, kind: str) -> Path:
     )
 
 
-def _of_split(data: Path | None, split: str) -> list[Path]:
+def _split_records(data: Path | None, split: str) -> list[Path]:
     if split not in _SPLITS:
         raise UsageError(f"There is no split {split!r}. The splits are {', '.join(SPLITS)}.")
     database, select = _SPLITS[split]
@@ -184,13 +196,13 @@ def _of_split(data: Path | None, split: str) -> list[Path]:
     paths = select(folder)
     if not any(is_recording(path) for path in paths):
         raise RecordError(
-            f"{folder} holds no record of the split {split}, whose records are those of {database}. "
-            f"Give the folder of {database}, or one that holds {database}/."
+            f"{folder} contains no record of the split {split}, which is a split of {database}. "
+            f"Give the folder of {database}, or a folder that contains {database}/."
         )
     return paths
 
 
-def _named(folder: Path, records: Sequence[str]) -> list[Path]:
+def _named_paths(folder: Path, records: Sequence[str]) -> list[Path]:
     if not records:
         raise UsageError("The list of records is empty. Name at least one, such as 100,103.")
     folders = [folder, folder / DEFAULT_DATABASE, *(p for p in sorted(folder.iterdir()) if p.is_dir())]
@@ -201,14 +213,14 @@ def _named(folder: Path, records: Sequence[str]) -> list[Path]:
         paths.append(next((path for path in found if path is not None), home / name))
     if not any(is_recording(path) for path in paths):
         raise RecordError(
-            f"{folder} holds none of the records {', '.join(records)}, nor do the folders inside. Name records "
-            "as their files are named."
+            f"Neither {folder} nor the folders in it contain any of the records {', '.join(records)}. Name records "
+            "by their files."
         )
     return paths
 
 
 def _in_folder(folder: Path, name: str) -> Path | None:
-    """The recording of that name in a folder: as a path names it, or by its name without extension."""
+    """The recording in a folder with this file name, or with this name without extension."""
     path = recognised_path(folder / name)
     if path is not None:
         return path

@@ -1,4 +1,4 @@
-"""The tables that data bases come with, each row checked as it is read: CinC 2017's rhythms, PTB-XL's patients."""
+"""Reads and checks the label tables of databases: rhythms of CinC 2017, and patients, age and sex of PTB-XL."""
 
 from __future__ import annotations
 
@@ -19,27 +19,31 @@ PTBXL_TABLE = "ptbxl_database.csv"
 #: Labels of REFERENCE.csv: normal, atrial fibrillation, other, too noisy.
 _CINC_RHYTHMS = MappingProxyType({"N": "N", "A": "AF", "O": "other", "~": "noisy"})
 _PTBXL_SEX: Mapping[str, Sex | None] = MappingProxyType({"0": "M", "1": "F", "": None})
-_PTBXL_OLDEST = 120.0  # years; the table writes 300 for all above 89
+_PTBXL_OLDEST = 120.0  # years; the table states 300 for every age above 89
 _PTBXL_FOLDS = range(1, 11)
 _PTBXL_COLUMNS = frozenset({"patient_id", "age", "sex", "strat_fold", "filename_lr"})
 
 
 @dataclass(frozen=True)
 class PtbxlRow:
-    """What PTB-XL's table says of one record."""
+    """One row of the table of PTB-XL."""
 
-    record: str  # path inside the data base, without extension, of the 100 Hz signal
-    patient: str  # as the table writes it
-    age: float | None  # years; None: not known, or above 89
+    record: str  # path of the 100 Hz record in the database, without extension
+    patient: str  # identifier in the table
+    age: float | None  # years; None: unknown, or above 89
     sex: Sex | None
     fold: int  # 1 to 10
 
 
 def cinc_rhythms(folder: Path) -> dict[str, str]:
-    """Record -> N, AF, other or noisy, as REFERENCE.csv in `folder` has it.
+    """Read REFERENCE.csv of the CinC 2017 challenge.
+
+    Returns:
+        Record -> N, AF, other or noisy.
 
     Raises:
-        RecordError: it is not there, cannot be read, lists no record, or a line is not a record and a known label.
+        RecordError: the table is missing or cannot be read, lists no record, or a line has no record or an unknown
+            label.
     """
     table = folder / CINC_TABLE
     rhythms = {}
@@ -50,10 +54,10 @@ def cinc_rhythms(folder: Path) -> dict[str, str]:
                 continue
             line = f"Line {rows.line_num} of {table}"
             if len(row) < 2:
-                raise RecordError(f"{line} holds no record and label: complete it, or copy the table anew.")
+                raise RecordError(f"{line} does not have a record and a label: complete it, or copy the table again.")
             name, label, *_ = row
             if label not in _CINC_RHYTHMS:
-                raise RecordError(f"{line} has a label that is none of N A O ~: {label}. Copy the table anew.")
+                raise RecordError(f"{line} has the label {label}, which is not N, A, O or ~. Copy the table again.")
             rhythms[name] = _CINC_RHYTHMS[label]
     if not rhythms:
         raise RecordError(f"{table} lists no record. Copy it from the challenge.")
@@ -61,20 +65,20 @@ def cinc_rhythms(folder: Path) -> dict[str, str]:
 
 
 def ptbxl_rows(folder: Path) -> list[PtbxlRow]:
-    """The rows of PTB-XL's table in `folder`, ptbxl_database.csv.
+    """Read the table of PTB-XL, ptbxl_database.csv.
 
     Raises:
-        RecordError: it is not there, cannot be read, lacks a column that is needed here, lists no record, or a line
-            is cut short or holds what cannot be.
+        RecordError: the table is missing or cannot be read, lacks a needed column, lists no record, or has a line that
+            is truncated or has an invalid value.
     """
     table = folder / PTBXL_TABLE
     with _opened(table, "PTB-XL") as file:
         rows = csv.DictReader(file)
         if not _PTBXL_COLUMNS.issubset(rows.fieldnames or ()):
-            raise RecordError(f"{table} lacks its columns. Copy the table of PTB-XL anew.")
+            raise RecordError(f"{table} lacks columns of the table of PTB-XL. Copy the table again.")
         read = [_ptbxl_row(row, f"Line {rows.line_num} of {table}") for row in rows]
     if not read:
-        raise RecordError(f"{table} lists no record. Copy the table of PTB-XL anew.")
+        raise RecordError(f"{table} lists no record. Copy the table of PTB-XL again.")
     return read
 
 
@@ -89,11 +93,11 @@ def _opened(table: Path, source: str) -> Iterator[TextIO]:
 
 def _ptbxl_row(row: Mapping[str | None, str | None], line: str) -> PtbxlRow:
     cells = {column: cell.strip() for column, cell in row.items() if column is not None and cell is not None}
-    if len(cells) < len(row):  # the reader has None for a cell that is missing, and under None what is too much
-        raise RecordError(f"{line} has not as many cells as the table has columns: copy the table anew.")
+    if len(cells) < len(row):  # DictReader gives None for a missing cell, and surplus cells under the key None
+        raise RecordError(f"{line} has more or fewer cells than the table has columns: copy the table again.")
     for column in ("patient_id", "filename_lr"):
         if not cells[column]:
-            raise RecordError(f"{line} has an empty {column}: fill it in, or take the line out.")
+            raise RecordError(f"{line} has an empty {column}: fill it in, or remove the line.")
     sex = cells["sex"].removesuffix(".0")
     if sex not in _PTBXL_SEX:
         raise RecordError(f"{line} has the sex {sex!r}: write 0 for male, 1 for female, or leave the cell empty.")
@@ -108,14 +112,14 @@ def _age(cell: str, line: str) -> float | None:
         return None
     age = _number(cell)
     if age is None or age < 0:
-        raise RecordError(f"{line} has the age {cell!r}: write years, or leave the cell empty where it is not known.")
+        raise RecordError(f"{line} has the age {cell!r}: write years, or leave the cell empty if the age is unknown.")
     return age if age < _PTBXL_OLDEST else None
 
 
 def _fold(cell: str, line: str) -> int:
     fold = _number(cell)
     if fold is None or fold not in _PTBXL_FOLDS:
-        raise RecordError(f"{line} has the strat_fold {cell!r}: write a fold of 1 to 10, or copy the table anew.")
+        raise RecordError(f"{line} has the strat_fold {cell!r}: write a fold from 1 to 10, or copy the table again.")
     return int(fold)
 
 

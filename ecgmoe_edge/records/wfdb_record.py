@@ -1,4 +1,4 @@
-"""`open_record` under the address that scripts written for version 0.1 know; `open_recording` reads any format."""
+"""Provides `open_record` for scripts written for version 0.1; `open_recording` reads any format."""
 
 from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord, open_record
 

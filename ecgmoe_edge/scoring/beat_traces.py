@@ -1,4 +1,4 @@
-"""Each beat of a record with its truth, its scores, the experts that took it and its waveform: what a report is of."""
+"""The scored beats of a record with true class, scores, selected experts and waveform: the input of a report."""
 
 from __future__ import annotations
 
@@ -26,35 +26,38 @@ class VRun:
     start_s: float
     end_s: float
     beats: int
-    called_v: int
-    found: bool  # three of its beats in a row were called V
+    called_v: int  # beats of the run that were labelled V
+    found: bool  # at least three consecutive beats were labelled V
 
 
 @dataclass(frozen=True)
 class BeatTrace:
-    """The scored beats of one record; all arrays of one length n but those of missed beats."""
+    """The scored beats of one record: n detected beats, and m annotated beats that were not detected."""
 
-    time_s: NDArray[np.float64]  # (n,)
-    truth: NDArray[np.str_]  # (n,) TRUTHS: "none" where no beat is annotated
-    label: NDArray[np.str_]  # (n,) N S V F or ?
+    time_s: NDArray[np.float64]  # (n,) time of R, s
+    truth: NDArray[np.str_]  # (n,) one of TRUTHS; "none" if no beat is annotated there
+    label: NDArray[np.str_]  # (n,) N, S, V, F or ?
     scores: NDArray[np.float32]  # (n, 4) probabilities of BEAT_CLASSES, after the decision rule
-    experts: Mapping[str, NDArray[np.int8]]  # path -> (n,) the expert that ran
-    expert_counts: Mapping[str, int]  # path -> how many experts there are
-    rhythm: NDArray[np.str_]  # (n,) as annotated, "" where nothing is said
-    waves: NDArray[np.float16]  # (n, 103) in R amplitudes
-    missed_s: NDArray[np.float64]  # (m,) annotated beats that were not detected
-    missed_class: NDArray[np.str_]  # (m,)
+    experts: Mapping[str, NDArray[np.int8]]  # path -> (n,) index of the selected expert
+    expert_counts: Mapping[str, int]  # path -> number of experts
+    rhythm: NDArray[np.str_]  # (n,) annotated rhythm, "" if none is annotated
+    waves: NDArray[np.float16]  # (n, 103) waveforms in units of the R amplitude
+    missed_s: NDArray[np.float64]  # (m,) time of each missed beat, s
+    missed_class: NDArray[np.str_]  # (m,) AAMI class of each missed beat
     v_runs: tuple[VRun, ...]
 
 
 def trace_beats(live: LiveRun, annotated: BeatAnnotations, record: Recording, *, whole: bool) -> BeatTrace | None:
-    """The trace of a record that was run with a model; None of a paced record, whose beats have no AAMI class.
+    """Combine a live run with the annotations of its record.
 
     Args:
-        live: run with `keep_waves`.
-        annotated: the record's beats and rhythms.
-        record: for its rate and length.
-        whole: trace the first five minutes too.
+        live: a run with a model and with `keep_waves`.
+        annotated: the annotated beats and rhythms of the record.
+        record: supplies the sampling rate and the length.
+        whole: include the first five minutes.
+
+    Returns:
+        The trace, or None if the record is paced (its beats have no AAMI class) or no beat was classified.
     """
     if annotated.paced or not live.beats or live.beats[0].label is None:
         return None
@@ -64,12 +67,12 @@ def trace_beats(live: LiveRun, annotated: BeatAnnotations, record: Recording, *,
     beats = [live.beats[position] for position in order]
     region = scored_region(annotated, record.fs, record.n_samples, whole)
     pairing = pair_beats(annotated.samples, samples, TOLERANCE_S * record.fs)
-    partner = pairing.of_detected
+    partner = pairing.reference_index
     truth = np.where(partner >= 0, annotated.classes[partner], TRUTHS[-1])
     label = np.array([beat.label for beat in beats], np.str_)
-    kept = np.where(partner >= 0, region.holds(annotated.samples[partner]), region.holds(samples))
-    missed = region.holds(annotated.samples) & (pairing.of_reference < 0)
-    called = np.where(pairing.of_reference >= 0, label[pairing.of_reference], "")
+    kept = np.where(partner >= 0, region.contains(annotated.samples[partner]), region.contains(samples))
+    missed = region.contains(annotated.samples) & (pairing.detection_index < 0)
+    called = np.where(pairing.detection_index >= 0, label[pairing.detection_index], "")
     routes = {path: x[order] for path, x in routes_by_path(live.outputs).items()}
     return BeatTrace(
         time_s=samples[kept] / record.fs,
@@ -82,7 +85,7 @@ def trace_beats(live: LiveRun, annotated: BeatAnnotations, record: Recording, *,
         waves=live.waves[order][kept].astype(np.float16),
         missed_s=annotated.samples[missed] / record.fs,
         missed_class=annotated.classes[missed],
-        v_runs=_v_runs(annotated, called, region.holds(annotated.samples), record.fs),
+        v_runs=_v_runs(annotated, called, region.contains(annotated.samples), record.fs),
     )
 
 
@@ -100,14 +103,14 @@ def _v_runs(
     for first, stop in _stretches((annotated.classes == "V").tolist()):
         if stop - first < RUN_BEATS or not scored[first]:
             continue
-        said = (called[first:stop] == "V").tolist()
-        longest = max((b - a for a, b in _stretches(said)), default=0)
+        called_v = (called[first:stop] == "V").tolist()
+        longest = max((b - a for a, b in _stretches(called_v)), default=0)
         start, end = annotated.samples[first] / fs, annotated.samples[stop - 1] / fs
-        runs.append(VRun(float(start), float(end), stop - first, sum(said), longest >= RUN_BEATS))
+        runs.append(VRun(float(start), float(end), stop - first, sum(called_v), longest >= RUN_BEATS))
     return tuple(runs)
 
 
 def _stretches(flags: Sequence[bool]) -> list[tuple[int, int]]:
-    """First and stop of each stretch of True."""
+    """Start and end (exclusive) of each stretch of True."""
     padded = np.diff(np.concatenate([[0], np.asarray(flags, np.int8), [0]]))
     return list(zip(np.flatnonzero(padded == 1).tolist(), np.flatnonzero(padded == -1).tolist(), strict=True))

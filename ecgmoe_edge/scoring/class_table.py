@@ -1,4 +1,4 @@
-"""Truth against answer of a classification of whole records or stretches of time, and the figures that follow."""
+"""Confusion matrix of a classification of whole records or of stretches of time, and the figures computed from it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ecgmoe_edge.scoring.bootstrap import Figures
 
 @dataclass(frozen=True)
 class ClassTable:
-    """How much of each true class got each answer: `table` is (classes, answers), in records or in seconds.
+    """A confusion matrix: `table` is `(classes, answers)`, in records or in seconds.
 
-    `answers` are the classes and, where something may be left unanswered, "none" after them.
+    `answers` are the classes, followed by "none" if a record can be left without an answer.
     """
 
     classes: tuple[str, ...]
@@ -24,25 +24,30 @@ class ClassTable:
     table: NDArray[np.float64]
 
     def figures(self, scored: Sequence[str] | None = None) -> dict[str, float | None]:
-        """Se, +P and F1 of each class in per cent, accuracy, and the mean F1 of the classes `scored` (None: of all).
+        """Se, +P and F1 of each class, accuracy and mean F1.
 
-        None stands where there is nothing to divide; a class that never occurs has no F1 and is not in the mean.
+        Args:
+            scored: classes that enter the mean F1; None takes all of them.
+
+        Returns:
+            Figures in per cent, by name. A figure with a zero denominator is None. A class that never occurs has no
+            F1 and does not enter the mean.
         """
         out: dict[str, float | None] = {}
         for row, name in enumerate(self.classes):
-            hit, there = self.table[row, self.answers.index(name)], self.table[row].sum()
-            said = self.table[:, self.answers.index(name)].sum()
-            out[f"{name}.se"] = _per_cent(hit, there)
-            out[f"{name}.ppv"] = _per_cent(hit, said)
-            out[f"{name}.f1"] = _per_cent(2 * hit, there + said) if there else None
+            column = self.answers.index(name)
+            correct, present, predicted = self.table[row, column], self.table[row].sum(), self.table[:, column].sum()
+            out[f"{name}.se"] = _per_cent(correct, present)
+            out[f"{name}.ppv"] = _per_cent(correct, predicted)
+            out[f"{name}.f1"] = _per_cent(2 * correct, present + predicted) if present else None
         known = [f1 for name in scored or self.classes if (f1 := out[f"{name}.f1"]) is not None]
-        right = sum(self.table[row, self.answers.index(name)] for row, name in enumerate(self.classes))
-        out["accuracy"] = _per_cent(right, self.table.sum())
+        correct = sum(self.table[row, self.answers.index(name)] for row, name in enumerate(self.classes))
+        out["accuracy"] = _per_cent(correct, self.table.sum())
         out["mean_f1"] = sum(known) / len(known) if known else None
         return out
 
     def to_json(self, scored: Sequence[str] | None = None) -> dict[str, Any]:
-        """Figures by class, accuracy, mean F1, and the table itself."""
+        """Figures by class, accuracy, mean F1 and the confusion matrix, for JSON."""
         flat = rounded(self.figures(scored))
         return {
             "classes": {name: {key: flat[f"{name}.{key}"] for key in ("se", "ppv", "f1")} for name in self.classes},
@@ -57,7 +62,7 @@ class ClassTable:
 
 
 def rounded(figures: Figures) -> Mapping[str, float | None]:
-    """To three digits after the point, as JSON shows them."""
+    """The figures rounded to three decimals, as JSON output has them."""
     return {name: None if value is None else round(float(value), 3) for name, value in figures.items()}
 
 

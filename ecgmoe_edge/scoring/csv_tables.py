@@ -1,4 +1,4 @@
-"""The figures of an evaluation as CSV files: a row a record, a row a class, and the beat-by-beat tables."""
+"""Writes the figures of an evaluation as CSV files: one row per record, one per class, and the confusion matrices."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import RecordError
 
 _FIGURES = ("se", "ppv", "f1", "tp", "fn", "fp")
-_ALL = "all"  # in place of a record's name: the sum over all of them
+_ALL = "all"  # stands in the record column for the sum over all records
 
 
 def write_csv(folder: Path, evaluation: Mapping[str, Any]) -> list[Path]:
-    """Write what `Evaluation.to_json` gave as CSV files into a folder, which is made if need be.
+    """Write the figures of an evaluation as CSV files.
 
-    records.csv: a row a record; classes.csv: R peaks and beat classes, gross and average; beat_table.csv: truth against
-    answer, of each record and of all, where beats were classified; noise.csv: a row for each ratio and record, where
-    noise was added. Figures are in per cent, counts of beats, or ms; an empty cell is a figure that is not defined.
+    - records.csv: one row per record.
+    - classes.csv: R peaks and beat classes, gross and average.
+    - beat_table.csv, if beats were classified: confusion matrix of each record and of all records together.
+    - noise.csv, if noise was added: one row per signal-to-noise ratio and record.
+
+    Figures are in per cent, numbers of beats, or ms. An empty cell is a figure that is not defined.
+
+    Args:
+        folder: receives the files; it is created if it does not exist.
+        evaluation: the output of `Evaluation.to_json`.
+
+    Returns:
+        The files written.
 
     Raises:
         RecordError: the folder cannot be written.
@@ -41,7 +51,7 @@ def write_csv(folder: Path, evaluation: Mapping[str, Any]) -> list[Path]:
             written.append(file)
     except OSError as reason:
         raise RecordError(
-            f"Tables cannot be written to {folder} ({reason}). Make room, or give --csv another folder."
+            f"CSV files cannot be written to {folder} ({reason}). Free some disk space, or give --csv another folder."
         ) from reason
     return written
 
@@ -50,9 +60,9 @@ def _records(evaluation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, record in evaluation["per_record"].items():
         row = {"record": name, **{key: record[key] for key in ("lead", "fs_hz", "duration_s", "paced")}}
         for tolerance, counts in record["rpeaks"].items():
-            row |= _named(f"rpeaks_{tolerance}", counts)
+            row |= _prefixed(f"rpeaks_{tolerance}", counts)
         for beat_class in evaluation["beats"] or {}:
-            row |= _named(beat_class, (record["beats"] or {}).get(beat_class, {}))
+            row |= _prefixed(beat_class, (record["beats"] or {}).get(beat_class, {}))
         yield {**row, "rr_error_ms": record["rr_error_ms"]["rms"], "rr_intervals": record["rr_error_ms"]["intervals"]}
 
 
@@ -86,11 +96,11 @@ def _noise(noise: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for name, figures in {_ALL: evaluation, **evaluation["per_record"]}.items():
             row = {"noise": noise["kind"], "snr_db": snr, "record": name}
             for tolerance, counts in figures["rpeaks"].items():
-                row |= _named(f"rpeaks_{tolerance}", counts)
+                row |= _prefixed(f"rpeaks_{tolerance}", counts)
             for beat_class in evaluation["beats"] or {}:
-                row |= _named(beat_class, (figures["beats"] or {}).get(beat_class, {}))
+                row |= _prefixed(beat_class, (figures["beats"] or {}).get(beat_class, {}))
             yield row
 
 
-def _named(prefix: str, counts: Mapping[str, Any]) -> dict[str, Any]:
+def _prefixed(prefix: str, counts: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{prefix}_{key}": counts.get(key) for key in _FIGURES}

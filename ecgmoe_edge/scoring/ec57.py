@@ -1,13 +1,14 @@
-"""Beat-by-beat scores as ANSI/AAMI EC57 defines them and PhysioNet's `bxb` counts them.
+"""Beat-by-beat scores as ANSI/AAMI EC57 defines them and as PhysioNet's `bxb` counts them.
 
-- Beats pair within 150 ms. A missed beat is a miss of its class; a detection without partner is a false
-  positive of the label that it got; a beat that the monitor calls `?` costs Se.
-- The first five minutes are a learning period and not scored in records of six minutes and more.
-- Ventricular flutter (`[` to `]`) is left out. Pairing comes before leaving out, so that a beat at the border
-  is not called false because its partner lies across it.
-- Records with paced beats count for R peaks only. Of `mitdb` these are 102, 104, 107 and 217.
-- +P of V: false are N, S and no partner; a fusion or unclassifiable beat labelled V is neither right nor wrong.
-  +P of S: false are N, V, F and no partner. EC57 has no such rule for N and F: there every other beat is false.
+- A detected and an annotated beat match within 150 ms. A missed beat is a false negative of its class. A detection
+  without a matching annotation is a false positive of its label. A beat labelled `?` lowers the Se of its class.
+- In records of six minutes or more, the first five minutes are a learning period and are not scored.
+- Ventricular flutter (`[` to `]`) is excluded. Beats are matched before the exclusion, so that a beat next to the
+  border is not a false positive because its annotation lies on the other side.
+- Records with paced beats are scored for R peaks only. In `mitdb` these are 102, 104, 107 and 217.
+- False positives of V are N, S and detections without annotation; F or Q labelled V count neither as correct nor as
+  false. False positives of S are N, V, F and detections without annotation. EC57 has no such exception for N and F:
+  any other beat with that label is a false positive.
 
 One deviation from `bxb -C`: it counts escape beats (e, j, n) as S; here they are N, as in most of the literature.
 """
@@ -27,11 +28,11 @@ from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.rr_error import RrErrors, rr_errors
 from ecgmoe_edge.tasks import BEAT_CLASSES
 
-TRUTHS = (*AAMI_CLASSES, "none")  # rows of a confusion; "none": no annotated beat there
-ANSWERS = (*BEAT_CLASSES, "?", "missed")  # columns of a confusion
+TRUTHS = (*AAMI_CLASSES, "none")  # rows of the confusion matrix; "none": no beat is annotated there
+ANSWERS = (*BEAT_CLASSES, "?", "missed")  # columns of the confusion matrix
 
 TOLERANCE_S = 0.150
-CLOSE_TOLERANCE_S = 0.050  # not EC57's: tells a detector that finds R from one that finds a beat
+CLOSE_TOLERANCE_S = 0.050  # not in EC57: shows whether a detector locates R itself or only the beat
 LEARNING_S = 300.0
 SHORT_RECORD_S = 360.0
 
@@ -47,7 +48,7 @@ _FALSE_POSITIVES = MappingProxyType(
 
 @dataclass(frozen=True)
 class Counts:
-    """Beats found, missed and falsely found, and the figures in per cent (None: nothing to divide).
+    """True positives, false negatives and false positives; a figure with a zero denominator is None.
 
     >>> found = Counts(tp=90, fn=10, fp=30)
     >>> found.se, found.ppv, round(found.f1, 1)
@@ -72,23 +73,28 @@ class Counts:
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean of Se and +P, %; None where no such beat is annotated."""
+        """Harmonic mean of Se and +P, %; None if no beat of this class is annotated."""
         return _per_cent(2 * self.tp, 2 * self.tp + self.fn + self.fp) if self.tp + self.fn else None
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.tp + other.tp, self.fn + other.fn, self.fp + other.fp)
 
     def to_json(self) -> dict[str, float | int | None]:
-        """Figures in per cent, and the counts that they come from."""
+        """Se, +P and F1 in per cent, and the counts, for JSON."""
         figures = {"se": self.se, "ppv": self.ppv, "f1": self.f1}
         rounded = {key: None if value is None else round(value, 3) for key, value in figures.items()}
         return {**rounded, "tp": self.tp, "fn": self.fn, "fp": self.fp}
 
 
 def average(counts: Sequence[Counts]) -> dict[str, Any]:
-    """Average statistics in EC57's words: every record weighs the same, however many beats it has.
+    """Average statistics as EC57 defines them: every record has the same weight, however many beats it has.
 
-    Each figure is the mean, in per cent, over the records for which it is defined; `records` says how many those are.
+    Args:
+        counts: the counts of each record.
+
+    Returns:
+        The mean of Se, +P and F1, in per cent, over the records in which each is defined, and under "records" the
+        number of these records.
 
     >>> average([Counts(tp=9, fn=1), Counts(tp=1, fn=1)])["se"]
     70.0
@@ -104,42 +110,42 @@ def average(counts: Sequence[Counts]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How many beats of each truth got each answer: `table` is `(TRUTHS, ANSWERS)`."""
+    """Confusion matrix of beats: `table` is `(TRUTHS, ANSWERS)`."""
 
     table: NDArray[np.int64]
 
     @classmethod
     def empty(cls) -> Confusion:
-        """A confusion of no beats."""
+        """A confusion matrix without beats."""
         return cls(np.zeros((len(TRUTHS), len(ANSWERS)), dtype=np.int64))
 
     def __add__(self, other: Confusion) -> Confusion:
         return Confusion(self.table + other.table)
 
     def count(self, truth: str, answer: str) -> int:
-        """Beats of this truth that got this answer."""
+        """Number of beats of class `truth` that were labelled `answer`."""
         return int(self.table[TRUTHS.index(truth), ANSWERS.index(answer)])
 
     def counts(self, beat_class: str) -> Counts:
-        """Found, missed and false beats of one of BEAT_CLASSES."""
+        """True positives, false negatives and false positives of one of BEAT_CLASSES."""
         found = self.count(beat_class, beat_class)
         annotated = int(self.table[TRUTHS.index(beat_class)].sum())
         false = sum(self.count(truth, beat_class) for truth in _FALSE_POSITIVES[beat_class])
         return Counts(found, annotated - found, false)
 
     def to_json(self) -> dict[str, dict[str, int]]:
-        """Truth -> answer -> beats."""
+        """Annotated class -> label -> number of beats, for JSON."""
         return {truth: {answer: self.count(truth, answer) for answer in ANSWERS} for truth in TRUTHS}
 
 
 @dataclass(frozen=True)
 class RecordScore:
-    """The counts of one record."""
+    """The scores of one record."""
 
     rpeaks: Counts  # within 150 ms
     rpeaks_close: Counts  # within 50 ms
-    confusion: Confusion | None  # None: paced, or nobody classified
-    rr: RrErrors  # of the beats within 150 ms
+    confusion: Confusion | None  # None: the record is paced, or beats were not classified
+    rr: RrErrors  # RR intervals between beats matched within 150 ms
 
 
 def score_record(
@@ -156,10 +162,13 @@ def score_record(
     Args:
         reference: the annotated beats.
         samples: detected R peaks, `(m,)`, in samples of the record, in any order.
-        labels: for each detection N, S, V, F or `?`; None, or None for every beat, where nobody classified.
-        fs: samples a second, Hz.
-        n_samples: length of the record.
-        whole: score the first five minutes too.
+        labels: N, S, V, F or `?` for each detection; None, or None for each beat, if beats were not classified.
+        fs: sampling rate, Hz.
+        n_samples: length of the record, samples.
+        whole: also score the first five minutes.
+
+    Returns:
+        Counts of R peaks, the confusion matrix and the RR-interval errors.
     """
     order = np.argsort(np.asarray(samples, dtype=np.int64), kind="stable")
     detected = np.asarray(samples, dtype=np.int64)[order]
@@ -178,7 +187,7 @@ def score_record(
 
 
 def total_peaks(counts: Iterable[Counts]) -> Counts:
-    """Gross statistics: every beat weighs the same, whoever's it is.
+    """Gross statistics of R peaks: every beat has the same weight, whichever record it is in.
 
     >>> round(total_peaks([Counts(tp=9, fn=1), Counts(tp=1, fn=1)]).se, 1)
     83.3
@@ -187,13 +196,13 @@ def total_peaks(counts: Iterable[Counts]) -> Counts:
 
 
 def total_confusion(confusions: Iterable[Confusion | None]) -> Confusion | None:
-    """The sum of all that are there; None where none is."""
+    """The sum of all confusion matrices that are not None; None if there is none."""
     present = [confusion for confusion in confusions if confusion is not None]
     return sum(present, start=Confusion.empty()) if present else None
 
 
-def first_scored(fs: float, n_samples: int, whole: bool) -> float:
-    """Sample from which a record is scored: after five minutes, or at once if it is short or `whole` is wanted.
+def first_scored_sample(fs: float, n_samples: int, whole: bool) -> float:
+    """First scored sample: after five minutes, or 0 if the record is shorter than six minutes or `whole` is set.
 
     >>> first_scored(360.0, n_samples=650_000, whole=False)  # 30 minutes: from the sixth minute on
     108000.0
@@ -207,43 +216,43 @@ def first_scored(fs: float, n_samples: int, whole: bool) -> float:
 class Region:
     """The part of a record that is scored."""
 
-    first: float  # sample
-    left_out: Sequence[tuple[int, int]]
+    first: float  # first scored sample
+    excluded: Sequence[tuple[int, int]]  # first and last sample of each excluded segment
 
-    def holds(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these samples are scored."""
+    def contains(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each of these samples is scored."""
         inside = samples >= self.first
-        for start, end in self.left_out:
+        for start, end in self.excluded:
             inside &= (samples < start) | (samples > end)
         return inside
 
 
 def scored_region(reference: BeatAnnotations, fs: float, n_samples: int, whole: bool) -> Region:
-    """What of a record is scored: not its first five minutes, unless it is short or `whole` is wanted, nor flutter."""
-    return Region(first_scored(fs, n_samples, whole), reference.flutter)
+    """The part of a record that is scored: from `first_scored_sample` on, without ventricular flutter."""
+    return Region(first_scored_sample(fs, n_samples, whole), reference.flutter)
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Positions in the annotated and the detected beats that are scored."""
+    """The scored beats, as indices into the annotated and the detected beats."""
 
-    matched: list[tuple[int, int]]
-    missed: list[int]
-    false: list[int]
+    matched: list[tuple[int, int]]  # (annotated, detected)
+    missed: list[int]  # annotated beats
+    false: list[int]  # detected beats
 
 
 def _scored_pairs(
     reference: NDArray[np.int64], detected: NDArray[np.int64], tolerance: float, region: Region
 ) -> _Pairs:
-    """Pair all beats, then keep those in the region; a pair lies where its annotated beat lies."""
+    """Match all beats, then keep those in the region; the annotated beat decides whether a match is inside."""
     pairing = pair_beats(reference, detected, tolerance)
-    scored = region.holds(reference)
-    has_partner = pairing.of_reference >= 0
-    matched = np.flatnonzero(scored & has_partner)
+    scored = region.contains(reference)
+    has_match = pairing.detection_index >= 0
+    matched = np.flatnonzero(scored & has_match)
     return _Pairs(
-        matched=list(zip(matched.tolist(), pairing.of_reference[matched].tolist(), strict=True)),
-        missed=np.flatnonzero(scored & ~has_partner).tolist(),
-        false=np.flatnonzero(region.holds(detected) & (pairing.of_detected < 0)).tolist(),
+        matched=list(zip(matched.tolist(), pairing.detection_index[matched].tolist(), strict=True)),
+        missed=np.flatnonzero(scored & ~has_match).tolist(),
+        false=np.flatnonzero(region.contains(detected) & (pairing.reference_index < 0)).tolist(),
     )
 
 

@@ -1,7 +1,7 @@
-"""The whole live pipeline over recordings, scored beat by beat: what a wearer would have seen, not what a model can.
+"""Runs the whole live pipeline over recordings and scores it beat by beat.
 
-Each record is pushed through the `Monitor` in blocks, as a device would push it; its R peaks are the detector's own
-and a beat that the detector misses is a missed beat of its class.
+Each record is pushed through the `Monitor` in blocks, as on a device. The R peaks are those of the detector, so a beat
+that the detector misses is a missed beat of its class. The figures are those of the monitor, not of the model alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, write_annotations
 from ecgmoe_edge.records.databases import origin_of
 from ecgmoe_edge.records.names import one_of_each_name, record_name
-from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_of_many
+from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_in_batch
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording
 from ecgmoe_edge.scoring.beat_traces import trace_beats
 from ecgmoe_edge.scoring.ec57 import score_record
@@ -33,26 +33,26 @@ from ecgmoe_edge.streaming.input_checks import distinct_names
 from ecgmoe_edge.streaming.monitor import Monitor
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 
-BLOCK_S = 60.0  # the monitor gives the same events however the samples are cut
+BLOCK_S = 60.0  # the events do not depend on the block length
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How records are run and scored; the same for all of them."""
+    """How all records are run and scored."""
 
-    bundle: Path | None = None  # None: R peaks only
-    load: LoadModel | None = None  # how to load it; None: as a bundle
-    lead: Lead | None = None  # name or position; None: the header's first that is a voltage and holds a signal
-    leads: LeadsWanted = None  # instead: these together; "all": that are voltages
-    stated: OpenOptions | None = None  # of tables, which do not state it themselves
-    invert: bool = False
+    bundle: Path | None = None  # file or folder of the model; None: detect R peaks only
+    load: LoadModel | None = None  # loads the model; None: load it as a bundle
+    lead: Lead | None = None  # name or index; None: the first lead with a voltage and a signal
+    leads: LeadsWanted = None  # in place of `lead`: run several leads together; "all": all voltages
+    stated: OpenOptions | None = None  # sampling rate, unit and so on of files that do not state them
+    invert: bool = False  # reverse the polarity
     mains: MainsChoice = AUTO
-    whole: bool = False  # score the first five minutes too
-    extension: str = "atr"  # of the annotations
-    annotations_dir: Path | None = None  # where our beats are written as WFDB annotations
-    reference: Reference | None = None  # an offline detector to run beside the monitor
-    traces: bool = False  # keep each beat with its truth, scores, experts and waveform, for a report
-    noise: NoiseLevel | None = None  # added to the lead before anything sees it
+    whole: bool = False  # also score the first five minutes
+    extension: str = "atr"  # extension of the annotation file
+    annotations_dir: Path | None = None  # folder for the detected beats, written as WFDB annotations
+    reference: Reference | None = None  # offline detector to score beside the monitor
+    traces: bool = False  # keep scores, experts and waveform of each beat, for a report
+    noise: NoiseLevel | None = None  # noise to add to the leads
 
 
 def evaluate(
@@ -64,19 +64,22 @@ def evaluate(
 ) -> Evaluation:
     """Run the live pipeline over records and score it against their beat annotations.
 
-    A record that cannot be read, holds no signal in these leads, has no beat annotations or has a rate the front end
-    does not take is skipped, with its reason, and the rest goes on. One whose signal shows no beat is scored, for a
-    detector that finds none has missed them; a remark says so.
+    A record is skipped, with a reason, if it cannot be read, has no signal in the chosen leads, has no beat
+    annotations or has a sampling rate that the front end does not support. A record in which the detector finds no
+    beat is scored, because all its beats were missed; a remark says so.
 
     Args:
-        records: paths, as `records.splits.locate` gives them.
+        records: paths, as `records.splits.locate` returns them.
         options: how records are run and scored.
-        jobs: processes to spread the records over; each loads the bundle for itself.
-        on_record: called in this process as each record is done.
+        jobs: number of processes; each loads the model.
+        on_record: called in this process after each record.
+
+    Returns:
+        The results of all records, and the skipped records.
 
     Raises:
-        UsageError: no job, or a record that is named twice.
-        RecordError: not one record could be scored.
+        UsageError: `jobs` is less than one, or a record is named twice.
+        RecordError: no record could be scored.
         BundleError: the bundle cannot be loaded.
         MissingExtra: wfdb, the bundle's engine or the offline reference is not installed.
     """
@@ -84,7 +87,7 @@ def evaluate(
     twice = [path.name for path, count in Counter(records).items() if count > 1]
     if twice:
         raise UsageError(f"The record {twice[0]} is named more than once. Name each record once.")
-    named, of_same_name = one_of_each_name(records)
+    named, duplicates = one_of_each_name(records)
     outcomes = run_records(
         named,
         partial(_evaluate_record, options=options),
@@ -92,8 +95,8 @@ def evaluate(
         jobs=jobs,
         on_record=on_record,
     )
-    results = tuple(outcomes.of.values())
-    skipped = {**outcomes.skipped, **of_same_name}
+    results = tuple(outcomes.results.values())
+    skipped = {**outcomes.skipped, **duplicates}
     return Evaluation(results, skipped, options.reference, fused=any(len(one.leads) > 1 for one in results))
 
 
@@ -106,19 +109,22 @@ def evaluate_noise(
     jobs: int = 1,
     on_record: Callable[[float, str, int, int, str | None], None] | None = None,
 ) -> NoiseEvaluation:
-    """Evaluate records with noise added, once at each signal-to-noise ratio.
+    """Evaluate records with added noise, once at each signal-to-noise ratio.
 
     Args:
         records: as for `evaluate`.
-        options: as for `evaluate`; annotations are not written.
-        noise_record: path of the noise; its name is that of the kind.
+        options: as for `evaluate`; no annotations are written.
+        noise_record: path of the noise record; its name is the kind of noise (em, ma or bw).
         snrs_db: signal-to-noise ratios, dB.
         jobs: as for `evaluate`.
-        on_record: as for `evaluate`, with the ratio first.
+        on_record: as for `evaluate`, with the ratio as first argument.
+
+    Returns:
+        The evaluation at each ratio.
 
     Raises:
-        UsageError: no ratio, and as for `evaluate`.
-        RecordError: not one record could be scored.
+        UsageError: no ratio is given, or as for `evaluate`.
+        RecordError: no record could be scored.
         BundleError, MissingExtra: as for `evaluate`.
     """
     if not snrs_db:
@@ -126,19 +132,27 @@ def evaluate_noise(
     evaluations = {}
     for snr_db in dict.fromkeys(snrs_db):
         level = replace(options, noise=NoiseLevel(noise_record, snr_db), annotations_dir=None)
-        told = None if on_record is None else partial(on_record, snr_db)
-        evaluations[snr_db] = evaluate(records, level, jobs=jobs, on_record=told)
+        on_level_record = None if on_record is None else partial(on_record, snr_db)
+        evaluations[snr_db] = evaluate(records, level, jobs=jobs, on_record=on_level_record)
     return NoiseEvaluation(noise_record.name, evaluations)
 
 
 def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | None) -> RecordResult:
     """Run one record through the live pipeline and score it.
 
+    Args:
+        path: path of the record.
+        options: how the record is run and scored; `bundle` and `load` are not used.
+        model: the loaded model; None detects R peaks only.
+
+    Returns:
+        The scores, delays and remarks of the record.
+
     Raises:
         RecordError: the record or its annotations cannot be read.
-        SignalError: the front end cannot take its rate.
+        SignalError: the front end does not support the sampling rate.
     """
-    record = open_of_many(path, options.stated)
+    record = open_in_batch(path, options.stated)
     annotated = read_annotations(record, options.extension)
     chosen = chosen_leads(record, options.leads if options.lead is None else [options.lead])
     positions = chosen.positions
@@ -162,7 +176,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     )
     reference = None
     if options.reference is not None:
-        # an offline detector wants the whole lead at once
+        # an offline detector needs the whole lead at once
         signal = np.concatenate([block[0] for block in _blocks(record, positions[:1], annotated, options.noise)])
         peaks = detect_offline(signal, record.fs)
         reference = score_record(annotated, peaks, fs=record.fs, n_samples=record.n_samples, whole=options.whole)
@@ -184,14 +198,20 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
 
 
 def unscorable(records: Sequence[Path], wanted: LeadsWanted = None, extension: str = "atr") -> dict[str, str]:
-    """Which records `evaluate_record` would refuse, and why, without running them."""
+    """The records that `evaluate_record` cannot score, each with the reason; no record is run.
+
+    Args:
+        records: paths of the records.
+        wanted: the leads to run; None takes the first lead with a signal.
+        extension: extension of the annotation files.
+    """
     reasons = {record_name(path): _why_unscorable(path, wanted, extension) for path in records}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _why_unscorable(path: Path, wanted: LeadsWanted, extension: str) -> str | None:
     try:
-        record = open_of_many(path)
+        record = open_in_batch(path)
         read_annotations(record, extension)
         chosen_leads(record, wanted)
     except RecordError as reason:
@@ -206,8 +226,8 @@ def _evaluate_record(path: Path, model: BeatModel | None, options: EvaluationOpt
 def _blocks(
     record: Recording, positions: Sequence[int], annotated: BeatAnnotations, noise: NoiseLevel | None
 ) -> Iterator[NDArray[np.float64]]:
-    """Blocks (leads, n) in mV; with noise each lead has its own gain and its own signal of the noise record."""
+    """Blocks `(leads, n)` in mV. Each lead gets its own gain and its own signal of the noise record."""
     if noise is None:
         return record.blocks(BLOCK_S, leads=positions)
-    of_leads = (noisy_blocks(record, position, annotated, noise, BLOCK_S) for position in positions)
-    return (np.concatenate(blocks) for blocks in zip(*of_leads, strict=True))
+    lead_blocks = (noisy_blocks(record, position, annotated, noise, BLOCK_S) for position in positions)
+    return (np.concatenate(blocks) for blocks in zip(*lead_blocks, strict=True))

@@ -1,4 +1,4 @@
-"""One record through the stages of a monitor, with what the model answered of every beat kept beside the events."""
+"""Runs one record through the stages of a monitor and keeps the model outputs of every beat beside the events."""
 
 from __future__ import annotations
 
@@ -17,34 +17,37 @@ from ecgmoe_edge.streaming.monitor import Monitor
 
 @dataclass(frozen=True)
 class LiveRun:
-    """What a record gave."""
+    """Events and model outputs of one record."""
 
     beats: tuple[Beat, ...]
-    rhythms: tuple[Rhythm, ...]  # in the order in which they came out
-    outputs: Mapping[str, NDArray[np.float32]]  # name -> (beats, width): logits, routers, regressions of its lead
-    waves: NDArray[np.float32]  # (beats, 103) the beat's window in R amplitudes; (0, 103) unless asked for
+    rhythms: tuple[Rhythm, ...]  # in the order in which the monitor emitted them
+    outputs: Mapping[str, NDArray[np.float32]]  # name -> (beats, width): logits, router logits, regressions
+    waves: NDArray[np.float32]  # (beats, 103) waveforms in units of the R amplitude; (0, 103) unless they were kept
 
 
 def run_live(monitor: Monitor, blocks: Iterable[NDArray[np.float64]], *, keep_waves: bool = False) -> LiveRun:
-    """Run a record through a monitor that is new.
+    """Run a record through a new monitor.
 
-    What a model answers never changes what the front end does next. So the beats of the whole record are gathered
-    behind the front end and answered together, which is much faster with a model that takes batches. Labels and events
-    are those of a live run.
+    The output of the model has no effect on the front end. The beats of the whole record are therefore collected
+    after the front end and classified together, which is much faster with a model that accepts batches. Labels and
+    events are the same as in a live run.
 
     Args:
-        monitor: takes the record's rate and leads.
-        blocks: the record's samples block by block, as `Monitor.push` takes them.
-        keep_waves: keep the waveforms too.
+        monitor: a monitor that has received no samples, with the sampling rate and leads of the record.
+        blocks: successive blocks of the record, `(leads, n)` in mV.
+        keep_waves: also keep the waveform of each beat.
+
+    Returns:
+        Events, model outputs and, if kept, waveforms.
     """
     items = [item for block in blocks for item in monitor.front_end.push(block)]
     items += monitor.front_end.flush()
     beats = [item for item in items if isinstance(item, BeatContext)]
     answers: list[Answer] = monitor.classifier.answer_all(beats) if monitor.classifier else []
-    following = iter(answers)
+    remaining = iter(answers)
     events: list[Event] = []
     for item in items:
-        events += monitor.labeller.take(item, next(following, None) if isinstance(item, BeatContext) else None)
+        events += monitor.labeller.take(item, next(remaining, None) if isinstance(item, BeatContext) else None)
     names = answers[0].outputs if answers else {}
     waves = [answer.waveform for answer in answers] if keep_waves else []
     return LiveRun(

@@ -1,4 +1,4 @@
-"""Pairing of detected with annotated beats, the way PhysioNet's `bxb` does it."""
+"""Matching of detected to annotated beats, with the algorithm of PhysioNet's `bxb`."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Pairing:
-    """Who belongs to whom: positions in the other list, -1 where there is no partner."""
+    """Which detected beat matches which annotated beat."""
 
-    of_reference: NDArray[np.int64]  # (n,) the detection that each annotated beat got; -1: missed
-    of_detected: NDArray[np.int64]  # (m,) the annotated beat of each detection; -1: a false detection
+    detection_index: NDArray[np.int64]  # (n,) for each annotated beat its detection; -1: missed
+    reference_index: NDArray[np.int64]  # (m,) for each detection its annotated beat; -1: a false detection
 
 
 def pair_beats(reference: NDArray[np.int64], detected: NDArray[np.int64], tolerance: float) -> Pairing:
-    """Pair beats at most `tolerance` samples apart, each with one partner; the nearer wins.
+    """Match beats that are at most `tolerance` samples apart, each to one beat at most; the nearer beat wins.
 
-    Walks both lists in time, as `bxb` does: the earlier of the two beats that come next takes the other if that is
-    within reach and the beat after it is no nearer to the other, or has a nearer one still to come.
+    Both lists are read in order of time, as `bxb` does. Of the next annotated and the next detected beat, the earlier
+    one is matched to the later one if the distance is within the tolerance, unless the beat that follows the earlier
+    one is nearer to the later one and has no still nearer beat to match.
 
     Args:
         reference: annotated beats, `(n,)`, in samples, ascending.
         detected: detected beats, `(m,)`, in samples, ascending.
-        tolerance: in samples; EC57 takes 150 ms.
+        tolerance: largest distance of a match, samples; EC57 specifies 150 ms.
+
+    Returns:
+        The match of each annotated and of each detected beat.
 
     >>> pairs = pair_beats(np.array([100, 400, 700]), np.array([103, 380, 900]), tolerance=54)  # 150 ms at 360 Hz
     >>> pairs.of_reference.tolist(), pairs.of_detected.tolist()
     ([0, 1, -1], [0, 1, -1])
     """
-    of_reference = np.full(len(reference), -1, dtype=np.int64)
-    of_detected = np.full(len(detected), -1, dtype=np.int64)
+    detection_index = np.full(len(reference), -1, dtype=np.int64)
+    reference_index = np.full(len(detected), -1, dtype=np.int64)
     truth, found = reference.tolist(), detected.tolist()
     i = j = 0
     while i < len(truth) and j < len(found):
@@ -41,17 +45,17 @@ def pair_beats(reference: NDArray[np.int64], detected: NDArray[np.int64], tolera
         else:
             paired = _is_pair(truth, i, found, j, tolerance)
         if paired:
-            of_reference[i], of_detected[j] = j, i
+            detection_index[i], reference_index[j] = j, i
             i, j = i + 1, j + 1
         elif found[j] < truth[i]:
             j += 1
         else:
             i += 1
-    return Pairing(of_reference, of_detected)
+    return Pairing(detection_index, reference_index)
 
 
 def _is_pair(early: list[int], a: int, late: list[int], b: int, tolerance: float) -> bool:
-    """Whether `early[a]` takes `late[b]`, which does not come before it."""
+    """Whether `early[a]` matches `late[b]`, which is at the same sample or later."""
     distance = late[b] - early[a]
     if distance > tolerance:
         return False

@@ -1,4 +1,4 @@
-"""Offline R-peak detectors to hold the live one against: each sees the whole recording at once."""
+"""Offline R-peak detectors to compare with the live detector; each of them reads the whole recording at once."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ecgmoe_edge.errors import MissingExtra, UsageError
 
 
 def detect_offline(signal: NDArray[np.float64], fs: float, detector: str = "neurokit") -> NDArray[np.int64]:
-    """R peaks of one lead by a detector of another library, with that library's own defaults.
+    """Detect R peaks in one lead with a detector of another library and its default settings.
 
     Args:
-        signal: the whole lead, `(n,)` in mV; invalid samples (NaN) are held at the last valid one.
-        fs: samples a second, Hz.
+        signal: the whole lead, `(n,)` in mV; each invalid sample (NaN) is replaced by the last valid one.
+        fs: sampling rate, Hz.
         detector: one of DETECTORS.
 
     Returns:
-        R peaks, in samples, ascending; none where the library finds nothing to detect.
+        R peaks, `(m,)` in samples, ascending; empty if the library finds none.
 
     Raises:
         UsageError: there is no such detector.
-        MissingExtra: its library is not installed.
+        MissingExtra: the library is not installed.
     """
     if detector not in DETECTORS:
         raise UsageError(f"There is no offline detector {detector!r}. They are {', '.join(DETECTORS)}.")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # neurokit2 warns where too few peaks are left to tell a heart rate
+        warnings.simplefilter("ignore")  # neurokit2 warns if there are too few peaks for a heart rate
         try:
             found = DETECTORS[detector](_hold(signal), fs)
         except (ValueError, IndexError, ZeroDivisionError):  # a flat or very short signal
@@ -68,7 +68,7 @@ def _xqrs(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
     try:
         from wfdb import processing
     except ImportError as missing:
-        raise MissingExtra("wfdb, and with it the detector xqrs,", "records") from missing
+        raise MissingExtra("wfdb, which contains the detector xqrs,", "records") from missing
     detector = processing.XQRS(signal, fs)
     detector.detect(verbose=False)
     return np.asarray(detector.qrs_inds, dtype=np.int64)
@@ -80,7 +80,7 @@ DETECTORS: Mapping[str, Callable[[NDArray[np.float64], float], NDArray[np.int64]
 
 
 def _hold(signal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The signal with each NaN replaced by the last valid sample before it (0 before the first)."""
+    """The signal with each NaN replaced by the last valid sample before it, or by 0 if there is none."""
     valid = np.isfinite(signal)
     if valid.all():
         return signal

@@ -1,4 +1,4 @@
-"""The same work on many records, on one process or several; a record that cannot be used is told and left out."""
+"""Processes many records in one or several processes; a record that cannot be used is reported and skipped."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ecgmoe_edge.streaming.beat_model import BeatModel
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
-LoadModel: TypeAlias = Callable[[Path], BeatModel]  # a function of a module, so that workers can have it
-OnRecord: TypeAlias = Callable[[str, int, int, str | None], None]  # name, done, of, why it was skipped
+LoadModel: TypeAlias = Callable[[Path], BeatModel]  # a module-level function, so that worker processes can import it
+OnRecord: TypeAlias = Callable[[str, int, int, str | None], None]  # name, records done, records in all, skip reason
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What classifies the beats: a path, and how to load it."""
+    """The file or folder of a model and the function that loads it."""
 
-    path: Path | None = None  # None: nothing does, R peaks alone
-    load: LoadModel | None = None  # None: as a bundle
+    path: Path | None = None  # None: no model, detect R peaks only
+    load: LoadModel | None = None  # None: load it as a bundle
 
     def open(self) -> BeatModel | None:
-        """The model, loaded anew."""
+        """Load the model; None if there is none."""
         if self.path is None:
             return None
         if self.load is not None:
@@ -39,9 +39,9 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Outcomes(Generic[Outcome]):
-    """What the records gave, in their order, and why some gave nothing."""
+    """Results by record name, in the order of the records, and the reasons of the skipped records."""
 
-    of: Mapping[str, Outcome] = field(default_factory=dict)
+    results: Mapping[str, Outcome] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -53,18 +53,21 @@ def run_records(
     jobs: int = 1,
     on_record: OnRecord | None = None,
 ) -> Outcomes[Outcome]:
-    """Do `work` on every record.
+    """Call `work` for every record.
 
     Args:
-        items: what the work takes, by the record's name.
-        work: a function of a module, or a `partial` of one, where there is more than one job.
-        model: loaded once a process.
-        jobs: processes to spread the records over.
-        on_record: called in this process as each record is done.
+        items: first argument of `work` for each record, by name.
+        work: processes one record; for more than one job a module-level function or a `partial` of one.
+        model: loaded once in each process.
+        jobs: number of processes.
+        on_record: called in this process after each record.
+
+    Returns:
+        The results, and the records that raised RecordError or SignalError.
 
     Raises:
-        UsageError: no job.
-        RecordError: not one record could be used.
+        UsageError: `jobs` is less than one.
+        RecordError: no record could be used.
         BundleError, ModelError, MissingExtra: the model cannot be loaded.
     """
     if jobs < 1:
@@ -90,18 +93,18 @@ def run_records(
 def _run(
     items: Mapping[str, Item], work: Callable[[Item, BeatModel | None], Outcome], model: ModelFile, jobs: int
 ) -> Iterator[tuple[str, Outcome, str | None]]:
-    opened = model.open()  # here too where workers load it for themselves: a bad model is told at once
+    opened = model.open()  # also if workers load their own copy: a bad model is reported at once
     if jobs <= 1:
         for name, item in items.items():
             yield name, *_outcome_or_reason(item, work, opened)
         return
-    # spawn: a forked child inherits locks of whatever threads the parent runs
+    # spawn, because a forked child inherits the locks of the parent's threads
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(_in_worker, item, work, model): name for name, item in items.items()}
         try:
             for future in as_completed(futures):
                 yield futures[future], *future.result()
-        finally:  # after an error or an interrupt, what has not begun is not begun
+        finally:  # after an error or an interrupt, do not start the remaining records
             pool.shutdown(cancel_futures=True)
 
 
@@ -113,7 +116,7 @@ def _in_worker(
 
 @lru_cache(maxsize=1)
 def _open_once(model: ModelFile) -> BeatModel | None:
-    return model.open()  # a worker lives for one evaluation, in which no model changes
+    return model.open()  # the model cannot change while a worker process exists
 
 
 def _outcome_or_reason(
@@ -122,4 +125,4 @@ def _outcome_or_reason(
     try:
         return work(item, model), None
     except (RecordError, SignalError) as reason:
-        return None, str(reason)  # type: ignore[return-value]  # nobody looks at it beside a reason
+        return None, str(reason)  # type: ignore[return-value]  # callers ignore the outcome if there is a reason

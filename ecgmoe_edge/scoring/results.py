@@ -1,4 +1,4 @@
-"""What an evaluation gave: the counts of each record, gross and average statistics over them, and their JSON."""
+"""Results of an evaluation: the scores of each record, gross and average statistics, and their JSON form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ecgmoe_edge.tasks import BEAT_CLASSES
 
 Reference: TypeAlias = Literal["neurokit"]
 
-# Tolerance, as it is named in the JSON -> where its counts are.
+# Name of the tolerance in JSON output -> the counts of a record at this tolerance.
 _TOLERANCES: Mapping[str, Callable[[RecordScore], Counts]] = {
     "150ms": lambda score: score.rpeaks,
     "50ms": lambda score: score.rpeaks_close,
@@ -36,34 +36,34 @@ _TOLERANCES: Mapping[str, Callable[[RecordScore], Counts]] = {
 
 @dataclass(frozen=True)
 class RecordResult:
-    """What one record gave."""
+    """Scores, delays and remarks of one record."""
 
     name: str
-    leads: tuple[str, ...]  # run together, where there are several
+    leads: tuple[str, ...]  # several leads were run together
     fs: float
     duration_s: float
     paced: bool
     score: RecordScore
-    whole_score: RecordScore  # the first five minutes too
-    reference: RecordScore | None
+    whole_score: RecordScore  # includes the first five minutes
+    reference: RecordScore | None  # score of the offline detector
     detection_delay_ms: NDArray[np.float32]  # (beats,)
     label_delay_ms: NDArray[np.float32]  # (labelled beats,)
-    trace: BeatTrace | None = None  # for a report
-    origin: Origin | None = None  # which record of a known data base it is
+    trace: BeatTrace | None = None  # details of each beat, for a report
+    origin: Origin | None = None  # identity of the record in a known database
     remarks: tuple[Remark, ...] = ()
 
     @property
     def patient(self) -> str:
-        """Whose record it is."""
+        """Identifier of the patient; the name of the record if the patient is unknown."""
         return self.name if self.origin is None else self.origin.patient
 
     @property
     def dominates_s(self) -> bool:
-        """Whether it is MIT-BIH's record 232, without which S is given too."""
+        """Whether it is record 232 of MIT-BIH; the figures of S are also given without this record."""
         return self.origin is not None and self.origin.dominates_s
 
     def to_json(self) -> dict[str, Any]:
-        """The record's own figures."""
+        """Figures of this record, for JSON."""
         figures: dict[str, Any] = {
             "lead": " + ".join(self.leads),
             "fs_hz": self.fs,
@@ -82,30 +82,30 @@ class RecordResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of all records, the sums over them ("gross" in EC57's words) and the means over them ("average")."""
+    """Results of all records, with sums over records ("gross" in EC57) and means over records ("average" in EC57)."""
 
     results: tuple[RecordResult, ...]
-    skipped: Mapping[str, str] = field(default_factory=dict)  # record -> why
-    reference: Reference | None = None
-    fused: bool = False  # R peaks of several leads together: such figures stand apart
+    skipped: Mapping[str, str] = field(default_factory=dict)  # record -> reason
+    reference: Reference | None = None  # name of the offline detector
+    fused: bool = False  # several leads were run together; such figures are reported separately
 
     @property
     def rpeaks(self) -> Counts:
-        """R peaks within 150 ms."""
+        """Gross counts of R peaks within 150 ms."""
         return total_peaks(result.score.rpeaks for result in self.results)
 
     @property
     def confusion(self) -> Confusion | None:
-        """Truth against answer over all records without pacemaker; None where nobody classified."""
+        """Confusion matrix over all records that are not paced; None if beats were not classified."""
         return total_confusion(result.score.confusion for result in self.results)
 
     @property
     def rr(self) -> RrErrors:
-        """Errors of the RR intervals of all records."""
+        """RR-interval errors over all records."""
         return total_rr(result.score.rr for result in self.results)
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, JSON-ready, in per cent and ms; None (null) where there is nothing to divide."""
+        """All figures for JSON, in per cent and ms; a figure with a zero denominator is None (null)."""
         confusion = self.confusion
         totals: dict[str, Any] = {
             "records": len(self.results),
@@ -131,7 +131,7 @@ class Evaluation:
         return totals
 
     def _whole_record(self) -> dict[str, Any]:
-        """The same figures with the first five minutes scored too, as much of the literature does."""
+        """The same figures with the first five minutes included, as in much of the literature."""
         scores = [result.whole_score for result in self.results]
         return {
             "rpeaks": _peaks_json(scores),
@@ -147,18 +147,18 @@ class Evaluation:
         return confusion.counts("S").to_json()
 
     def _intervals(self) -> dict[str, Any]:
-        """Bootstrap intervals of the gross statistics: R peaks, classes, and S without record 232."""
+        """Bootstrap confidence intervals of the gross statistics: R peaks, classes, and S without record 232."""
         peaks = [[counts(one.score) for counts in _TOLERANCES.values()] for one in self.results]
         rpeaks = np.array([[(each.tp, each.fn, each.fp) for each in row] for row in peaks])
-        made = bootstrap([one.patient for one in self.results], rpeaks, _peak_figures).to_json()
+        intervals = bootstrap([one.patient for one in self.results], rpeaks, _peak_figures).to_json()
         labelled = [one for one in self.results if one.score.confusion is not None]
         if labelled:
-            made["figures"] |= _beat_intervals(labelled, BEAT_CLASSES)
+            intervals["figures"] |= _beat_intervals(labelled, BEAT_CLASSES)
             others = [one for one in labelled if not one.dominates_s]
             if 0 < len(others) < len(labelled):
                 without = _beat_intervals(others, ("S",))
-                made["figures"] |= {f"S_without_232.{name.partition('.')[2]}": pair for name, pair in without.items()}
-        return made
+                intervals["figures"] |= {name.replace("S.", "S_without_232."): pair for name, pair in without.items()}
+        return intervals
 
     def _averages(self) -> dict[str, Any]:
         scores = [result.score for result in self.results]
@@ -176,13 +176,13 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class NoiseEvaluation:
-    """The results under one kind of noise, from one signal-to-noise ratio to the next."""
+    """Results with one kind of added noise at several signal-to-noise ratios."""
 
-    kind: str  # em, ma, bw
+    kind: str  # em, ma or bw
     at_snr_db: Mapping[float, Evaluation]
 
     def to_json(self) -> dict[str, Any]:
-        """The kind, and by SNR in dB what `Evaluation.to_json` gives."""
+        """The kind of noise, and the output of `Evaluation.to_json` for each ratio in dB."""
         levels = {f"{snr:g}": evaluation.to_json() for snr, evaluation in self.at_snr_db.items()}
         return {"kind": self.kind, "snr_db": levels}
 
@@ -209,12 +209,12 @@ def _beat_intervals(results: Sequence[RecordResult], classes: Sequence[str]) -> 
         return {f"{name}.{key}": getattr(each, key) for name, each in counts.items() for key in ("se", "ppv", "f1")}
 
     tables = np.array([one.score.confusion.table for one in results if one.score.confusion is not None])
-    made: dict[str, Any] = bootstrap([one.patient for one in results], tables, figures).to_json()["figures"]
-    return made
+    intervals: dict[str, Any] = bootstrap([one.patient for one in results], tables, figures).to_json()["figures"]
+    return intervals
 
 
-def _delays(of_records: Sequence[NDArray[np.float32]]) -> dict[str, float | None]:
-    delays = np.concatenate(of_records)
+def _delays(record_delays: Sequence[NDArray[np.float32]]) -> dict[str, float | None]:
+    delays = np.concatenate(record_delays)
     if not delays.size:
         return {"p50": None, "p95": None, "max": None}
     p50, p95 = np.percentile(delays, [50, 95])

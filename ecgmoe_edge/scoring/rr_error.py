@@ -1,8 +1,8 @@
-"""RR-interval error: how far the RR intervals of a detector lie from the annotated ones, as a root mean square in ms.
+"""RR-interval error: root mean square difference between detected and annotated RR intervals, in ms.
 
-EC57 asks for the RMS difference of test and reference RR intervals, which `bxb` prints. An interval counts here where
-both of its beats were found and nothing was found between them: one deviation from `bxb`, which also compares the
-intervals before and after a missed beat and so adds each miss, which Se has already counted, as an error of a whole RR.
+EC57 asks for this figure, and `bxb` prints it. Here an interval is compared only if both of its beats were detected and
+nothing was detected between them. This is one deviation from `bxb`, which also compares the intervals before and after
+a missed beat: there a miss, which already lowers Se, also counts as an error of a whole RR interval.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from ecgmoe_edge.records.annotations import AAMI_CLASSES
 
 @dataclass(frozen=True)
 class RrErrors:
-    """Sums over RR intervals by the AAMI class of the beat that ends them, in the order of AAMI_CLASSES."""
+    """Sums over RR intervals, by the AAMI class of the beat that ends the interval, in the order of AAMI_CLASSES."""
 
-    squares: NDArray[np.float64]  # (5,) ms^2
-    intervals: NDArray[np.int64]  # (5,)
+    squares: NDArray[np.float64]  # (5,) sum of squared errors, ms^2
+    intervals: NDArray[np.int64]  # (5,) number of intervals
 
     @classmethod
     def empty(cls) -> RrErrors:
-        """Of no interval."""
+        """The sums over no interval."""
         return cls(np.zeros(len(AAMI_CLASSES)), np.zeros(len(AAMI_CLASSES), dtype=np.int64))
 
     def __add__(self, other: RrErrors) -> RrErrors:
         return RrErrors(self.squares + other.squares, self.intervals + other.intervals)
 
     def rms_ms(self, beat_class: str | None = None) -> float | None:
-        """Root mean square over all intervals, or over those that end in one class; None where there is none."""
+        """Root mean square error over all intervals, or over those that end in `beat_class`; None if there is none."""
         chosen = slice(None) if beat_class is None else AAMI_CLASSES.index(beat_class)
         intervals = int(np.sum(self.intervals[chosen]))
         return float(np.sqrt(np.sum(self.squares[chosen]) / intervals)) if intervals else None
 
     def to_json(self) -> dict[str, Any]:
-        """RMS in ms and number of intervals, of all and by class."""
+        """RMS error in ms and number of intervals, over all intervals and by class, for JSON."""
         classes = {
             name: {"rms": _rounded(self.rms_ms(name)), "intervals": int(count)}
             for name, count in zip(AAMI_CLASSES, self.intervals, strict=True)
@@ -48,7 +48,7 @@ class RrErrors:
 
 
 def total_rr(errors: Iterable[RrErrors]) -> RrErrors:
-    """Gross statistics: every interval weighs the same."""
+    """Gross statistics of RR intervals: every interval has the same weight."""
     return sum(errors, start=RrErrors.empty())
 
 
@@ -60,15 +60,18 @@ def rr_errors(
     interruptions: Sequence[tuple[int, int]],
     fs: float,
 ) -> RrErrors:
-    """Compare the RR intervals whose two beats were both found.
+    """Compare the RR intervals whose two beats were both detected.
 
     Args:
         reference: annotated beats, `(n,)`, in samples, ascending.
-        classes: AAMI class of each, `(n,)`.
+        classes: AAMI class of each annotated beat, `(n,)`.
         detected: detected beats, `(m,)`, in samples, ascending.
-        matched: positions of the paired beats in `reference` and `detected`, ascending.
-        interruptions: first and last sample of stretches across which there is no RR interval.
-        fs: samples a second, Hz.
+        matched: indices of the matched beats in `reference` and `detected`, ascending.
+        interruptions: first and last sample of segments across which there is no RR interval.
+        fs: sampling rate, Hz.
+
+    Returns:
+        Sums of squared errors and numbers of intervals.
 
     >>> annotated, detected = np.array([0, 250, 500]), np.array([0, 251, 501])
     >>> matched = [(0, 0), (1, 1), (2, 2)]
@@ -79,18 +82,18 @@ def rr_errors(
     if len(matched) < 2:
         return RrErrors.empty()
     pairs = np.array(matched, dtype=np.int64)
-    follows = (np.diff(pairs, axis=0) == 1).all(axis=1)  # neighbours in the annotations and among the detections
+    follows = (np.diff(pairs, axis=0) == 1).all(axis=1)  # consecutive among annotations and among detections
     first, second = pairs[:-1][follows], pairs[1:][follows]
     begins, ends = reference[first[:, 0]], reference[second[:, 0]]
-    whole = np.ones(len(begins), dtype=bool)
+    uninterrupted = np.ones(len(begins), dtype=bool)
     for start, _ in interruptions:
-        whole &= ~((begins <= start) & (start < ends))
+        uninterrupted &= ~((begins <= start) & (start < ends))
     difference = (detected[second[:, 1]] - detected[first[:, 1]]) - (ends - begins)
     squares = (difference * (1000.0 / fs)) ** 2
-    of_class = np.array([AAMI_CLASSES.index(name) for name in classes[second[:, 0]]], dtype=np.int64)
-    counted = of_class[whole]
+    class_index = np.array([AAMI_CLASSES.index(name) for name in classes[second[:, 0]]], dtype=np.int64)
+    counted = class_index[uninterrupted]
     return RrErrors(
-        squares=np.bincount(counted, weights=squares[whole], minlength=len(AAMI_CLASSES)).astype(np.float64),
+        squares=np.bincount(counted, weights=squares[uninterrupted], minlength=len(AAMI_CLASSES)).astype(np.float64),
         intervals=np.bincount(counted, minlength=len(AAMI_CLASSES)).astype(np.int64),
     )
 

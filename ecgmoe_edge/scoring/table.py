@@ -1,4 +1,4 @@
-"""The figures of an evaluation as text: the report that EC57 asks for, in tables like those of PhysioNet's `bxb`."""
+"""The figures of an evaluation as text: the statistics of EC57, in tables like those of PhysioNet's `bxb`."""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ _COLUMNS = ("se", "ppv", "f1", "tp", "fn", "fp")
 _HEADINGS = ("Se %", "+P %", "F1 %", "found", "missed", "false")
 _NAME_WIDTH, _CELL_WIDTH = 18, 9
 
-# bxb's letters: capitals for what is annotated, small ones for what the monitor says.
+# Letters of bxb: upper case for annotated classes, lower case for the labels of the monitor.
 _ROW_LETTERS = {"none": "O"}
 _COLUMN_LETTERS = {"?": "q", "missed": "o"}
 
 
 def render_table(evaluation: Mapping[str, Any], *, per_record: bool = False) -> str:
-    """What `Evaluation.to_json` gave, as lines of text.
+    """The output of `Evaluation.to_json` as text.
 
-    Gross and average statistics of R peaks and beat classes, RR-interval error, the beat-by-beat table, delays, the
-    figures under noise where there are any, and skipped records; each record on a line of its own if asked for.
+    It has gross and average statistics of R peaks and beat classes, the RR-interval error, the delays, the beat-by-beat
+    table, the figures with added noise if there are any, and the skipped records.
+
+    Args:
+        evaluation: the output of `Evaluation.to_json`.
+        per_record: also print one line per record.
     """
     return "\n".join(_lines(evaluation, per_record))
 
 
 def beat_table(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """The beat-by-beat table as `bxb -S` prints it, from `Confusion.to_json`.
+    """The beat-by-beat table as `bxb -S` prints it.
 
-    Rows are the annotated classes, columns what the monitor called them: `q` is a beat too poor to call, `o` a missed
-    one, the row `O` holds detections where no beat is annotated. bxb's column and row x, for shutdown, are left out:
-    the monitor never stops looking for beats.
+    Rows are annotated classes, columns the labels of the monitor. Column `q` counts beats labelled `?` and column `o`
+    missed beats; row `O` counts detections where no beat is annotated. The row and column `x` of bxb, for periods in
+    which a detector is shut down, are omitted: the monitor has no such periods.
+
+    Args:
+        confusion: the output of `Confusion.to_json`.
+
+    Returns:
+        The lines of the table.
     """
     columns = list(next(iter(confusion.values())))
     lines = ["     " + "".join(f"{_COLUMN_LETTERS.get(name, name.lower()):>8}" for name in columns)]
@@ -42,8 +52,8 @@ def beat_table(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
 def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
     if per_record:
         yield from _record_lines(evaluation["per_record"])
-    together = ", the leads of each heard together" if evaluation.get("fused_leads") else ""
-    yield f"{evaluation['records']} records{together}"
+    fused = ", several leads of each record run together" if evaluation.get("fused_leads") else ""
+    yield f"{evaluation['records']} records{fused}"
     yield _row("", _HEADINGS)
     for name, counts in _rows(evaluation):
         yield _row(name, [_figure(counts[key]) for key in _COLUMNS])
@@ -56,7 +66,7 @@ def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
         yield f"delay to {name}, ms: {figures}"
     if evaluation["confusion"] is not None:
         yield ""
-        yield "beat by beat (annotated in capitals; q: too poor to call, o: missed, O: no beat there)"
+        yield "beat by beat (rows: annotated class, O: no beat annotated; columns: label, q: unclassified, o: missed)"
         yield from beat_table(evaluation["confusion"])
     if "noise" in evaluation:
         yield from _noise_lines(evaluation["noise"])
@@ -78,27 +88,27 @@ def _rows(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
 
 
 def _interval_lines(intervals: Mapping[str, Any]) -> Iterator[str]:
-    held = {name: pair for name, pair in intervals["figures"].items() if pair is not None}
-    if not held:
+    known = {name: pair for name, pair in intervals["figures"].items() if pair is not None}
+    if not known:
         return
     yield ""
     yield _row(f"{100 * intervals['level']:g} % intervals", ("", "Se %", "", "+P %", "", "F1 %"))
     names = dict.fromkeys(name.rpartition(".")[0] for name in intervals["figures"])
     for name in names:
-        pairs = [held.get(f"{name}.{key}") for key in ("se", "ppv", "f1")]
+        pairs = [known.get(f"{name}.{key}") for key in ("se", "ppv", "f1")]
         title = {"rpeaks.150ms": "R peaks, 150ms", "rpeaks.50ms": "R peaks, 50ms", "S_without_232": "S without 232"}
         cells = [cell for pair in pairs for cell in (("-", "-") if pair is None else map(_figure, pair))]
         if any(pairs):
             yield _row(title.get(name, f"class {name}"), cells)
-    yield f"over {intervals['patients']} patients, drawn anew {intervals['draws']} times"
+    yield f"bootstrap over {intervals['patients']} patients, {intervals['draws']} resamples"
 
 
 def _average_lines(averages: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield _row("mean over records", ("Se %", "+P %", "F1 %", "records"))
-    named = {f"R peaks, {tolerance}": figures for tolerance, figures in averages["rpeaks"].items()}
-    named |= {f"class {name}": figures for name, figures in (averages["beats"] or {}).items()}
-    for name, figures in named.items():
+    rows = {f"R peaks, {tolerance}": figures for tolerance, figures in averages["rpeaks"].items()}
+    rows |= {f"class {name}": figures for name, figures in (averages["beats"] or {}).items()}
+    for name, figures in rows.items():
         cells = [_figure(figures[key]) for key in ("se", "ppv", "f1")]
         yield _row(name, [*cells, str(figures["records"]["se"])])
 
@@ -126,7 +136,7 @@ def _record_lines(records: Mapping[str, Any]) -> Iterator[str]:
     yield _row("record", [*headings, "RR ms"])
     for name, record in records.items():
         counts = [record["rpeaks"]["150ms"]]
-        counts += [record["beats"][of] if record["beats"] else {"se": None, "ppv": None} for of in classes]
+        counts += [record["beats"][one] if record["beats"] else {"se": None, "ppv": None} for one in classes]
         cells = [_figure(each[key]) for each in counts for key in ("se", "ppv")]
         yield _row(name, [*cells, _figure(record["rr_error_ms"]["rms"])])
     yield ""

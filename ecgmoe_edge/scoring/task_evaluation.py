@@ -1,4 +1,4 @@
-"""Tasks besides the beats, run over records through the live pipeline and scored."""
+"""Runs the live pipeline over records and scores one task other than beats: rhythm, mean RR, age or sex."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.facts import Facts, facts_of
-from ecgmoe_edge.records.layouts import KnownRecord, others_of
+from ecgmoe_edge.records.layouts import KnownRecord, other_patients
 from ecgmoe_edge.records.names import one_of_each_name
-from ecgmoe_edge.records.opening import open_of_many
+from ecgmoe_edge.records.opening import open_in_batch
 from ecgmoe_edge.records.registry import is_recording
 from ecgmoe_edge.scoring.record_runs import ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.task_records import TaskOptions, TaskRecord, answer_record
@@ -32,21 +32,24 @@ def evaluate_task(
     """Run the live pipeline over records and score one task.
 
     Args:
-        records: as `records.layouts.known_records` gives them; all of one layout.
+        records: records as `records.layouts.known_records` returns them; all of one layout.
         options: how records are run and scored.
-        model: must have the task; without a model, `rr` is scored of the detector alone.
-        jobs: processes to spread the records over.
-        on_record: called in this process as each record is done.
+        model: a model with this task. Without a model, only `rr` can be scored, from the R-peak detector alone.
+        jobs: number of processes.
+        on_record: called in this process after each record.
+
+    Returns:
+        The results of all records, and the skipped records.
 
     Raises:
-        UsageError: the model has not the task, records of several layouts, or no job.
-        RecordError: not one record could be scored.
+        UsageError: the model does not have the task, the records are of several layouts, or `jobs` is less than one.
+        RecordError: no record could be scored.
         BundleError, ModelError, MissingExtra: the model cannot be loaded.
     """
-    if len({one.layout for one in records if is_recording(one.path)}) > 1:  # an absent one is skipped, wherever it was
-        raise UsageError("These records are of several data bases. Evaluate one at a time, with --data.")
+    if len({one.layout for one in records if is_recording(one.path)}) > 1:  # absent records are skipped later
+        raise UsageError("These records are from several databases. Evaluate one database at a time, with --data.")
     _check_task(task_named(options.task), model)
-    named, of_same_name = one_of_each_name(one.path for one in records)
+    named, duplicates = one_of_each_name(one.path for one in records)
     outcomes = run_records(
         {one.name: one for one in records if named[one.name] == one.path},
         partial(_answer, options=options),
@@ -56,7 +59,7 @@ def evaluate_task(
     )
     task = task_named(options.task)
     baseline = _baseline(task, records) if task.scope == "recording" else None
-    return TaskEvaluation(options.task, tuple(outcomes.of.values()), {**outcomes.skipped, **of_same_name}, baseline)
+    return TaskEvaluation(options.task, tuple(outcomes.results.values()), {**outcomes.skipped, **duplicates}, baseline)
 
 
 def _answer(known: KnownRecord, model: BeatModel | None, options: TaskOptions) -> TaskRecord:
@@ -67,23 +70,22 @@ def _check_task(task: Task, model: ModelFile) -> None:
     opened = model.open()
     if opened is None:
         if task.score != "intervals":
-            raise UsageError(f"The task {task.name} needs a model: leave --only rpeaks out.")
+            raise UsageError(f"The task {task.name} needs a model: omit --only rpeaks.")
         return
     if task.name not in opened.tasks:
         raise UsageError(
             f"This model has no trained head for the task {task.name}; it has {', '.join(opened.tasks)}. The "
-            f"full-precision teacher has more: add --teacher, or --teacher FILE for your own, trained on its labels."
+            f"full-precision teacher has more tasks: add --teacher, or --teacher FILE for a teacher you trained."
         )
 
 
 def _baseline(task: Task, records: Sequence[KnownRecord]) -> Baseline:
-    """Of the data base's other patients where there are any; else of the evaluated ones, which flatters it."""
-    others = others_of(records)
+    """Baseline from the other patients of the database, if there are any; else, optimistically, from the records."""
+    others = other_patients(records)
     known = [one.facts[task.name] for one in others if task.name in one.facts]
-    source = "the other patients of the data base"
+    source = "the other patients of the database"
     if not known:
-        stated = [_facts(one) for one in records]
-        known = [facts[task.name] for facts in stated if task.name in facts]
+        known = [facts[task.name] for one in records if task.name in (facts := _facts(one))]
         source = "the evaluated records themselves"
     if task.kind == "regression":
         answer: str | float = float(np.mean(np.array(known, np.float64))) if known else float("nan")
@@ -93,9 +95,9 @@ def _baseline(task: Task, records: Sequence[KnownRecord]) -> Baseline:
 
 
 def _facts(one: KnownRecord) -> Facts:
-    if one.layout == "ptbxl":  # its headers have no facts of their own
+    if one.layout == "ptbxl":  # the headers of PTB-XL state neither age nor sex
         return one.facts
     try:
-        return {**facts_of(open_of_many(one.path)), **one.facts}
+        return {**facts_of(open_in_batch(one.path)), **one.facts}
     except RecordError:
         return one.facts

@@ -1,4 +1,4 @@
-"""The figures of one task as text: what `TaskEvaluation.to_json` gave, in lines."""
+"""The figures of one task as text."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ _NAME_WIDTH, _CELL_WIDTH = 26, 12
 
 
 def render_task(evaluation: Mapping[str, Any]) -> str:
-    """Figures with their intervals, the table of truth against answer, and skipped records."""
+    """Figures with confidence intervals, the confusion matrix and the skipped records, as text.
+
+    Args:
+        evaluation: the output of `TaskEvaluation.to_json`.
+    """
     return "\n".join(_lines(evaluation))
 
 
 def _lines(evaluation: Mapping[str, Any]) -> Iterator[str]:
     task = evaluation["task"]
-    figures, made = evaluation[task], evaluation["intervals"]
+    figures, bootstrap = evaluation[task], evaluation["intervals"]
     patients = evaluation["patients"]
     yield f"{task}: {evaluation['records']} records of {patients} patient{'' if patients == 1 else 's'}"
-    yield f"in brackets: {100 * made['level']:g} % interval over patients, {made['draws']} draws"
+    level, resamples = bootstrap["level"], bootstrap["draws"]
+    yield f"in brackets: {100 * level:g} % interval, bootstrap over patients, {resamples} resamples"
     lines: Mapping[Score, Callable[[Task, Mapping[str, Any], Mapping[str, Any]], Iterator[str]]] = {
         "rhythm": _class_lines, "class": _class_lines, "intervals": _rr_lines, "value": _value_lines
     }  # fmt: skip
-    asked = task_named(task)
-    yield from lines[asked.score](asked, figures, made["figures"])
+    described = task_named(task)
+    yield from lines[described.score](described, figures, bootstrap["figures"])
     for name, reason in evaluation["skipped_records"].items():
         yield f"skipped {name}: {reason}"
 
@@ -40,10 +45,10 @@ def _class_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str,
     yield f"mean F1 of {mean}, %: {_with_interval(figures['mean_f1'], intervals.get('mean_f1'))}"
     yield f"accuracy, %: {_with_interval(figures['accuracy'], intervals.get('accuracy'))}"
     if "baseline" in figures:
-        plain = figures["baseline"]
-        yield f"saying {plain['says']} of everybody, accuracy %: {plain['accuracy']:.2f}"
+        baseline = figures["baseline"]
+        yield f"predicting {baseline['says']} for every record, accuracy, %: {baseline['accuracy']:.2f}"
     yield ""
-    yield f"truth in rows, answers in columns, {figures['unit']}"
+    yield f"confusion matrix in {figures['unit']}: true class in rows, predicted class in columns"
     answers = list(next(iter(figures["confusion"].values())))
     yield f"{'':<{_NAME_WIDTH}}" + "".join(f"{name:>{_CELL_WIDTH}}" for name in answers)
     for truth, row in figures["confusion"].items():
@@ -57,14 +62,14 @@ def _rr_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str, An
 
 
 def _value_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:
-    own, mean, better = (f"{key}_{task.unit}" for key in ("mae", f"mean_{task.name}_mae", "better_by"))
+    model, mean, gain = (f"{key}_{task.unit}" for key in ("mae", f"mean_{task.name}_mae", "better_by"))
     yield f"{task.name}, {figures['answered']} records, mean absolute error in {task.unit}"
-    yield f"  model: {_with_interval(figures[own], intervals[own])}"
-    plain = figures.get("baseline")
-    if plain is not None:
-        said = _with_interval(figures[mean], intervals[mean])
-        yield f"  saying {plain[f'says_{task.unit}']:.1f}, the mean of {plain['of']}: {said}"
-        yield f"  better by: {_with_interval(figures[better], intervals[better])}"
+    yield f"  model: {_with_interval(figures[model], intervals[model])}"
+    baseline = figures.get("baseline")
+    if baseline is not None:
+        error = _with_interval(figures[mean], intervals[mean])
+        yield f"  predicting {baseline[f'says_{task.unit}']:.1f}, the mean of {baseline['of']}: {error}"
+        yield f"  the model is better by: {_with_interval(figures[gain], intervals[gain])}"
 
 
 def _with_interval(value: float | None, interval: list[float] | None) -> str:

@@ -16,7 +16,7 @@ from ecgmoe_edge.contract import CONTEXT_S, CONTEXT_SAMPLES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.facts import facts_of
-from ecgmoe_edge.records.opening import open_of_many
+from ecgmoe_edge.records.opening import open_in_batch
 from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.beats import BeatContext
@@ -105,7 +105,7 @@ def examples_of(source: Source) -> Examples:
         RecordError: the record cannot be read, lacks the lead, or its values are too large for the model inputs.
         SignalError: the front end does not support the sampling rate.
     """
-    record = open_of_many(source.path)
+    record = open_in_batch(source.path)
     beats = [beat for beat in _through_front_end(record, source) if beat.complete]
     scale = 1.0 if source.rate is None else record.fs / source.rate
     samples = np.array([round(beat.sample * scale) for beat in beats], np.int64)
@@ -194,7 +194,7 @@ def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: f
     labels = np.array([of_class[name] for name in annotations.classes], np.int8)
     for first, last in annotations.flutter:
         labels[(annotations.samples >= first) & (annotations.samples <= last)] = UNKNOWN
-    partner = pair_beats(annotations.samples, samples, MATCH_S * fs).of_detected
+    partner = pair_beats(annotations.samples, samples, MATCH_S * fs).reference_index
     return np.where(partner >= 0, labels[partner], UNKNOWN).astype(np.int8)
 
 

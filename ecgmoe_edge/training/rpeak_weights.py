@@ -29,7 +29,7 @@ from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate, noise_record
 from ecgmoe_edge.scoring.matching import pair_beats
-from ecgmoe_edge.scoring.noise_stress import NoiseTrack, load_noise, noise_gain, qrs_height
+from ecgmoe_edge.scoring.noise_stress import NoiseTrack, load_noise, noise_gain, qrs_amplitude
 from ecgmoe_edge.streaming.qrs.candidates import Candidate
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadBegin, LeadCandidate
@@ -89,7 +89,7 @@ def training_signals(data: Path | None) -> Iterator[TrainingSignal]:
             if k % 3 == 0:
                 yield _at_rate(_filled(first), beats, record.fs, (100.0, 250.0, 500.0, 1000.0)[k // 3 % 4], 0.3)
             if path.name in _NOISY or (split == "svdb-fit" and k % 7 == 0):
-                height = qrs_height(record, 0, beats)
+                height = qrs_amplitude(record, 0, beats)
                 for kind, snr_db in _NOISE:
                     noise = _noise(noise_record(data, kind), record.fs, height, snr_db, first.size)
                     yield annotated(_filled(first) + noise, weight=0.2)
@@ -164,7 +164,7 @@ def candidate_examples(source: TrainingSignal, network: QrsNetwork | None) -> Ca
     candidates = _candidates(source, 0, signal.size)
     samples = np.array([each.candidate.sample for each in candidates], np.int64)
     pairs = pair_beats(source.beats, samples, _TOLERANCE_S * source.fs)
-    truth = {each.candidate.at: bool(p >= 0) for each, p in zip(candidates, pairs.of_detected, strict=True)}
+    truth = {each.candidate.at: bool(p >= 0) for each, p in zip(candidates, pairs.reference_index, strict=True)}
     ahead = {each.candidate.at: ln_following(each.candidate.following) for each in candidates}
     out = {each.candidate.at for each in candidates if any(a <= each.candidate.sample <= b for a, b in source.left_out)}
     rater = _RecordingRater(network, truth)

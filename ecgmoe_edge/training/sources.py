@@ -13,7 +13,7 @@ from ecgmoe_edge.records.facts import stated_facts
 from ecgmoe_edge.records.names import one_of_each_name, record_name
 from ecgmoe_edge.records.recording import Sex
 from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, is_recording
-from ecgmoe_edge.records.splits import locate, lot
+from ecgmoe_edge.records.splits import hash_fraction, locate
 from ecgmoe_edge.records.tables import cinc_rhythms, ptbxl_rows
 from ecgmoe_edge.tasks import RHYTHM_CLASSES
 from ecgmoe_edge.training.config import DataSet
@@ -116,7 +116,7 @@ def _runs(source: Source) -> Iterator[Source]:
 
 def _hash_fraction(source: Source, what: str) -> float:
     """Return a fraction in [0, 1) that depends only on names, so that new records do not change the division."""
-    return lot(f"{source.data.name}/{what}")
+    return hash_fraction(f"{source.data.name}/{what}")
 
 
 def _chosen(data: DataSet, names: tuple[str, ...], sources: dict[str, Source], data_dir: Path) -> set[str]:

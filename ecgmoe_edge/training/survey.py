@@ -14,8 +14,8 @@ from pathlib import Path
 from ecgmoe_edge.errors import RecordError, SignalError, UsageError
 from ecgmoe_edge.records.annotations import read_annotations
 from ecgmoe_edge.records.names import record_name
-from ecgmoe_edge.records.opening import open_of_many
-from ecgmoe_edge.records.plausibility import Judgement, examine
+from ecgmoe_edge.records.opening import open_in_batch
+from ecgmoe_edge.records.plausibility import Plausibility, check_plausibility
 from ecgmoe_edge.records.recording import Lead, Recording, Remark, is_voltage, position_of
 from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.limits import Clock
@@ -86,7 +86,7 @@ def listed(left_out: Mapping[str, str]) -> str:
 def check_record(source: Source) -> RecordCheck:
     """Find the usable leads of a record. An error in the record is returned as reason and not raised."""
     try:
-        recording = open_of_many(source.path)
+        recording = open_in_batch(source.path)
         if source.data.labels == "beats":
             read_annotations(recording, source.data.annotator)
         return _check_leads(recording, source.data)
@@ -96,14 +96,14 @@ def check_record(source: Source) -> RecordCheck:
 
 def _check_leads(recording: Recording, data: DataSet) -> RecordCheck:
     present = {lead: at for lead in data.leads if (at := _position(recording, lead)) is not None}
-    seen = examine(recording, list(present.values())) if present else None
+    seen = check_plausibility(recording, list(present.values())) if present else None
     usable = [lead for lead, at in present.items() if seen and at in _usable_positions(seen, data)]
     absent = [lead for lead in data.leads if lead not in usable]
     if usable:
         absences = [_absent(recording, lead, usable) for lead in absent]
         return RecordCheck(tuple(usable), _remarks(recording, seen, absences))
     if all(isinstance(lead, int) for lead in data.leads):  # leads are given by number, so another lead may replace them
-        seen = examine(recording)
+        seen = check_plausibility(recording)
         positions = _usable_positions(seen, data)
         if positions:
             taken = recording.leads[positions[0]]
@@ -123,15 +123,15 @@ def _position(recording: Recording, lead: Lead) -> int | None:
     return at if is_voltage(recording.units[at]) else None
 
 
-def _usable_positions(seen: Judgement, data: DataSet) -> tuple[int, ...]:
+def _usable_positions(seen: Plausibility, data: DataSet) -> tuple[int, ...]:
     """Return the positions of the usable leads.
 
     A lead with beat labels must show beats. A lead with a label for the whole record can also be noise.
     """
-    return seen.usable if data.labels == "beats" else seen.moving
+    return seen.usable if data.labels == "beats" else seen.with_signal
 
 
-def _remarks(recording: Recording, seen: Judgement | None, further: Iterable[Remark]) -> tuple[Remark, ...]:
+def _remarks(recording: Recording, seen: Plausibility | None, further: Iterable[Remark]) -> tuple[Remark, ...]:
     return tuple(dict.fromkeys((*recording.remarks, *(seen.remarks if seen else ()), *further)))
 
 

@@ -1,4 +1,4 @@
-"""A user's mistake, or a broken file or device, gives one sentence, an exit code and no traceback."""
+"""Wrong options, damaged files and missing devices give one sentence, an exit code and no traceback."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import serial
 from installed_command import Cli, Finished
+from wfdb_records import write_wfdb
 
 from ecgmoe_edge.firmware_bridge import list_serial_ports
 from ecgmoe_edge.runtime import shipped_bundle
@@ -29,7 +30,7 @@ def assert_fails(done: Finished, code: int, *words: str) -> None:
 
 @pytest.fixture
 def pty_pair() -> tuple[int, str]:
-    """The device's end of a pseudo-terminal, and the name of the other."""
+    """The device end of a pseudo-terminal, and the name of the other end."""
     device, port = os.openpty()
     name = os.ttyname(port)
     return device, name
@@ -37,17 +38,13 @@ def pty_pair() -> tuple[int, str]:
 
 @pytest.fixture
 def wfdb_folder(tmp_path: Path) -> Path:
-    """A folder with one good record of 20 s, annotated."""
-    wfdb = pytest.importorskip("wfdb")
-    folder = tmp_path / "records"
-    folder.mkdir()
-    signal = np.zeros((20 * 250, 1))
+    """A folder with one valid record of 20 s, annotated."""
+    pytest.importorskip("wfdb")
+    signal = np.zeros((1, 20 * 250))
     beats = np.arange(250, 4800, 220)
     for beat in beats:
-        signal[beat - 3 : beat + 4, 0] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
-    wfdb.wrsamp("r1", fs=250, units=["mV"], sig_name=["II"], p_signal=signal, write_dir=str(folder), fmt=["16"])
-    wfdb.wrann("r1", "atr", beats, symbol=["N"] * beats.size, write_dir=str(folder))
-    return folder
+        signal[0, beat - 3 : beat + 4] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
+    return write_wfdb(tmp_path / "records", "r1", signal, 250.0, r_peaks=beats).parent
 
 
 def test_a_port_that_does_not_exist(cli: Cli) -> None:
@@ -59,7 +56,7 @@ def test_a_port_that_is_busy(cli: Cli, pty_pair: tuple[int, str]) -> None:
         assert_fails(cli("stream", "--port", pty_pair[1]), 3, pty_pair[1])
 
 
-def test_a_port_that_brings_random_bytes(cli: Cli, pty_pair: tuple[int, str]) -> None:
+def test_a_port_that_sends_random_bytes(cli: Cli, pty_pair: tuple[int, str]) -> None:
     device, port = pty_pair
     stop = threading.Event()
 
@@ -67,7 +64,7 @@ def test_a_port_that_brings_random_bytes(cli: Cli, pty_pair: tuple[int, str]) ->
         rng = np.random.default_rng(0)
         os.set_blocking(device, False)
         while not stop.wait(0.02):
-            with contextlib.suppress(BlockingIOError):  # nobody reads yet
+            with contextlib.suppress(BlockingIOError):  # there is no reader yet
                 os.write(device, rng.bytes(200))
 
     talker = threading.Thread(target=babble)
@@ -96,7 +93,7 @@ def test_a_profile_with_a_misspelt_key(cli: Cli, tmp_path: Path) -> None:
     assert_fails(cli("profiles", "./mine.toml"), 3, "mine.toml", "titel")
 
 
-def test_a_bundle_that_is_not_there(cli: Cli) -> None:
+def test_a_missing_bundle(cli: Cli) -> None:
     assert_fails(cli("inspect", "./nothing"), 3, "nothing")
 
 
@@ -141,7 +138,7 @@ def test_a_folder_without_records_and_no_folder_at_all(cli: Cli, tmp_path: Path)
 
 
 def test_a_csv_with_text_in_it(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "bad.csv").write_text("mV\n" + 20 * "0.1\n0.2\n" + "asystole\n0.3\n")
+    (tmp_path / "bad.csv").write_text("mV\n" + "0.1\n0.2\n" * 20 + "asystole\n0.3\n")
     assert_fails(cli("replay", "bad.csv", "--fs", "250", "--speed", "0"), 3, "asystole")
 
 
@@ -150,14 +147,16 @@ def test_a_csv_without_its_rate(cli: Cli, tmp_path: Path) -> None:
     assert_fails(cli("replay", "good.csv"), 2, "--fs")
 
 
-@pytest.mark.parametrize(("text", "says"), [("II\n", "holds no samples"), ("I,II\n0.1,inf\n", "Line 2, column 2 (II)")])
-def test_a_csv_that_holds_nothing_or_no_finite_number(cli: Cli, text: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"), [("II\n", "contains no samples"), ("I,II\n0.1,inf\n", "Line 2, column 2 (II)")]
+)
+def test_a_csv_that_is_empty_or_has_no_finite_number(cli: Cli, text: str, says: str) -> None:
     (cli.folder / "bad.csv").write_text(text)
     assert_fails(cli("replay", "bad.csv", "--fs", "250", "--speed", "0"), 3, says)
 
 
 @pytest.mark.parametrize("given", [("--fs", "250"), ("--fs", "nan"), ("--unit", "mV")])
-def test_a_rate_or_a_unit_for_what_is_no_csv(cli: Cli, given: tuple[str, str]) -> None:
+def test_a_rate_or_a_unit_for_a_file_that_is_not_a_csv(cli: Cli, given: tuple[str, str]) -> None:
     done = cli("replay", "calibration", *given)
     assert done.code == 2
     assert "Traceback" not in done.err
@@ -183,7 +182,7 @@ def test_a_rate_or_a_unit_for_what_is_no_csv(cli: Cli, given: tuple[str, str]) -
         "demo --speed nan",
     ],
 )
-def test_a_number_that_no_option_can_mean(cli: Cli, command: str) -> None:
+def test_an_option_with_an_invalid_number(cli: Cli, command: str) -> None:
     done = cli(*command.split(), timeout_s=30)
     assert done.code == 2, done.err
     assert "Traceback" not in done.err
@@ -206,10 +205,10 @@ def test_a_folder_that_cannot_be_written(cli: Cli, wfdb_folder: Path) -> None:
         ("demo", "onnxruntime", "onnx"),
     ],
 )
-def test_a_missing_extra_is_named(cli: Cli, command: str, module: str, extra: str) -> None:
+def test_a_missing_extra_is_reported(cli: Cli, command: str, module: str, extra: str) -> None:
     code = f"""
 import sys
-sys.modules[{module!r}] = None  # as where it is not installed
+sys.modules[{module!r}] = None  # as if it were not installed
 sys.argv = ["ecgmoe-edge", *{command.split()!r}]
 from ecgmoe_edge.cli import main
 main()
@@ -220,22 +219,22 @@ main()
     assert_fails(Finished(done.returncode, done.stdout, done.stderr), 3, f"ecgmoe-edge[{extra}]")
 
 
-def test_options_of_a_device_that_no_device_has(cli: Cli) -> None:
+def test_invalid_options_of_a_device(cli: Cli) -> None:
     assert_fails(cli("stream", "--port", "/dev/null", "--leads", "I,,II"), 2, "--leads")
     assert_fails(cli("stream", "--port", "auto", "--protocol", "cyton"), 2, "--port")
 
 
-def test_limits_of_a_rhythm_that_make_no_sense(cli: Cli) -> None:
+def test_invalid_limits_of_a_rhythm(cli: Cli) -> None:
     assert_fails(cli("stream", "--port", "/dev/null", "--asystole", "1.5"), 2, "longer than a pause")
     assert_fails(cli("stream", "--port", "/dev/null", "--bradycardia", "130"), 2, "below tachycardia")
 
 
-def test_a_scale_that_nobody_gave(cli: Cli, pty_pair: tuple[int, str]) -> None:
+def test_a_missing_scale(cli: Cli, pty_pair: tuple[int, str]) -> None:
     done = cli("stream", "--port", pty_pair[1], "--protocol", "openview-ads1292r")
     assert_fails(done, 2, "--uv-per-lsb")
 
 
-def test_no_device_at_all(cli: Cli) -> None:
+def test_no_device(cli: Cli) -> None:
     if any(info.usb_id for info in list_serial_ports()):
         pytest.skip("a USB serial device is plugged in")
     assert_fails(cli("stream", "--port", "auto"), 3, "plug the device in")

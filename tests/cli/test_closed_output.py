@@ -1,4 +1,4 @@
-"""Where stdout or stderr is closed, or its reader leaves, a command says so or keeps quiet, and never breaks."""
+"""Commands whose stdout or stderr is closed, or whose reader stops reading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from installed_command import COMMAND, Cli
 
 
 def in_shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """`command` in bash, `E` in it being the installed command."""
+    """Run `command` in bash; `E` in it is the installed command."""
     return subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
@@ -24,14 +24,14 @@ def in_shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_closed_stdout_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_closed_stdout_is_reported_in_a_sentence(tmp_path: Path) -> None:
     done = in_shell(tmp_path, '"$E" profiles >&-')
     assert done.returncode == 3
     assert done.stderr.startswith("error: stdout is closed")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_closed_stderr_costs_no_result(tmp_path: Path) -> None:
+def test_a_closed_stderr_loses_no_result(tmp_path: Path) -> None:
     done = in_shell(tmp_path, '"$E" demo --speed 0 2>&-')
     assert done.returncode == 0
     assert json.loads(done.stdout.splitlines()[-1])["event"] == "end"
@@ -40,7 +40,7 @@ def test_a_closed_stderr_costs_no_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["demo --json --speed 0", "profiles", "--help", "stream --help"])
-def test_a_reader_that_leaves_is_no_failed_gate(tmp_path: Path, command: str) -> None:
+def test_a_closed_pipe_has_another_exit_code_than_a_failed_gate(tmp_path: Path, command: str) -> None:
     done = in_shell(tmp_path, f'"$E" {command} | head -c 0; exit ${{PIPESTATUS[0]}}')
     assert done.returncode == 141, done.stderr
     assert "Traceback" not in done.stderr

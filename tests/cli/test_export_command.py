@@ -1,4 +1,4 @@
-"""A bundle from nothing but a profile's name, and nothing at all where a gate fails."""
+"""`export` writes a bundle from the name of a profile, and writes nothing if a gate fails."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytest.importorskip("onnxscript")
 NO_DATA = {"ECGMOE_DATA": ""}
 
 
-def test_export_for_a_jetson_alone_writes_a_bundle_that_inspects_and_runs(cli: Cli) -> None:
+def test_export_for_a_jetson_writes_a_bundle_that_can_be_inspected_and_run(cli: Cli) -> None:
     done = cli("export", "--profile", "jetson", env=NO_DATA, timeout_s=300)
     assert done.code == 0, done.err
     assert done.out.strip() == "ecgmoe-jetson"
     gates = {gate["name"]: gate for gate in json.loads(cli("inspect", "ecgmoe-jetson", "--json").out)["gates"]}
     assert {gate["status"] for gate in gates.values()} == {"passed", "not run"}
-    assert gates["V F1 lost"]["status"] == "not run"  # without recordings it cannot be
+    assert gates["V F1 lost"]["status"] == "not run"  # there are no recordings
     assert "NOT RUN" in cli("inspect", "ecgmoe-jetson").out
     played = cli("demo", "--bundle", "ecgmoe-jetson", "--speed", "0", "--json")
     assert played.code == 0, played.err
@@ -41,7 +41,7 @@ def test_a_gate_outside_its_limit_leaves_no_bundle(cli: Cli) -> None:
     limit = load_profile("generic-cpu").memory.model_kib
     shipped = json.loads(cli("profiles", "generic-cpu").out)
     assert shipped["memory"]["model_kib"] == limit
-    small = {  # the smallest student is converted soonest
+    small = {  # the smallest student is the fastest to convert
         "memory": {**shipped["memory"], "model_kib": 1},
         "model": {**shipped["model"], "width": "nano", "tasks": ["beat"]},
     }
@@ -74,7 +74,7 @@ def test_an_export_that_is_killed_leaves_the_old_bundle_or_the_new(cli: Cli, mom
     assert open_bundle(out).manifest.profile in ("generic-cpu", "nano")
 
 
-def test_no_gate_is_decided_on_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gate_uses_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wfdb")
     from ecgmoe_edge.cli import export
     from ecgmoe_edge.converters import accuracy
@@ -89,11 +89,11 @@ def test_no_gate_is_decided_on_the_test_half(tmp_path: Path, monkeypatch: pytest
         export._accuracy(tmp_path / folder, board)
     assert asked == ["106", "100", "bed1"]
     (tmp_path / "mitdb" / "106.hea").unlink()
-    with pytest.raises(RecordError):  # nothing but the test half is left
+    with pytest.raises(RecordError):  # only the test half is left
         export._accuracy(tmp_path / "mitdb", board)
 
 
-def test_the_manifest_says_what_was_asked_for() -> None:
+def test_the_manifest_has_the_command() -> None:
     from ecgmoe_edge.cli import export
 
     board = load_profile("jetson")
@@ -102,7 +102,7 @@ def test_the_manifest_says_what_was_asked_for() -> None:
     assert given == "ecgmoe-edge export --profile jetson --student mine.safetensors --tasks beat --calibration beds"
 
 
-def test_which_board_must_be_said(cli: Cli) -> None:
+def test_export_without_a_board_is_refused(cli: Cli) -> None:
     for arguments in ((), ("--all", "--profile", "jetson")):
         done = cli("export", *arguments, env=NO_DATA)
         assert done.code == 2
@@ -110,7 +110,7 @@ def test_which_board_must_be_said(cli: Cli) -> None:
 
 
 @pytest.mark.slow
-def test_every_profile_passes_and_has_its_line_in_the_table(cli: Cli) -> None:
+def test_every_profile_passes_and_has_a_row_in_the_table(cli: Cli) -> None:
     done = cli("export", "--all", "-o", "bundles", "--json", env=NO_DATA, timeout_s=1200)
     assert done.code == 0, done.err
     rows = {row["profile"]: row for row in json.loads(done.out)}
@@ -126,7 +126,7 @@ def test_every_profile_passes_and_has_its_line_in_the_table(cli: Cli) -> None:
 
 
 def _toml(profile: dict[str, object]) -> str:
-    """The profile as TOML; JSON's strings, numbers, booleans and lists are TOML's too."""
+    """The profile as TOML, in which JSON strings, numbers, booleans and lists are valid."""
     top, tables = [], []
     for key, value in profile.items():
         if isinstance(value, dict):

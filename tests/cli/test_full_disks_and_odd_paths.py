@@ -1,4 +1,4 @@
-"""A full disk, a stdout that takes nothing and paths that are no files: a sentence, an exit code, no good file lost."""
+"""Full disks, a full stdout and paths that are not files: a sentence, an exit code, and old files are kept."""
 
 from __future__ import annotations
 
@@ -12,23 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from installed_command import COMMAND, Cli
+from wfdb_records import write_wfdb
 
 from ecgmoe_edge.runtime import shipped_bundle
 
 
 @pytest.fixture
 def wfdb_folder(tmp_path: Path) -> Path:
-    """A folder with one good record of 60 s, annotated."""
-    wfdb = pytest.importorskip("wfdb")
-    folder = tmp_path / "records"
-    folder.mkdir()
-    signal = np.zeros((60 * 250, 1))
+    """A folder with one valid record of 60 s, annotated."""
+    pytest.importorskip("wfdb")
+    signal = np.zeros((1, 60 * 250))
     beats = np.arange(250, 14800, 220)
     for beat in beats:
-        signal[beat - 3 : beat + 4, 0] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
-    wfdb.wrsamp("r1", fs=250, units=["mV"], sig_name=["II"], p_signal=signal, write_dir=str(folder), fmt=["16"])
-    wfdb.wrann("r1", "atr", beats, symbol=["N"] * beats.size, write_dir=str(folder))
-    return folder
+        signal[0, beat - 3 : beat + 4] = [0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1]
+    return write_wfdb(tmp_path / "records", "r1", signal, 250.0, r_peaks=beats).parent
 
 
 @pytest.fixture
@@ -79,7 +76,7 @@ def test_each_writer_on_a_full_disk_keeps_the_old_file(cli: Cli, small_disk: Pat
 @pytest.mark.parametrize(
     "command", ["inspect --json", "profiles", "profiles --json", "--version", "--help", "ports --protocols"]
 )
-def test_a_stdout_that_is_full_is_said_and_ends_with_an_exit_code(tmp_path: Path, command: str) -> None:
+def test_a_full_stdout_is_reported_with_an_exit_code(tmp_path: Path, command: str) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [COMMAND, *command.split()], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False
@@ -156,7 +153,7 @@ def test_a_place_for_results_that_is_none_is_refused_at_once(cli: Cli, command: 
     ],
 )
 @pytest.mark.parametrize("kind", ["pipe", "loop", "device", "folder", "absent\x1b[2J"])
-def test_a_path_that_is_no_file_is_refused_at_once(cli: Cli, command: str, kind: str) -> None:
+def test_a_path_that_is_not_a_file_is_refused_at_once(cli: Cli, command: str, kind: str) -> None:
     pytest.importorskip("torchao")
     for suffix in ("", ".toml", ".svg"):
         path = cli.folder / (kind + suffix)
@@ -178,7 +175,7 @@ def test_a_path_that_is_no_file_is_refused_at_once(cli: Cli, command: str, kind:
     assert done.out == ""
 
 
-def test_a_name_in_a_bundle_cannot_write_on_the_terminal(cli: Cli) -> None:
+def test_control_characters_in_a_bundle_are_escaped(cli: Cli) -> None:
     import json
 
     folder = cli.folder / "b"
@@ -195,14 +192,14 @@ def test_a_name_in_a_bundle_cannot_write_on_the_terminal(cli: Cli) -> None:
     assert "\u202e" not in as_json.out
 
 
-def test_a_path_with_escapes_is_shown_with_them_written_out(cli: Cli) -> None:
+def test_control_characters_in_a_path_are_escaped(cli: Cli) -> None:
     done = cli("inspect", "a\x1b]0;title\x07\nerror: forged")
     in_a_sentence(done.err, done.code)
     assert len(done.err.splitlines()) == 1
     assert r"a\x1b]0;title\x07\nerror: forged" in done.err
 
 
-def test_a_name_that_is_no_text_is_printed_all_the_same() -> None:
+def test_a_name_that_is_not_utf_8_is_printed() -> None:
     done = subprocess.run(
         [COMMAND, "inspect", b"caf\xe9"], capture_output=True, text=True, timeout=60, check=False, env={**os.environ}
     )

@@ -1,4 +1,4 @@
-"""What `inspect` says of the shipped bundle, and the picture that it draws."""
+"""`inspect` describes the shipped bundle and draws its parts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the manifest as somebody with an editor would."""
+    """Change the manifest as with an editor."""
     manifest = json.loads((bundle / "manifest.json").read_text())
     change(manifest)
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_the_shipped_bundle_is_taken_apart_and_its_experts_counted(cli: Cli) -> None:
+def test_inspect_lists_the_costs_and_the_experts_of_the_shipped_bundle(cli: Cli) -> None:
     done = cli("inspect", "--json", "--graph", "model.svg")
     assert done.code == 0, done.err
     told = json.loads(done.out)
@@ -46,7 +46,7 @@ def test_the_shipped_bundle_is_taken_apart_and_its_experts_counted(cli: Cli) -> 
     assert "morphology_0" in picture
 
 
-def test_a_picture_of_another_kind_is_refused(cli: Cli) -> None:
+def test_a_drawing_of_another_format_is_refused(cli: Cli) -> None:
     done = cli("inspect", "--graph", "model.jpg")
     assert done.code == 2
     assert ".svg" in done.err.splitlines()[-1]
@@ -83,10 +83,10 @@ def test_an_empty_model_is_refused(cli: Cli, bundle: Path) -> None:
     assert "cannot load the model" in done.err
 
 
-def test_without_the_runtime_a_bundle_is_explained_and_its_experts_are_not_counted(cli: Cli) -> None:
+def test_without_the_runtime_a_bundle_is_described_without_its_experts(cli: Cli) -> None:
     code = """
 import sys
-sys.modules["onnxruntime"] = None  # as where it is not installed
+sys.modules["onnxruntime"] = None  # as if it were not installed
 sys.argv = ["ecgmoe-edge", "inspect"]
 from ecgmoe_edge.cli import main
 main()
@@ -101,7 +101,7 @@ main()
     assert {share for name, share in ran_for.items() if name[-1].isdigit()} == {"-"}
 
 
-def test_c_source_is_explained(cli: Cli, bundle: Path) -> None:
+def test_a_bundle_with_c_source_is_described(cli: Cli, bundle: Path) -> None:
     edit(bundle, lambda m: m["model"].update(format="c"))
     done = cli("inspect", bundle)
     assert done.code == 0, done.err
@@ -109,7 +109,7 @@ def test_c_source_is_explained(cli: Cli, bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(("picture", "said"), [("nowhere/x.svg", "No such file"), ("full.svg", "No space left")])
-def test_a_picture_that_cannot_be_written_is_no_wrong_usage(cli: Cli, picture: str, said: str) -> None:
+def test_a_drawing_that_cannot_be_written_is_not_a_usage_error(cli: Cli, picture: str, said: str) -> None:
     (cli.folder / "full.svg").symlink_to("/dev/full")
     done = cli("inspect", "--graph", picture)
     assert done.code == 3

@@ -1,4 +1,4 @@
-"""`ports`: what is plugged in, by names that people and programs can use."""
+"""`ports` lists the connected devices with stable names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_port_is_listed_with_its_usb_identity_and_stable_path(
     ]
 
 
-def test_listening_says_what_each_device_speaks_or_why_not(
+def test_listening_reports_the_protocol_of_each_device_or_the_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("ecgmoe_edge.firmware_bridge.list_serial_ports", lambda: [BOARD])
@@ -53,7 +53,7 @@ def test_a_stable_path_is_found_for_its_port(tmp_path: Path, monkeypatch: pytest
     assert listing._stable_paths() == {str(tmp_path / "ttyUSB7"): str(tmp_path / "by-id" / "usb-board")}
 
 
-def test_the_protocols_are_listed_with_what_they_cannot_tell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_protocols_are_listed_with_their_required_options(capsys: pytest.CaptureFixture[str]) -> None:
     command.ports(protocols=True)
     out = capsys.readouterr().out
     assert "openview-ads1292r  ADS1292R shield" in out

@@ -1,4 +1,4 @@
-"""What `profile` says besides its figures."""
+"""Messages and exit codes of `profile`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from installed_command import Cli
 from ecgmoe_edge.runtime import shipped_bundle
 
 
-def test_an_execution_provider_that_is_not_here_is_said(cli: Cli, tmp_path: Path) -> None:
+def test_a_missing_execution_provider_is_reported(cli: Cli, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(shipped_bundle(), tmp_path / "bundle"))
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["model"]["providers"] = ["NopeProvider", "CPUExecutionProvider"]
@@ -39,7 +39,7 @@ def profile_file(folder: Path, inference_ms: float) -> Path:
     return path
 
 
-def test_a_budget_that_is_exceeded_ends_with_1_only_where_it_is_asked_for(cli: Cli, tmp_path: Path) -> None:
+def test_an_exceeded_budget_has_exit_code_1_only_if_it_is_enforced(cli: Cli, tmp_path: Path) -> None:
     tight, wide = profile_file(tmp_path, 1e-6), profile_file(tmp_path, 1e6)
     shown = cli("profile", "--seconds", "5", "--profile", tight, "--json")
     assert shown.code == 0, shown.err

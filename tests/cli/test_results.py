@@ -1,4 +1,4 @@
-"""What the commands that measure and explain print."""
+"""Output of the commands that measure and describe."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_ports_prints_a_list(cli: Cli) -> None:
     assert cli("ports").code == 0
 
 
-def test_inspect_explains_the_shipped_bundle(cli: Cli) -> None:
+def test_inspect_describes_the_shipped_bundle(cli: Cli) -> None:
     manifest = json.loads(cli("inspect", "--json").out)
     assert manifest["classes"]["beat"] == ["N", "S", "V", "F"]
     text = cli("inspect").out

@@ -1,4 +1,4 @@
-"""Ctrl-C, a terminate signal, a closed terminal: totals come out, the device is stopped; a second ends at once."""
+"""Ctrl-C, SIGTERM and a closed terminal end a stream with totals and stop the device; a second one ends at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def waiting_in(pipe: int) -> int:
-    """Bytes that nobody has read yet."""
+    """Number of bytes that were not read yet."""
     return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0)))[0])
 
 
@@ -30,13 +30,13 @@ def test_a_signal_ends_a_stream_with_its_totals_and_stops_the_device(cli: Cli, n
     stream.wait_for(lambda events: sum(event["event"] == "beat" for event in events) >= 5)
     stream.process.send_signal(number)
     if number == signal.SIGHUP:
-        stream.process.send_signal(number)  # a terminal that is closed may give it twice
+        stream.process.send_signal(number)  # a closed terminal may send it twice
     done = stream.finish()
     assert done.code == 0, done.err
     assert done.events[-1]["event"] == "end"
 
 
-def test_a_stream_under_nohup_outlives_its_terminal(cli: Cli) -> None:
+def test_a_stream_under_nohup_continues_without_its_terminal(cli: Cli) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "50")
     port = wait_for_port(cli, "holter")
     with subprocess.Popen(
@@ -56,7 +56,7 @@ def test_a_stream_under_nohup_outlives_its_terminal(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_at_once_although_nobody_reads_what_is_written(cli: Cli, number: signal.Signals) -> None:
+def test_a_second_signal_ends_at_once_even_if_the_output_is_blocked(cli: Cli, number: signal.Signals) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
     port = wait_for_port(cli, "holter")
     reading, writing = os.pipe()
@@ -72,7 +72,7 @@ def test_a_second_signal_ends_at_once_although_nobody_reads_what_is_written(cli:
         deadline = time.monotonic() + 60.0
         while waiting_in(reading) < 3000 and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(0.5)  # no more fits
+        time.sleep(0.5)  # the pipe is full
         stream.send_signal(number)
         time.sleep(1.0)
         assert stream.poll() is None, "the first waits for the reader"
@@ -81,7 +81,7 @@ def test_a_second_signal_ends_at_once_although_nobody_reads_what_is_written(cli:
     os.close(reading)
 
 
-def test_a_second_signal_ends_at_once_although_a_model_never_answers(cli: Cli) -> None:
+def test_a_second_signal_ends_at_once_even_if_the_model_never_returns(cli: Cli) -> None:
     code = (
         "import signal, sys, os, time, ctypes\n"
         "from ecgmoe_edge.cli.signals import stopping_on_signals\n"
@@ -99,7 +99,7 @@ def test_a_second_signal_ends_at_once_although_a_model_never_answers(cli: Cli) -
         assert process.wait(2.0) == 130
 
 
-def test_a_replay_that_is_terminated_takes_its_link_away(cli: Cli) -> None:
+def test_a_terminated_replay_removes_its_link(cli: Cli) -> None:
     replay = cli.start("replay", "calibration", "--pty", "holter", "--speed", "1")
     link = Path(wait_for_port(cli, "holter"))
     replay.process.send_signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_a_replay_that_is_terminated_takes_its_link_away(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("command", ["profiles", "stream --port ./none", "demo --speed 1", "replay calibration"])
-def test_ctrl_c_at_the_very_beginning_leaves_no_traceback(cli: Cli, command: str) -> None:
+def test_ctrl_c_during_start_up_prints_no_traceback(cli: Cli, command: str) -> None:
     for after_s in (0.03, 0.06, 0.1, 0.2, 0.35, 0.6):
         with subprocess.Popen(
             [str(COMMAND), *command.split()],

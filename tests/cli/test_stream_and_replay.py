@@ -1,4 +1,4 @@
-"""A virtual Holter in one process, the monitor in another, a pseudo-terminal between them."""
+"""A virtual Holter and the monitor in two processes, connected by a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def count(events: list[dict[str, Any]]) -> Counter[str]:
     return Counter(event["event"] for event in events)
 
 
-def test_a_replayed_recording_comes_out_whole_as_events(cli: Cli) -> None:
+def test_a_replayed_recording_gives_all_its_events(cli: Cli) -> None:
     replay = cli.start("replay", "calibration", "--pty", "holter", "--speed", "0", "--json")
     port = wait_for_port(cli, "holter")
     done = cli("stream", "--port", port, "--json")
@@ -34,7 +34,7 @@ def test_a_replayed_recording_comes_out_whole_as_events(cli: Cli) -> None:
     assert replay.finish().code == 0
 
 
-def test_killing_and_restarting_the_device_is_told_and_the_stream_goes_on(cli: Cli) -> None:
+def test_a_restart_of_the_device_is_reported_and_the_stream_continues(cli: Cli) -> None:
     first = cli.start("replay", "calibration", "--pty", "holter", "--speed", "20")
     port = wait_for_port(cli, "holter")
     stream = cli.start("stream", "--port", port, "--json")
@@ -69,7 +69,7 @@ def test_lost_and_damaged_frames_are_counted(cli: Cli) -> None:
     assert replay.finish().code == 0
 
 
-def test_an_unplugged_device_that_comes_back_goes_on(cli: Cli) -> None:
+def test_the_stream_continues_when_an_unplugged_device_returns(cli: Cli) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "100", "--unplug", "100", "--unplug-for", "1")
     port = wait_for_port(cli, "holter")
     done = cli("stream", "--port", port, "--json")
@@ -112,7 +112,7 @@ def test_the_limits_of_a_rhythm_are_options(cli: Cli) -> None:
     assert "tachycardia" not in limits
 
 
-def test_a_device_is_recognised_by_listening_and_streamed_whole(cli: Cli) -> None:
+def test_a_device_is_recognised_by_listening_and_streamed_completely(cli: Cli) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "100", "--jitter", "1")
     port = wait_for_port(cli, "holter")
     done = cli("stream", "--port", port, "--protocol", "auto", "--json")
@@ -123,11 +123,11 @@ def test_a_device_is_recognised_by_listening_and_streamed_whole(cli: Cli) -> Non
     assert done.events[-1]["link"]["limits"]
 
 
-def test_a_recording_plays_another_device_and_its_scale_comes_from_the_user(cli: Cli) -> None:
+def test_a_replay_can_use_another_protocol_with_the_scale_of_the_user(cli: Cli) -> None:
     given = ("--protocol", "openview-ads1292r", "--uv-per-lsb", "4")
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "0", *given)
     done = cli("stream", "--port", wait_for_port(cli, "holter"), *given, "--give-up", "0.2", "--json")
-    assert done.code == 3, done.err  # it never says that it has ended
+    assert done.code == 3, done.err  # the device sends no end
     assert "did not come back" in done.err
     end = done.events[-1]
     assert end["link"]["rate_hz"] == 125
@@ -136,7 +136,7 @@ def test_a_recording_plays_another_device_and_its_scale_comes_from_the_user(cli:
     assert "no counter" in end["link"]["limits"]
 
 
-def test_two_replays_on_one_link_are_one_too_many(cli: Cli) -> None:
+def test_a_second_replay_on_the_same_link_is_refused(cli: Cli) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "1")
     wait_for_port(cli, "holter")
     done = cli("replay", "calibration", "--pty", "holter")
@@ -145,7 +145,7 @@ def test_two_replays_on_one_link_are_one_too_many(cli: Cli) -> None:
     assert "Traceback" not in done.err
 
 
-def test_a_device_that_stays_away_ends_the_stream_with_its_totals(cli: Cli) -> None:
+def test_the_stream_ends_with_totals_if_the_device_does_not_return(cli: Cli) -> None:
     replay = cli.start("replay", "calibration", "--pty", "holter", "--speed", "20")
     stream = cli.start("stream", "--port", wait_for_port(cli, "holter"), "--give-up", "0.5", "--json")
     stream.wait_for(lambda events: count(events)["beat"] >= 5)
@@ -156,7 +156,7 @@ def test_a_device_that_stays_away_ends_the_stream_with_its_totals(cli: Cli) -> N
     assert "did not come back within 0.5 s" in done.err
 
 
-def test_missing_samples_of_a_one_column_csv_keep_their_place(cli: Cli) -> None:
+def test_missing_samples_of_a_one_column_csv_keep_their_time(cli: Cli) -> None:
     rows = [str(0.1 * (row % 200 == 0)) for row in range(10_000)]
     rows[2000:4500] = [""] * 2500
     (cli.folder / "blank.csv").write_text("II\n" + "\n".join(rows) + "\n")
@@ -166,7 +166,7 @@ def test_missing_samples_of_a_one_column_csv_keep_their_place(cli: Cli) -> None:
     assert (done.events[-1]["samples"], done.events[-1]["unusable"]) == (10_000, 2500)
 
 
-def test_a_stream_stops_after_so_many_seconds_of_signal_however_fast_it_comes(cli: Cli) -> None:
+def test_a_stream_stops_after_the_requested_seconds_of_signal_at_any_speed(cli: Cli) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "20")
     port = wait_for_port(cli, "holter")
     done = cli("stream", "--port", port, "--seconds", "12.5", "--json")
@@ -198,7 +198,7 @@ def test_a_replay_as_fast_as_it_is_read_waits_for_a_slow_reader(cli: Cli, monkey
 
 
 @pytest.mark.parametrize("fs", ["64", "2000"])
-def test_a_recording_that_the_stream_refuses_ends_the_replay_too(cli: Cli, fs: str) -> None:
+def test_the_replay_ends_if_the_stream_refuses_the_recording(cli: Cli, fs: str) -> None:
     (cli.folder / "slow.csv").write_text("II\n" + "\n".join(str(0.1 * (row % 60 == 0)) for row in range(5000)) + "\n")
     replay = cli.start("replay", "slow.csv", "--fs", fs, "--pty", "holter", "--speed", "1", "--stall", "0")
     done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json")
@@ -240,7 +240,7 @@ def test_a_recording_that_the_stream_refuses_ends_the_replay_too(cli: Cli, fs: s
         "profile --chunk-ms 1e-300",
     ],
 )
-def test_a_number_beyond_its_limits_is_a_usage_error_and_nothing_is_on_stdout(cli: Cli, words: str) -> None:
+def test_a_number_outside_its_limits_is_a_usage_error_without_output(cli: Cli, words: str) -> None:
     done = cli(*words.split())
     assert (done.code, done.out) == (2, "")
     assert "Traceback" not in done.err

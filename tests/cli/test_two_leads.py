@@ -1,4 +1,4 @@
-"""A device of two leads on a pseudo-terminal: both are heard, and one that fails is told and missed by nobody."""
+"""A device with two leads on a pseudo-terminal: both are used, and the failure of one is reported and loses no beat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECONDS = 60
 
 
 def write_two_leads(folder: Path, *, lost: slice) -> float:
-    """The shipped lead and its half, inverted, as a CSV of mV; of the first, `lost` is missing. Gives the rate."""
+    """Write the shipped lead, without `lost`, and its half, inverted, as a CSV in mV; returns the rate."""
     shipped = load_calibration()
     first = shipped.signal[0, : round(SECONDS * shipped.fs)].copy()
     second = -0.5 * first
@@ -24,7 +24,7 @@ def write_two_leads(folder: Path, *, lost: slice) -> float:
     return shipped.fs
 
 
-def test_a_lead_lost_on_the_way_is_told_and_costs_no_beat(cli: Cli) -> None:
+def test_a_lost_lead_is_reported_and_loses_no_beat(cli: Cli) -> None:
     fs = write_two_leads(cli.folder, lost=slice(7200, 12600))
     replay = cli.start("replay", "two.csv", "--fs", str(fs), "--pty", "holter", "--speed", "0", "--json")
     deadline = time.monotonic() + 60
@@ -42,7 +42,7 @@ def test_a_lead_lost_on_the_way_is_told_and_costs_no_beat(cli: Cli) -> None:
     assert changes[0] == (["V1"], {"II": "nan"})
     assert changes[-1] == (["II", "V1"], {})
     beats = [event for event in events if event["event"] == "beat"]
-    # The first lies within 400 ms of the start: it may be a T wave, and no RR interval begins with it.
+    # The first beat is within 400 ms of the start: it may be a T wave, and no RR interval starts with it.
     assert [beat["rr_ms"] is None for beat in beats].index(False) == 2
     assert [beat["rr_ms"] is None for beat in beats].count(True) == 2
     assert {beat["lead"] for beat in beats if 22 < beat["time_s"] < 34} == {"V1"}

@@ -1,4 +1,4 @@
-"""`stream` with stdout and a file at once: what happens to one of the two costs the other nothing."""
+"""`stream` to stdout and a file at once: a failure of one does not affect the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from installed_command import COMMAND, SHIPPED_SAMPLES, Cli, wait_for_port
 
 
 def piped(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """`command` in bash, `E` in it being the installed command."""
+    """Run `command` in bash; `E` in it is the installed command."""
     return subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
@@ -41,7 +41,7 @@ def test_a_stream_shows_its_events_and_writes_them_to_a_file(cli: Cli) -> None:
         ("| head -n 3 > /dev/null", 141, ""),
     ],
 )
-def test_a_file_is_complete_where_stdout_fails(cli: Cli, stdout: str, code: int, words: str) -> None:
+def test_the_event_file_is_complete_if_stdout_fails(cli: Cli, stdout: str, code: int, words: str) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
     wait_for_port(cli, "holter")
     done = piped(cli.folder, f'"$E" stream --port holter --events night.jsonl {stdout}; exit ${{PIPESTATUS[0]}}')
@@ -54,7 +54,7 @@ def test_a_file_is_complete_where_stdout_fails(cli: Cli, stdout: str, code: int,
     assert end["link"]["sinks"]["stdout"]["failure"]
 
 
-def test_a_reader_that_pauses_gets_every_event(cli: Cli) -> None:
+def test_a_reader_that_pauses_receives_every_event(cli: Cli) -> None:
     done = piped(cli.folder, '"$E" demo --speed 0 --json | (sleep 8; cat)')
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert events[-1]["event"] == "end"
@@ -62,7 +62,7 @@ def test_a_reader_that_pauses_gets_every_event(cli: Cli) -> None:
     assert events[-1]["lost"] == 0
 
 
-def test_a_file_that_is_there_is_not_written_over(cli: Cli) -> None:
+def test_an_existing_file_is_not_overwritten(cli: Cli) -> None:
     cli.start("replay", "calibration", "--pty", "holter", "--speed", "1")
     port = wait_for_port(cli, "holter")
     (cli.folder / "night.jsonl").write_text("yesterday")

@@ -76,7 +76,7 @@ def test_unusable_recordings_are_left_out_with_a_reason_and_do_not_change_the_ot
     (mixed / "broken.hea").write_text("broken 1 250 1000\nbroken.dat 16 200/mV 16 0 0 0 0 II\n")
     beats = folder_beats(mixed)
     assert set(beats.left_out) == {"flat", "hiss", "none", "short", "slow", "press", "broken"}
-    assert "does not move" in beats.left_out["flat"]
+    assert "is constant" in beats.left_out["flat"]
     assert "lasts 4 s" in beats.left_out["short"]
     assert "no voltage" in beats.left_out["press"] or "is a voltage" in beats.left_out["press"]
     assert beats.source == "1 recording in mixed"
@@ -89,7 +89,7 @@ def test_a_folder_without_usable_recordings_is_refused_with_all_reasons(
 ) -> None:
     write(tmp_path, "flat", np.zeros(5000), 250.0)
     write(tmp_path, "short", simulated_ecg(3.0, fs=250.0).signal, 250.0)
-    with pytest.raises(RecordError, match=r"No beat was found in .*flat: .*does not move.*short: It lasts 3 s"):
+    with pytest.raises(RecordError, match=r"No beat was found in .*flat: .*is constant.*short: .*It lasts 3 s"):
         folder_beats(tmp_path)
 
 

@@ -39,7 +39,7 @@ def test_symbols_map_to_aami_classes() -> None:
     assert dict(AAMI) == {symbol: name for name, symbols in classes.items() for symbol in symbols}
 
 
-def test_beats_flutter_and_rhythms_are_told_apart(record: Recording) -> None:
+def test_beats_flutter_and_rhythms_are_distinguished(record: Recording) -> None:
     marks = [
         (10, "+", "(N"), (100, "N", ""), (350, "A", ""), (400, "+", "(VFL"), (410, "[", ""), (500, "!", ""),
         (600, "]", ""), (620, "+", "(AFIB"), (700, "V", ""), (710, "~", ""), (900, "/", ""),
@@ -55,18 +55,18 @@ def test_beats_flutter_and_rhythms_are_told_apart(record: Recording) -> None:
     assert annotated.paced
 
 
-def test_flutter_without_an_end_lasts_to_the_end(record: Recording) -> None:
+def test_flutter_without_an_end_lasts_to_the_end_of_the_record(record: Recording) -> None:
     _annotate(record, [(100, "N", ""), (300, "[", ""), (400, "!", "")])
     assert read_annotations(record).flutter == ((300, 5000),)
 
 
-def test_annotations_at_a_rate_of_their_own_are_brought_to_the_signal(record: Recording) -> None:
+def test_annotations_with_their_own_tick_rate_are_converted_to_samples(record: Recording) -> None:
     _annotate(record, [(500, "N", ""), (1500, "V", "")], fs=500)
     assert read_annotations(record).samples.tolist() == [250, 750]
 
 
-def test_a_record_without_beats_is_refused_where_they_are_needed(record: Recording) -> None:
-    with pytest.raises(RecordError, match=r"no a\.atr beside it"):
+def test_a_record_without_beats_is_refused_if_beats_are_needed(record: Recording) -> None:
+    with pytest.raises(RecordError, match=r"no a\.atr in its folder"):
         read_annotations(record)
     _annotate(record, [(10, "+", "(N")])
     with pytest.raises(RecordError, match="no beat annotation"):
@@ -77,7 +77,7 @@ def test_a_record_without_beats_is_refused_where_they_are_needed(record: Recordi
         read_annotations(record)
 
 
-def test_our_beats_are_read_back_as_written(tmp_path: Path) -> None:
+def test_written_beats_are_read_back_unchanged(tmp_path: Path) -> None:
     labels = ["N", "S", "V", "F", "?", None]
     beats = [_beat(100 + 300 * position, label) for position, label in enumerate(labels)]
     file = write_annotations(tmp_path / "out", "a", reversed(beats), 250.0)
@@ -95,15 +95,15 @@ def test_no_beats_write_an_annotation_file_without_annotations(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", [2, 3, 40])
-def test_the_beginning_of_an_annotation_file_is_not_taken_for_the_whole(record: Recording, cut: int) -> None:
+def test_a_truncated_annotation_file_is_refused(record: Recording, cut: int) -> None:
     _annotate(record, [(100 * k, "N", "") for k in range(1, 40)])
     file = record.path.with_name("a.atr")
     file.write_bytes(file.read_bytes()[:-cut])
-    with pytest.raises(RecordError, match=r"a\.atr is (cut short|not a WFDB annotation file)"):
+    with pytest.raises(RecordError, match=r"a\.atr is (truncated|not a WFDB annotation file)"):
         read_annotations(record)
 
 
-def test_annotations_that_cannot_be_written_leave_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_annotation_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_annotations(tmp_path, "a", [_beat(100, "N")], 250.0)
     before = file.read_bytes()
 
@@ -111,13 +111,13 @@ def test_annotations_that_cannot_be_written_leave_those_before(tmp_path: Path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(RecordError, match=r"No space left on device.*Make room"):
+    with pytest.raises(RecordError, match=r"No space left on device.*Free some disk space"):
         write_annotations(tmp_path, "a", [_beat(100, "N"), _beat(300, "V")], 250.0)
     assert file.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.ecgmoe"]
 
 
-def test_mitdb_has_the_beats_that_its_makers_counted(mitdb: Path) -> None:
+def test_mitdb_has_the_published_number_of_beats(mitdb: Path) -> None:
     classes: Counter[str] = Counter()
     paced = []
     for header in sorted(mitdb.glob("*.hea")):

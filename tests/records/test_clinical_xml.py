@@ -1,4 +1,4 @@
-"""HL7 aECG and MUSE XML: exact against a reading by hand, and XML that would do harm."""
+"""HL7 aECG and MUSE XML: values against files decoded by hand, and refusal of dangerous XML."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_an_aecg_is_read_with_scale_origin_and_unit(tmp_path: Path) -> None:
         open_recording(tmp_path / "a.xml", unit="mV")
 
 
-def test_sequence_sets_lie_at_their_times(tmp_path: Path) -> None:
+def test_sequence_sets_are_placed_at_their_times(tmp_path: Path) -> None:
     sets = [aecg_set(COUNTS), aecg_set(COUNTS, head="20240305120008.000")]
     recording = open_recording(write_aecg(tmp_path / "a.xml", sets))
     assert recording.n_samples == 4000 + 3000
@@ -39,7 +39,7 @@ def test_sequence_sets_lie_at_their_times(tmp_path: Path) -> None:
     assert open_recording(write_aecg(tmp_path / "b.xml", relative)).leads == ("I", "aVR", "II", "V1")
 
 
-def test_a_representative_beat_and_other_sequences_are_left_out(tmp_path: Path) -> None:
+def test_a_representative_beat_and_other_sequences_are_ignored(tmp_path: Path) -> None:
     beat = f"<derivation><derivedSeries>{aecg_set(COUNTS, ['V1', 'V2'])}</derivedSeries></derivation>"
     sets = [aecg_set(COUNTS, ["I", "MDC_PRESS_BLD"])]
     recording = open_recording(write_aecg(tmp_path / "a.xml", sets, after=beat))
@@ -56,7 +56,7 @@ def test_a_representative_beat_and_other_sequences_are_left_out(tmp_path: Path) 
      ("<digits>", "<digits>1_0 "), ('origin value="10" unit="uV"', 'origin value="10" unit="mmHg"'),
      ("TIME_ABSOLUTE", "TIME"), ("</AnnotatedECG>", "")],
 )  # fmt: skip
-def test_a_value_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str) -> None:
+def test_an_invalid_value_is_refused(tmp_path: Path, old: str, new: str) -> None:
     path = write_aecg(tmp_path / "a.xml", [aecg_set(COUNTS)])
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(RecordError):
@@ -93,7 +93,7 @@ def test_size_depth_and_number_of_elements_have_limits(tmp_path: Path, monkeypat
         open_recording(many)
 
 
-def test_a_muse_xml_is_read_with_the_leads_that_follow(tmp_path: Path) -> None:
+def test_a_muse_xml_is_read_with_calculated_limb_leads(tmp_path: Path) -> None:
     leads = [muse_lead("I", COUNTS[0]), muse_lead("II", COUNTS[1]), muse_lead("V1", COUNTS[0])]
     path = write_muse(tmp_path / "a.xml", leads, median=muse_lead("I", COUNTS[0, :600]))
     recording = open_recording(path)
@@ -106,7 +106,7 @@ def test_a_muse_xml_is_read_with_the_leads_that_follow(tmp_path: Path) -> None:
     assert find_recordings(tmp_path) == [path]
 
 
-def test_leads_that_a_muse_xml_holds_are_not_calculated(tmp_path: Path) -> None:
+def test_leads_in_a_muse_xml_are_not_calculated(tmp_path: Path) -> None:
     leads = [muse_lead(name, COUNTS[0]) for name in ("I", "II", "III", "AVR", "AVL", "AVF")]
     recording = open_recording(write_muse(tmp_path / "a.xml", leads))
     assert recording.leads == ("I", "II", "III", "aVR", "aVL", "aVF")
@@ -121,18 +121,18 @@ def test_leads_that_a_muse_xml_holds_are_not_calculated(tmp_path: Path) -> None:
     [{"LeadDataCRC32": 1}, {"LeadSampleCountTotal": 2999}, {"LeadAmplitudeUnitsPerBit": "x"}, {"LeadSampleSize": 4},
      {"LeadAmplitudeUnits": "FURLONGS"}, {"WaveFormData": "!"}, {"LeadID": ""}],
 )  # fmt: skip
-def test_a_muse_waveform_that_does_not_fit_is_refused(tmp_path: Path, fields: dict[str, object]) -> None:
+def test_a_muse_waveform_that_contradicts_its_description_is_refused(tmp_path: Path, fields: dict[str, object]) -> None:
     with pytest.raises(RecordError):
         open_recording(write_muse(tmp_path / "a.xml", [muse_lead("I", COUNTS[0], **fields)]))
 
 
 @pytest.mark.parametrize("base", ["", "x", 0, 999999])
-def test_a_muse_rate_that_cannot_be_is_refused(tmp_path: Path, base: object) -> None:
+def test_an_invalid_muse_rate_is_refused(tmp_path: Path, base: object) -> None:
     with pytest.raises(RecordError, match="sampling rate"):
         open_recording(write_muse(tmp_path / "a.xml", [muse_lead("I", COUNTS[0])], base=base))
 
 
-def test_medians_alone_are_no_recording(tmp_path: Path) -> None:
+def test_a_file_with_only_median_beats_is_refused(tmp_path: Path) -> None:
     path = write_muse(tmp_path / "a.xml", [muse_lead("I", COUNTS[0])])
     path.write_text(path.read_text().replace(">Rhythm<", ">Median<"))
     with pytest.raises(RecordError, match="no rhythm waveform"):
@@ -140,7 +140,7 @@ def test_medians_alone_are_no_recording(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("ECGMOE_DATA" not in os.environ, reason="ECGMOE_DATA is not set")
-def test_real_clinical_xml_reads_as_by_hand() -> None:
+def test_real_clinical_xml_gives_the_values_decoded_by_hand() -> None:
     folder = Path(os.environ["ECGMOE_DATA"]) / "formats"
     if not folder.is_dir():
         pytest.skip("no sample formats in ECGMOE_DATA")

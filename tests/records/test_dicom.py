@@ -1,4 +1,4 @@
-"""DICOM ECG: exact against pydicom's own decoder, groups at their times, and judged fields."""
+"""DICOM ECG: samples against pydicom's decoder, time offsets of groups, and invalid fields."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_ecg_reads_as_pydicom_decodes_it(tmp_path: Path, correction: float, b
 @pytest.mark.parametrize(
     ("kind", "bits", "dtype"), [("US", 16, "<u2"), ("SB", 8, "i1"), ("UB", 8, "u1"), ("SL", 32, "<i4")]
 )
-def test_each_kind_of_sample_is_read(tmp_path: Path, kind: str, bits: int, dtype: str) -> None:
+def test_every_sample_type_is_read(tmp_path: Path, kind: str, bits: int, dtype: str) -> None:
     data = (COUNTS.T // 2 + (0 if np.dtype(dtype).kind == "i" else 20000)).astype(dtype)
     group = dicom_group(
         COUNTS, WaveformSampleInterpretation=kind, WaveformBitsAllocated=bits, WaveformData=data.tobytes()
@@ -43,17 +43,17 @@ def test_each_kind_of_sample_is_read(tmp_path: Path, kind: str, bits: int, dtype
     assert np.allclose(open_recording(path).read(), data.T * 2.5e-3, rtol=1e-12)
 
 
-def test_the_median_beat_is_left_out(tmp_path: Path) -> None:
+def test_the_median_beat_is_ignored(tmp_path: Path) -> None:
     median = dicom_group(COUNTS[:, :600], MultiplexGroupLabel="MEDIAN BEAT", WaveformOriginality="DERIVED")
     path = write_dicom(tmp_path / "resting.dcm", [median, dicom_group(COUNTS)])
     recording = open_recording(path)
     assert recording.n_samples == 3000
-    assert "left out" in recording.remarks[0].text
+    assert "are ignored" in recording.remarks[0].text
     with pytest.raises(RecordError, match="derived"):
         open_recording(write_dicom(tmp_path / "median.dcm", [median]))
 
 
-def test_groups_lie_at_their_time_offsets(tmp_path: Path) -> None:
+def test_groups_are_placed_at_their_time_offsets(tmp_path: Path) -> None:
     first = dicom_group(COUNTS, MultiplexGroupTimeOffset="0")
     second = dicom_group(COUNTS, ["Lead III", "Lead aVR"], MultiplexGroupTimeOffset="6000")
     rhythm = dicom_group(drawn_counts(1, 6000), ["Lead II"], MultiplexGroupTimeOffset="0")
@@ -70,7 +70,7 @@ def test_groups_lie_at_their_time_offsets(tmp_path: Path) -> None:
     assert np.array_equal(blocks, read, equal_nan=True)
 
 
-def test_padding_is_no_sample_where_it_cannot_be_one(tmp_path: Path) -> None:
+def test_padding_is_invalid_only_outside_the_range_of_the_signal(tmp_path: Path) -> None:
     counts = drawn_counts().clip(-3000, 3000)
     counts[0, 100:200] = -32768
     group = dicom_group(counts, WaveformPaddingValue=b"\x00\x80")
@@ -81,23 +81,23 @@ def test_padding_is_no_sample_where_it_cannot_be_one(tmp_path: Path) -> None:
     assert not np.isnan(open_recording(write_dicom(tmp_path / "b.dcm", [zero])).read()).any()
 
 
-def test_a_truncated_waveform_is_refused_or_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_truncated_waveform_is_refused_or_read_to_its_end(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", [dicom_group(COUNTS, NumberOfWaveformSamples=4000)])
     with pytest.raises(RecordError, match="3000 of 4000"):
         open_recording(path)
     assert open_recording(path, truncated="read").n_samples == 3000
 
 
-def test_a_missing_sensitivity_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_sensitivity_is_requested_from_the_user(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", [dicom_group(COUNTS, sensitivity=None)])
     with pytest.raises(UsageError, match="--uv-per-lsb"):
         open_recording(path)
     assert np.allclose(open_recording(path, uv_per_lsb=5).read(), COUNTS * 5e-3)
-    with pytest.raises(UsageError, match="leave --uv-per-lsb out"):
+    with pytest.raises(UsageError, match="omit --uv-per-lsb"):
         open_recording(write_dicom(tmp_path / "b.dcm", [dicom_group(COUNTS)]), uv_per_lsb=5)
 
 
-def test_what_is_no_voltage_or_no_ecg_is_named(tmp_path: Path) -> None:
+def test_channels_without_a_voltage_and_files_without_an_ecg_are_reported(tmp_path: Path) -> None:
     pressure = dicom_group(COUNTS[:1], ["Aortic pressure"], unit="mm[Hg]")
     both = open_recording(write_dicom(tmp_path / "a.dcm", [dicom_group(COUNTS), pressure]))
     assert both.leads == ("I", "II")
@@ -111,13 +111,13 @@ def test_what_is_no_voltage_or_no_ecg_is_named(tmp_path: Path) -> None:
     [{"SamplingFrequency": "0"}, {"sensitivity": 0}, {"NumberOfWaveformSamples": 0}, {"NumberOfWaveformChannels": 3},
      {"WaveformSampleInterpretation": "MB"}],
 )  # fmt: skip
-def test_a_field_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_an_invalid_field_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
     with pytest.raises(RecordError) as raised:
         open_recording(write_dicom(tmp_path / "a.dcm", [dicom_group(COUNTS, **fields)]))
     assert "\n" not in str(raised.value)
 
 
-def test_a_missing_pydicom_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_pydicom_is_reported_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_dicom(tmp_path / "a.dcm", [dicom_group(COUNTS)])
     assert find_recordings(tmp_path) == [path]
     monkeypatch.setitem(sys.modules, "pydicom", None)

@@ -1,4 +1,4 @@
-"""EDF and BDF: exact against pyEDFlib and edfio, missing time of EDF+D, and judged headers."""
+"""EDF and BDF: samples against pyEDFlib and edfio, missing time of EDF+D, and invalid headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ecg(rate: int = 250, label: str = "ECG II", **further: object) -> Signal:
 
 
 def physical(signal: Signal) -> np.ndarray:
-    """mV, from the definition: a line through the two limits."""
+    """Millivolts by definition: a linear function through the two limits."""
     (d0, d1), (p0, p1) = ([float(x) for x in pair] for pair in (signal.digital, signal.physical))  # type: ignore[arg-type]
     return (p0 + (signal.counts - d0) * (p1 - p0) / (d1 - d0)) * 1e-3
 
@@ -59,7 +59,7 @@ def test_a_bdf_of_24_bits_reads_as_pyedflib_reads_it(tmp_path: Path) -> None:
     assert np.array_equal(np.rint((read * 1e3 + 262144) / (524287 / 16777215)) - 8388608, signal.counts)
 
 
-def test_any_part_in_any_lead_order_is_a_part_of_the_whole(tmp_path: Path) -> None:
+def test_any_range_of_samples_and_leads_equals_that_of_the_whole_recording(tmp_path: Path) -> None:
     path = Edf([ecg(), Signal("Resp", counts(32 * SECONDS), 32), ecg(label="ECG V1")]).write(tmp_path / "night.edf")
     recording = open_recording(path)
     whole = recording.read()
@@ -70,7 +70,9 @@ def test_any_part_in_any_lead_order_is_a_part_of_the_whole(tmp_path: Path) -> No
         assert np.array_equal(np.concatenate(list(recording.blocks(seconds)), axis=1), whole)
 
 
-def test_data_records_larger_than_a_read_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_records_larger_than_one_read_give_the_same_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ecgmoe_edge.records.formats.edf import record
 
     path = Edf([ecg(), ecg(label="ECG V1")]).write(tmp_path / "night.edf")
@@ -80,7 +82,7 @@ def test_data_records_larger_than_a_read_give_the_same(tmp_path: Path, monkeypat
         assert np.array_equal(open_recording(path).read(), whole)
 
 
-def test_a_polysomnography_gives_its_ecg_alone_and_says_what_is_left_out(tmp_path: Path) -> None:
+def test_only_the_ecg_of_a_polysomnography_is_read_with_a_remark(tmp_path: Path) -> None:
     signals = [
         Signal("EEG C3-A2", counts(256 * SECONDS), 256), ecg(256, "ECG"),
         Signal("Resp chest", counts(32 * SECONDS), 32),
@@ -98,17 +100,17 @@ def test_a_polysomnography_gives_its_ecg_alone_and_says_what_is_left_out(tmp_pat
     [("EKG1", True), ("EEG EKG-Ref", True), ("POL ECG", True), ("MLII", True), ("aVR", True), ("Lead II", True),
      ("V5", True), ("CM5", True), ("EEG Fpz-Cz", False), ("Fp1", False), ("EMG chin", False), ("EOG L", False)],
 )  # fmt: skip
-def test_the_label_tells_an_ecg_from_another_voltage(tmp_path: Path, label: str, is_read: bool) -> None:
+def test_the_label_distinguishes_an_ecg_from_other_voltages(tmp_path: Path, label: str, is_read: bool) -> None:
     signals = [ecg(label=label), ecg(label="C4-A1")]
     path = Edf(signals).write(tmp_path / "night.edf")
     if is_read:
         assert open_recording(path).leads == (label,)
     else:
-        with pytest.raises(RecordError, match="named as an ECG"):
+        with pytest.raises(RecordError, match="labelled as an ECG"):
             open_recording(path)
 
 
-def test_a_voltage_without_a_telling_label_is_read_with_a_remark(tmp_path: Path) -> None:
+def test_a_voltage_with_an_unknown_label_is_read_with_a_remark(tmp_path: Path) -> None:
     recording = open_recording(Edf([ecg(label="CH1"), ecg(label="CH1"), ecg(label="Chin")]).write(tmp_path / "a.edf"))
     assert recording.leads == ("CH1", "CH1 2")
     assert [remark.kind for remark in recording.remarks] == ["lead", "lead"]
@@ -128,22 +130,22 @@ def test_interruptions_of_an_edf_d_are_missing_time(tmp_path: Path) -> None:
     assert "2 interruptions, 12.5 s" in recording.remarks[-1].text
 
 
-def test_time_stamps_that_are_rounded_are_no_interruption(tmp_path: Path) -> None:
+def test_rounded_time_stamps_are_not_interruptions(tmp_path: Path) -> None:
     onsets = [f"{t + (0.001 if t % 3 else 0):.3f}" for t in range(SECONDS)]
     recording = open_recording(Edf([ecg()], "EDF+D", onsets).write(tmp_path / "rounded.edf"))
     assert recording.n_samples == 250 * SECONDS
     assert not np.isnan(recording.read()).any()
 
 
-def test_a_continuous_file_with_a_hole_in_its_time_stamps_is_read_with_the_hole(tmp_path: Path) -> None:
+def test_a_gap_in_the_time_stamps_of_a_continuous_file_is_missing_time(tmp_path: Path) -> None:
     onsets = [t if t < 8 else t + 10 for t in range(SECONDS)]
     recording = open_recording(Edf([ecg()], "EDF+C", onsets).write(tmp_path / "holes.edf"))
     assert recording.n_samples == 250 * SECONDS + 2500
-    assert any("says that it is continuous" in remark.text for remark in recording.remarks)
+    assert any("states that it is continuous" in remark.text for remark in recording.remarks)
 
 
 @pytest.mark.parametrize("onsets", [[0, 1, 2, 1.5, 4], [0, 1, 2, 1e9, 1e9 + 1], ["x"] * 5])
-def test_time_that_runs_backwards_or_for_years_is_refused(tmp_path: Path, onsets: list[float | str]) -> None:
+def test_time_that_goes_backwards_or_spans_years_is_refused(tmp_path: Path, onsets: list[float | str]) -> None:
     signal = Signal("ECG", counts(1250), 250)
     stamps = [f"{t:.1f}" if isinstance(t, float) else t for t in onsets]
     with pytest.raises(RecordError, match="Data record"):
@@ -163,7 +165,7 @@ def test_an_unknown_number_of_data_records_is_counted(tmp_path: Path) -> None:
     assert "3 bytes" in recording.remarks[0].text
 
 
-def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused_or_read_to_its_end(tmp_path: Path) -> None:
     path = Edf([ecg()]).write(tmp_path / "cut.edf")
     path.write_bytes(path.read_bytes()[:-600])
     with pytest.raises(RecordError, match="18 of 20 data records"):
@@ -178,7 +180,7 @@ def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(tmp_path: Path) -
     "signal",
     [ecg(physical=(0, 0)), ecg(digital=(5, 5)), ecg(physical=("a", "b")), ecg(physical=("nan", "inf"))],
 )
-def test_a_signal_without_a_scale_is_refused_or_left_out(tmp_path: Path, signal: Signal) -> None:
+def test_a_signal_without_a_scale_is_refused_or_ignored(tmp_path: Path, signal: Signal) -> None:
     with pytest.raises(RecordError, match="no scale"):
         open_recording(Edf([signal]).write(tmp_path / "a.edf"))
     recording = open_recording(Edf([signal, ecg(label="ECG V1")]).write(tmp_path / "b.edf"))
@@ -186,7 +188,7 @@ def test_a_signal_without_a_scale_is_refused_or_left_out(tmp_path: Path, signal:
     assert "ECG II" in recording.remarks[0].text
 
 
-def test_limits_in_reverse_turn_the_signal_over(tmp_path: Path) -> None:
+def test_reversed_limits_reverse_the_polarity(tmp_path: Path) -> None:
     physical_ = open_recording(Edf([ecg(physical=(3276.7, -3276.8))]).write(tmp_path / "a.edf"))
     straight = open_recording(Edf([ecg()]).write(tmp_path / "b.edf")).read()
     assert np.allclose(physical_.read(), -straight - 1e-4, atol=1e-12)
@@ -195,12 +197,12 @@ def test_limits_in_reverse_turn_the_signal_over(tmp_path: Path) -> None:
     assert digital.remarks[0].kind == "gain"
 
 
-def test_an_ecg_too_coarse_to_be_one_is_remarked(tmp_path: Path) -> None:
+def test_too_coarse_a_resolution_gets_a_remark(tmp_path: Path) -> None:
     recording = open_recording(Edf([ecg(unit="V")]).write(tmp_path / "v.edf"))
     assert "100 mV" in recording.remarks[0].text
 
 
-def test_a_missing_unit_is_asked_for_and_no_other_may_be_given(tmp_path: Path) -> None:
+def test_a_missing_unit_is_requested_and_a_second_unit_is_refused(tmp_path: Path) -> None:
     path = Edf([ecg(unit="")]).write(tmp_path / "a.edf")
     with pytest.raises(UsageError, match="--unit"):
         open_recording(path)
@@ -226,7 +228,7 @@ def test_age_and_sex_come_from_the_patient_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "fields", [{"n_signals": "x"}, {"n_signals": 0}, {"n_signals": 9999}, {"header_bytes": 1}, {"n_records": "many"}]
 )
-def test_a_damaged_header_is_named(tmp_path: Path, fields: dict[str, object]) -> None:
+def test_the_damaged_field_of_a_header_is_named(tmp_path: Path, fields: dict[str, object]) -> None:
     with pytest.raises(RecordError, match="header"):
         open_recording(Edf([ecg()], fields=fields).write(tmp_path / "a.edf"))
 
@@ -237,12 +239,12 @@ def test_a_data_record_without_a_length_is_refused(tmp_path: Path, record_s: obj
         open_recording(Edf([ecg()], record_s=record_s).write(tmp_path / "a.edf"))
 
 
-def test_annotations_alone_are_no_recording(tmp_path: Path) -> None:
+def test_a_file_with_only_annotations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="annotations and no signal"):
         open_recording(Edf([], "EDF+C", [0, 1]).write(tmp_path / "hypnogram.edf"))
 
 
-def test_an_edf_is_known_by_its_bytes_and_found_in_a_folder(tmp_path: Path) -> None:
+def test_an_edf_is_recognised_by_its_bytes_and_found_in_a_folder(tmp_path: Path) -> None:
     Edf([ecg()]).write(tmp_path / "night.csv")
     assert open_recording(tmp_path / "night.csv").fs == 250.0
     Edf([ecg()]).write(tmp_path / "NIGHT.EDF")
@@ -250,7 +252,7 @@ def test_an_edf_is_known_by_its_bytes_and_found_in_a_folder(tmp_path: Path) -> N
     assert find_recordings(tmp_path) == [tmp_path / "NIGHT.EDF"]
 
 
-def test_a_day_is_read_in_flat_memory(tmp_path: Path) -> None:
+def test_a_day_is_read_with_constant_memory(tmp_path: Path) -> None:
     path = Edf([Signal("ECG", np.zeros(250 * 3600, np.int64), 250)]).write(tmp_path / "hour.edf")
     recording = open_recording(path)
     tracemalloc.start()
@@ -261,7 +263,7 @@ def test_a_day_is_read_in_flat_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("ECGMOE_DATA" not in os.environ, reason="ECGMOE_DATA is not set")
-def test_a_real_edf_of_another_maker_reads_as_edfio_reads_it() -> None:
+def test_a_real_edf_of_another_manufacturer_reads_as_edfio_reads_it() -> None:
     edfio = pytest.importorskip("edfio")  # pyEDFlib refuses the file for the unit of another signal
     path = Path(os.environ["ECGMOE_DATA"]) / "formats" / "wfdb" / "test_generator_2.edf"
     if not path.is_file():
@@ -272,7 +274,7 @@ def test_a_real_edf_of_another_maker_reads_as_edfio_reads_it() -> None:
     assert np.allclose(recording.read()[0], theirs * 1e-3, rtol=0, atol=1e-12)
 
 
-def test_options_need_not_be_given(tmp_path: Path) -> None:
+def test_options_are_optional(tmp_path: Path) -> None:
     from ecgmoe_edge.records.formats.edf.record import open_edf
 
     path = Edf([ecg()]).write(tmp_path / "a.edf")

@@ -1,4 +1,4 @@
-"""The benchmark of EDF reading gives figures, and ours keep its bounds."""
+"""The benchmark of EDF reading gives figures, and the reader of this package meets its limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from benchmarks.edf_reading import OURS, measure
 
 
-def test_an_edf_is_read_as_fast_as_by_pyedflib_in_flat_memory() -> None:
+def test_an_edf_is_read_as_fast_as_by_pyedflib_with_constant_memory() -> None:
     pytest.importorskip("pyedflib")
     pytest.importorskip("edfio")
     figures = measure(hours=1, rounds=3)

@@ -1,4 +1,4 @@
-"""Damaged files of every clinical format: a refusal in one sentence or a consistent reading, in little memory."""
+"""Damaged files of every clinical format are refused in one sentence or read consistently, with little memory."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ TEXTS = (
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """One to four faults: bytes changed, numbers replaced, pieces lost or doubled; most of them in the header."""
+    """Make one to four faults, mostly in the header: changed bytes, replaced numbers, lost or doubled parts."""
     spoiled = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
         reach = len(spoiled) if rng.random() < 0.3 else min(len(spoiled), 1200)
@@ -111,7 +111,7 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def read_some(path: Path, rng: np.random.Generator) -> bool:
-    """Whether it was read; each value is a number or missing, and blocks and parts agree."""
+    """Whether the file was read; then blocks and ranges must agree, and values must be finite or NaN."""
     try:
         recording = open_recording(path, truncated="read" if rng.random() < 0.5 else "error")
         assert 0 < recording.fs < 1e9
@@ -152,5 +152,5 @@ def test_a_damaged_file_is_refused_or_read_in_little_memory(tmp_path: Path, name
             read += read_some(path, rng)
         except Exception as error:
             raise AssertionError(f"seed {seed} of {name}") from error
-    assert read or times < 1000  # a file that lost what nobody needs is still read
+    assert read or times < 1000  # a file without an unimportant part is still read
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < MOST_GROWN_MB

@@ -1,4 +1,4 @@
-"""ISHNE Holter files: exact against ishneholterlib, and judged headers."""
+"""ISHNE Holter files: samples against ishneholterlib, and invalid headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ecgmoe_edge.records.registry import find_recordings, open_recording
 
 @pytest.fixture
 def ishneholterlib(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The other reader, without its check of the checksum, which NumPy 2 breaks."""
+    """The reader of ishneholterlib without its checksum test, which fails with NumPy 2."""
     module: ModuleType = pytest.importorskip("ishneholterlib")
     monkeypatch.setattr(module.Holter, "is_valid", lambda _: True)
     return module
@@ -40,14 +40,14 @@ def test_a_holter_file_reads_as_ishneholterlib_reads_it(tmp_path: Path, ishnehol
     assert np.array_equal(np.rint(read / 2.5e-3), drawn())
 
 
-def test_any_part_is_a_part_of_the_whole(tmp_path: Path) -> None:
+def test_any_range_of_samples_equals_that_of_the_whole_recording(tmp_path: Path) -> None:
     recording = open_recording(write_ishne(tmp_path / "holter.ecg", drawn()))
     whole = recording.read()
     assert np.array_equal(recording.read(17, 999, ["V1", 0]), whole[[1, 0], 17:999])
     assert np.array_equal(np.concatenate(list(recording.blocks(1.7)), axis=1), whole)
 
 
-def test_the_length_counts_one_lead_or_all_leads(tmp_path: Path) -> None:
+def test_the_stated_length_may_count_one_lead_or_all_leads(tmp_path: Path) -> None:
     for size in (5000, 15000):
         recording = open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), size=size))
         assert recording.n_samples == 5000
@@ -56,10 +56,10 @@ def test_the_length_counts_one_lead_or_all_leads(tmp_path: Path) -> None:
     assert open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), size=4000)).n_samples == 4000
 
 
-def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused_or_read_to_its_end(tmp_path: Path) -> None:
     path = write_ishne(tmp_path / "holter.ecg", drawn())
     path.write_bytes(path.read_bytes()[:-6001])
-    with pytest.raises(RecordError, match="truncated: 3999 samples"):
+    with pytest.raises(RecordError, match="truncated: 3999 of the"):
         open_recording(path)
     assert open_recording(path, truncated="read").n_samples == 3999
 
@@ -67,12 +67,12 @@ def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(tmp_path: Path) -
 @pytest.mark.parametrize(
     "fields", [{"n_leads": 0}, {"n_leads": 13}, {"rate": 0}, {"rate": -200}, {"at": 10**6}, {"at": 9}]
 )
-def test_a_header_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, int]) -> None:
+def test_an_invalid_header_is_refused(tmp_path: Path, fields: dict[str, int]) -> None:
     with pytest.raises(RecordError, match="ISHNE header"):
         open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), **fields))  # type: ignore[arg-type]
 
 
-def test_a_missing_resolution_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_resolution_is_requested_from_the_user(tmp_path: Path) -> None:
     path = write_ishne(tmp_path / "holter.ecg", drawn(), resolution=-9)
     with pytest.raises(UsageError, match="--uv-per-lsb"):
         open_recording(path)
@@ -81,7 +81,7 @@ def test_a_missing_resolution_is_asked_for(tmp_path: Path) -> None:
         open_recording(write_ishne(tmp_path / "holter.ecg", drawn()), uv_per_lsb=2.5)
 
 
-def test_a_wrong_checksum_is_remarked(tmp_path: Path) -> None:
+def test_a_wrong_checksum_gets_a_remark(tmp_path: Path) -> None:
     assert "checksum" in open_recording(write_ishne(tmp_path / "holter.ecg", drawn(), damage=1)).remarks[0].text
 
 

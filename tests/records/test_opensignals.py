@@ -1,4 +1,4 @@
-"""OpenSignals: the makers' transfer functions, lost samples, and devices whose gain is not known."""
+"""OpenSignals: transfer functions of the sensors, lost samples, and devices with an unknown gain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plux(counts: np.ndarray) -> np.ndarray:
     return (counts / 2**16 - 0.5) * 3 / 1000 * 1000
 
 
-def test_text_and_hdf5_of_biosignalsplux_are_read_by_the_transfer_function(tmp_path: Path) -> None:
+def test_text_and_hdf5_of_biosignalsplux_are_scaled_by_the_transfer_function(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     text = open_recording(write_opensignals_text(tmp_path / "a.txt", ROWS, opensignals_device()))
     hdf5 = open_recording(write_opensignals_hdf5(tmp_path / "a.h5", COUNTS, ROWS[:, 0]))
@@ -61,7 +61,7 @@ def test_lost_samples_are_missing_time(tmp_path: Path) -> None:
         open_recording(write_opensignals_text(tmp_path / "b.txt", damaged, opensignals_device())).read()
 
 
-def test_a_gain_that_is_not_known_is_asked_for(tmp_path: Path) -> None:
+def test_an_unknown_gain_is_requested_from_the_user(tmp_path: Path) -> None:
     path = write_opensignals_text(tmp_path / "a.txt", ROWS, opensignals_device(device="other"))
     with pytest.raises(UsageError, match="--uv-per-lsb"):
         open_recording(path)
@@ -70,7 +70,7 @@ def test_a_gain_that_is_not_known_is_asked_for(tmp_path: Path) -> None:
         open_recording(write_opensignals_text(tmp_path / "b.txt", ROWS, opensignals_device()), uv_per_lsb=2)
 
 
-def test_a_device_without_an_ecg_is_named_by_its_sensors(tmp_path: Path) -> None:
+def test_the_sensors_of_a_device_without_an_ecg_are_listed(tmp_path: Path) -> None:
     path = write_opensignals_text(tmp_path / "a.txt", ROWS, opensignals_device(sensor=["EMG"]))
     with pytest.raises(RecordError, match="it has EMG"):
         open_recording(path)
@@ -92,14 +92,14 @@ def test_a_damaged_header_is_refused(tmp_path: Path, fields: dict[str, object]) 
         open_recording(write_opensignals_text(tmp_path / "a.txt", ROWS[:10], opensignals_device(**fields)))
 
 
-def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+def test_a_damaged_line_is_reported(tmp_path: Path) -> None:
     path = write_opensignals_text(tmp_path / "a.txt", ROWS[:10], opensignals_device())
     path.write_text(path.read_text().replace(f"\n4\t0\t{COUNTS[4]}", "\n4\t0\tx"))
     with pytest.raises(RecordError, match="Line 8"):
         open_recording(path).read()
 
 
-def test_another_hdf5_file_is_named(tmp_path: Path) -> None:
+def test_an_hdf5_file_of_another_program_is_refused(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = COUNTS
@@ -107,7 +107,7 @@ def test_another_hdf5_file_is_named(tmp_path: Path) -> None:
         open_recording(tmp_path / "a.h5")
 
 
-def test_a_missing_h5py_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_h5py_is_reported_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("h5py")
     path = write_opensignals_hdf5(tmp_path / "a.h5", COUNTS, ROWS[:, 0])
     monkeypatch.setitem(sys.modules, "h5py", None)
@@ -116,7 +116,7 @@ def test_a_missing_h5py_is_named_with_its_extra(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif("ECGMOE_DATA" not in os.environ, reason="ECGMOE_DATA is not set")
-def test_real_recordings_of_a_biosignalsplux_read_as_by_hand() -> None:
+def test_real_recordings_of_a_biosignalsplux_give_the_values_decoded_by_hand() -> None:
     h5py = pytest.importorskip("h5py")
     folder = Path(os.environ["ECGMOE_DATA"]) / "formats" / "opensignals"
     if not folder.is_dir():

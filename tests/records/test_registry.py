@@ -1,4 +1,4 @@
-"""Recordings of any format behind `open_recording`; a further format is one further file."""
+"""`open_recording` opens recordings of any format; a new format needs only one module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ecgmoe_edge.calibration_data import load_calibration
-from ecgmoe_edge.cli.replay import open_judged
+from ecgmoe_edge.cli.replay import open_checked
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records import formats
 from ecgmoe_edge.records.annotations import read_annotations
@@ -59,7 +59,7 @@ FORMAT = Toy()
 
 @pytest.fixture
 def toy(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One further file among the formats."""
+    """A new module among the formats."""
     place = tmp_path_factory.mktemp("formats")
     (place / "toy.py").write_text(_TOY)
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(place)])
@@ -77,7 +77,7 @@ def _write_toy(folder: Path, ecg: Any) -> Path:
 
 
 @pytest.mark.usefixtures("toy")
-def test_one_further_file_is_all_a_format_needs(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> None:
+def test_a_new_format_needs_only_one_module(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> None:
     ecg = simulated_ecg(40.0, fs=200.0)
     path = _write_toy(tmp_path, ecg)
     recording = open_recording(path)
@@ -87,15 +87,15 @@ def test_one_further_file_is_all_a_format_needs(tmp_path: Path, simulated_ecg: C
     np.testing.assert_array_equal(recording.read(100, 150, ["ii"]), next(iter(recording.blocks()))[:, 100:150])
 
     assert find_recordings(tmp_path) == locate(tmp_path) == locate(tmp_path, records=["heart.toy"]) == [path]
-    assert locate(tmp_path, records=["heart"]) == [path]  # by the name that it has in every other format
-    played, leads, remarks = open_judged(str(path), OpenOptions(), None)
+    assert locate(tmp_path, records=["heart"]) == [path]  # by the name without extension
+    played, leads, remarks = open_checked(str(path), OpenOptions(), None)
     assert (played.n_samples, played.fs, leads, remarks) == (len(ecg.signal), 200.0, [0], [])
     with pytest.raises(RecordError, match=r"toy recording \(\.toy\)"):
         open_recording(tmp_path / "unknown")
 
 
 @pytest.mark.usefixtures("toy")
-def test_calibration_takes_a_folder_of_a_further_format(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> None:
+def test_calibration_accepts_a_folder_of_a_new_format(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> None:
     pytest.importorskip("torch", reason="calibration needs the export extra")
     from ecgmoe_edge.converters.calibration import folder_beats
 
@@ -107,7 +107,7 @@ def test_calibration_takes_a_folder_of_a_further_format(tmp_path: Path, simulate
 
 
 @pytest.mark.usefixtures("toy")
-def test_wfdb_annotations_are_read_beside_any_format(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> None:
+def test_wfdb_annotations_are_read_for_any_format(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> None:
     wfdb = pytest.importorskip("wfdb", reason="annotations need the records extra")
     ecg = simulated_ecg(20.0, fs=200.0)
     path = _write_toy(tmp_path, ecg)
@@ -123,14 +123,14 @@ def test_a_wfdb_record_is_opened_by_its_name_or_any_of_its_files(write_record: C
     assert find_recordings(path.parent) == [path]
 
 
-def test_a_truncated_record_is_read_where_that_is_asked_for(write_record: Callable[..., Path]) -> None:
-    path = write_record("a", np.zeros((2, 20), dtype=np.int16), promised=30)
+def test_a_truncated_record_is_read_on_request(write_record: Callable[..., Path]) -> None:
+    path = write_record("a", np.zeros((2, 20), dtype=np.int16), stated=30)
     with pytest.raises(RecordError, match="truncated"):
         open_recording(path)
     assert open_recording(path, truncated="read").n_samples == 20
 
 
-def test_a_table_is_opened_with_the_rate_that_is_stated(tmp_path: Path) -> None:
+def test_a_table_is_opened_with_the_stated_rate(tmp_path: Path) -> None:
     path = tmp_path / "a.CSV"
     path.write_text("t,II\n0,100\n1,200\n2,300\n")
     recording = open_recording(path, fs=250, unit="uV", columns=["II"])
@@ -139,7 +139,7 @@ def test_a_table_is_opened_with_the_rate_that_is_stated(tmp_path: Path) -> None:
     np.testing.assert_allclose(recording.read(), [[0.1, 0.2, 0.3]])
     with pytest.raises(UsageError, match="--fs"):
         open_recording(path)
-    assert not holds_recordings(tmp_path)  # nobody stated its rate
+    assert not holds_recordings(tmp_path)  # its rate is unknown
     assert find_recordings(tmp_path) == []
 
 
@@ -150,7 +150,7 @@ def test_the_shipped_recording_is_opened_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("stated", [{"fs": 250.0}, {"fs": float("nan")}, {"unit": "mV"}, {"columns": [0]}])
-def test_a_rate_or_unit_is_refused_where_the_file_states_its_own(stated: dict[str, Any]) -> None:
+def test_a_rate_or_unit_is_refused_if_the_file_states_its_own(stated: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="--fs and --unit"):
         open_recording("calibration", **stated)
 

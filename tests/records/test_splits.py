@@ -18,8 +18,8 @@ from ecgmoe_edge.records.splits import (
     SVDB_VAL,
     data_folder,
     database_folder,
+    hash_fraction,
     locate,
-    lot,
 )
 
 
@@ -37,7 +37,7 @@ def databases(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_no_patient_of_ds1_is_in_ds2_and_the_halves_are_whole() -> None:
+def test_ds1_and_ds2_are_complete_and_share_no_patient() -> None:
     assert len(DS1) == len(DS2) == 22
     assert not set(DS1) & set(DS2)
     assert not (set(DS1) | set(DS2)) & set(PACED)
@@ -52,13 +52,13 @@ def test_a_split_chooses_its_database(databases: Path) -> None:
     assert {path.parent.name for path in locate(databases, split="svdb-val")} == {"svdb"}
 
 
-def test_a_folder_of_records_is_taken_as_it_is(databases: Path) -> None:
+def test_a_folder_of_records_is_used_directly(databases: Path) -> None:
     assert len(locate(databases / "mitdb")) == 48
     assert [path.name for path in locate(databases / "svdb", split="svdb-fit")] == ["800", "899"]
     assert len(locate(databases / "mitdb", split="ds1")) == 22
 
 
-def test_mitdb_is_meant_where_nothing_is_named(databases: Path) -> None:
+def test_mitdb_is_the_default_database(databases: Path) -> None:
     assert len(locate(databases)) == 48
 
 
@@ -67,7 +67,7 @@ def test_records_are_found_in_any_database_and_missing_ones_stay_in_the_list(dat
     assert paths == [databases / "mitdb" / "100", databases / "svdb" / "808", databases / "mitdb" / "nope"]
 
 
-def test_the_environment_names_the_folder_and_an_option_overrules_it(
+def test_an_option_overrides_the_environment_variable(
     databases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ECGMOE_DATA", str(databases))
@@ -77,28 +77,28 @@ def test_the_environment_names_the_folder_and_an_option_overrules_it(
     assert database_folder(databases / "svdb", "svdb") == databases / "svdb"
 
 
-def test_no_folder_at_all_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_data_folder_the_message_names_option_and_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ECGMOE_DATA", raising=False)
     with pytest.raises(UsageError, match=r"--data DIR, or set ECGMOE_DATA"):
         locate()
 
 
-def test_what_is_not_there_is_said(databases: Path, tmp_path: Path) -> None:
+def test_missing_folders_and_records_are_reported(databases: Path, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="is not a folder"):
         locate(tmp_path / "gone")
     with pytest.raises(UsageError, match=r"no split 'ds3'\. The splits are ds1, ds2"):
         locate(databases, split="ds3")
     with pytest.raises(UsageError, match="not both"):
         locate(databases, split="ds1", records=["100"])
-    with pytest.raises(RecordError, match="none of the records 1, 2"):
+    with pytest.raises(RecordError, match="any of the records 1, 2"):
         locate(databases, records=["1", "2"])
-    with pytest.raises(RecordError, match="holds no record of the split ds1"):
+    with pytest.raises(RecordError, match="contains no record of the split ds1"):
         locate(databases / "svdb", split="ds1")
     with pytest.raises(RecordError, match=r"neither ptbxl/ nor a recording"):
         database_folder(databases, "ptbxl")
 
 
-def test_splits_are_cheap_to_import() -> None:
+def test_splits_import_no_large_package() -> None:
     heavy = {"pandas", "torch", "wfdb"}
     code = f"import sys, ecgmoe_edge.records.splits; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run(
@@ -107,7 +107,7 @@ def test_splits_are_cheap_to_import() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_a_fifth_of_cinc_2017_validates_whatever_part_of_it_is_there(tmp_path: Path) -> None:
+def test_a_fifth_of_any_part_of_cinc_2017_is_held_out(tmp_path: Path) -> None:
     names = tuple(f"A{number:05d}" for number in range(1, 401))
     _database(tmp_path / "all" / "cinc2017", names)
     held = [path.name for path in locate(tmp_path / "all", split="cinc-val")]
@@ -118,12 +118,12 @@ def test_a_fifth_of_cinc_2017_validates_whatever_part_of_it_is_there(tmp_path: P
     assert {path.name for path in locate(tmp_path / "part", split="cinc-val")} == set(held) & set(names[::2])
 
 
-def test_the_fifth_is_the_one_that_the_documents_describe() -> None:
+def test_the_hash_is_the_documented_one() -> None:
     digest = hashlib.sha256(b"cinc2017/A00001").hexdigest()
-    assert lot("cinc2017/A00001") == int(digest[:16], 16) / 2**64
+    assert hash_fraction("cinc2017/A00001") == int(digest[:16], 16) / 2**64
 
 
-def test_ptbxl_is_divided_by_its_own_folds(tmp_path: Path) -> None:
+def test_ptbxl_is_split_by_its_folds(tmp_path: Path) -> None:
     folder = _database(tmp_path / "ptbxl" / "records100", tuple(f"{fold:05d}_lr" for fold in range(1, 11))).parent
     rows = [f"{fold},{fold}.0,50.0,1,{fold},records100/{fold:05d}_lr" for fold in range(1, 11)]
     table = "\n".join(["ecg_id,patient_id,age,sex,strat_fold,filename_lr", *rows, "11,11.0,50.0,1,8,records100/absent"])
@@ -131,5 +131,5 @@ def test_ptbxl_is_divided_by_its_own_folds(tmp_path: Path) -> None:
     assert [path.name for path in locate(tmp_path, split="ptbxl-fold8")] == ["00008_lr"]
     assert [path.name for path in locate(folder, split="ptbxl-fit")] == [f"{fold:05d}_lr" for fold in range(1, 8)]
     (folder / "ptbxl_database.csv").write_text("ecg_id,age\n1,50\n")
-    with pytest.raises(RecordError, match="lacks its columns"):
+    with pytest.raises(RecordError, match="lacks columns"):
         locate(folder, split="ptbxl-fit")

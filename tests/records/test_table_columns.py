@@ -1,4 +1,4 @@
-"""Columns of a table by name and number, their units, counts of an A/D converter, and what is no ECG."""
+"""Columns of a table by name and index, their units, counts of an A/D converter, and other signals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _all(record: CsvRecord) -> Any:
 
 
 @pytest.mark.parametrize("columns", [["V1", "I"], [2, 0], ["2", "i"], ["V1 [uV]", "I (mV)"], ["v1", 0]])
-def test_columns_are_chosen_by_name_label_or_number(tmp_path: Path, columns: list[str | int]) -> None:
+def test_columns_are_chosen_by_name_label_or_index(tmp_path: Path, columns: list[str | int]) -> None:
     path = _table(tmp_path, "I (mV),II (mV),V1 [uV]", _SIGNAL, 2 * _SIGNAL, 3000 * _SIGNAL)
     record = open_recording(path, fs=250.0, columns=columns)
     assert (record.leads, record.units) == (("V1", "I"), ("uV", "mV"))
@@ -36,14 +36,14 @@ def test_columns_are_chosen_by_name_label_or_number(tmp_path: Path, columns: lis
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"), [(["III"], "no lead 'III'"), ([7], "no lead 7"), ([], "asked for"), (["I", 0], "named twice")]
+    ("columns", "says"), [(["III"], "no lead 'III'"), ([7], "no lead 7"), ([], "was named"), (["I", 0], "named twice")]
 )
-def test_columns_that_are_not_there_are_refused(tmp_path: Path, columns: list[str | int], says: str) -> None:
+def test_missing_columns_are_refused(tmp_path: Path, columns: list[str | int], says: str) -> None:
     with pytest.raises(RecordError, match=says):
         open_csv(_table(tmp_path, "I,II", _SIGNAL, _SIGNAL), 250.0, columns=columns)
 
 
-def test_columns_of_one_name_or_none_are_told_apart(tmp_path: Path) -> None:
+def test_columns_get_unique_names(tmp_path: Path) -> None:
     record = open_csv(_table(tmp_path, "ECG,ECG,,", _SIGNAL, 2 * _SIGNAL, 3 * _SIGNAL, 4 * _SIGNAL), 250.0)
     assert record.leads == ("ECG", "ECG (1)", "2", "3")
     np.testing.assert_allclose(_all(record), np.outer([1, 2, 3, 4], _SIGNAL))
@@ -70,19 +70,19 @@ def test_the_unit_of_a_column_is_read_from_its_label(
         np.testing.assert_allclose(_all(record)[0], _SIGNAL)
 
 
-def test_a_unit_that_is_assumed_is_remarked_and_one_that_contradicts_is_refused(tmp_path: Path) -> None:
+def test_an_assumed_unit_gets_a_remark_and_a_contradicting_unit_is_refused(tmp_path: Path) -> None:
     path = _table(tmp_path, "I [uV],II", _SIGNAL, _SIGNAL)
     (remark,) = (remark for remark in open_csv(path, 250.0).remarks if remark.kind == "unit")
     assert remark.leads == ("II",)
     assert "--unit" in remark.text
     assert open_csv(path, 250.0, unit="µV").units == ("uV", "µV")
-    with pytest.raises(UsageError, match=r"has I in uV, and --unit says mV"):
+    with pytest.raises(UsageError, match=r"states I in uV, but --unit is mV"):
         open_csv(path, 250.0, unit="mV")
     assert open_csv(path, 250.0, unit="mV", columns=["II"]).units == ("mV",)
 
 
 @pytest.mark.parametrize("unit", ["count", "counts", "adu", "LSB"])
-def test_counts_of_a_converter_are_scaled(tmp_path: Path, unit: str) -> None:
+def test_counts_of_an_ad_converter_are_scaled(tmp_path: Path, unit: str) -> None:
     counts = np.arange(200) % 37
     stated, plain = _table(tmp_path, f"II [{unit}]", counts), tmp_path / "plain.csv"
     plain.write_text("II\n" + "\n".join(map(str, counts)) + "\n")
@@ -100,12 +100,12 @@ def test_counts_of_a_converter_are_scaled(tmp_path: Path, unit: str) -> None:
 @pytest.mark.parametrize(
     ("header", "options", "says"),
     [
-        ("II [mV]", {"uv_per_lsb": 2.0}, "Leave --uv-per-lsb out"),
-        ("II [mV]", {"unit": "count", "uv_per_lsb": 2.0}, "--unit says count"),
-        ("II [adu]", {"unit": "mV"}, "--unit says mV"),
-        ("II", {"unit": "mV", "uv_per_lsb": 2.0}, "--unit says mV"),
-        ("II", {"unit": "count", "uv_per_lsb": 0.0}, "cannot be"),
-        ("II", {"uv_per_lsb": float("nan")}, "cannot be"),
+        ("II [mV]", {"uv_per_lsb": 2.0}, "Omit --uv-per-lsb"),
+        ("II [mV]", {"unit": "count", "uv_per_lsb": 2.0}, "--unit is count"),
+        ("II [adu]", {"unit": "mV"}, "--unit is mV"),
+        ("II", {"unit": "mV", "uv_per_lsb": 2.0}, "--unit is mV"),
+        ("II", {"unit": "count", "uv_per_lsb": 0.0}, "is invalid"),
+        ("II", {"uv_per_lsb": float("nan")}, "is invalid"),
     ],
 )
 def test_counts_and_volts_that_contradict_are_refused(
@@ -116,7 +116,7 @@ def test_counts_and_volts_that_contradict_are_refused(
 
 
 @pytest.mark.parametrize(("large", "unit", "likely"), [(True, None, True), (True, "uV", False), (False, None, False)])
-def test_large_whole_numbers_are_remarked_as_counts_or_microvolts(
+def test_large_integers_get_a_remark_about_counts_or_microvolts(
     tmp_path: Path, large: bool, unit: str | None, likely: bool
 ) -> None:
     numbers = np.random.default_rng(2).integers(-400, 1200, 200) if large else _SIGNAL
@@ -125,7 +125,7 @@ def test_large_whole_numbers_are_remarked_as_counts_or_microvolts(
 
 
 @pytest.mark.parametrize("name", ["Resp [Ohm]", "marker", "Accel Channel 0", "annotation", "HR (bpm)", "temperature"])
-def test_what_is_no_ecg_is_left_out_unless_it_is_chosen(tmp_path: Path, name: str) -> None:
+def test_other_signals_are_ignored_unless_they_are_chosen(tmp_path: Path, name: str) -> None:
     path = _table(tmp_path, f"ECG,{name}", _SIGNAL, np.arange(200) % 7 / 7)
     record = open_csv(path, 250.0)
     assert record.leads == ("ECG",)
@@ -136,7 +136,7 @@ def test_what_is_no_ecg_is_left_out_unless_it_is_chosen(tmp_path: Path, name: st
     assert len(voltage_leads(chosen)) == (1 if "[" in name or "(" in name else 2)
 
 
-def test_text_beside_the_ecg_is_left_out(tmp_path: Path) -> None:
+def test_text_columns_are_ignored(tmp_path: Path) -> None:
     record = open_csv(_table(tmp_path, "ECG,beat", _SIGNAL, ["N", "", "V", "N"] * 50), 250.0)
     assert record.leads == ("ECG",)
     np.testing.assert_allclose(_all(record)[0], _SIGNAL)

@@ -1,4 +1,4 @@
-"""Tables drawn at random, sound and damaged: each gives the samples that were written, or one sentence."""
+"""Random tables: valid ones give the samples that were written, damaged ones samples or one sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PIECES = (
 
 
 class _Drawn:
-    """One sound table: its text, and what has to come out."""
+    """A valid table: its text and the expected samples."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         n, self.width = int(rng.integers(40, 400)), int(rng.integers(1, 4))
@@ -104,7 +104,7 @@ def _survived(folder: Path, seed: int) -> None:
 
 
 def _outcome(path: Path, options: dict[str, Any], seed: int) -> str | None:
-    """None where the table can be read, else the sentence that refuses it."""
+    """The message if the table is refused; None if it can be read."""
     try:
         recording = open_recording(path, **options)
         for block in itertools.islice(recording.blocks(10.0), _MOST_BLOCKS):
@@ -134,7 +134,7 @@ def _read_right(folder: Path, seeds: range) -> None:
         np.testing.assert_array_equal(recording.read(), drawn.signal, err_msg=f"seed {seed}")
 
 
-def test_three_hundred_sound_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_three_hundred_valid_tables_are_read_as_written(tmp_path: Path) -> None:
     _read_right(tmp_path, range(300))
 
 
@@ -143,6 +143,6 @@ def test_three_hundred_damaged_tables_give_samples_or_a_sentence(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_ten_thousand_sound_and_damaged_tables(tmp_path: Path) -> None:
+def test_ten_thousand_valid_and_damaged_tables(tmp_path: Path) -> None:
     _read_right(tmp_path, range(1000, 3000))
     _survive(tmp_path, range(1000, 11_000))

@@ -1,4 +1,4 @@
-"""Separator, decimal mark, header, units, preamble and footer of a table, judged from its whole head."""
+"""Separator, decimal mark, header, units, preamble and footer of a table."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_one_column_of_decimal_commas_is_one_lead(tmp_path: Path, header: str, s
     np.testing.assert_array_equal(_all(record), signal[None])
 
 
-def test_two_columns_of_whole_numbers_are_two_leads(tmp_path: Path) -> None:
+def test_two_columns_of_integers_are_two_leads(tmp_path: Path) -> None:
     k = np.arange(400)
     counts = np.stack([512 + 300 * np.sin(k / 9), 500 + 200 * np.sin(k / 11)]).round()
     rows = "".join(f"{one:.0f},{other:.0f}\n" for one, other in counts.T)
@@ -76,17 +76,17 @@ def test_two_columns_of_whole_numbers_are_two_leads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("".join(f"{12 + k % 2},{3 + k % 7}\n" for k in range(100)), "may be a decimal comma or part two columns"),
-        ("I,II\n" + "".join(f"0,{k:04d},0,{k + 7:04d}\n" for k in range(100)), "decimal commas, and commas between"),
-        ("".join(f"0,{k:04d},0,{k + 7:04d}\n" for k in range(100)), "decimal commas, and commas between"),
+        ("".join(f"{12 + k % 2},{3 + k % 7}\n" for k in range(100)), "may be a decimal comma or separate two columns"),
+        ("I,II\n" + "".join(f"0,{k:04d},0,{k + 7:04d}\n" for k in range(100)), "commas and also commas between"),
+        ("".join(f"0,{k:04d},0,{k + 7:04d}\n" for k in range(100)), "decimal commas and also commas between"),
         ('I,II\n' + "".join(f'"1,{k + 100}.5",1\n' for k in range(50)), "thousands separator"),
         ("I;II\n" + "".join(f"1.{k + 100},5;1\n" for k in range(50)), "thousands separator"),
-        ("I;II\n" + "".join(f"1,{k + 100};1\n" for k in range(50)), "may be a decimal comma or part thousands"),
+        ("I;II\n" + "".join(f"1,{k + 100};1\n" for k in range(50)), "may be a decimal comma or separate thousands"),
         ("I;II\n" + "".join(f"0,{k + 1};1\n0.{k + 1};1\n" for k in range(50)), "decimal comma and a decimal point"),
-        ("a,b\n" + "1,2,3\n" * 30, "names 2 columns, and the rows below have 3"),
+        ("a,b\n" + "1,2,3\n" * 30, "names 2 columns, but the rows below have 3"),
     ],
 )  # fmt: skip
-def test_what_can_be_read_in_two_ways_is_asked_for(tmp_path: Path, text: str, says: str) -> None:
+def test_an_ambiguous_layout_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(RecordError, match=says) as refused:
         _all(open_csv(_write(tmp_path, text), 250.0))
     assert "rite" in str(refused.value) or "Name every column" in str(refused.value)
@@ -101,15 +101,15 @@ def test_what_can_be_read_in_two_ways_is_asked_for(tmp_path: Path, text: str, sa
         ("lead off", "not a number"),
     ],
 )
-def test_a_cell_that_breaks_the_form_is_named_by_line_and_column(tmp_path: Path, cell: str, says: str) -> None:
+def test_an_invalid_cell_is_reported_with_line_and_column(tmp_path: Path, cell: str, says: str) -> None:
     rows = ["0.5;0.25"] * 6000
     rows[5500] = f"0.5;{cell}"
-    with pytest.raises(RecordError, match=rf"Line 5502, column 2 \(II\) of ecg\.csv holds '{cell}', .*{says}"):
+    with pytest.raises(RecordError, match=rf"Line 5502, column 2 \(II\) of ecg\.csv contains '{cell}', .*{says}"):
         _all(open_csv(_write(tmp_path, "I;II\n" + "\n".join(rows) + "\n"), 250.0))
 
 
 @pytest.mark.parametrize("row", ["0.5", "0.5,0.25,7", "0.5,0,25"])
-def test_a_ragged_row_is_named_by_its_line(tmp_path: Path, row: str) -> None:
+def test_a_row_of_another_length_is_reported_with_its_line(tmp_path: Path, row: str) -> None:
     rows = ["0.5,0.25"] * 6000
     rows[5500] = row
     with pytest.raises(RecordError, match=r"Line 5502 of ecg\.csv"):
@@ -117,7 +117,7 @@ def test_a_ragged_row_is_named_by_its_line(tmp_path: Path, row: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["I,II,\n", "I,II\n"])
-def test_separators_at_the_end_of_rows_are_no_column(tmp_path: Path, header: str) -> None:
+def test_trailing_separators_are_not_a_column(tmp_path: Path, header: str) -> None:
     signal = np.stack([_signal(seed=seed) for seed in range(2)])
     record = open_csv(_write(tmp_path, header + "".join(f"{one},{other},\n" for one, other in signal.T)), 250.0)
     assert record.leads == ("I", "II")
@@ -137,7 +137,7 @@ def test_every_mark_of_a_missing_sample_is_nan(tmp_path: Path, missing: str, wid
 
 @pytest.mark.parametrize("comments", [["# made by X200", "# unit: mV"], ["%a", "% b"], ["// c"], ["; note: d", ""]])
 @pytest.mark.parametrize("header", ["I,II\n", ""])
-def test_comments_at_the_head_are_no_samples(tmp_path: Path, comments: list[str], header: str) -> None:
+def test_comments_above_the_samples_are_ignored(tmp_path: Path, comments: list[str], header: str) -> None:
     signal = np.stack([_signal(seed=seed) for seed in range(2)])
     text = "\n".join(comments) + "\n" + header + "".join(f"{one},{other}\n" for one, other in signal.T)
     record = open_csv(_write(tmp_path, text), 250.0)
@@ -145,7 +145,7 @@ def test_comments_at_the_head_are_no_samples(tmp_path: Path, comments: list[str]
     np.testing.assert_array_equal(_all(record), signal)
 
 
-def test_names_in_a_last_comment_are_names(tmp_path: Path) -> None:
+def test_labels_in_the_last_comment_are_read(tmp_path: Path) -> None:
     rows = "".join(f"{k / 250:.3f} {value}\n" for k, value in enumerate(_signal()))
     record = open_csv(_write(tmp_path, "# made by numpy\n# time ecg\n" + rows))
     assert (record.leads, record.fs) == (("ecg",), 250.0)
@@ -164,16 +164,16 @@ def test_names_in_a_last_comment_are_names(tmp_path: Path) -> None:
         ("# sampling rate,300 samples/s", 300.0),
     ],
 )
-def test_a_rate_in_the_preamble_is_taken_and_remarked(tmp_path: Path, line: str, fs: float) -> None:
+def test_a_rate_in_the_preamble_is_used_with_a_remark(tmp_path: Path, line: str, fs: float) -> None:
     text = f"{line}\nECG\n" + "\n".join(map(str, _signal())) + "\n"
     record = open_csv(_write(tmp_path, text))
     assert (record.fs, record.leads) == (fs, ("ECG",))
     assert any(f"{fs:g} Hz is stated" in remark.text for remark in record.remarks if remark.kind == "rate")
-    with pytest.raises(UsageError, match=r"--fs says 77 Hz"):
+    with pytest.raises(UsageError, match=r"--fs is 77 Hz"):
         open_csv(_write(tmp_path, text), 77.0)
 
 
-def test_a_filter_in_the_preamble_is_no_rate(tmp_path: Path) -> None:
+def test_a_filter_frequency_in_the_preamble_is_not_a_rate(tmp_path: Path) -> None:
     path = _write(tmp_path, "# notch: 50 Hz\n# band: 0.5-40 Hz\nECG\n" + "\n".join(map(str, _signal())) + "\n")
     with pytest.raises(UsageError, match="--fs"):
         open_csv(path)
@@ -223,8 +223,8 @@ def test_the_table_of_an_openbci_board_is_read(tmp_path: Path) -> None:
     record = open_csv(_write(tmp_path, "\n".join(lines) + "\n", "OpenBCI-RAW.txt"))
     assert (record.fs, record.leads, record.units) == (250.0, ("EXG Channel 0",), ("uV",))
     np.testing.assert_allclose(_all(record)[0], signal / 1000, atol=1e-6)
-    (left_out,) = (remark for remark in record.remarks if remark.kind == "lead")
-    assert "EXG Channel 7" in left_out.leads
+    (ignored,) = (remark for remark in record.remarks if remark.kind == "lead")
+    assert "EXG Channel 7" in ignored.leads
     railed = open_csv(record.path, columns=["EXG Channel 0", "EXG Channel 7", "other"])
     assert railed.leads == ("EXG Channel 0", "EXG Channel 7", "Other")
 
@@ -233,29 +233,29 @@ def test_the_table_of_an_openbci_board_is_read(tmp_path: Path) -> None:
     "footer", ["# end", "End of file", "-- end of data --\n\n", "\n\nwritten by X200\nno warranty"]
 )
 @pytest.mark.parametrize("width", [1, 3])
-def test_a_footer_is_left_out_and_remarked(tmp_path: Path, footer: str, width: int) -> None:
+def test_a_footer_is_ignored_with_a_remark(tmp_path: Path, footer: str, width: int) -> None:
     signal = np.stack([_signal(seed=seed) for seed in range(width)])
     rows = "".join(",".join(map(str, row)) + "\n" for row in signal.T)
     record = open_csv(_write(tmp_path, ",".join(["I", "II", "V1"][:width]) + "\n" + rows + footer), 250.0)
     np.testing.assert_array_equal(_all(record), signal)
-    assert any("no sample" in remark.text for remark in record.remarks if remark.kind == "length")
+    assert any("not a row of samples" in remark.text for remark in record.remarks if remark.kind == "length")
 
 
-def test_empty_lines_above_the_header_and_at_the_end_are_no_samples(tmp_path: Path) -> None:
+def test_empty_lines_above_the_header_and_at_the_end_are_ignored(tmp_path: Path) -> None:
     for width, header in ((1, "I"), (2, "I,II")):
         signal = np.stack([_signal(seed=seed) for seed in range(width)])
         rows = "".join(",".join(map(str, row)) + "\n" for row in signal.T)
         np.testing.assert_array_equal(_all(open_csv(_write(tmp_path, f"\n\n{header}\n\n{rows}\n\n"), 250.0)), signal)
 
 
-def test_empty_lines_do_no_harm_where_the_time_is_stated(tmp_path: Path) -> None:
+def test_empty_lines_are_ignored_if_there_is_a_time_column(tmp_path: Path) -> None:
     rows = "".join(f"{k / 250:.3f},{k}\n" + "\n" * (k % 50 == 7) for k in range(500))
     assert open_csv(_write(tmp_path, "time,ECG\n" + rows)).n_samples == 500
 
 
 @pytest.mark.parametrize("header", [True, False])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_small_table_on_its_side_is_read(tmp_path: Path, header: bool, separator: str) -> None:
+def test_a_small_table_with_one_row_per_lead_is_transposed(tmp_path: Path, header: bool, separator: str) -> None:
     signal = np.stack([_signal(5000, seed=seed) for seed in range(2)])
     lines = [
         separator.join([*([name] if header else []), *map(str, row)]) for name, row in zip("ab", signal, strict=True)
@@ -263,10 +263,10 @@ def test_a_small_table_on_its_side_is_read(tmp_path: Path, header: bool, separat
     record = open_csv(_write(tmp_path, "\n".join(lines) + "\n"), 250.0)
     assert record.leads == (("a", "b") if header else ("0", "1"))
     np.testing.assert_array_equal(_all(record), signal)
-    assert any("on its side" in remark.text for remark in record.remarks)
+    assert any("transposed" in remark.text for remark in record.remarks)
 
 
-def test_a_table_on_its_side_may_have_a_row_of_time(tmp_path: Path) -> None:
+def test_a_transposed_table_may_have_a_row_of_times(tmp_path: Path) -> None:
     signal = _signal(3000)
     text = "time," + ",".join(f"{k / 250:.3f}" for k in range(3000)) + "\nECG," + ",".join(map(str, signal)) + "\n"
     record = open_csv(_write(tmp_path, text))
@@ -274,13 +274,13 @@ def test_a_table_on_its_side_may_have_a_row_of_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_all(record), signal[None])
 
 
-def test_a_large_table_on_its_side_is_refused(tmp_path: Path) -> None:
+def test_a_large_table_with_one_row_per_lead_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path, "0.123456789," * 1_500_000 + "\n" + "0.123456789," * 1_500_000 + "\n")
-    with pytest.raises(RecordError, match="one row a sample"):
+    with pytest.raises(RecordError, match="one row per sample"):
         open_csv(path, 250.0)
 
 
-def test_quotes_are_read_as_rfc_4180_has_them(tmp_path: Path) -> None:
+def test_quotes_follow_rfc_4180(tmp_path: Path) -> None:
     signal = _signal()
     rows = "".join(f'"{value}","said ""so"", twice",{-value}\n' for value in signal)
     record = open_csv(_write(tmp_path, '"I","note, long","II"\n' + rows), 250.0)
@@ -288,10 +288,10 @@ def test_quotes_are_read_as_rfc_4180_has_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_all(record), [signal, -signal])
 
 
-def test_a_quote_that_is_not_closed_is_named_by_its_line(tmp_path: Path) -> None:
+def test_an_unclosed_quote_is_reported_with_its_line(tmp_path: Path) -> None:
     rows = ["0.5,0.25"] * 300
     rows[150] = '"0.5,0.25'
-    with pytest.raises(RecordError, match=r"Line 152 of ecg\.csv opens a quote"):
+    with pytest.raises(RecordError, match=r"Line 152 of ecg\.csv has an opening quote"):
         _all(open_csv(_write(tmp_path, "I,II\n" + "\n".join(rows) + "\n"), 250.0))
 
 
@@ -329,7 +329,7 @@ def test_heads_of_well_known_programs_are_read(tmp_path: Path, head: str, rows: 
     np.testing.assert_allclose(_all(record)[0], _signal() * (1 if unit == "mV" else 1e-3))
 
 
-def test_numbers_of_rows_without_a_name_are_no_lead(tmp_path: Path) -> None:
+def test_row_numbers_without_a_label_are_not_a_lead(tmp_path: Path) -> None:
     for header in ("ECG", ",ECG", '"","ECG"'):
         rows = "".join(f"{k + 1},{value}\n" for k, value in enumerate(_signal()))
         record = open_csv(_write(tmp_path, f"{header}\n{rows}"), 250.0)
@@ -338,19 +338,19 @@ def test_numbers_of_rows_without_a_name_are_no_lead(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ['{"fs": 250, "ecg": [1, 2, 3]}\n', "<html><p>1</p></html>\n", "[[1, 2], [3, 4]]\n"])
-def test_json_and_html_are_named(tmp_path: Path, text: str) -> None:
+def test_json_and_html_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(RecordError, match="JSON, HTML or XML"):
         open_csv(_write(tmp_path, text * 20), 250.0)
 
 
-def test_a_last_row_that_is_cut_short_is_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_an_incomplete_last_row_is_ignored_on_request(tmp_path: Path) -> None:
     path = _write(tmp_path, "I,II\n" + "0.5,0.25\n" * 100 + "0.5")
     with pytest.raises(RecordError, match=r"Line 102 of ecg\.csv ends before column 2"):
         _all(open_csv(path, 250.0))
     assert open_recording(path, fs=250.0, truncated="read").n_samples == 100
 
 
-def test_a_wide_table_of_few_rows_is_upright(tmp_path: Path) -> None:
+def test_a_wide_table_of_few_rows_is_not_transposed(tmp_path: Path) -> None:
     header = ",".join(f"ch{k}" for k in range(120))
     rows = "\n".join(",".join(str(k / 8) for k in range(120)) for _ in range(60))
     assert open_csv(_write(tmp_path, f"{header}\n{rows}\n"), 250.0).n_samples == 60

@@ -1,4 +1,4 @@
-"""Encodings and line ends of a table, and what is no text."""
+"""Encodings and line ends of a table, and files that are not text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_encoding_and_line_end_gives_the_same_samples(
     assert any(remark.kind == "encoding" for remark in record.remarks) == (not encoding.startswith("utf-8"))
 
 
-def test_a_minus_sign_of_typography_is_a_minus(tmp_path: Path) -> None:
+def test_a_unicode_minus_sign_is_read(tmp_path: Path) -> None:
     path = tmp_path / "ecg.csv"
     path.write_text("I,II\n" + "\u22120.5,0.25\n" * 50, encoding="utf-8")
     assert open_csv(path, 250.0).read(0, 1).tolist() == [[-0.5], [0.25]]
@@ -40,25 +40,25 @@ def test_a_minus_sign_of_typography_is_a_minus(tmp_path: Path) -> None:
 def test_nul_bytes_are_refused(tmp_path: Path, at: int) -> None:
     path = tmp_path / "ecg.csv"
     path.write_bytes(b"II\n" + b"0.5\n" * at + b"\0\0\0\n" + b"0.5\n" * 70_000)
-    with pytest.raises(RecordError, match=r"ecg\.csv holds NUL bytes"):
+    with pytest.raises(RecordError, match=r"ecg\.csv contains NUL bytes"):
         list(open_csv(path, 250.0).blocks())
 
 
-def test_utf_16_without_a_mark_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_utf_16_without_a_byte_order_mark_is_refused_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "ecg.csv"
     path.write_bytes(_TEXT[:2000].encode("utf-16-le"))
     with pytest.raises(RecordError, match="Save it as UTF-8"):
         open_csv(path)
 
 
-def test_a_byte_that_is_no_text_is_named_by_line_and_column(tmp_path: Path) -> None:
+def test_an_invalid_byte_is_reported_with_line_and_column(tmp_path: Path) -> None:
     path = tmp_path / "ecg.csv"
     path.write_bytes(b"I,II\n" + b"0.5,0.25\n" * 90_000 + b"0.5,\xff\n" + b"0.5,0.25\n" * 90_000)
     with pytest.raises(RecordError, match=r"Line 90002, column 2 \(II\)"):
         list(open_csv(path, 250.0).blocks())
 
 
-def test_a_line_without_end_is_refused_in_flat_memory(tmp_path: Path) -> None:
+def test_an_extremely_long_line_is_refused_with_constant_memory(tmp_path: Path) -> None:
     path = tmp_path / "ecg.csv"
     path.write_bytes(b"II\n" + b"0.5\n" * 70_000 + b"7" * 3_000_000)
     with pytest.raises(RecordError, match="lines of more than"):

@@ -1,4 +1,4 @@
-"""The time column of a table: never a lead, it gives the rate, and its holes are missing samples."""
+"""The time column of a table gives the sampling rate and missing time, and is never a lead."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _iso(k: int, fs: float, sep: str = " ", timespec: str = "milliseconds") -> s
 
 
 def _clock(k: int, fs: float, digits: int = 3) -> str:
-    seconds = 86_390 + k / fs  # over midnight after ten seconds
+    seconds = 86_390 + k / fs  # midnight is after ten seconds
     seconds %= 86_400
     return f"{int(seconds // 3600):02d}:{int(seconds % 3600 // 60):02d}:{seconds % 60:0{digits + 3}.{digits}f}"
 
@@ -76,7 +76,7 @@ def _all(record: CsvRecord, seconds: float = 7.0) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("fs", [125.0, 360.0])
 @pytest.mark.parametrize("form", _FORMS)
-def test_a_time_column_of_any_form_gives_the_rate_and_is_no_lead(tmp_path: Path, form: str, fs: float) -> None:
+def test_a_time_column_of_any_form_gives_the_rate_and_is_not_a_lead(tmp_path: Path, form: str, fs: float) -> None:
     label, write = _FORMS[form]
     signal = _signal(round(fs * 12))
     record = open_csv(_table(tmp_path, [write(k, fs) for k in range(len(signal))], signal, f"{label},ECG"))
@@ -86,7 +86,7 @@ def test_a_time_column_of_any_form_gives_the_rate_and_is_no_lead(tmp_path: Path,
 
 
 @pytest.mark.parametrize("form", _FORMS)
-def test_holes_in_any_time_column_are_missing_samples_of_their_length(tmp_path: Path, form: str) -> None:
+def test_gaps_in_any_time_column_are_missing_time_of_the_same_length(tmp_path: Path, form: str) -> None:
     label, write = _FORMS[form]
     fs, signal = 250.0, _signal(5000, seed=2)
     wanted = signal.copy()
@@ -99,7 +99,7 @@ def test_holes_in_any_time_column_are_missing_samples_of_their_length(tmp_path: 
     assert open_csv(path).n_samples == 5000
 
 
-def test_a_hole_is_missing_in_every_lead(tmp_path: Path) -> None:
+def test_missing_time_is_nan_in_every_lead(tmp_path: Path) -> None:
     kept = [k for k in range(800) if not 300 <= k < 340]
     rows = "".join(f"{k / 200},{k},{-k}\n" for k in kept)
     signal = _all(open_csv(_write(tmp_path, f"t,I,II\n{rows}")))
@@ -110,7 +110,7 @@ def test_a_hole_is_missing_in_every_lead(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packet", [8, 73])
 @pytest.mark.parametrize("at_end", [False, True])
-def test_rows_of_a_packet_may_share_its_time_stamp(tmp_path: Path, packet: int, at_end: bool) -> None:
+def test_rows_of_a_packet_may_share_a_time_stamp(tmp_path: Path, packet: int, at_end: bool) -> None:
     fs, n = 130.0, packet * 220
     signal = _signal(n)
     lost = {100, 150, 151}
@@ -131,7 +131,7 @@ def test_time_stamps_in_whole_seconds_give_the_rate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_jitter_of_the_stamps_is_no_hole(tmp_path: Path, seed: int) -> None:
+def test_jitter_of_the_stamps_is_not_a_gap(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     fs, n = 250.0, 6000
     times = np.arange(n) / fs + rng.uniform(0, 0.006, n)
@@ -141,7 +141,7 @@ def test_jitter_of_the_stamps_is_no_hole(tmp_path: Path, seed: int) -> None:
     np.testing.assert_array_equal(_all(record), signal[None])
 
 
-def test_a_long_hole_shows_through_jitter(tmp_path: Path) -> None:
+def test_a_long_gap_is_found_despite_jitter(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     kept = np.array([k for k in range(6000) if not 3000 <= k < 3500])
     times = np.maximum.accumulate(kept / 250 + rng.uniform(0, 0.006, len(kept)))
@@ -150,7 +150,7 @@ def test_a_long_hole_shows_through_jitter(tmp_path: Path) -> None:
     assert np.isnan(signal[0, 3010:3490]).all()
 
 
-def test_a_counter_that_begins_again_is_no_lead_and_its_holes_are_missing_samples(tmp_path: Path) -> None:
+def test_a_wrapping_counter_is_not_a_lead_and_its_gaps_are_missing_time(tmp_path: Path) -> None:
     signal = _signal(3000)
     wanted = signal.copy()
     wanted[1000:1040] = wanted[2047] = np.nan
@@ -161,11 +161,11 @@ def test_a_counter_that_begins_again_is_no_lead_and_its_holes_are_missing_sample
         record = open_csv(path, 250.0)
         assert len(record.leads) == 1
         np.testing.assert_array_equal(_all(record), wanted[None])
-        with pytest.raises(UsageError, match=r"give --fs, in Hz, or --time-column"):
+        with pytest.raises(UsageError, match=r"give --fs, in Hz, or name the time column"):
             open_recording(path)
 
 
-def test_a_counter_of_whole_packets_and_uneven_time_find_long_losses_together(tmp_path: Path) -> None:
+def test_a_wrapping_counter_and_uneven_time_together_find_long_gaps(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     n = 8000
     kept = np.array([k for k in range(n) if not 4000 <= k < 4750])  # 750 = 2 * 256 + 238
@@ -180,15 +180,19 @@ def test_a_counter_of_whole_packets_and_uneven_time_find_long_losses_together(tm
 
 def test_a_rate_that_contradicts_the_time_column_is_refused(tmp_path: Path) -> None:
     path = _table(tmp_path, [f"{k / 250:.3f}" for k in range(1000)], _signal(1000))
-    with pytest.raises(UsageError, match=r"shows a rate of 250 Hz, and --fs says 360 Hz.*--time-column none"):
+    with pytest.raises(UsageError, match=r"shows a rate of 250 Hz, but --fs is 360 Hz.*--time-column none"):
         open_csv(path, 360.0)
     assert open_csv(path, 251.0).fs == 251.0
     record = open_csv(path, 360.0, time_column="none")
     assert (record.fs, record.leads, record.n_samples) == (360.0, ("ECG",), 1000)
 
 
-@pytest.mark.parametrize(("stamp", "says"), [(100, "goes back by"), (499, "repeats"), (10**9, "goes on by")])
-def test_time_that_goes_back_repeats_or_leaps_is_refused_by_its_line(tmp_path: Path, stamp: int, says: str) -> None:
+@pytest.mark.parametrize(
+    ("stamp", "says"), [(100, "jumps backwards by"), (499, "repeats"), (10**9, "jumps forwards by")]
+)
+def test_time_that_goes_backwards_repeats_or_jumps_is_refused_with_its_line(
+    tmp_path: Path, stamp: int, says: str
+) -> None:
     stamps = [f"{k / 250:.3f}" for k in range(1000)]
     stamps.insert(500, f"{stamp / 250:.3f}")
     with pytest.raises(RecordError, match=rf"time of ecg\.csv {says}.*line 50\d"):
@@ -196,23 +200,23 @@ def test_time_that_goes_back_repeats_or_leaps_is_refused_by_its_line(tmp_path: P
 
 
 @pytest.mark.parametrize(("label", "scale"), [("micros", 4000), ("ms", 4)])
-def test_a_clock_of_32_bits_that_begins_again_goes_on(tmp_path: Path, label: str, scale: int) -> None:
+def test_a_wrap_of_a_32_bit_clock_is_removed(tmp_path: Path, label: str, scale: int) -> None:
     signal = _signal(9000)
     stamps = [str((2**32 - 7000 * scale + k * scale) % 2**32) for k in range(9000)]
     np.testing.assert_array_equal(_all(open_csv(_table(tmp_path, stamps, signal, f"{label},ECG"))), signal[None])
 
 
-def test_a_missing_time_stamp_costs_no_sample(tmp_path: Path) -> None:
+def test_a_missing_time_stamp_loses_no_sample(tmp_path: Path) -> None:
     stamps = [f"{k / 250:.3f}" for k in range(1000)]
     stamps[600] = stamps[601] = ""
     signal = _signal(1000)
     np.testing.assert_array_equal(_all(open_csv(_table(tmp_path, stamps, signal))), signal[None])
 
 
-def test_text_in_the_time_column_is_named_by_line_and_column(tmp_path: Path) -> None:
+def test_text_in_the_time_column_is_reported_with_line_and_column(tmp_path: Path) -> None:
     stamps = [f"{k / 250:.3f}" for k in range(1000)]
     stamps[600] = "later"
-    with pytest.raises(RecordError, match=r"Line 602, column 1 \(time\) of ecg\.csv holds 'later'"):
+    with pytest.raises(RecordError, match=r"Line 602, column 1 \(time\) of ecg\.csv contains 'later'"):
         _all(open_csv(_table(tmp_path, stamps, _signal(1000))))
 
 
@@ -225,35 +229,33 @@ def test_the_time_column_may_be_named(tmp_path: Path) -> None:
         assert record.fs == 500.0
     with pytest.raises(RecordError, match=r"no lead 'c'"):
         open_csv(path, time_column="c")
-    with pytest.raises(RecordError, match=r"Column ECG of ecg\.csv does not rise as time does"):
+    with pytest.raises(RecordError, match=r"Column ECG of ecg\.csv does not increase like time"):
         open_csv(path, time_column="ECG")
 
 
 def test_the_time_column_cannot_be_chosen_as_a_lead(tmp_path: Path) -> None:
     path = _table(tmp_path, [f"{k / 250:.3f}" for k in range(100)], _signal(100))
-    with pytest.raises(RecordError, match=r"Column time of ecg\.csv holds time"):
+    with pytest.raises(RecordError, match=r"Column time of ecg\.csv is a time column"):
         open_csv(path, columns=["time", "ECG"])
 
 
 @pytest.mark.parametrize("stamps", [["Monday"] * 50, ["7"] * 50, ["2024-03-05"] * 50])
-def test_a_time_column_that_shows_no_time_is_no_lead_and_the_rate_is_asked_for(
-    tmp_path: Path, stamps: list[str]
-) -> None:
+def test_an_unclear_time_column_is_not_a_lead_and_the_rate_is_requested(tmp_path: Path, stamps: list[str]) -> None:
     path = _table(tmp_path, stamps, _signal(50))
     with pytest.raises(UsageError, match="--fs"):
         open_csv(path)
     record = open_csv(path, 250.0)
     assert (record.leads, record.n_samples) == (("ECG",), 50)
-    assert any("ime" in remark.text or "left out" in remark.text for remark in record.remarks)
+    assert any("ime" in remark.text or "ignored" in remark.text for remark in record.remarks)
 
 
-def test_date_and_clock_in_two_columns_are_no_leads(tmp_path: Path) -> None:
+def test_separate_date_and_clock_columns_are_not_leads(tmp_path: Path) -> None:
     rows = "".join(f"05/03/2024,{_clock(k, 250.0)},{k / 1000}\n" for k in range(4000))
     record = open_csv(_write(tmp_path, "Date,Time,ECG\n" + rows))
     assert (record.leads, record.fs, record.n_samples) == (("ECG",), 250.0, 4000)
 
 
-def test_what_the_time_column_gave_is_remarked(tmp_path: Path) -> None:
+def test_the_use_of_the_time_column_gets_a_remark(tmp_path: Path) -> None:
     path = _table(tmp_path, [f"{k / 250:.3f}" for k in range(500)], _signal(500))
     kinds: dict[str, Any] = {remark.kind: remark.text for remark in open_csv(path).remarks}
     assert "250 Hz" in kinds["rate"]
@@ -261,13 +263,13 @@ def test_what_the_time_column_gave_is_remarked(tmp_path: Path) -> None:
     assert "mV is assumed" in kinds["unit"]
 
 
-def test_a_head_full_of_text_is_refused_by_its_first_line(tmp_path: Path) -> None:
+def test_text_in_the_first_rows_is_reported_with_its_first_line(tmp_path: Path) -> None:
     stamps = [f"{k / 250:.3f}" if k < 40 or k > 3800 else "later" for k in range(4000)]
-    with pytest.raises(RecordError, match=r"Line 42, column 1 \(time\) of ecg\.csv holds 'later'"):
+    with pytest.raises(RecordError, match=r"Line 42, column 1 \(time\) of ecg\.csv contains 'later'"):
         _all(open_csv(_table(tmp_path, stamps, _signal(4000)), 250.0))
 
 
-def test_a_hole_of_hours_takes_no_memory(tmp_path: Path) -> None:
+def test_a_gap_of_hours_needs_little_memory(tmp_path: Path) -> None:
     hole = 18_000_000  # 20 h
     rows = "".join(f"{k / 250:.3f},{k % 9}\n" for k in (*range(1000), *range(1000 + hole, 2000 + hole)))
     record = open_csv(_write(tmp_path, "time,ECG\n" + rows))

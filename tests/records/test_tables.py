@@ -1,4 +1,4 @@
-"""Tables of data bases: what each row says, and rows that a damaged copy or a hand has spoilt."""
+"""Tables of databases: the content of each row, and damaged rows."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def _cinc(folder: Path, text: str) -> Path:
     return folder
 
 
-def test_a_row_of_ptbxl_says_patient_age_sex_and_fold(tmp_path: Path) -> None:
+def test_a_row_of_ptbxl_gives_patient_age_sex_and_fold(tmp_path: Path) -> None:
     rows = ptbxl_rows(_ptbxl(tmp_path, _GOOD, "", "2,12.0,300.0,1,,10,lr/2,hr/2", "3,13,,,,8.0,lr/3,hr/3"))
     assert rows == [
         PtbxlRow("lr/1", "11.0", 40.0, "M", 3),
-        PtbxlRow("lr/2", "12.0", None, "F", 10),  # 300 stands for all above 89
+        PtbxlRow("lr/2", "12.0", None, "F", 10),  # 300 means above 89
         PtbxlRow("lr/3", "13", None, None, 8),
     ]
 
@@ -35,9 +35,9 @@ def test_a_row_of_ptbxl_says_patient_age_sex_and_fold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("2,12.0,50.0,1,sinus,3", "not as many cells"),  # cut short
-        ("2,12.0,50.0,1,sin", "not as many cells"),
-        ("2,12.0,50.0,1,a,b,3,lr/2,hr/2", "not as many cells"),  # a comma too many
+        ("2,12.0,50.0,1,sinus,3", "more or fewer cells"),  # truncated
+        ("2,12.0,50.0,1,sin", "more or fewer cells"),
+        ("2,12.0,50.0,1,a,b,3,lr/2,hr/2", "more or fewer cells"),  # one comma too many
         ("2,12.0,unknown,1,,3,lr/2,hr/2", "age 'unknown'"),
         ("2,12.0,-4,1,,3,lr/2,hr/2", "age '-4'"),
         ("2,12.0,50.0,male,,3,lr/2,hr/2", "sex 'male'"),
@@ -48,20 +48,20 @@ def test_a_row_of_ptbxl_says_patient_age_sex_and_fold(tmp_path: Path) -> None:
         ("2,12.0,50.0,1,,3,,hr/2", "empty filename_lr"),
     ],
 )
-def test_a_spoilt_row_of_ptbxl_is_told_by_file_and_line(line: str, says: str, tmp_path: Path) -> None:
+def test_a_damaged_row_of_ptbxl_is_reported_with_file_and_line(line: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=rf"^Line 3 of .*ptbxl_database\.csv .*{says}"):
         ptbxl_rows(_ptbxl(tmp_path, _GOOD, line))
 
 
-def test_lines_are_counted_where_a_report_holds_several(tmp_path: Path) -> None:
+def test_line_numbers_are_correct_after_a_cell_with_line_breaks(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"^Line 4 of"):
         ptbxl_rows(_ptbxl(tmp_path, '1,11.0,40.0,0,"sinus\nrhythm",3,lr/1,hr/1', "2,12.0"))
 
 
-def test_a_table_of_ptbxl_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_another_table_in_place_of_that_of_ptbxl_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot be read"):
         ptbxl_rows(tmp_path)
-    with pytest.raises(RecordError, match="lacks its columns"):
+    with pytest.raises(RecordError, match="lacks columns"):
         ptbxl_rows(_ptbxl(tmp_path, "1,50", header="ecg_id,age"))
     with pytest.raises(RecordError, match="lists no record"):
         ptbxl_rows(_ptbxl(tmp_path))
@@ -70,7 +70,7 @@ def test_a_table_of_ptbxl_that_is_none_is_refused(tmp_path: Path) -> None:
         ptbxl_rows(tmp_path)
 
 
-def test_the_challenge_says_a_rhythm_a_line(tmp_path: Path) -> None:
+def test_each_line_of_the_challenge_table_gives_a_rhythm(tmp_path: Path) -> None:
     rhythms = cinc_rhythms(_cinc(tmp_path, "\ufeffA1,N\r\nA2,A\r\n\r\nA3,O\r\nA4,~\r\n"))
     assert rhythms == {"A1": "N", "A2": "AF", "A3": "other", "A4": "noisy"}
 
@@ -78,12 +78,14 @@ def test_the_challenge_says_a_rhythm_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("A1,N\nA2", r"^Line 2 of .*REFERENCE\.csv holds no record and label"),
-        ("A1,N\nA2,", r"^Line 2 of .*REFERENCE\.csv has a label that is none of N A O ~: "),
-        ("A1,X\nA2,N\n", r"^Line 1 of .*REFERENCE\.csv has a label that is none of N A O ~: X"),
+        ("A1,N\nA2", r"^Line 2 of .*REFERENCE\.csv does not have a record and a label"),
+        ("A1,N\nA2,", r"^Line 2 of .*REFERENCE\.csv has the label , which is not"),
+        ("A1,X\nA2,N\n", r"^Line 1 of .*REFERENCE\.csv has the label X, which is not"),
         ("", "lists no record"),
     ],
 )
-def test_a_spoilt_line_of_the_challenge_is_told_by_file_and_line(text: str, says: str, tmp_path: Path) -> None:
+def test_a_damaged_line_of_the_challenge_table_is_reported_with_file_and_line(
+    text: str, says: str, tmp_path: Path
+) -> None:
     with pytest.raises(RecordError, match=says):
         cinc_rhythms(_cinc(tmp_path, text))

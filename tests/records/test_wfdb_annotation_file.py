@@ -1,4 +1,4 @@
-"""Annotation files in MIT format: read word by word as wfdb reads them, and refused where they are none."""
+"""Annotation files in MIT format are read as wfdb reads them; other files are refused."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ import pytest
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.formats.wfdb_record import open_record
-from ecgmoe_edge.records.wfdb_files.annotation_file import SYMBOLS, read_marks
+from ecgmoe_edge.records.wfdb_files.annotation_file import SYMBOLS, read_annotation_file
 
 CODES = {symbol: code for code, symbol in SYMBOLS.items()}
 END = b"\x00\x00"
 
 
 def word(code: int, low: int) -> bytes:
-    """One word of annot(5)."""
+    """One 16-bit word of annot(5)."""
     return struct.pack("<H", code << 10 | low)
 
 
 def skip(ticks: int) -> bytes:
-    """A step of any size, its high half first."""
+    """A SKIP of any size, upper half first."""
     value = ticks & 0xFFFFFFFF
     return word(59, 0) + struct.pack("<HH", value >> 16, value & 0xFFFF)
 
 
 def note(text: str | bytes) -> bytes:
-    """A note on the annotation before it."""
+    """A note of the preceding annotation."""
     raw = text.encode() if isinstance(text, str) else text
     return word(63, len(raw)) + raw + b"\0" * (len(raw) % 2)
 
 
 def marks(steps: Iterable[tuple[int, str]]) -> bytes:
-    """Annotations by the ticks after the one before."""
+    """Annotations, each with the ticks since the preceding one."""
     return b"".join((skip(step) if step > 1023 else b"") + word(CODES[symbol], step % 1024 if step <= 1023 else 0)
                     for step, symbol in steps)  # fmt: skip
 
@@ -64,7 +64,7 @@ def test_the_codes_are_those_of_the_wfdb_library() -> None:
     assert {code: symbol for code, symbol in theirs.items() if symbol != " "} == dict(SYMBOLS)
 
 
-def test_a_drawn_file_is_read_as_wfdb_reads_it(tmp_path: Path) -> None:
+def test_a_random_file_is_read_as_wfdb_reads_it(tmp_path: Path) -> None:
     wfdb = pytest.importorskip("wfdb", reason="needs the records extra")
     rng = np.random.default_rng(5)
     symbols = rng.choice(list(CODES), size=3000)
@@ -72,9 +72,9 @@ def test_a_drawn_file_is_read_as_wfdb_reads_it(tmp_path: Path) -> None:
     notes = [str(text) for text in rng.choice(["", "(AFIB", "(N", "x"], size=3000)]
     wfdb.wrann("a", "atr", samples, symbol=symbols.tolist(), aux_note=notes, fs=333.25, write_dir=str(tmp_path))
     theirs = wfdb.rdann(str(tmp_path / "a"), "atr")
-    ours = read_marks(tmp_path / "a.atr")
+    ours = read_annotation_file(tmp_path / "a.atr")
     assert ours.rate == theirs.fs == 333.25
-    first = len(ours.ticks) - 3000  # the annotation that carries the rate
+    first = len(ours.ticks) - 3000  # annotations that describe the file
     assert ours.ticks[first:].tolist() == theirs.sample.tolist() == samples.tolist()
     assert [ours.symbol(code) for code in ours.codes[first:].tolist()] == theirs.symbol
     assert [ours.notes.get(at + first, "") for at in range(3000)] == notes
@@ -90,8 +90,8 @@ def test_every_real_annotation_file_is_read_as_wfdb_reads_it(data_dir: Path) -> 
     assert len(files) > 20
     for file in files:
         theirs = wfdb.rdann(str(file.with_suffix("")), file.suffix[1:])
-        ours = read_marks(file)
-        n = len(theirs.sample)  # without those that say something of the file
+        ours = read_annotation_file(file)
+        n = len(theirs.sample)  # without annotations that describe the file
         first = len(ours.ticks) - n
         np.testing.assert_array_equal(ours.ticks[first:], theirs.sample, err_msg=str(file))
         for code, symbol in zip(ours.codes[first:].tolist(), theirs.symbol, strict=True):
@@ -100,12 +100,12 @@ def test_every_real_annotation_file_is_read_as_wfdb_reads_it(data_dir: Path) -> 
 
 
 @pytest.mark.parametrize(("stated", "ticks_a_second"), [("250", 250), ("500", 500), ("1000.0", 1000), ("7.5", 7.5)])
-def test_ticks_of_their_own_are_brought_to_samples(read: Read, stated: str, ticks_a_second: float) -> None:
+def test_ticks_of_a_stated_rate_are_converted_to_samples(read: Read, stated: str, ticks_a_second: float) -> None:
     raw = word(22, 0) + note(f"## time resolution: {stated}") + skip(round(4 * ticks_a_second)) + word(1, 0) + END
     assert read(raw).samples.tolist() == [1000]
 
 
-def test_ticks_are_frames_where_a_record_has_several_samples_in_one(tmp_path: Path) -> None:
+def test_ticks_are_frames_if_a_frame_has_several_samples(tmp_path: Path) -> None:
     frames = np.zeros((20, 256), dtype="<i2")
     (tmp_path / "a.dat").write_bytes(frames.tobytes())
     (tmp_path / "a.hea").write_text("a 1 1 20\na.dat 16x256 200/mV 16 0 0 0 0 ECG\n")
@@ -117,7 +117,7 @@ def test_ticks_are_frames_where_a_record_has_several_samples_in_one(tmp_path: Pa
     assert read_annotations(record).samples.tolist() == [300, 700]
 
 
-def test_labels_that_nobody_knows_are_counted_and_reported(read: Read) -> None:
+def test_undefined_labels_are_counted_and_reported(read: Read) -> None:
     defining = ["## annotation type definitions", "42 P1 a label of its own", "## end of definitions"]
     head = b"".join(word(22, 0) + note(line) for line in defining)
     raw = head + marks([(100, "N"), (100, "|")]) + word(42, 10) + word(42, 10) + word(17, 10) + word(0, 10) + END
@@ -137,15 +137,15 @@ def test_notes_of_any_length_and_encoding_are_read(read: Read) -> None:
     ]  # fmt: skip
 
 
-def test_what_lies_just_after_the_end_is_left_out_with_a_remark(read: Read) -> None:
+def test_annotations_just_after_the_end_are_ignored_with_a_remark(read: Read) -> None:
     annotated = read(marks([(100, "N"), (4899, "N"), (1, "N"), (200, "N")]) + END)
     assert annotated.samples.tolist() == [100, 4999]
     assert [remark.kind for remark in annotated.remarks] == ["length"]
     assert "2 annotations after the end" in annotated.remarks[0].text
 
 
-def test_annotations_of_a_truncated_record_are_those_of_what_is_there(write_record: Callable[..., Path]) -> None:
-    path = write_record("a", np.zeros((1, 1000), dtype=np.int16), leads=("II",), promised=5000)
+def test_annotations_after_the_end_of_a_truncated_record_are_ignored(write_record: Callable[..., Path]) -> None:
+    path = write_record("a", np.zeros((1, 1000), dtype=np.int16), leads=("II",), stated=5000)
     path.with_suffix(".atr").write_bytes(marks([(100, "N"), (4000, "N")]) + END)
     annotated = read_annotations(open_record(path, truncated="read"))
     assert (annotated.samples.tolist(), [remark.kind for remark in annotated.remarks]) == ([100], ["length"])
@@ -162,18 +162,18 @@ _RANDOM = np.random.default_rng(1).bytes(4000)
         (b"  0:00.050  18 + 0 0 0 (N\r\n", "is text"),
         (_RANDOM, "is not a WFDB annotation file"),
         (_RANDOM + END, "is not a WFDB annotation file"),
-        (b"%PDF-1.7\n\xe2\xe3\xcf\xd3" + _RANDOM, "is not a WFDB annotation file|cut short|backwards"),
-        (marks([(100, "N")] * 9), "cut short"),
-        (marks([(100, "N")] * 9) + b"\x00", "cut short"),
-        (word(1, 5) + word(63, 800) + b"ab", "cut short"),
-        (word(1, 5) + word(59, 0) + b"\x01", "cut short"),
-        (word(1, 5) + word(59, 0), "cut short"),
+        (b"%PDF-1.7\n\xe2\xe3\xcf\xd3" + _RANDOM, "is not a WFDB annotation file|truncated|backwards"),
+        (marks([(100, "N")] * 9), "truncated"),
+        (marks([(100, "N")] * 9) + b"\x00", "truncated"),
+        (word(1, 5) + word(63, 800) + b"ab", "truncated"),
+        (word(1, 5) + word(59, 0) + b"\x01", "truncated"),
+        (word(1, 5) + word(59, 0), "truncated"),
         (marks([(100, "N")]) + END + b"rest", "4 bytes follow the mark"),
-        (marks([(100, "N")]) + word(55, 1) + END, "holds the code 55"),
+        (marks([(100, "N")]) + word(55, 1) + END, "contains the code 55"),
         (marks([(4900, "N")]) + skip(-300) + word(1, 0) + END, "go backwards, from 4900 to 4600 ticks.*sortann"),
         (skip(-300) + word(1, 0) + END, "a time before the start"),
-        (marks([(100, "N"), (9000, "N")]) + END, r"an annotation at 36\.4 s, and a is 20 s long"),
-        (b"".join(skip(2**31 - 1) for _ in range(10)) + word(1, 0) + END, "an annotation at .* s, and a is 20 s long"),
+        (marks([(100, "N"), (9000, "N")]) + END, r"an annotation at 36\.4 s, but a is 20 s long"),
+        (b"".join(skip(2**31 - 1) for _ in range(10)) + word(1, 0) + END, "an annotation at .* s, but a is 20 s long"),
         (word(22, 0) + note("## time resolution: 0") + marks([(1, "N")]) + END, "time resolution of '0'"),
         (word(22, 0) + note("## time resolution: nan") + marks([(1, "N")]) + END, "time resolution of 'nan'"),
         (word(22, 0) + note("## time resolution: 1e-300") + marks([(1, "N")]) + END, "time resolution of '1e-300'"),
@@ -181,13 +181,13 @@ _RANDOM = np.random.default_rng(1).bytes(4000)
         (END, "no beat annotation"),
     ],
 )
-def test_what_is_no_annotation_file_of_this_record_is_refused_in_a_sentence(read: Read, raw: bytes, said: str) -> None:
+def test_a_file_that_is_not_an_annotation_file_of_the_record_is_refused(read: Read, raw: bytes, said: str) -> None:
     with pytest.raises(RecordError, match=said) as refused:
         read(raw)
     assert "a.atr" in str(refused.value)
 
 
-def test_bytes_of_zero_after_the_end_do_no_harm(read: Read) -> None:
+def test_zero_bytes_after_the_end_are_ignored(read: Read) -> None:
     assert read(marks([(100, "N")]) + END + bytes(511)).samples.tolist() == [100]
 
 

@@ -1,4 +1,4 @@
-"""Damaged headers, segments and annotation files: a sentence or a right reading, in bounded time and memory."""
+"""Damaged headers, segments and annotation files are refused in one sentence or read correctly, within limits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _FOREIGN = (b"%PDF-1.7\n", b"PK\x03\x04", b"0       X X X X", b"ISHNE1.0", b"\x8
 
 
 def _damaged(raw: bytes, rng: np.random.Generator) -> bytes:
-    """A header with one to four faults of the kinds that copying, editing and converting make."""
+    """A header with one to four faults, as from copying, editing and converting."""
     for _ in range(int(rng.integers(1, 4))):
         kind = int(rng.integers(8))
         lines = raw.split(b"\n")
@@ -67,7 +67,7 @@ def _damaged(raw: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _annotations(rng: np.random.Generator) -> bytes:
-    """Words of annot(5), good ones and any, and sometimes an end."""
+    """Valid and random words of annot(5), sometimes with an end mark."""
     codes = list(SYMBOLS)
     raw = bytearray()
     if rng.random() < 0.2:
@@ -90,7 +90,7 @@ def _annotations(rng: np.random.Generator) -> bytes:
 
 
 def _try_one(folder: Path, seed: int) -> str:
-    """Reads one damaged record with its annotations and says how that ended: "read", or the sentence."""
+    """Read a damaged record with its annotations; returns "read", or the message that refused it."""
     rng = np.random.default_rng(seed)
     header = _HEADERS[int(rng.integers(len(_HEADERS)))]
     damage_segment = b"layout" in header and rng.random() < 0.6
@@ -148,14 +148,14 @@ def _are_sentences(outcomes: Sequence[str]) -> bool:
     return all("Traceback" not in one and len(one) < 1500 for one in outcomes)
 
 
-def test_damaged_records_end_in_a_sentence_or_are_read(tmp_path: Path) -> None:
+def test_damaged_records_are_read_or_refused_with_a_sentence(tmp_path: Path) -> None:
     outcomes = _try_all(tmp_path, range(300))
     assert _are_sentences(outcomes)
-    assert 20 < outcomes.count("read") < 250  # some faults do no harm, most do
+    assert 20 < outcomes.count("read") < 250  # some faults are harmless, most are not
 
 
 @pytest.mark.slow
-def test_ten_thousand_damaged_records_end_in_a_sentence_or_are_read(tmp_path: Path) -> None:
+def test_ten_thousand_damaged_records_are_read_or_refused_with_a_sentence(tmp_path: Path) -> None:
     outcomes = _try_all(tmp_path, range(1000, 11_000))
     assert _are_sentences(outcomes)
     assert len({outcome[:40] for outcome in outcomes}) > 50

@@ -1,4 +1,4 @@
-"""Headers as recorders, converters and people write them: read where they have one meaning, else refused."""
+"""Headers of recorders, converters and editors: read if their meaning is clear, otherwise refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAMP = np.arange(-250, 250, dtype=np.int16)
 def _open(
     folder: Path, header: str | bytes, name: str = "a", signal: bytes = RAMP.astype("<i2").tobytes()
 ) -> WfdbRecord:
-    """The record of a header, beside a signal file of that name with one lead of format 16."""
+    """The record of a header; its signal file has one lead of format 16."""
     (folder / f"{name}.dat").write_bytes(signal)
     (folder / f"{name}.hea").write_bytes(header if isinstance(header, bytes) else header.encode())
     return open_record(folder / name)
@@ -38,7 +38,7 @@ def _kinds(record: WfdbRecord) -> list[str]:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("rate", ["250", "250/1000", "250/1000(17.5)", "250.0/250(-3)", "2.5e2"])
-def test_date_and_time_of_any_form_cost_no_sample(tmp_path: Path, rate: str, tail: str) -> None:
+def test_date_and_time_of_any_form_are_accepted(tmp_path: Path, rate: str, tail: str) -> None:
     record = _open(tmp_path, f"a 1 {rate} {tail}\na.dat 16 200/mV 16 0 0 0 0 II\n")
     assert (record.fs, record.n_samples, record.remarks) == (250.0, 500, ())
 
@@ -57,7 +57,7 @@ def test_a_gain_of_any_documented_form_gives_millivolts(tmp_path: Path, field: s
     np.testing.assert_allclose(record.read()[0], scale * (RAMP - level) / 200.0, rtol=1e-12)
 
 
-def test_the_baseline_is_the_adc_zero_where_it_is_not_stated(tmp_path: Path) -> None:
+def test_the_default_of_the_baseline_is_the_adc_zero(tmp_path: Path) -> None:
     record = _open(tmp_path, "a 1 250 500\na.dat 16 200/mV 16 1024 0 0 0 II\n")
     np.testing.assert_allclose(record.read()[0], (RAMP - 1024) / 200.0)
     record = _open(tmp_path, "a 1 250 500\na.dat 16 200(-3)/mV 16 1024 0 0 0 II\n")
@@ -78,7 +78,7 @@ def test_the_baseline_is_the_adc_zero_where_it_is_not_stated(tmp_path: Path) -> 
         ("a.dat 16 1e9/mV 16 0 0 0 0 II", ["amplitude"], "II"),
     ],
 )
-def test_what_is_assumed_is_said_of_the_lead(tmp_path: Path, line: str, kinds: list[str], leads: str) -> None:
+def test_assumed_gains_and_units_get_a_remark(tmp_path: Path, line: str, kinds: list[str], leads: str) -> None:
     record = _open(tmp_path, f"a 1 250 500\n{line}\n")
     assert (_kinds(record), record.leads) == (kinds, (leads,))
     for remark in record.remarks:
@@ -88,9 +88,13 @@ def test_what_is_assumed_is_said_of_the_lead(tmp_path: Path, line: str, kinds: l
 
 @pytest.mark.parametrize(
     ("counts", "said"),
-    [(np.full(500, -32768), "no valid sample"), (np.full(500, 7), "is flat"), (RAMP * 120, "swings by")],
+    [
+        (np.full(500, -32768), "no valid sample"),
+        (np.full(500, 7), "is flat"),
+        (RAMP * 120, "has a peak-to-peak amplitude"),
+    ],
 )
-def test_a_lead_that_begins_as_no_ecg_is_remarked_on(
+def test_an_implausible_amplitude_in_the_first_seconds_gets_a_remark(
     tmp_path: Path, counts: np.ndarray[tuple[int], np.dtype[np.int64]], said: str
 ) -> None:
     record = _open(tmp_path, "a 1 250 500\na.dat 16 200/mV 16 0 0 0 0 II\n", signal=counts.astype("<i2").tobytes())
@@ -98,7 +102,7 @@ def test_a_lead_that_begins_as_no_ecg_is_remarked_on(
     assert said in record.remarks[0].text
 
 
-def test_a_rate_that_is_not_stated_is_assumed_and_said(tmp_path: Path) -> None:
+def test_an_assumed_rate_gets_a_remark(tmp_path: Path) -> None:
     record = _open(tmp_path, "a 1\na.dat 16 200/mV 16 0 0 0 0 II\n")
     assert (record.fs, record.n_samples, _kinds(record)) == (250.0, 500, ["rate"])
     assert "250 Hz is assumed" in record.remarks[0].text
@@ -116,7 +120,7 @@ def test_a_micro_sign_of_any_kind_makes_microvolts(tmp_path: Path, unit: bytes) 
 
 
 @pytest.mark.parametrize("unit", ["?V", "\ufffdV", "adu", "mmHg", "%", "NU", "mV/s"])
-def test_a_unit_that_is_no_voltage_is_listed_and_refused_only_when_read(tmp_path: Path, unit: str) -> None:
+def test_a_lead_without_a_voltage_is_listed_and_refused_only_when_read(tmp_path: Path, unit: str) -> None:
     two = "a.dat 16 200/mV 16 0 0 0 0 II\na.dat 16 200/" + unit + " 16 0 0 0 0 other\n"
     record = _open(tmp_path, f"a 2 250 250\n{two}")
     assert record.leads == ("II", "other")
@@ -147,7 +151,7 @@ def test_a_header_of_any_encoding_and_line_end_is_read(tmp_path: Path, encode: s
 @pytest.mark.parametrize(
     "name", ["Müller, Hans", "night 2 250", "a.b.c", "2024-05-01 10.30", "100", "ß", "EKG (1)", "rec 1 2", "x" * 100]
 )
-def test_a_record_may_be_called_as_people_call_it(tmp_path: Path, name: str) -> None:
+def test_unusual_record_names_are_accepted(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "Eigene Dateien" / "Größe 1"
     folder.mkdir(parents=True)
     record = _open(folder, f"{name} 1 360 500\n{name}.dat 16 200/mV 16 0 0 0 0 II\n", name)
@@ -159,11 +163,11 @@ def test_a_record_may_be_called_as_people_call_it(tmp_path: Path, name: str) -> 
 
 def test_a_header_that_names_another_record_than_its_file_is_read(tmp_path: Path) -> None:
     assert _open(tmp_path, "what ever 1 250 500\na.dat 16 200/mV 16 0 0 0 0 II\n").n_samples == 500
-    with pytest.raises(RecordError, match=r"signal file 100\.dat.*a\.dat is there: if it was renamed"):
+    with pytest.raises(RecordError, match=r"signal file 100\.dat.*If it was renamed to a\.dat"):
         _open(tmp_path, "100 1 250 500\n100.dat 16 200/mV 16 0 0 0 0 II\n")
 
 
-def test_a_signal_file_in_a_folder_below_is_read_and_one_elsewhere_is_not(tmp_path: Path) -> None:
+def test_a_signal_file_is_read_only_in_or_below_the_folder_of_its_header(tmp_path: Path) -> None:
     folder = tmp_path / "records"
     (folder / "data").mkdir(parents=True)
     for place in (tmp_path, folder / "data"):
@@ -171,17 +175,17 @@ def test_a_signal_file_in_a_folder_below_is_read_and_one_elsewhere_is_not(tmp_pa
     for separator in "/\\":
         assert _open(folder, f"a 1 250 500\ndata{separator}s.dat 16 200/mV 16 0 0 0 0 II\n").n_samples == 500
     for name in ("../s.dat", str(tmp_path / "s.dat"), "data/../../s.dat", "..\\s.dat", "C:\\s.dat"):
-        with pytest.raises(RecordError, match=r"a\.hea names the file .*Put it into the header's folder"):
+        with pytest.raises(RecordError, match=r"a\.hea names the file .*Move it to the folder of the header"):
             _open(folder, f"a 1 250 500\n{name} 16 200/mV 16 0 0 0 0 II\n")
 
 
-def test_leads_of_one_name_are_made_different(tmp_path: Path) -> None:
+def test_leads_get_unique_names(tmp_path: Path) -> None:
     record = _open(tmp_path, "a 2 250 250\n" + "a.dat 16 200/mV 16 0 0 0 0 II\n" * 2)
     assert (record.leads, _kinds(record)) == (("II", "II (2)"), ["lead"])
     np.testing.assert_array_equal(record.read(leads=["II (2)"])[0], RAMP[1::2] / 200.0)
 
 
-def test_a_file_that_is_longer_than_its_header_says_is_remarked_on(tmp_path: Path) -> None:
+def test_a_file_longer_than_its_header_states_gets_a_remark(tmp_path: Path) -> None:
     record = _open(tmp_path, "a 1 100 300\na.dat 16 200/mV 16 0 0 0 0 II\n")
     assert (record.n_samples, _kinds(record)) == (300, ["length"])
     assert "2 s longer" in record.remarks[0].text
@@ -189,8 +193,8 @@ def test_a_file_that_is_longer_than_its_header_says_is_remarked_on(tmp_path: Pat
     assert _kinds(record) == ["lead"]
 
 
-def test_several_samples_a_frame_are_read_at_the_rate_of_the_ecg_leads(tmp_path: Path) -> None:
-    """As edf2mit writes a night: a frame a second, 256 samples of ECG, 32 of breathing and one of heart rate in it."""
+def test_records_with_several_samples_per_frame_are_read_at_the_rate_of_the_ecg_leads(tmp_path: Path) -> None:
+    """A record as of edf2mit: frames of 1 s with 256 samples of ECG, 32 of respiration and one of heart rate."""
     rng = np.random.default_rng(0)
     seconds, ecg = 20, rng.integers(-300, 300, size=20 * 256)
     frames = np.hstack([ecg.reshape(seconds, 256), rng.integers(-9, 9, size=(seconds, 33))]).astype("<i2")
@@ -208,14 +212,14 @@ def test_several_samples_a_frame_are_read_at_the_rate_of_the_ecg_leads(tmp_path:
 @pytest.mark.parametrize(
     ("frames_a_second", "per_frame", "fs"), [("0.0333333", 7680, 256.0), ("62.4725", 4, 249.89), ("0.1", 2000, 200.0)]
 )
-def test_a_frame_rate_of_few_digits_gives_the_whole_rate(
+def test_a_rounded_frame_rate_gives_an_integer_sampling_rate(
     tmp_path: Path, frames_a_second: str, per_frame: int, fs: float
 ) -> None:
     header = f"a 1 {frames_a_second} 3\na.dat 16x{per_frame} 200/mV 16 0 0 0 0 ECG\n"
     assert _open(tmp_path, header, signal=bytes(6 * per_frame)).fs == fs
 
 
-def test_a_slower_lead_is_interpolated_and_a_faster_voltage_that_is_no_ecg_left_out(tmp_path: Path) -> None:
+def test_a_slower_lead_is_interpolated_and_a_faster_voltage_is_ignored(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     n = 50
     fast, slow, odd, eeg = (rng.integers(-300, 300, size=n * k) for k in (4, 2, 3, 8))
@@ -233,14 +237,14 @@ def test_a_slower_lead_is_interpolated_and_a_faster_voltage_that_is_no_ecg_left_
     np.testing.assert_array_equal(read[0], fast / 200.0)
     grid = np.arange(4 * n)
     expected = np.interp(grid / 2, np.arange(2 * n), slow / 200.0)
-    expected[13:16] = np.nan  # between an invalid sample and its neighbours there is nothing
+    expected[13:16] = np.nan  # no interpolation next to an invalid sample
     np.testing.assert_allclose(read[1], expected)
     np.testing.assert_allclose(read[2], np.interp(grid * 3 / 4, np.arange(3 * n), odd / 200.0))
     for seconds in (0.004, 0.02, 0.1, 0.3):
         np.testing.assert_array_equal(np.concatenate(list(record.blocks(seconds)), axis=1), read)
 
 
-def test_skew_moves_a_lead_back_and_ends_in_missing_samples(tmp_path: Path) -> None:
+def test_skew_shifts_a_lead_and_leaves_missing_samples_at_the_end(tmp_path: Path) -> None:
     pairs = np.stack([RAMP, RAMP], axis=1).astype("<i2").tobytes()
     header = "a 2 250 500\na.dat 16 200/mV 16 0 0 0 0 I\na.dat 16:7 200/mV 16 0 0 0 0 II\n"
     record = _open(tmp_path, header, signal=pairs)
@@ -250,7 +254,7 @@ def test_skew_moves_a_lead_back_and_ends_in_missing_samples(tmp_path: Path) -> N
     np.testing.assert_array_equal(np.concatenate(list(record.blocks(0.05)), axis=1), read)
 
 
-def test_a_null_signal_is_nan_throughout(tmp_path: Path) -> None:
+def test_a_null_signal_is_nan(tmp_path: Path) -> None:
     record = _open(tmp_path, "a 2 250 500\n~ 0 200/mV 16 0 0 0 0 I\na.dat 16 200/mV 16 0 0 0 0 II\n")
     read = record.read()
     assert np.isnan(read[0]).all()
@@ -279,33 +283,31 @@ _GOOD = "a.dat 16 200/mV 16 0 0 0 0 II"
         (f"a 1 1e300 500\n{_GOOD}", "sampling rate of 1e.300 Hz"),
         (f"a 1 250 -500\n{_GOOD}", "'-500' as the number of samples"),
         (f"a 1 250 many\n{_GOOD}", "'many' as the number of samples"),
-        (f"a 1 1e-300 500\n{_GOOD}", "over 20 years"),
-        (f"a 1 250 {10**17}\n{_GOOD.replace('a.dat 16', '~ 0')}", "over 20 years"),
-        (f"a {10**12} 250 500\n{_GOOD}", f"announces '{10**12}' signals"),
-        (f"a {'9' * 500} 250 500\n{_GOOD}", "announces '9+\\.\\.\\.' signals"),
-        (f"a -2 250 500\n{_GOOD}", "announces '-2' signals"),
+        (f"a 1 1e-300 500\n{_GOOD}", "more than 20 years"),
+        (f"a 1 250 {10**17}\n{_GOOD.replace('a.dat 16', '~ 0')}", "more than 20 years"),
+        (f"a {10**12} 250 500\n{_GOOD}", f"states '{10**12}' signals"),
+        (f"a {'9' * 500} 250 500\n{_GOOD}", "states '9+\\.\\.\\.' signals"),
+        (f"a -2 250 500\n{_GOOD}", "states '-2' signals"),
         ("a 0 250 500\n", "describes no signal"),
-        (f"a 3 250 500\n{_GOOD}", "announces 3 signals and describes 1"),
-        (f"a/{10**9} 1 250 500\ns1 500", f"announces '{10**9}' segments"),
-        (f"a 1 250 500\n{_GOOD.replace(' 16 ', f' 16x{10**9} ', 1)}", r"over 1048576 samples into a frame"),
-        (f"a 1 250 1\n{_GOOD.replace(' 16 ', ' 16x500000 ', 1)}", "is truncated: 0 samples"),
-        (f"a 1 500 500\n{_GOOD.replace(' 16 ', ' 0x500000 ', 1)}", r"2\.5e\+08 samples a second"),
-        (f"a 1 250 500\n{_GOOD.replace(' 16 ', ' 16x0 ', 1)}", "'0' samples a frame"),
+        (f"a 3 250 500\n{_GOOD}", "states 3 signals but describes 1"),
+        (f"a/{10**9} 1 250 500\ns1 500", f"states '{10**9}' segments"),
+        (f"a 1 250 500\n{_GOOD.replace(' 16 ', f' 16x{10**9} ', 1)}", r"over 1048576 samples per frame"),
+        (f"a 1 250 1\n{_GOOD.replace(' 16 ', ' 16x500000 ', 1)}", "is truncated: 0 of the"),
+        (f"a 1 500 500\n{_GOOD.replace(' 16 ', ' 0x500000 ', 1)}", r"a rate of 2\.5e\+08 Hz"),
+        (f"a 1 250 500\n{_GOOD.replace(' 16 ', ' 16x0 ', 1)}", "'0' samples per frame"),
         (f"a 1 250 500\n{_GOOD.replace(' 16 ', ' 16:-3 ', 1)}", "'-3' samples of skew"),
         (f"a 1 250 500\n{_GOOD.replace(' 16 ', f' 16+{10**15} ', 1)}", "bytes before the signal"),
-        (f"a 1 250 500\n{_GOOD.replace(' 16 ', ' 16+990 ', 1)}", "5 samples a lead are there, its header promises 500"),
+        (f"a 1 250 500\n{_GOOD.replace(' 16 ', ' 16+990 ', 1)}", "5 of the 500 samples per lead"),
         (f"a 1 250 500\n{_GOOD.replace(' 16 ', ' 17 ', 1)}", "format 17"),
         (f"a 2 250 250\n{_GOOD}\n{_GOOD.replace(' 16 ', ' 61 ', 1)}", "two formats"),
-        ("a 1 250 500\nno signal line", "gives no signal file and format"),
+        ("a 1 250 500\nno signal line", "states no signal file and format"),
         (f"a 1 250 500\n{'x' * 3000} 16", "over 2000 characters"),
         (f"a 1 250 500\n{'x' * 1500} 16", "names the signal file"),
-        ("%PDF-1.4\n", "gives no number of signals"),
-        ("a 1 250 500\n\x00 16 200", "it is no text"),
+        ("%PDF-1.4\n", "states no number of signals"),
+        ("a 1 250 500\n\x00 16 200", "it is not text"),
     ],
 )
-def test_a_header_that_cannot_be_right_is_refused_in_a_sentence_and_takes_no_memory(
-    tmp_path: Path, header: str, said: str
-) -> None:
+def test_an_invalid_header_is_refused_with_a_sentence_and_little_memory(tmp_path: Path, header: str, said: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(RecordError, match=said) as refused:
@@ -319,7 +321,7 @@ def test_a_header_that_cannot_be_right_is_refused_in_a_sentence_and_takes_no_mem
 
 def test_a_header_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a.hea").open("wb") as opened:
-        opened.truncate(10**12)  # takes no room
+        opened.truncate(10**12)  # a sparse file
     with pytest.raises(RecordError, match="over 16 MiB"):
         open_record(tmp_path / "a")
 
@@ -331,7 +333,7 @@ def test_a_record_too_long_to_be_read_at_once_is_read_in_blocks(tmp_path: Path) 
     assert next(record.blocks(2.0)).shape == (1, 500)
 
 
-def test_a_name_that_no_file_system_takes_is_a_sentence(tmp_path: Path) -> None:
+def test_an_invalid_file_name_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"a\.hea names the signal file 'x+\.\.\.', which is not in"):
         _open(tmp_path, f"a 1 250 500\n{'x' * 1500}.dat 16 200/mV 16 0 0 0 0 II\n")
     for name in ("x" * 1500, "a\0b"):

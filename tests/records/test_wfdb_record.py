@@ -20,7 +20,7 @@ def _ramp(n: int, leads: int = 2) -> NDArray[np.int16]:
     return (np.arange(leads * n).reshape(leads, n) % 2000 - 1000).astype(np.int16)
 
 
-def test_blocks_put_together_are_the_record_in_millivolts(write_record: WriteRecord) -> None:
+def test_concatenated_blocks_are_the_record_in_millivolts(write_record: WriteRecord) -> None:
     signal = _ramp(1003)
     record = open_record(write_record("a", signal))
     blocks = list(record.blocks(seconds=1.0))
@@ -29,7 +29,7 @@ def test_blocks_put_together_are_the_record_in_millivolts(write_record: WriteRec
     assert blocks[0].dtype == np.float64
 
 
-def test_leads_come_in_the_order_asked_by_name_or_position(write_record: WriteRecord) -> None:
+def test_leads_are_returned_in_the_requested_order(write_record: WriteRecord) -> None:
     record = open_record(write_record("a", _ramp(500)))
     both = record.read()
     np.testing.assert_array_equal(record.read(leads=["V1", "MLII"]), both[::-1])
@@ -55,13 +55,13 @@ def test_units_are_converted_to_millivolts(write_record: WriteRecord, unit: str,
     np.testing.assert_allclose(record.read(), signal / 200.0 * scale)
 
 
-def test_a_lead_that_is_no_voltage_is_refused_only_when_it_is_read(write_record: WriteRecord) -> None:
+def test_a_lead_that_is_not_a_voltage_is_refused_only_when_read(write_record: WriteRecord) -> None:
     record = open_record(write_record("a", _ramp(500), units="mmHg", leads=("ABP", "ECG")))
     with pytest.raises(RecordError, match=r"Lead ABP of a.*mmHg.*voltage"):
         record.read(leads=["ABP"])
 
 
-def test_invalid_samples_come_as_nan(write_record: WriteRecord) -> None:
+def test_invalid_samples_are_nan(write_record: WriteRecord) -> None:
     signal = _ramp(500)
     signal[1, 40:50] = -32768
     read = open_record(write_record("a", signal)).read()
@@ -94,13 +94,13 @@ def test_age_and_sex_come_from_the_comments(
     assert (record.age, record.sex) == (age, sex)
 
 
-def test_a_day_of_ecg_never_lies_in_memory(write_record: WriteRecord) -> None:
+def test_a_day_of_ecg_is_read_with_little_memory(write_record: WriteRecord) -> None:
     n = 24 * 3600 * 128
     signal = (np.arange(n, dtype=np.int64) % 4001 - 2000).astype(np.int16)[None]
     path = write_record("day", signal, fs="128", leads=("ECG",))
     total, samples = float(signal.sum(dtype=np.int64)) / 200.0, 0
     del signal
-    open_record(path).read(0, 10)  # what wfdb keeps after its first read is not the signal
+    open_record(path).read(0, 10)  # the first read fills caches, which do not count
     tracemalloc.start()
     try:
         record = open_record(path)
@@ -116,32 +116,32 @@ def test_a_day_of_ecg_never_lies_in_memory(write_record: WriteRecord) -> None:
     assert peak < 6e6, f"{peak / 1e6:.1f} MB for a record of {n * 8 / 1e6:.0f} MB as float64"
 
 
-def test_a_missing_header_says_how_to_name_a_record(tmp_path: Path) -> None:
+def test_the_message_about_a_missing_header_explains_how_to_name_a_record(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"no header .*nothing\.hea.*without the extension"):
         open_record(tmp_path / "nothing")
 
 
-def test_a_missing_signal_file_is_named(write_record: WriteRecord) -> None:
+def test_a_missing_signal_file_is_reported(write_record: WriteRecord) -> None:
     path = write_record("a", _ramp(500))
     path.with_suffix(".dat").unlink()
     with pytest.raises(RecordError, match=r"a\.hea names the signal file a\.dat"):
         open_record(path)
 
 
-def test_a_truncated_signal_is_refused_with_both_counts_and_read_when_asked(write_record: WriteRecord) -> None:
+def test_a_truncated_signal_is_refused_with_both_counts_or_read_on_request(write_record: WriteRecord) -> None:
     signal = _ramp(300)
-    path = write_record("a", signal, promised=500)
-    with pytest.raises(RecordError, match=r"300 samples a lead are there, its header promises 500"):
+    path = write_record("a", signal, stated=500)
+    with pytest.raises(RecordError, match=r"300 of the 500 samples per lead"):
         open_record(path)
     record = open_record(path, truncated="read")
     assert record.n_samples == 300
     np.testing.assert_allclose(np.concatenate(list(record.blocks(0.3)), axis=1), signal / 200.0)
 
 
-def test_a_truncated_format_212_file_is_seen(tmp_path: Path) -> None:
+def test_a_truncated_format_212_file_is_detected(tmp_path: Path) -> None:
     (tmp_path / "b.dat").write_bytes(bytes(3 * 399))
     (tmp_path / "b.hea").write_text("b 2 360 400\nb.dat 212 200 11 0 0 0 0 I\nb.dat 212 200 11 0 0 0 0 II\n")
-    with pytest.raises(RecordError, match=r"399 samples a lead are there, its header promises 400"):
+    with pytest.raises(RecordError, match=r"399 of the 400 samples per lead"):
         open_record(tmp_path / "b")
 
 
@@ -151,27 +151,27 @@ def test_a_rate_of_zero_is_refused(write_record: WriteRecord) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "garbage here\n", "a two 250 100\n", "\x00\x01\x02\n"])
-def test_a_header_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_header_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.hea").write_text(text)
     with pytest.raises(RecordError, match=r"a\.hea"):
         open_record(tmp_path / "a")
 
 
-def test_an_unknown_lead_is_answered_with_those_there_are(write_record: WriteRecord) -> None:
+def test_the_message_about_an_unknown_lead_lists_the_leads(write_record: WriteRecord) -> None:
     record = open_record(write_record("a", _ramp(500)))
     for lead in ("V9", 2, -1, "7"):
         with pytest.raises(RecordError, match=r"has no lead .* It has MLII, V1"):
             record.read(leads=[lead])
 
 
-def test_a_length_left_out_is_found_from_the_file(write_record: WriteRecord, tmp_path: Path) -> None:
+def test_a_missing_length_is_determined_from_the_file(write_record: WriteRecord, tmp_path: Path) -> None:
     path = write_record("a", _ramp(500))
     header = path.with_suffix(".hea")
     header.write_text(header.read_text().replace("a 2 250 500", "a 2 250", 1))
     assert open_record(path).n_samples == 500
 
 
-def test_records_of_several_segments_are_read_across_their_borders(write_record: WriteRecord, tmp_path: Path) -> None:
+def test_records_of_several_segments_are_read_across_segments(write_record: WriteRecord, tmp_path: Path) -> None:
     first, second = _ramp(300), _ramp(200) + 7
     write_record("s1", first)
     write_record("s2", second)

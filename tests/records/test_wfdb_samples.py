@@ -1,4 +1,4 @@
-"""Samples of every signal format, beside encoders that are written from signal(5) and beside the wfdb package."""
+"""Samples of every signal format, against encoders written from signal(5) and against the wfdb package."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.formats.wfdb_record import open_record
-from ecgmoe_edge.records.wfdb_files.header import beside, read_header
+from ecgmoe_edge.records.wfdb_files.header import named_file, read_header
 from ecgmoe_edge.records.wfdb_files.samples import SignalFile
 
 Counts = NDArray[np.int64]
 
 
 def _by_bits(counts: Counts, bits: int, starts: Sequence[int], word: int) -> bytes:
-    """Groups of samples in words of so many bits, sample `k` of a group from bit `starts[k]` on."""
+    """Pack groups of samples into words of `bits` bits; sample `k` of a group starts at bit `starts[k]`."""
     out = bytearray()
     values = counts.tolist()
     for at in range(0, len(values), len(starts)):
@@ -27,7 +27,7 @@ def _by_bits(counts: Counts, bits: int, starts: Sequence[int], word: int) -> byt
     return bytes(out)
 
 
-def _of_310(counts: Counts) -> bytes:
+def _decode_310(counts: Counts) -> bytes:
     out = bytearray()
     values = [value & 0x3FF for value in [*counts.tolist(), *[0] * (-len(counts) % 3)]]
     for a, b, c in zip(values[::3], values[1::3], values[2::3], strict=True):
@@ -48,13 +48,13 @@ ENCODERS: dict[int, tuple[int, Callable[[Counts], bytes]]] = {
         for a, b in zip([*counts.tolist(), 0][0 : len(counts) + len(counts) % 2 : 2],
                         [*counts.tolist(), 0][1 : len(counts) + len(counts) % 2 : 2], strict=True)
     )),
-    310: (10, _of_310),
+    310: (10, _decode_310),
     311: (10, lambda counts: _by_bits(counts, 10, [0, 10, 20], 32)),
 }  # fmt: skip
 
 
 def _drawn(bits: int, frames: int, frame: int, seed: int) -> Counts:
-    """Counts of the whole range but for the lowest, which is no valid sample."""
+    """Counts of the whole range except the lowest, which is an invalid sample."""
     rng = np.random.default_rng(seed)
     top = 2 ** (bits - 1) - 1
     counts = rng.integers(-top, top, size=(frames, frame), endpoint=True)
@@ -64,15 +64,13 @@ def _drawn(bits: int, frames: int, frame: int, seed: int) -> Counts:
 
 @pytest.mark.parametrize("fmt", ENCODERS)
 @pytest.mark.parametrize(("frames", "frame"), [(101, 1), (100, 2), (101, 3), (1, 1), (1, 2), (59, 7)])
-def test_any_stretch_of_any_format_is_decoded_as_it_was_encoded(
-    tmp_path: Path, fmt: int, frames: int, frame: int
-) -> None:
+def test_any_range_of_any_format_is_decoded_as_encoded(tmp_path: Path, fmt: int, frames: int, frame: int) -> None:
     bits, encode = ENCODERS[fmt]
     counts = _drawn(bits, frames, frame, fmt + frames)
     path = tmp_path / "a.dat"
     path.write_bytes(b"\x55" * 5 + encode(counts.reshape(-1)))
     file = SignalFile(path, fmt, 5, (1,) * frame, (0,) * frame)
-    assert file.n_frames() - frames in (0, 1, 2)  # bytes that fill up the last group may look like a frame
+    assert file.n_frames() - frames in (0, 1, 2)  # padding of the last group may look like a frame
     np.testing.assert_array_equal(file.frames(0, frames), counts)
     for start in range(0, frames, 13):
         for stop in (start, start + 1, start + 2, frames):
@@ -84,7 +82,7 @@ def test_any_stretch_of_any_format_is_decoded_as_it_was_encoded(
     (212, {1: 2, 2: 3, 3: 5, 15_001: 22_502}), (310, {1: 2, 2: 4, 1018: 1358}),
     (311, {1: 2, 2: 3, 3: 4, 1019: 1359}),
 ])  # fmt: skip
-def test_a_last_group_may_lack_the_bytes_that_hold_no_sample(tmp_path: Path, fmt: int, n_bytes: dict[int, int]) -> None:
+def test_the_last_group_may_be_incomplete(tmp_path: Path, fmt: int, n_bytes: dict[int, int]) -> None:
     bits, encode = ENCODERS[fmt]
     for n, size in n_bytes.items():
         counts = _drawn(bits, n, 1, n)
@@ -97,7 +95,7 @@ def test_a_last_group_may_lack_the_bytes_that_hold_no_sample(tmp_path: Path, fmt
         assert file.n_frames() == n - 1
 
 
-def test_differences_are_summed_from_any_frame_on_and_back(tmp_path: Path) -> None:
+def test_differences_are_summed_from_any_frame_in_any_order(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     steps = rng.integers(-128, 127, size=(1000, 3), endpoint=True)
     path = tmp_path / "a.dat"
@@ -110,8 +108,8 @@ def test_differences_are_summed_from_any_frame_on_and_back(tmp_path: Path) -> No
         np.testing.assert_array_equal(file.frames(start, stop), whole[start:stop])
 
 
-@pytest.mark.parametrize("fmt", [16, 24, 32, 80, 212, 508, 516, 524])  # those that wfdb writes
-def test_a_record_that_wfdb_writes_is_read_back_bit_by_bit(tmp_path: Path, fmt: int) -> None:
+@pytest.mark.parametrize("fmt", [16, 24, 32, 80, 212, 508, 516, 524])  # formats that wfdb writes
+def test_a_record_written_by_wfdb_is_read_exactly(tmp_path: Path, fmt: int) -> None:
     wfdb = pytest.importorskip("wfdb", reason="needs the records extra")
     bits = fmt - 500 if fmt > 500 else ENCODERS[fmt][0]
     counts = _drawn(bits, 1003, 2, fmt)
@@ -134,7 +132,7 @@ def _flac(path: Path, counts: Counts, bits: int) -> None:
     soundfile.write(path, shifted, 500, subtype={8: "PCM_S8", 16: "PCM_16", 24: "PCM_24"}[bits], format="FLAC")
 
 
-def test_a_flac_file_of_several_samples_a_frame_and_no_stated_length_is_read(tmp_path: Path) -> None:
+def test_a_flac_file_with_several_samples_per_frame_and_without_length_is_read(tmp_path: Path) -> None:
     counts = _drawn(16, 1200, 2, 1)
     _flac(tmp_path / "a.dat", counts, 16)
     line = "a.dat 516x4 200/mV 16 0 0 0 0"
@@ -153,7 +151,7 @@ def test_a_flac_file_of_several_samples_a_frame_and_no_stated_length_is_read(tmp
         (lambda raw: b"", r"a\.dat cannot be decoded"),
     ],
 )
-def test_a_flac_file_that_is_none_or_cut_is_refused(
+def test_a_truncated_or_invalid_flac_file_is_refused(
     tmp_path: Path, change: Callable[[bytes], bytes], said: str
 ) -> None:
     _flac(tmp_path / "a.dat", _drawn(16, 1200, 1, 1), 16)
@@ -166,13 +164,13 @@ def test_a_flac_file_that_is_none_or_cut_is_refused(
 
 def test_a_flac_file_of_other_channels_or_more_bits_is_refused(tmp_path: Path) -> None:
     _flac(tmp_path / "a.dat", _drawn(16, 100, 2, 1), 16)
-    for line, said in (("516", "FLAC of 1 and 16 bits"), ("508", "FLAC of 1 and 8 bits")):
+    for line, said in (("516", "FLAC with 1 channels and 16 bits"), ("508", "FLAC with 1 channels and 8 bits")):
         (tmp_path / "a.hea").write_text(f"a 1 250 100\na.dat {line} 200/mV 16 0 0 0 0 I\n")
-        with pytest.raises(RecordError, match=rf"a\.dat is FLAC of 2 channels.*{said}"):
+        with pytest.raises(RecordError, match=rf"a\.dat is FLAC with 2 channels.*{said}"):
             open_record(tmp_path / "a")
 
 
-def test_a_file_that_shrinks_after_it_was_opened_is_noticed(write_record: Callable[..., Path]) -> None:
+def test_a_file_that_shrinks_after_opening_is_reported(write_record: Callable[..., Path]) -> None:
     path = write_record("a", np.zeros((1, 1000), dtype=np.int16), leads=("I",))
     record = open_record(path)
     path.with_suffix(".dat").write_bytes(bytes(100))
@@ -197,11 +195,11 @@ def test_every_real_file_gives_the_checksums_that_its_header_states(wfdb_files: 
             of_file.setdefault(signal.file, []).append(position)
         for name, positions in of_file.items():
             signals = [header.signals[position] for position in positions]
-            if signals[0].fmt == 0 or not beside(path, name).is_file():
+            if signals[0].fmt == 0 or not named_file(path, name).is_file():
                 continue
             per_frame = tuple(signal.per_frame for signal in signals)
             initial = tuple(signal.initial for signal in signals)
-            file = SignalFile(beside(path, name), signals[0].fmt, signals[0].offset, per_frame, initial)
+            file = SignalFile(named_file(path, name), signals[0].fmt, signals[0].offset, per_frame, initial)
             counts = file.frames(0, header.length or file.n_frames())
             for at, signal in enumerate(signals):
                 total = int(counts[:, file.columns(at)].sum())

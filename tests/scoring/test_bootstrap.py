@@ -14,26 +14,26 @@ def _share(total: NDArray[Any]) -> Figures:
 
 
 def test_the_interval_of_a_share_is_that_of_the_binomial() -> None:
-    # one beat a patient: 300 of 400 right, of which statistics knows the interval (normal: 75 +- 4.24)
+    # one beat per patient, 300 of 400 correct: the normal approximation of the interval is 75 +- 4.24
     tables = np.array([[1, 0]] * 300 + [[0, 1]] * 100)
     low, high = _pair(bootstrap([str(i) for i in range(400)], tables, _share).intervals["share"])
     assert low == pytest.approx(75 - 4.24, abs=0.6)
     assert high == pytest.approx(75 + 4.24, abs=0.6)
 
 
-def test_patients_are_drawn_and_not_their_beats() -> None:
-    # the same beats, but of four patients who are either right or wrong throughout: little is known
+def test_patients_are_resampled_and_not_beats() -> None:
+    # the same beats, but in four patients whose beats are all correct or all wrong: the interval is wide
     tables = np.array([[100, 0], [100, 0], [100, 0], [0, 100]])
     low, high = _pair(bootstrap(list("abcd"), tables, _share).intervals["share"])
     assert (low, high) == (25.0, 100.0)
 
 
-def test_records_of_one_patient_are_drawn_together() -> None:
+def test_records_of_one_patient_are_resampled_together() -> None:
     tables = np.array([[10, 0], [0, 10]] * 5)
     apart = bootstrap([str(i) for i in range(10)], tables, _share)
     together = bootstrap([str(i // 2) for i in range(10)], tables, _share)
     assert together.patients == 5
-    assert _pair(together.intervals["share"]) == (50.0, 50.0)  # every patient is right in half
+    assert _pair(together.intervals["share"]) == (50.0, 50.0)  # half of the beats of each patient are correct
     assert _pair(apart.intervals["share"])[0] < 40
 
 

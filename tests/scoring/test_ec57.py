@@ -31,16 +31,16 @@ def _confusion(samples: Sequence[int], symbols: str, found: Sequence[int], label
     return score.confusion
 
 
-def test_a_perfect_monitor_scores_a_hundred() -> None:
+def test_a_perfect_monitor_scores_a_hundred_per_cent() -> None:
     samples = list(range(300, 9000, 300))
-    confusion = _confusion(samples, "NSVF"[0] * 10 + "A" * 10 + "V" * 9, samples, "N" * 10 + "S" * 10 + "V" * 9)
+    confusion = _confusion(samples, "N" * 10 + "A" * 10 + "V" * 9, samples, "N" * 10 + "S" * 10 + "V" * 9)
     for beat_class, beats in (("N", 10), ("S", 10), ("V", 9)):
         counts = confusion.counts(beat_class)
         assert counts == Counts(beats, 0, 0)
         assert (counts.se, counts.ppv, counts.f1) == (100.0, 100.0, 100.0)
 
 
-def test_figures_follow_from_the_counts() -> None:
+def test_figures_are_computed_from_the_counts() -> None:
     figures = Counts(tp=6, fn=2, fp=4).to_json()
     assert figures == {"se": 75.0, "ppv": 60.0, "f1": 66.667, "tp": 6, "fn": 2, "fp": 4}
 
@@ -51,7 +51,7 @@ def test_figures_of_a_class_that_is_absent_are_null() -> None:
     assert Counts(0, 3, 0).f1 == 0.0
 
 
-def test_a_missed_beat_is_a_miss_of_its_class_and_a_ghost_a_false_positive_of_its_label() -> None:
+def test_a_missed_beat_counts_for_its_class_and_a_false_detection_for_its_label() -> None:
     confusion = _confusion([1000, 2000, 3000], "NVV", [1005, 2990, 4000], "NVV")
     assert confusion.count("V", "missed") == 1
     assert confusion.count("none", "V") == 1
@@ -59,18 +59,18 @@ def test_a_missed_beat_is_a_miss_of_its_class_and_a_ghost_a_false_positive_of_it
     assert confusion.counts("N") == Counts(tp=1, fn=0, fp=0)
 
 
-def test_a_beat_too_poor_to_call_costs_sensitivity_alone() -> None:
+def test_an_unclassified_beat_lowers_sensitivity_only() -> None:
     confusion = _confusion([1000, 2000], "VV", [1000, 2000, 3000], "V??")
     assert confusion.counts("V") == Counts(tp=1, fn=1, fp=0)
     assert confusion.count("none", "?") == 1
 
 
 @pytest.mark.parametrize(("label", "false_for"), [("V", "NS"), ("S", "NVF"), ("N", "SVFQ"), ("F", "NSVQ")])
-def test_which_truths_make_a_label_false(label: str, false_for: str) -> None:
+def test_false_positives_of_each_label_are_those_of_ec57(label: str, false_for: str) -> None:
     for truth, symbol in (("N", "N"), ("S", "A"), ("V", "V"), ("F", "F"), ("Q", "Q")):
         confusion = _confusion([1000], symbol, [1000], label)
         assert confusion.counts(label).fp == int(truth in false_for), truth
-    assert _confusion([1000], "N", [1000, 3000], "?" + label).counts(label).fp == 1  # no partner
+    assert _confusion([1000], "N", [1000, 3000], "?" + label).counts(label).fp == 1  # no annotated beat
 
 
 def test_the_first_five_minutes_are_not_scored_in_a_long_record() -> None:
@@ -81,19 +81,19 @@ def test_the_first_five_minutes_are_not_scored_in_a_long_record() -> None:
     assert (late.rpeaks, whole.rpeaks) == (Counts(1, 1, 1), Counts(1, 3, 2))
 
 
-def test_records_under_six_minutes_are_scored_whole() -> None:
+def test_records_shorter_than_six_minutes_are_scored_whole() -> None:
     annotated = _annotated([1000], "N")
     assert score_record(annotated, [1000], fs=FS, n_samples=int(359 * FS)).rpeaks == Counts(1, 0, 0)
     assert score_record(annotated, [1000], fs=FS, n_samples=int(361 * FS)).rpeaks == Counts(0, 0, 0)
 
 
-def test_a_pair_across_the_fifth_minute_counts_where_its_annotation_lies() -> None:
+def test_a_match_across_the_fifth_minute_counts_at_its_annotated_beat() -> None:
     before, after = _annotated([FIVE_MINUTES - 10], "N"), _annotated([FIVE_MINUTES + 10], "N")
     assert score_record(before, [FIVE_MINUTES + 10], fs=FS, n_samples=HALF_HOUR).rpeaks == Counts(0, 0, 0)
     assert score_record(after, [FIVE_MINUTES - 10], fs=FS, n_samples=HALF_HOUR).rpeaks == Counts(1, 0, 0)
 
 
-def test_ventricular_flutter_is_left_out_but_not_the_beat_before_it() -> None:
+def test_ventricular_flutter_is_excluded_but_not_the_beat_before_it() -> None:
     annotated = _annotated([1000, 4000], "NN", flutter=((1020, 3000),))
     score = score_record(annotated, [1030, 1500, 2000, 3500, 4000], ["N", "V", "V", "V", "N"], fs=FS, n_samples=10_000)
     assert score.rpeaks == Counts(tp=2, fn=0, fp=1)
@@ -114,19 +114,19 @@ def test_r_peaks_alone_have_no_classes() -> None:
         assert (score.rpeaks, score.confusion) == (Counts(2, 0, 0), None)
 
 
-def test_fifty_milliseconds_tell_a_detector_that_finds_r() -> None:
+def test_the_close_tolerance_is_fifty_milliseconds() -> None:
     score = score_record(_annotated([1000, 2000], "NN"), [1018, 2019], fs=FS, n_samples=10_000)
     assert (score.rpeaks, score.rpeaks_close) == (Counts(2, 0, 0), Counts(1, 1, 1))
 
 
-def test_detections_may_come_in_any_order() -> None:
+def test_detections_can_be_given_in_any_order() -> None:
     annotated = _annotated([1000, 2000, 3000], "NSV")
     score = score_record(annotated, [3000, 1000, 2000], ["V", "N", "S"], fs=FS, n_samples=10_000)
     assert score.confusion is not None
     assert [score.confusion.counts(name).tp for name in "NSV"] == [1, 1, 1]
 
 
-def test_sums_over_records_weigh_every_beat_the_same() -> None:
+def test_sums_over_records_give_every_beat_the_same_weight() -> None:
     one, two = _confusion([1000], "V", [1000], "V"), _confusion([1000, 2000], "VN", [1000, 2000], "NV")
     total = total_confusion([one, None, two])
     assert total is not None
@@ -135,10 +135,10 @@ def test_sums_over_records_weigh_every_beat_the_same() -> None:
     assert total_confusion([None]) is None
 
 
-def test_a_hand_worked_record_gives_the_whole_table() -> None:
+def test_the_confusion_matrix_of_a_record_equals_one_counted_by_hand() -> None:
     truth = "NNNNAAVVFQ"
     samples = [1000 * (position + 1) for position in range(10)]
-    found = [*samples[:5], *samples[6:], 500]  # the second A is missed, one ghost at 500
+    found = [*samples[:5], *samples[6:], 500]  # the second A is missed; 500 is a false detection
     labels = "NNSV" + "S" + "VNVV" + "S"
     table = _confusion(samples, truth, found, labels).to_json()
     assert table == {
@@ -152,22 +152,22 @@ def test_a_hand_worked_record_gives_the_whole_table() -> None:
     confusion = _confusion(samples, truth, found, labels)
     assert confusion.counts("N") == Counts(tp=2, fn=2, fp=1)
     assert confusion.counts("S") == Counts(tp=1, fn=1, fp=2)
-    assert confusion.counts("V") == Counts(tp=1, fn=1, fp=1)  # F and Q labelled V are neither right nor wrong
+    assert confusion.counts("V") == Counts(tp=1, fn=1, fp=1)  # F and Q labelled V do not count
     assert confusion.counts("F") == Counts(tp=0, fn=1, fp=0)
 
 
-def test_r_peaks_agree_with_wfdb_on_detections_that_jitter_miss_and_err(mitdb: Path) -> None:
+def test_r_peak_counts_agree_with_wfdb_for_detections_with_jitter_misses_and_false_beats(mitdb: Path) -> None:
     processing = pytest.importorskip("wfdb.processing")
     rng = np.random.default_rng(0)
     for name in ("100", "208", "232"):
         record = open_recording(mitdb / name)
         annotated = read_annotations(record)
         kept = annotated.samples[rng.random(len(annotated.samples)) > 0.05]
-        ghosts = rng.integers(0, record.n_samples, 60)
-        detected = np.unique(np.concatenate([kept + rng.integers(-70, 71, len(kept)), ghosts]))
+        false = rng.integers(0, record.n_samples, 60)
+        detected = np.unique(np.concatenate([kept + rng.integers(-70, 71, len(kept)), false]))
         ours = score_record(annotated, detected, fs=record.fs, n_samples=record.n_samples, whole=True).rpeaks
         theirs = processing.compare_annotations(annotated.samples, detected, 55)  # wfdb: nearer than 55
-        # wfdb pairs greedily, so that a ghost may take another's partner: a few beats of thousands
+        # wfdb matches greedily, so a false detection can take the match of a true one: a few beats in thousands
         assert abs(ours.tp - theirs.tp) <= 0.003 * len(annotated.samples)
         assert ours.tp + ours.fn == len(annotated.samples)
         assert ours.tp + ours.fp == len(detected)
@@ -175,11 +175,11 @@ def test_r_peaks_agree_with_wfdb_on_detections_that_jitter_miss_and_err(mitdb: P
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_r_peaks_agree_with_wfdb_to_the_beat_where_no_beat_has_two_suitors(seed: int) -> None:
+def test_r_peak_counts_equal_those_of_wfdb_if_every_beat_has_one_candidate(seed: int) -> None:
     processing = pytest.importorskip("wfdb.processing")
     rng = np.random.default_rng(seed)
-    beats = np.cumsum(rng.integers(200, 400, 300))  # farther apart than two tolerances of 54 samples
-    jitter = rng.integers(-80, 81, len(beats))  # some leave the tolerance: a miss and a false detection
+    beats = np.cumsum(rng.integers(200, 400, 300))  # more than twice the tolerance of 54 samples apart
+    jitter = rng.integers(-80, 81, len(beats))  # beyond the tolerance: a miss and a false detection
     found = (beats + jitter)[rng.random(len(beats)) > 0.1]
     ours = score_record(
         _annotated(beats.tolist(), "N" * len(beats)), found, fs=FS, n_samples=int(beats[-1] + 500), whole=True
@@ -190,34 +190,34 @@ def test_r_peaks_agree_with_wfdb_to_the_beat_where_no_beat_has_two_suitors(seed:
     assert ours.rpeaks.ppv == pytest.approx(100 * theirs.positive_predictivity)
 
 
-def test_a_pair_at_the_tolerance_counts_and_one_sample_farther_does_not() -> None:
+def test_beats_match_at_the_tolerance_but_not_one_sample_beyond() -> None:
     annotated = _annotated([1000, 2000], "NN")
     score = score_record(annotated, [1054, 2055], fs=FS, n_samples=10_000)  # 150 ms are 54 samples
     assert score.rpeaks == Counts(tp=1, fn=1, fp=1)
 
 
-def test_two_detections_of_one_beat_make_one_of_them_false_with_its_label() -> None:
+def test_the_second_detection_of_a_beat_is_a_false_positive_of_its_label() -> None:
     confusion = _confusion([1000, 2000], "NN", [990, 1004, 2000], "VNN")
     assert confusion.count("N", "N") == 2  # the nearer one is the beat
     assert confusion.count("none", "V") == 1
     assert confusion.counts("V") == Counts(tp=0, fn=0, fp=1)
 
 
-def test_a_beat_that_is_late_in_one_record_is_not_taken_by_its_neighbour() -> None:
-    # two annotated beats 120 ms apart and one detection between them: the nearer takes it, the other is missed
+def test_a_detection_between_two_beats_matches_the_nearer_one() -> None:
+    # two annotated beats 120 ms apart and one detection between them: the farther beat is missed
     confusion = _confusion([1000, 1043], "NV", [1030], "V")
     assert confusion.count("V", "V") == 1
     assert confusion.count("N", "missed") == 1
 
 
-def test_flutter_and_learning_together_by_hand() -> None:
-    # a record of seven minutes: beats every 30 s, flutter from 390 to 400 s, one ghost in each part
+def test_flutter_and_the_learning_period_are_both_excluded() -> None:
+    # a record of seven minutes: a beat every 30 s, flutter from 390 to 400 s, one false detection in each part
     seconds = np.arange(30, 420, 30)
     annotated = _annotated((seconds * FS).astype(int).tolist(), "NVNVNVNVNVNVN", flutter=((140_400, 144_000),))
-    ghosts = [int(100 * FS), 142_000, int(405 * FS)]  # while learning, in flutter, scored
-    found = [*annotated.samples.tolist(), *ghosts]
+    false = [int(100 * FS), 142_000, int(405 * FS)]  # in the learning period, in flutter, in the scored part
+    found = [*annotated.samples.tolist(), *false]
     score = score_record(annotated, found, ["N"] * 13 + ["V"] * 3, fs=FS, n_samples=int(420 * FS))
-    # 300 s to 360 s are scored, and what follows but 390 s, where the flutter begins
+    # scored: beats at 300, 330 and 360 s; the beat at 390 s is in the flutter
     assert score.rpeaks == Counts(tp=3, fn=0, fp=1)
     assert score.confusion is not None
     assert score.confusion.counts("V") == Counts(tp=0, fn=2, fp=1)  # V at 300 and at 360 s

@@ -1,4 +1,4 @@
-"""`ecgmoe-edge evaluate` with noise and tables."""
+"""The command `ecgmoe-edge evaluate`: noise, CSV files, tasks, reports and refused arguments."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def _evaluate(cli: Cli, *words: str | Path) -> Finished:
     return cli("evaluate", *words)
 
 
-def test_noise_adds_one_key_and_a_table(cli: Cli, write_noisy_set: Callable[..., Path], tmp_path: Path) -> None:
+def test_noise_adds_one_key_and_a_csv_file(cli: Cli, write_noisy_set: Callable[..., Path], tmp_path: Path) -> None:
     words = ("--data", write_noisy_set("1") / "mitdb", "--only", "rpeaks", "--jobs", "1", "--json")
     done = _evaluate(cli, *words, "--noise", "em", "--snr", "-9,30", "--csv", tmp_path / "tables")
     assert done.code == 0, done.err
     figures = json.loads(done.out)
-    assert figures["rpeaks"]["150ms"]["f1"] == 100.0  # the record as it is
+    assert figures["rpeaks"]["150ms"]["f1"] == 100.0  # the record without noise
     assert figures["noise"]["kind"] == "em"
     assert list(figures["noise"]["snr_db"]) == ["-9", "30"]
     for evaluation in figures["noise"]["snr_db"].values():
@@ -46,7 +46,7 @@ def test_bad_noise_is_refused_with_a_sentence(cli: Cli, words: tuple[str, ...], 
     assert "Traceback" not in done.err
 
 
-def test_a_task_prints_its_figures_and_its_report(
+def test_a_task_prints_its_figures_and_writes_a_report(
     cli: Cli, write_noisy_set: Callable[..., Path], tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib", reason="reports need matplotlib")
@@ -63,7 +63,7 @@ def test_a_task_prints_its_figures_and_its_report(
 
 
 @pytest.mark.parametrize("words", [(), ("--task", "rr")])
-def test_another_annotation_file_can_be_the_truth(
+def test_the_annotator_option_selects_another_annotation_file(
     cli: Cli, words: tuple[str, ...], write_noisy_set: Callable[..., Path]
 ) -> None:
     data = write_noisy_set("1") / "mitdb"
@@ -76,7 +76,7 @@ def test_another_annotation_file_can_be_the_truth(
 
 
 @pytest.mark.slow
-def test_beats_come_with_intervals_whole_records_and_a_report(
+def test_beat_figures_have_intervals_whole_record_figures_and_a_report(
     cli: Cli, write_noisy_set: Callable[..., Path], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime", reason="the shipped bundle runs in onnxruntime")
@@ -85,7 +85,9 @@ def test_beats_come_with_intervals_whole_records_and_a_report(
     assert done.code == 0, done.err
     figures = json.loads(done.out)
     assert figures["model"]["kind"] == "bundle"
-    assert figures["whole_record"]["beats"]["N"]["tp"] > figures["beats"]["N"]["tp"] + 900  # five minutes more, thrice
+    assert (
+        figures["whole_record"]["beats"]["N"]["tp"] > figures["beats"]["N"]["tp"] + 900
+    )  # five more minutes in three records
     low, high = figures["intervals"]["figures"]["N.se"]
     assert low <= figures["beats"]["N"]["se"] <= high
     assert (tmp_path / "report" / "report.html").is_file()
@@ -101,7 +103,7 @@ def test_beats_come_with_intervals_whole_records_and_a_report(
         (("--student", "b", "--only", "rpeaks"), 2, "without a model"),
     ],
 )
-def test_tasks_and_models_that_cannot_be_are_refused_with_a_sentence(
+def test_invalid_tasks_and_models_are_refused_with_a_sentence(
     cli: Cli, words: tuple[str, ...], code: int, says: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="the full-precision model needs torch")
@@ -111,7 +113,7 @@ def test_tasks_and_models_that_cannot_be_are_refused_with_a_sentence(
     assert "Traceback" not in done.err
 
 
-def test_a_task_that_the_shipped_bundle_lacks_is_refused_with_what_to_do(
+def test_a_task_missing_in_the_shipped_bundle_is_refused_with_a_remedy(
     cli: Cli, write_noisy_set: Callable[..., Path]
 ) -> None:
     pytest.importorskip("onnxruntime", reason="the shipped bundle runs in onnxruntime")
@@ -122,7 +124,7 @@ def test_a_task_that_the_shipped_bundle_lacks_is_refused_with_what_to_do(
 
 
 @pytest.mark.parametrize("option", ["--annotations", "--csv", "--report"])
-def test_a_folder_that_cannot_be_is_said_before_anything_is_scored(
+def test_an_output_folder_that_cannot_be_created_is_reported_before_scoring(
     cli: Cli, option: str, write_noisy_set: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "afile").touch()

@@ -1,4 +1,4 @@
-"""`evaluate --leads`: several leads of a record heard together, their figures marked as such."""
+"""`evaluate --leads` runs several leads of a record together and marks their figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from installed_command import Cli, Finished
+from wfdb_records import write_wfdb
 
 pytest.importorskip("wfdb", reason="records need the records extra")
 FS = 250.0
@@ -17,28 +18,28 @@ FS = 250.0
 
 @pytest.fixture
 def two_lead_data(tmp_path: Path, simulated_ecg: Callable[..., Any]) -> Path:
-    """A record of seven minutes whose first lead is noise from the sixth on, and whose second is whole."""
-    import wfdb
-
+    """A record of seven minutes whose first lead is noisy from 330 s on, and whose second lead is clean."""
     ecg = simulated_ecg(420.0, fs=FS, noise_mv=0.02)
-    first = ecg.signal.copy()
-    first[round(330 * FS) :] += np.random.default_rng(1).normal(0, 1.5, len(first) - round(330 * FS))
-    folder = tmp_path / "mitdb"
-    folder.mkdir()
-    wfdb.wrsamp(
-        "1", fs=FS, units=["mV", "mV", "bpm"], sig_name=["II", "V1", "rate"],
-        p_signal=np.stack((first, -0.6 * ecg.signal, np.full(len(first), 70.0)), axis=1),
-        fmt=["16"] * 3, adc_gain=[1000.0, 1000.0, 100.0], baseline=[0] * 3, write_dir=str(folder),
-    )  # fmt: skip
-    wfdb.wrann("1", "atr", ecg.r_peaks, symbol=["N"] * len(ecg.r_peaks), write_dir=str(folder))
-    return folder
+    noisy = ecg.signal.copy()
+    noisy[round(330 * FS) :] += np.random.default_rng(1).normal(0, 1.5, len(noisy) - round(330 * FS))
+    signals = np.stack((noisy, -0.6 * ecg.signal, np.full(len(noisy), 70.0)))
+    return write_wfdb(
+        tmp_path / "mitdb",
+        "1",
+        signals,
+        FS,
+        leads=["II", "V1", "rate"],
+        units=["mV", "mV", "bpm"],
+        gains=[1000.0, 1000.0, 100.0],
+        r_peaks=ecg.r_peaks,
+    ).parent
 
 
 def _evaluate(cli: Cli, *words: str | Path) -> Finished:
     return cli("evaluate", "--only", "rpeaks", "--jobs", "1", *words)
 
 
-def test_fused_leads_do_better_than_the_noisy_one_and_say_that_they_are_fused(cli: Cli, two_lead_data: Path) -> None:
+def test_fused_leads_score_better_than_the_noisy_one_and_are_marked(cli: Cli, two_lead_data: Path) -> None:
     figures = {}
     for words in ((), ("--leads", "all"), ("--leads", "V1,II")):
         done = _evaluate(cli, "--data", two_lead_data, "--json", *words)
@@ -47,21 +48,21 @@ def test_fused_leads_do_better_than_the_noisy_one_and_say_that_they_are_fused(cl
     alone, every, named = figures.values()
     assert (alone["fused_leads"], alone["per_record"]["1"]["lead"]) == (False, "II")
     assert alone["rpeaks"]["150ms"]["f1"] < 97.0
-    assert (every["fused_leads"], every["per_record"]["1"]["lead"]) == (True, "II + V1")  # a heart rate is no lead
+    assert (every["fused_leads"], every["per_record"]["1"]["lead"]) == (True, "II + V1")  # a heart rate is not a lead
     assert named["per_record"]["1"]["lead"] == "V1 + II"
     for fused in (every, named):
         assert fused["rpeaks"]["150ms"]["f1"] > 99.0
 
 
-def test_the_text_says_so_too_and_one_lead_needs_no_second(cli: Cli, two_lead_data: Path) -> None:
-    for leads, together in (("all", True), ("V1,II", True), ("V1", False), ("V1,V1", False)):
+def test_the_text_output_marks_fused_leads_only(cli: Cli, two_lead_data: Path) -> None:
+    for leads, fused in (("all", True), ("V1,II", True), ("V1", False), ("V1,V1", False)):
         done = _evaluate(cli, "--data", two_lead_data, "--leads", leads)
         assert done.code == 0, done.err
-        assert ("1 records, the leads of each heard together" in done.out) is together
+        assert ("1 records, several leads of each record run together" in done.out) is fused
 
 
-def test_two_leads_find_more_of_v_than_the_first_alone(mitdb: Path) -> None:
-    """In 118 and 124, whom the weights have not seen, the second lead shows V beats that the first hides."""
+def test_two_leads_find_more_v_beats_than_the_first_alone(mitdb: Path) -> None:
+    """In the held-out records 118 and 124 the second lead shows V beats that the first does not."""
     from ecgmoe_edge.runtime.bundle import shipped_bundle
     from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate
 
@@ -82,7 +83,7 @@ def test_two_leads_find_more_of_v_than_the_first_alone(mitdb: Path) -> None:
         (("--leads", "all", "--task", "rr"), 2, "scored on one lead"),
     ],
 )
-def test_leads_that_cannot_be_are_refused_with_a_sentence(
+def test_invalid_leads_are_refused_with_a_sentence(
     cli: Cli, two_lead_data: Path, words: tuple[str, ...], code: int, says: str
 ) -> None:
     done = _evaluate(cli, "--data", two_lead_data, *words)

@@ -38,13 +38,13 @@ BEATS = {
 }
 
 
-def test_the_card_says_every_figure_with_its_command_and_the_rest_that_a_card_must() -> None:
+def test_the_card_has_every_figure_with_its_command_and_all_sections() -> None:
     card = teacher_card(RUN, DATA, [AGE, BEATS])
     assert f"| age, mean absolute error, years | 11.50 (10.00 to 13.00) | 44 | `{AGE['command']}` |" in card
-    assert "| saying the mean age | 16.62 | 44 |" in card
+    assert "| predicting the mean age | 16.62 | 44 |" in card
     assert f"| S, F1 % | 31.42 (20.00 to 40.00) | 22 | `{BEATS['command']}` |" in card
     assert "| S without record 232, F1 % | 41.00 |" in card
-    assert "| V, F1 % | none there |" in card
+    assert "| V, F1 % | not defined |" in card
     assert "- MIT-BIH (ODC-By 1.0): beats. Moody 2001." in card
     assert "- mitdb: fitted on 3 records; held out to choose the epoch: split:ds1-val" in card
     assert "- cinc2017: fitted on 2 records; held out to choose the epoch: 20 % of the patients" in card
@@ -53,25 +53,25 @@ def test_the_card_says_every_figure_with_its_command_and_the_rest_that_a_card_mu
         assert part in card
 
 
-def test_figures_are_read_from_what_evaluate_wrote_and_from_nothing_else(tmp_path: Path) -> None:
+def test_figures_are_read_from_outputs_of_evaluate_only(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no"):
         read_evaluations(tmp_path)
     for name, content in (("b", BEATS), ("a", AGE)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     assert [one["records"] for one in read_evaluations(tmp_path)] == [44, 22]
     (tmp_path / "c.json").write_text('{"records": 3}')
-    with pytest.raises(UsageError, match=r"c\.json is not what"):
+    with pytest.raises(UsageError, match=r"c\.json is not an output"):
         read_evaluations(tmp_path)
 
 
-def test_a_fit_on_the_test_half_is_said() -> None:
+def test_the_card_reports_a_fit_on_the_test_half() -> None:
     clean = teacher_card(RUN, DATA, [AGE, BEATS])
-    assert "in no fit and in no choice of an epoch" in clean
-    assert "seen while the decision rule" in clean
-    for names in ("101 106 200", "101 201"):  # 201 is the person of 202
-        spoilt = teacher_card({**RUN, "fitted_on": {"mitdb": names}}, DATA, [AGE, BEATS])
-        assert f"Fitted on {names.split()[-1]} of the test half" in spoilt
-        assert "in no fit" not in spoilt
-    assert "in no fit" in teacher_card(
+    assert "used neither to fit the model nor to choose the epoch" in clean
+    assert "known while the decision rule" in clean
+    for names in ("101 106 200", "101 201"):  # 201 is the same person as 202
+        contaminated = teacher_card({**RUN, "fitted_on": {"mitdb": names}}, DATA, [AGE, BEATS])
+        assert f"Fitted on {names.split()[-1]} of the test half" in contaminated
+        assert "neither to fit" not in contaminated
+    assert "neither to fit" in teacher_card(
         {**RUN, "fitted_on": {"mitdb": "101", "cinc2017": "100 200"}}, DATA, [AGE, BEATS]
     )

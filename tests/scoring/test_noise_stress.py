@@ -1,4 +1,4 @@
-"""The noise stress test against the definition of PhysioNet's nst, worked by hand and on the recordings themselves."""
+"""The noise stress test against the definition of PhysioNet's nst, on cases computed by hand and on recordings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from wfdb_records import write_wfdb
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
@@ -18,10 +19,10 @@ from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import noise_record
 from ecgmoe_edge.scoring.ec57 import score_record, total_peaks
-from ecgmoe_edge.scoring.noise_stress import NoiseLevel, NoiseTrack, load_noise, noise_gain, noisy_blocks, qrs_height
+from ecgmoe_edge.scoring.noise_stress import NoiseLevel, NoiseTrack, load_noise, noise_gain, noisy_blocks, qrs_amplitude
 from ecgmoe_edge.scoring.offline_reference import detect_offline
 
-wfdb = pytest.importorskip("wfdb", reason="records need the records extra")
+pytest.importorskip("wfdb", reason="records need the records extra")
 
 FS = 128.0
 MINUTE = 60 * 128
@@ -29,15 +30,11 @@ MINUTE = 60 * 128
 
 @pytest.fixture
 def write_record(tmp_path: Path) -> Callable[..., Recording]:
-    """`write_record(name, signal (leads, n) mV, fs=...)`: a WFDB record, opened."""
+    """`write_record(name, signals, fs=...)`: writes signals, (leads, n) in mV, as a WFDB record and opens it."""
 
-    def write(name: str, signal: NDArray[np.float64], fs: float = FS) -> Recording:
-        leads = len(signal)
-        wfdb.wrsamp(
-            name, fs=fs, units=["mV"] * leads, sig_name=[f"L{lead}" for lead in range(leads)], p_signal=signal.T,
-            fmt=["16"] * leads, adc_gain=[1000.0] * leads, baseline=[0] * leads, write_dir=str(tmp_path),
-        )  # fmt: skip
-        return open_recording(tmp_path / name)
+    def write(name: str, signals: NDArray[np.float64], fs: float = FS) -> Recording:
+        leads = [f"L{lead}" for lead in range(len(signals))]
+        return open_recording(write_wfdb(tmp_path, name, signals, fs, leads=leads))
 
     return write
 
@@ -59,14 +56,14 @@ def _added(record: Recording, position: int, beats: BeatAnnotations, level: Nois
     return np.asarray(noisy[0] - clean)
 
 
-def test_the_gain_is_that_of_the_definition() -> None:
-    # S = 2^2 / 8 = 0.5, N = 0.25: 3.01 dB before the gain
+def test_the_gain_follows_the_definition() -> None:
+    # S = 2^2 / 8 = 0.5 and N = 0.5^2 = 0.25, so the ratio is 3.01 dB without a gain
     assert noise_gain(2.0, 0.5, 0.0) == pytest.approx(np.sqrt(2.0))
     assert noise_gain(2.0, 0.5, 20.0) == pytest.approx(np.sqrt(2.0) / 10)
     assert noise_gain(2.0, 0.5, -6.0) == pytest.approx(np.sqrt(2.0) * 10**0.3)
 
 
-def test_noise_comes_after_five_minutes_and_then_every_other_two() -> None:
+def test_noise_starts_after_five_minutes_and_alternates_every_two_minutes() -> None:
     track = NoiseTrack(np.random.default_rng(0).normal(size=3 * MINUTE + 17), FS)
     noise = track.take(13 * MINUTE)
     is_noisy = [bool(np.ptp(noise[minute * MINUTE : (minute + 1) * MINUTE]) > 0) for minute in range(13)]
@@ -75,21 +72,21 @@ def test_noise_comes_after_five_minutes_and_then_every_other_two() -> None:
     assert np.ptp(noise[5 * MINUTE : 5 * MINUTE + 2]) > 0
 
 
-def test_noise_runs_along_with_the_record_and_repeats() -> None:
+def test_noise_advances_with_the_record_and_repeats() -> None:
     recorded = np.random.default_rng(0).normal(size=4 * MINUTE)
     noise = NoiseTrack(recorded, FS).take(11 * MINUTE)
     np.testing.assert_allclose(np.diff(noise[5 * MINUTE : 7 * MINUTE]), np.diff(recorded[MINUTE : 3 * MINUTE]))
     np.testing.assert_allclose(np.diff(noise[9 * MINUTE : 11 * MINUTE]), np.diff(recorded[MINUTE : 3 * MINUTE]))
 
 
-def test_nothing_jumps_where_noise_comes_goes_or_begins_anew() -> None:
-    drift = np.linspace(-5.0, 8.0, 6 * MINUTE)  # a jump of 13 where it begins anew, at minute 6
+def test_the_sum_has_no_step_where_noise_starts_stops_or_repeats() -> None:
+    drift = np.linspace(-5.0, 8.0, 6 * MINUTE)  # would have a step of 13 mV where it repeats, at minute 6
     noise = NoiseTrack(drift, FS).take(12 * MINUTE)
     assert np.abs(np.diff(noise)).max() <= 1.001 * (drift[1] - drift[0])
     assert noise[0] == 0.0
 
 
-def test_any_cutting_gives_the_same_noise() -> None:
+def test_the_noise_does_not_depend_on_the_block_length() -> None:
     rng = np.random.default_rng(1)
     recorded = rng.normal(size=1000)
     whole = NoiseTrack(recorded, FS).take(12 * MINUTE)
@@ -101,7 +98,7 @@ def test_any_cutting_gives_the_same_noise() -> None:
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
-def test_a_day_of_noise_takes_no_more_memory_than_an_hour() -> None:
+def test_a_day_of_noise_needs_no_more_memory_than_a_few_minutes() -> None:
     track = NoiseTrack(np.random.default_rng(0).normal(size=900 * 128), FS)
     track.take(round(60 * FS))
     tracemalloc.start()
@@ -112,34 +109,34 @@ def test_a_day_of_noise_takes_no_more_memory_than_an_hour() -> None:
     assert peak < 10 * MINUTE * 8
 
 
-def test_the_height_is_the_trimmed_mean_of_the_first_300_normal_complexes(
+def test_the_qrs_amplitude_is_the_trimmed_mean_of_the_first_300_normal_beats(
     write_record: Callable[..., Recording],
 ) -> None:
     peaks = np.arange(1, 351, dtype=np.int64) * 128
     signal = np.zeros((2, 352 * 128))
     signal[0, peaks] = 1.0
-    signal[0, peaks[:15]], signal[0, peaks[15:30]] = 9.0, 0.1  # 5 % largest, 5 % smallest
-    signal[0, peaks[300:]] = 7.0  # after the first 300
-    signal[0, peaks - 10] = -3.0  # 78 ms before: no part of the complex
-    signal[1, peaks - 6] = -0.25  # 47 ms before
+    signal[0, peaks[:15]], signal[0, peaks[15:30]] = 9.0, 0.1  # the largest and the smallest 5 %
+    signal[0, peaks[300:]] = 7.0  # after the first 300 beats
+    signal[0, peaks - 10] = -3.0  # 78 ms before R: outside the window
+    signal[1, peaks - 6] = -0.25  # 47 ms before R: inside the window
     record = write_record("a", signal)
-    assert qrs_height(record, 0, _beats(peaks, "N")) == pytest.approx(1.0)
-    assert qrs_height(record, 1, _beats(peaks, "N")) == pytest.approx(0.25)
+    assert qrs_amplitude(record, 0, _beats(peaks, "N")) == pytest.approx(1.0)
+    assert qrs_amplitude(record, 1, _beats(peaks, "N")) == pytest.approx(0.25)
 
 
-def test_ventricular_and_fusion_beats_do_not_set_the_height(write_record: Callable[..., Recording]) -> None:
+def test_ventricular_and_fusion_beats_are_not_measured(write_record: Callable[..., Recording]) -> None:
     peaks = np.arange(1, 61, dtype=np.int64) * 128
     signal = np.zeros((1, 62 * 128))
     signal[0, peaks[0::3]], signal[0, peaks[1::3]], signal[0, peaks[2::3]] = 1.0, 4.0, 5.0
     record = write_record("a", signal)
-    assert qrs_height(record, 0, _beats(peaks, "NVF")) == pytest.approx(1.0)
+    assert qrs_amplitude(record, 0, _beats(peaks, "NVF")) == pytest.approx(1.0)
     with pytest.raises(RecordError, match="no normal beat"):
-        qrs_height(record, 0, _beats(peaks, "V"))
+        qrs_amplitude(record, 0, _beats(peaks, "V"))
     with pytest.raises(RecordError, match="no normal beat"):
-        qrs_height(write_record("flat", np.zeros((1, 62 * 128))), 0, _beats(peaks, "N"))
+        qrs_amplitude(write_record("flat", np.zeros((1, 62 * 128))), 0, _beats(peaks, "N"))
 
 
-def test_each_lead_is_noisy_at_the_ratio_asked_for(write_record: Callable[..., Recording]) -> None:
+def test_each_lead_gets_noise_at_the_requested_ratio(write_record: Callable[..., Recording]) -> None:
     peaks = np.arange(1, 59 * 8, dtype=np.int64) * 128
     signal = np.zeros((3, 480 * 128))
     for lead, height in enumerate((1.0, 0.4, 2.0)):
@@ -152,11 +149,13 @@ def test_each_lead_is_noisy_at_the_ratio_asked_for(write_record: Callable[..., R
             power = np.var(added[5 * MINUTE : 7 * MINUTE])
             assert 10 * np.log10(height**2 / 8 / power) == pytest.approx(snr_db, abs=0.05)
     shape = [_added(record, lead, beats, NoiseLevel(noise.path, 0.0))[5 * MINUTE : 6 * MINUTE] for lead in range(3)]
-    assert np.corrcoef(shape[0], shape[2])[0, 1] > 0.999  # two noise signals: the third lead takes the first again
+    assert np.corrcoef(shape[0], shape[2])[0, 1] > 0.999  # two noise signals: the third lead gets the first again
     assert np.corrcoef(shape[0], shape[1])[0, 1] < 0.99
 
 
-def test_only_the_second_half_is_added_at_the_gain_of_the_whole(write_record: Callable[..., Recording]) -> None:
+def test_only_the_second_half_is_added_with_the_gain_of_the_whole_record(
+    write_record: Callable[..., Recording],
+) -> None:
     quiet, loud = _sines(600.0, FS, 0.1), _sines(600.0, FS, 0.3)
     noise = load_noise(write_record("em", np.concatenate([quiet, loud], axis=1)).path, FS)
     assert noise.signals.shape == (1, 600 * 128)
@@ -171,7 +170,7 @@ def _noise_path(write_record: Callable[..., Recording], *parts: NDArray[np.float
 
 
 @pytest.mark.parametrize("fs", [128.0, 250.0, 360.0, 500.0, 257.0])
-def test_noise_is_brought_to_the_rate_of_the_record(write_record: Callable[..., Recording], fs: float) -> None:
+def test_noise_is_resampled_to_the_rate_of_the_record(write_record: Callable[..., Recording], fs: float) -> None:
     noise = load_noise(write_record(f"n{fs:g}", _sines(700.0, 360.0, 0.5), fs=360.0).path, fs)
     assert abs(noise.signals.shape[1] - 350.0 * fs) <= 2
     assert noise.signals[:, 500:-500].std() == pytest.approx(0.5, rel=0.01)
@@ -199,7 +198,7 @@ def test_invalid_samples_stay_invalid(
     np.testing.assert_array_equal(np.isnan(noisy), np.isnan(record.read()))
 
 
-def test_noise_records_are_found_inside_and_beside_the_recordings(tmp_path: Path) -> None:
+def test_noise_records_are_found_in_and_beside_the_folder_of_a_database(tmp_path: Path) -> None:
     for folder in ("mitdb", "nstdb"):
         (tmp_path / folder).mkdir()
     (tmp_path / "mitdb" / "100.hea").touch()
@@ -210,11 +209,11 @@ def test_noise_records_are_found_inside_and_beside_the_recordings(tmp_path: Path
         noise_record(tmp_path, "bw")
 
 
-# F1 of sleepecg on 118 and 119 with the whole of `em` mixed in, measured apart from this code.
+# F1 of sleepecg on 118 and 119 with the whole of `em` added, measured independently of this code.
 SLEEPECG_F1 = {24.0: 99.6, 12.0: 97.8, 6.0: 89.1, 0.0: 80.4, -6.0: 72.3}
 
 
-def test_a_known_detector_suffers_from_our_noise_as_measured_elsewhere(data_dir: Path) -> None:
+def test_sleepecg_reaches_the_f1_measured_independently(data_dir: Path) -> None:
     pytest.importorskip("sleepecg", reason="the detector to compare with needs the dev extra")
     try:
         level = NoiseLevel(noise_record(data_dir, "em"), 0.0, whole=True)

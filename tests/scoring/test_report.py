@@ -1,4 +1,4 @@
-"""Gross and average statistics, the beat-by-beat table and the CSV files, on cases worked by hand."""
+"""Gross and average statistics, the beat-by-beat table and the CSV files, on cases computed by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FS = 250.0
 
 
 def _result(name: str, symbols: str, labels: Sequence[str | None], shift: int = 0) -> RecordResult:
-    """A record of beats a second apart; `-` among the labels is a beat that was missed, a letter past the end false."""
+    """A record with one beat per second; a label `-` is a missed beat, a label after the last beat is a false one."""
     samples = 250 * np.arange(1, len(symbols) + 1, dtype=np.int64)
     found = [250 * (at + 1) + shift * (at % 2) for at, label in enumerate(labels) if label != "-"]
     annotated = BeatAnnotations(
@@ -33,15 +33,15 @@ def _result(name: str, symbols: str, labels: Sequence[str | None], shift: int = 
         flutter=(),
         rhythms=(),
     )
-    said = [label for label in labels if label != "-"]
-    score = score_record(annotated, found, said, fs=FS, n_samples=250 * 60)
+    detected = [label for label in labels if label != "-"]
+    score = score_record(annotated, found, detected, fs=FS, n_samples=250 * 60)
     delays = np.full(len(found), 200.0, dtype=np.float32)
     return RecordResult(name, ("II",), FS, 60.0, annotated.paced, score, score, None, delays, delays)
 
 
 @pytest.fixture
 def evaluation() -> Evaluation:
-    # a: N N N V called N N S V; b: N V V A with one V missed, one called N, and a false V; c: paced, R peaks alone
+    # a: N N N V labelled N N S V; b: N V V A with one V missed, one labelled N, A labelled S, and a false V; c: paced
     return Evaluation(
         (
             _result("a", "NNNV", "NNSV"),
@@ -52,7 +52,7 @@ def evaluation() -> Evaluation:
     )
 
 
-def test_averages_weigh_every_record_the_same_and_skip_the_undefined() -> None:
+def test_averages_give_every_record_the_same_weight_and_skip_undefined_figures() -> None:
     figures = average([Counts(9, 1, 0), Counts(1, 1, 3), Counts(0, 0, 0), Counts(0, 0, 2)])
     assert figures["se"] == pytest.approx((90.0 + 50.0) / 2)
     assert figures["ppv"] == pytest.approx((100.0 + 25.0 + 0.0) / 3, abs=0.001)
@@ -61,7 +61,7 @@ def test_averages_weigh_every_record_the_same_and_skip_the_undefined() -> None:
     assert average([]) == {"se": None, "ppv": None, "f1": None, "records": {"se": 0, "ppv": 0, "f1": 0}}
 
 
-def test_gross_and_average_figures_of_a_hand_worked_evaluation(evaluation: Evaluation) -> None:
+def test_gross_and_average_figures_equal_those_computed_by_hand(evaluation: Evaluation) -> None:
     figures = evaluation.to_json()
     assert figures["rpeaks"]["150ms"] == {
         "se": 90.0, "ppv": 90.0, "f1": 90.0, "tp": 9, "fn": 1, "fp": 1,
@@ -69,17 +69,17 @@ def test_gross_and_average_figures_of_a_hand_worked_evaluation(evaluation: Evalu
     assert figures["average"]["rpeaks"]["150ms"] == {
         "se": 91.667, "ppv": 91.667, "f1": 91.667, "records": {"se": 3, "ppv": 3, "f1": 3},
     }  # fmt: skip
-    # V: a found its one; b missed one, called one N, and the false one is no partner's
+    # V: one found in a; in b one is missed, one is labelled N, and one detection has no annotated beat
     assert figures["beats"]["V"] == {"se": 33.333, "ppv": 50.0, "f1": 40.0, "tp": 1, "fn": 2, "fp": 1}
     assert figures["average"]["beats"]["V"]["se"] == 50.0
     assert figures["average"]["beats"]["S"]["records"] == {"se": 1, "ppv": 2, "f1": 1}
     assert figures["per_record"]["c"]["beats"] is figures["per_record"]["c"]["confusion"] is None
 
 
-def test_rr_errors_stand_in_the_report(evaluation: Evaluation) -> None:
+def test_rr_errors_equal_those_computed_by_hand(evaluation: Evaluation) -> None:
     figures = evaluation.to_json()
     assert figures["per_record"]["c"]["rr_error_ms"]["rms"] == 8.0  # two samples of 4 ms
-    # a has 3 intervals, b those between its third, fourth and fifth beat but the last, c one
+    # three intervals in a, one between the third and the fourth beat of b, one in c
     assert figures["rr_error_ms"]["intervals"] == 5
     assert figures["rr_error_ms"]["rms"] == pytest.approx(8.0 / np.sqrt(5), abs=0.001)
     assert figures["rr_error_ms"]["average"] == pytest.approx(8.0 / 3, abs=0.001)
@@ -98,7 +98,7 @@ def test_the_beat_table_is_laid_out_as_bxb_prints_it(evaluation: Evaluation) -> 
     ]
 
 
-def test_the_text_gives_every_record_a_line_and_the_sums_below(evaluation: Evaluation) -> None:
+def test_the_text_has_a_line_per_record_above_the_sums(evaluation: Evaluation) -> None:
     figures = evaluation.to_json()
     lines = render_table(figures, per_record=True).splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["a", "b", "c"]
@@ -113,7 +113,7 @@ def _read(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_csv_files_hold_the_same_figures_as_the_json(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_csv_files_have_the_same_figures_as_the_json(evaluation: Evaluation, tmp_path: Path) -> None:
     figures = evaluation.to_json()
     figures["noise"] = NoiseEvaluation("em", {12.0: evaluation, -6.0: evaluation}).to_json()
     written = write_csv(tmp_path / "new" / "tables", figures)
@@ -133,14 +133,14 @@ def test_csv_files_hold_the_same_figures_as_the_json(evaluation: Evaluation, tmp
     assert len(noise) == 2 * 4
 
 
-def test_csv_files_without_classes_leave_them_out(simulated_record: Path, tmp_path: Path) -> None:
+def test_csv_files_have_no_class_columns_if_beats_were_not_classified(simulated_record: Path, tmp_path: Path) -> None:
     result = evaluate_record(simulated_record, EvaluationOptions(), None)
     written = write_csv(tmp_path, Evaluation((result,)).to_json())
     assert [file.name for file in written] == ["records.csv", "classes.csv"]
     assert not [column for column in _read(tmp_path, "records")[0] if column.startswith(("N_", "V_"))]
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_in_a_sentence(evaluation: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match="give --csv another folder"):
         write_csv(tmp_path / "file", evaluation.to_json())
@@ -151,23 +151,25 @@ def simulated_record(tmp_path: Path, write_noisy_set: Callable[[], Path]) -> Pat
     return write_noisy_set() / "mitdb" / "1"
 
 
-def test_the_evaluation_falls_with_the_ratio(simulated_record: Path) -> None:
+def test_figures_fall_with_the_signal_to_noise_ratio(simulated_record: Path) -> None:
     noise = simulated_record.parents[1] / "nstdb" / "em"
-    told: list[tuple[float, str, int, int, str | None]] = []
-    options = EvaluationOptions(annotations_dir=simulated_record.parent / "ours")
-    noisy = evaluate_noise([simulated_record], options, noise, (40.0, -12.0), on_record=lambda *what: told.append(what))
+    progress: list[tuple[float, str, int, int, str | None]] = []
+    options = EvaluationOptions(annotations_dir=simulated_record.parent / "detected")
+    noisy = evaluate_noise(
+        [simulated_record], options, noise, (40.0, -12.0), on_record=lambda *record: progress.append(record)
+    )
     figures = noisy.to_json()
     assert (figures["kind"], list(figures["snr_db"])) == ("em", ["40", "-12"])
     easy, hard = (figures["snr_db"][snr]["rpeaks"]["150ms"] for snr in ("40", "-12"))
     assert easy["f1"] == 100.0
     assert hard["f1"] < 99.0
-    assert told == [(40.0, "1", 1, 1, None), (-12.0, "1", 1, 1, None)]
-    assert not (simulated_record.parent / "ours").exists()
+    assert progress == [(40.0, "1", 1, 1, None), (-12.0, "1", 1, 1, None)]
+    assert not (simulated_record.parent / "detected").exists()
     with pytest.raises(UsageError, match="signal-to-noise"):
         evaluate_noise([simulated_record], options, noise, ())
 
 
-def test_r_peaks_under_noise_agree_with_wfdb(simulated_record: Path) -> None:
+def test_r_peak_counts_of_jittered_detections_agree_with_wfdb(simulated_record: Path) -> None:
     processing = pytest.importorskip("wfdb.processing")
     from ecgmoe_edge.records.annotations import read_annotations
 
@@ -182,7 +184,7 @@ def test_r_peaks_under_noise_agree_with_wfdb(simulated_record: Path) -> None:
     assert ours.ppv == pytest.approx(100 * theirs.positive_predictivity)
 
 
-def test_noise_of_the_second_half_lowers_the_figures_of_a_real_record(data_dir: Path) -> None:
+def test_added_noise_lowers_the_figures_of_a_real_record(data_dir: Path) -> None:
     noise = data_dir / "nstdb" / "em"
     if not noise.with_suffix(".hea").is_file():
         pytest.skip(f"needs nstdb: {noise} is not there")

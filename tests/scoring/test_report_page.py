@@ -1,17 +1,19 @@
-"""The HTML report and the numbers in it, on beats whose experts, scores and truths are known."""
+"""The HTML report and its numbers, on beats whose experts, scores and true classes are known."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from beat_models import FakeModel, Tensors
+from wfdb_records import write_wfdb
 
 from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations, RhythmSegment
 from ecgmoe_edge.records.databases import Origin
@@ -22,7 +24,6 @@ from ecgmoe_edge.scoring.live_run import LiveRun
 from ecgmoe_edge.scoring.report.curves import reliability, separation
 from ecgmoe_edge.scoring.report.expert_use import expert_uses
 from ecgmoe_edge.scoring.report.page import write_beat_report
-from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.streaming.events import Beat
 
 FS = 100.0
@@ -34,7 +35,7 @@ def _beat(sample: int, label: str) -> Beat:
 
 
 def _trace(symbols: str, labels: str, experts: str = "", rhythm: str = "N") -> BeatTrace:
-    """Beats a second apart; `-` among the labels is a beat that was missed."""
+    """The trace of a record with one beat per second; a label `-` is a missed beat."""
     samples = np.arange(1, len(symbols) + 1) * 100
     n = 100 * (len(symbols) + 2)
     annotated = BeatAnnotations(
@@ -48,7 +49,7 @@ def _trace(symbols: str, labels: str, experts: str = "", rhythm: str = "N") -> B
     return trace
 
 
-def test_a_trace_has_each_beat_with_its_truth_and_the_missed_ones_apart() -> None:
+def test_a_trace_has_the_true_class_of_each_detected_beat_and_lists_missed_beats() -> None:
     trace = _trace("NNVAN", "NVV-NV", rhythm="AFIB")
     assert trace.truth.tolist() == ["N", "N", "V", "N", "none"]
     assert trace.label.tolist() == ["N", "V", "V", "N", "V"]
@@ -58,9 +59,9 @@ def test_a_trace_has_each_beat_with_its_truth_and_the_missed_ones_apart() -> Non
     assert trace.scores[1].tolist() == pytest.approx([0.1, 0.1, 0.7, 0.1])
 
 
-def test_a_run_of_v_is_found_where_three_in_a_row_are_called_v() -> None:
+def test_a_v_run_is_found_if_three_consecutive_beats_are_labelled_v() -> None:
     trace = _trace("NVVVVNVVNVVVN", "NNVVVNVVNVNVN")
-    first, second = trace.v_runs  # two V are no run
+    first, second = trace.v_runs  # two V beats are not a run
     assert (first.start_s, first.end_s, first.beats, first.called_v, first.found) == (2.0, 5.0, 4, 3, True)
     assert (second.start_s, second.beats, second.called_v, second.found) == (10.0, 3, 2, False)
 
@@ -79,25 +80,25 @@ def test_experts_are_counted_by_class_and_rhythm() -> None:
     assert use.wave_names[2][0] == "b at 1 s, V"
 
 
-def test_a_blind_router_tells_nothing_and_a_sharp_one_the_class() -> None:
-    blind = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5, "0101" * 5))])[0]
-    sharp = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5, "0011" * 5))])[0]
-    idle = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5))])[0]
-    assert blind.told_apart == pytest.approx(0.0, abs=1e-9)
-    assert sharp.told_apart == pytest.approx(1.0)
-    assert idle.evenness == 0.0
+def test_class_information_is_zero_for_an_independent_router_and_one_for_a_perfect_one() -> None:
+    independent = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5, "0101" * 5))])[0]
+    perfect = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5, "0011" * 5))])[0]
+    constant = expert_uses([("a", _trace("NNVV" * 5, "NNVV" * 5))])[0]
+    assert independent.class_information == pytest.approx(0.0, abs=1e-9)
+    assert perfect.class_information == pytest.approx(1.0)
+    assert constant.evenness == 0.0
 
 
-def test_reliability_by_hand() -> None:
+def test_reliability_equals_that_computed_by_hand() -> None:
     curve = reliability(np.array([0.95, 0.95, 0.95, 0.95, 0.15, 0.15]), np.array([1, 1, 1, 0, 0, 1], bool))
-    assert curve.said.tolist() == pytest.approx([0.15, 0.95])
+    assert curve.predicted.tolist() == pytest.approx([0.15, 0.95])
     assert curve.observed.tolist() == pytest.approx([0.5, 0.75])
     assert curve.count.tolist() == [2, 4]
     assert curve.ece == pytest.approx((2 * 0.35 + 4 * 0.20) / 6)
     assert reliability(np.zeros(0), np.zeros(0, bool)).ece is None
 
 
-def test_separation_by_hand() -> None:
+def test_separation_equals_that_computed_by_hand() -> None:
     curve = separation(np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 0], bool))
     assert curve is not None
     assert curve.auroc == pytest.approx(0.75)  # three of four pairs in order
@@ -108,78 +109,62 @@ def test_separation_by_hand() -> None:
     assert separation(np.ones(3), np.ones(3, bool)) is None
 
 
-class Sees:
-    """A model whose scores follow R amplitudes and whose router alternates."""
+def random_model(_path: Path) -> FakeModel:
+    """A model with random scores and a router that alternates between two experts."""
+    beats = count(1)
 
-    classes: Mapping[str, tuple[str, ...]] = {"beat": ("N", "S", "V", "F")}
-    tasks = ("beat",)
-    decision = DecisionRule()
-    context_samples = 0
-    batched = False
+    def outputs(_: Tensors) -> Tensors:
+        beat = next(beats)
+        logits = np.random.default_rng(beat).normal(size=(1, 4)).astype(np.float32)
+        return {"beat": logits, "route_morphology": np.eye(2, dtype=np.float32)[[beat % 2]]}
 
-    def __init__(self) -> None:
-        self._beats = 0
-
-    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        self._beats += 1
-        logits = np.random.default_rng(self._beats).normal(size=(1, 4)).astype(np.float32)
-        return {"beat": logits, "route_morphology": np.eye(2, dtype=np.float32)[[self._beats % 2]]}
-
-
-def load_sees(_path: Path) -> Sees:
-    return Sees()
+    return FakeModel(outputs)
 
 
 class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.open: list[str] = []
-        self.loads: list[str] = []
+        self.open_tags: list[str] = []
+        self.links: list[str] = []
         self.titles = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in ("meta", "img"):
-            self.open.append(tag)
+            self.open_tags.append(tag)
         self.titles += tag == "h2"
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        assert self.open_tags.pop() == tag
 
 
-def test_the_page_holds_everything_and_loads_nothing(
-    tmp_path: Path, simulated_ecg: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+def test_the_page_is_complete_and_loads_nothing_from_the_network(
+    tmp_path: Path, simulated_ecg: Callable[..., Any]
 ) -> None:
     pytest.importorskip("matplotlib", reason="reports need matplotlib")
-    wfdb = pytest.importorskip("wfdb", reason="evaluation needs the records extra")
+    pytest.importorskip("wfdb", reason="evaluation needs the records extra")
     paths = []
-    for seed, name in enumerate(("r<1>", "232", "r3")):
+    for seed, name in enumerate(("r1", "232", "r3")):
         ecg = simulated_ecg(90.0, fs=250.0, noise_mv=0.02, seed=seed)
-        stem = name.replace("<", "").replace(">", "")
-        wfdb.wrsamp(
-            stem, fs=250, units=["mV"], sig_name=["a&b"], p_signal=ecg.signal[:, None], fmt=["16"],
-            adc_gain=[1000.0], baseline=[0], write_dir=str(tmp_path),
-        )  # fmt: skip
-        codes = ["NNNNVVVA"[beat % 8] for beat in range(len(ecg.r_peaks))]
-        wfdb.wrann(stem, "atr", ecg.r_peaks, symbol=codes, write_dir=str(tmp_path))
-        paths.append(tmp_path / stem)
-    scored = evaluate(paths, EvaluationOptions(bundle=tmp_path, load=load_sees, traces=True))
-    of_mitdb = Origin("mitdb", "232", "232", dominates_s=True)
-    results = (replace(one, origin=of_mitdb if one.name == "232" else None) for one in scored.results)
+        paths.append(
+            write_wfdb(tmp_path, name, ecg.signal[None], 250.0, leads=["a&b"], r_peaks=ecg.r_peaks, symbols="NNNNVVVA")
+        )
+    scored = evaluate(paths, EvaluationOptions(bundle=tmp_path, load=random_model, traces=True))
+    record_232 = Origin("mitdb", "232", "232", dominates_s=True)
+    results = (replace(one, origin=record_232 if one.name == "232" else None) for one in scored.results)
     scored = replace(scored, results=tuple(results))
     evaluation = scored.to_json() | {"model": {"kind": "test <model>"}}
     file = write_beat_report(tmp_path / "report", scored, evaluation, "ecgmoe-edge evaluate --report report")
     text = file.read_text(encoding="utf-8")
     parser = _Page()
     parser.feed(text)
-    assert parser.open == []
+    assert parser.open_tags == []
     assert parser.titles == 7
-    assert all(link.startswith(("#", "data:image/svg+xml;base64,")) for link in parser.loads)
+    assert all(link.startswith(("#", "data:image/svg+xml;base64,")) for link in parser.links)
     assert not re.search(r"<script|https?://", re.sub(r"base64,[^\"]*", "", text))
-    texts = "not a medical device|without record 232|Runs of three V beats and more|Path morphology|calibration error"
-    for said in (*texts.split("|"), "ecgmoe-edge evaluate --report report", "test &lt;model&gt;", "a&amp;b"):
-        assert said in text, said
-    before = text
+    parts = "not a medical device|without record 232|Runs of three V beats or more|Path morphology|calibration error"
+    for part in (*parts.split("|"), "ecgmoe-edge evaluate --report report", "test &lt;model&gt;", "a&amp;b"):
+        assert part in text, part
     again = write_beat_report(tmp_path / "report", scored, evaluation, "ecgmoe-edge evaluate --report report")
-    dated = r"On \d{4}-\d\d-\d\d \d\d:\d\d UTC"
-    assert re.sub(dated, "", again.read_text(encoding="utf-8")) == re.sub(dated, "", before)  # to the byte
+    date = r"On \d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.sub(date, "", again.read_text(encoding="utf-8")) == re.sub(date, "", text)

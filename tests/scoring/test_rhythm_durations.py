@@ -1,4 +1,4 @@
-"""Rhythm by duration, as EC57 scores atrial fibrillation, on cases worked by hand."""
+"""Rhythm scores by duration, as EC57 defines them for atrial fibrillation, on cases computed by hand."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ FS = 100.0
 ANNOTATED = (
     RhythmSegment("N", 0, 10_000),  # 100 s
     RhythmSegment("AFIB", 10_000, 20_000),
-    RhythmSegment("AFL", 20_000, 25_000),  # flutter is no fibrillation
+    RhythmSegment("AFL", 20_000, 25_000),  # atrial flutter is not fibrillation
     RhythmSegment("B", 25_000, 30_000),
 )
 
 
-def test_seconds_are_counted_where_truth_and_answer_overlap() -> None:
-    said = [
-        Rhythm("N", 5.0, None),  # a beginning: its end has the whole stretch
+def test_seconds_are_counted_in_the_overlap_of_annotated_and_reported_rhythm() -> None:
+    reported = [
+        Rhythm("N", 5.0, None),  # start of a rhythm: the event at its end has both times
         Rhythm("N", 5.0, 120.0),
         Rhythm("AF", 120.0, 230.0),
         Rhythm("tachycardia", 100.0, 200.0, "> 100 bpm over 8 beats"),
         Rhythm("noisy", 230.0, 260.0),
     ]
-    table = rhythm_durations(ANNOTATED, said, FS, 0.0)
+    table = rhythm_durations(ANNOTATED, reported, FS, 0.0)
     assert table.shape == (len(RHYTHMS), len(ANSWERS))
     expected = {
         ("N", "N"): 95.0, ("N", "none"): 5.0,
@@ -42,18 +42,18 @@ def test_seconds_are_counted_where_truth_and_answer_overlap() -> None:
     assert figures["accuracy"] == 100.0 * 175 / 300
 
 
-def test_what_comes_before_the_first_scored_second_does_not_count() -> None:
+def test_time_before_the_first_scored_second_does_not_count() -> None:
     table = rhythm_durations(ANNOTATED, [Rhythm("AF", 0.0, 300.0)], FS, 150.0)
     assert table.sum() == 150.0
     assert table[RHYTHMS.index("AF"), ANSWERS.index("AF")] == 50.0
 
 
-def test_a_class_table_says_what_it_cannot_say() -> None:
+def test_undefined_figures_of_a_class_table_are_none() -> None:
     table = ClassTable(("a", "b"), ("a", "b", "none"), np.array([[3.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
     figures = table.figures()
     assert (figures["a.se"], figures["a.ppv"], figures["b.se"], figures["b.f1"]) == (75.0, 100.0, None, None)
     assert figures["b.ppv"] == 0.0
-    assert figures["mean_f1"] == figures["a.f1"]  # a class that never occurs is not in the mean
-    said = table.to_json(["a"])
-    assert said["mean_f1_of"] == ["a"]
-    assert said["confusion"]["a"] == {"a": 3.0, "b": 1.0, "none": 0.0}
+    assert figures["mean_f1"] == figures["a.f1"]  # a class that never occurs does not enter the mean
+    figures_json = table.to_json(["a"])
+    assert figures_json["mean_f1_of"] == ["a"]
+    assert figures_json["confusion"]["a"] == {"a": 3.0, "b": 1.0, "none": 0.0}

@@ -1,4 +1,4 @@
-"""The R-peak benchmark, run as a user runs it, on a small folder of simulated recordings."""
+"""The R-peak benchmark, run from the command line on a small folder of simulated recordings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, module: str, *words: str | Path) -> N
     importlib.import_module(module).main()
 
 
-def test_detectors_stand_side_by_side_in_json_table_and_plot(
+def test_detectors_are_compared_in_json_table_and_plot(
     write_noisy_set: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     data = write_noisy_set("118", "119")
@@ -60,7 +60,7 @@ def test_detectors_stand_side_by_side_in_json_table_and_plot(
     assert (page.parent / "rpeaks-mitdb.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((page.parent / "rpeaks-mitdb.json").read_text()) == figures
 
-    # The writer alone makes the same page of the figures.
+    # The page writer alone makes the same page from the figures.
     again = tmp_path / "again" / "rpeaks.md"
     again.parent.mkdir()
     again.write_text("before\n<!-- begin mitdb -->\n<!-- end mitdb -->\nafter\n")
@@ -71,7 +71,7 @@ def test_detectors_stand_side_by_side_in_json_table_and_plot(
     assert again.read_text() == text
 
 
-def test_bad_words_are_answered_with_a_sentence(
+def test_bad_arguments_are_refused_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()

@@ -1,7 +1,7 @@
-"""Which open data base a recording is from, as its content shows: a record's name alone says nothing.
+"""Identifies recordings of open databases by their content.
 
-What is special about one data base lies in a module of its own here, and holds for the recordings that are found to be
-of it. A user's recording called 201 is not MIT-BIH's.
+Each module of this package holds the special properties of one database. They apply only to recordings whose content
+identifies them as records of that database; a user's recording with the name 201 is not record 201 of MIT-BIH.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ecgmoe_edge.records.names import record_name
 
 @dataclass(frozen=True)
 class Origin:
-    """A record of a data base, by the name that it has there."""
+    """Identity of a record in a database."""
 
     database: str  # mitdb
-    record: str
-    patient: str  # the same for two records of one person
-    dominates_s: bool = False  # holds so many S beats that S is given without it too
+    record: str  # name of the record in the database
+    patient: str  # the same for all records of one person
+    dominates_s: bool = False  # has so many S beats that the figures of S are also given without this record
 
 
 def origin_of(path: Path) -> Origin | None:
-    """Which record of a known data base lies at `path`, whatever it is called there; None where it is none of them."""
+    """The record of a known database at `path`, whatever its file is called; None if it is no such record."""
     record = mitdb.record_of(path)
     if record is None:
         return None
@@ -33,6 +33,6 @@ def origin_of(path: Path) -> Origin | None:
 
 
 def patient_of(path: Path) -> str:
-    """Whose record it is: the record's name, but for two records that are known to be one person's."""
+    """Identifier of the patient: the name of the record, or a common name for the records of one known person."""
     origin = origin_of(path)
     return record_name(path) if origin is None else origin.patient

@@ -1,4 +1,4 @@
-"""The MIT-BIH Arrhythmia Database: what is special about its records, and how they are known.
+"""The MIT-BIH Arrhythmia Database: special properties of its records, and how they are identified.
 
 Moody and Mark, IEEE Engineering in Medicine and Biology 20(3):45-50, 2001; https://physionet.org/content/mitdb/1.0.0/.
 """
@@ -12,13 +12,13 @@ from types import MappingProxyType
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.wfdb_files.header import header_file, read_header, record_path
 
-SAME_PERSON = MappingProxyType({"201": "202"})  # 201 lies in DS1, 202 in DS2
+SAME_PERSON = MappingProxyType({"201": "202"})  # 201 is in DS1, 202 in DS2
 PACED = ("102", "104", "107", "217")
-DOMINANT_S_RECORD = "232"  # holds three quarters of DS2's S beats, most of them its usual beat
+DOMINANT_S_RECORD = "232"  # has three quarters of the S beats in DS2; S is the most frequent class of this patient
 
 _RATE_HZ = 360.0
 _SAMPLES = 650_000
-# Of each record, the first 32 bits of the SHA-256 of its two signal checksums as its header has them.
+# For each record, the first 32 bits of the SHA-256 of the two signal checksums in its header.
 _DIGESTS = """
     100:773a3f9d 101:ed4d152a 102:0e59ec9c 103:107d0da3 104:8b82dbf9 105:8523b142 106:4f0b50b1 107:3f9d49bf
     108:98cef224 109:9e05aadb 111:247f47b5 112:82226253 113:cfd26c1a 114:f1efaea2 115:0d3ca521 116:bc9d496f
@@ -31,10 +31,10 @@ RECORD_OF_DIGEST = {digest: record for record, digest in (entry.split(":") for e
 
 
 def record_of(path: Path) -> str | None:
-    """The name that the recording at `path` has in this data base; None where it is not from it.
+    """The name of the recording at `path` in this database; None if it is not from this database.
 
-    A record is known by rate, length and the checksums of its signals, all in its header: 48 pairs of 16 bits, so
-    that a foreign recording of this rate and length is taken for one with a probability of about 1e-8.
+    A record is identified by the rate, the length and the two 16-bit checksums in its header. With 48 records, the
+    probability that another recording of this rate and length is mistaken for one of them is about 1e-8.
     """
     try:
         header = read_header(header_file(record_path(path)))
@@ -47,5 +47,5 @@ def record_of(path: Path) -> str | None:
 
 
 def checksum_digest(checksums: tuple[int, ...]) -> str:
-    """How the table here names a pair of checksums."""
+    """The key of a pair of checksums in the table of this module."""
     return hashlib.sha256(" ".join(map(str, checksums)).encode()).hexdigest()[:8]

@@ -1,1 +1,1 @@
-"""File formats of recordings, one module each: a module here that has a `FORMAT` is known to `records.registry`."""
+"""File formats of recordings, one module each; `records.registry` uses every module here that has a `FORMAT`."""

@@ -1,4 +1,4 @@
-"""The recording that ships with the package, opened by the name `calibration` in place of a path."""
+"""The recording that ships with the package; the name `calibration` in place of a path opens it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ NAME = "calibration"
 
 
 class CalibrationFormat:
-    """The name `calibration`; no file is asked for."""
+    """The name `calibration`, for which no file is needed."""
 
     name = f"`{NAME}`, the recording that ships with this package"
     states_rate = True
     in_folders = False
 
     def recognise(self, path: Path) -> Path | None:
-        """The name itself."""
+        """The name itself; None for any other path."""
         return path if str(path) == NAME else None
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """Nothing: it lies in no folder that a user names."""
+        """Nothing, because the recording is part of the package."""
         return iter(())
 
     def open(self, path: Path, options: OpenOptions) -> ArrayRecording:
-        """Five minutes of one lead."""
+        """Open the shipped recording, five minutes of one lead."""
         from ecgmoe_edge.calibration_data import load_calibration
 
         shipped = load_calibration()

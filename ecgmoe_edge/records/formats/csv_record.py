@@ -1,4 +1,7 @@
-"""ECG in a text table: one row a sample, one column a lead; a time column or the user tells the rate."""
+"""ECG in a text table with one row per sample and one column per lead.
+
+The sampling rate comes from a time column, from the lines above the samples, or from the user.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, Truncated, choose_leads, read_of_blocks
-from ecgmoe_edge.records.sample_table.layout import Layout, holds_sample, layout_of
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, Truncated, choose_leads, read_from_blocks
+from ecgmoe_edge.records.sample_table.layout import Layout, is_sample_row, layout_of
 from ecgmoe_edge.records.sample_table.roles import Roles, roles_of
-from ecgmoe_edge.records.sample_table.rows import RowReader, upright
-from ecgmoe_edge.records.sample_table.text import TextSource, is_on_its_side, open_text
+from ecgmoe_edge.records.sample_table.rows import RowReader, transposed
+from ecgmoe_edge.records.sample_table.text import TextSource, is_transposed, open_text
 from ecgmoe_edge.records.sample_table.timeline import Clock, SampleCounter, Timeline
 
 _EXTENSIONS = (".csv", ".tsv", ".txt")
-_TIME_HEAD_LINES = 5000  # that show how time passes, of stamps that a second of rows may share
+_TIME_HEAD_LINES = 5000  # lines from which the timing is estimated; many rows may share a time stamp
 
 
 @dataclass(frozen=True)
 class CsvRecord:
-    """A table of samples, opened with `open_csv`. An empty cell, `nan`, `NA`, `-` or `?` is a missing sample.
+    """A table of samples, opened with `open_csv`.
 
-    So is an empty line where there is one column, for there it is an empty cell. Where there are more, empty lines may
-    only stand at the end, or where a time column tells whether samples are missing.
+    An empty cell, `nan`, `NA`, `-` or `?` is a missing sample. In a table of one column, so is an empty line. In other
+    tables, empty lines are allowed only at the end, or if a time column shows whether samples are missing.
     """
 
     path: Path
     fs: float  # Hz
-    leads: tuple[str, ...]  # the chosen columns, in the order they were chosen
-    units: tuple[str, ...]  # as the file or the user states them; of counts uV
+    leads: tuple[str, ...]  # names of the chosen columns, in the order of the choice
+    units: tuple[str, ...]  # stated by the file or the user; uV for counts
     source: TextSource
     layout: Layout
     roles: Roles
@@ -48,19 +51,20 @@ class CsvRecord:
 
     @cached_property
     def n_samples(self) -> int:
-        """Samples a lead, missing time included, counted by reading the file."""
+        """Samples per lead, including missing time; the first use reads the file to count them."""
         return sum(block.shape[1] for block in self.blocks(leads=[0]))
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV; the file is read up to there."""
-        return read_of_blocks(self.blocks(leads=leads), start, stop)
+        """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV; the file is read up to `stop`."""
+        return read_from_blocks(self.blocks(leads=leads), start, stop)
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV, missing samples as NaN; the last is shorter.
+        """Successive blocks of `seconds`, `(leads, n)` in mV; missing samples are NaN, and the last block is shorter.
 
         Raises:
-            RecordError: a cell that is no finite number, named by line and column; a row that is too short or too
-                long, an empty line amid several columns; time that goes back; no samples at all.
+            RecordError: a cell is not a finite number, a row is too short or too long, there is an empty line in a
+                table of several columns, time goes backwards, or there are no samples. The message names the line and
+                the column.
         """
         chosen = choose_leads(self.leads, leads, self.name)
         size = max(1, round(seconds * self.fs))
@@ -80,26 +84,26 @@ class CsvRecord:
             empty = False
             yield np.concatenate(held, axis=1)
         if empty:
-            raise RecordError(f"{self.path.name} holds no samples. Give a table with one row a sample.")
+            raise RecordError(f"{self.path.name} contains no samples. Give a table with one row per sample.")
 
     def _pieces(self, chosen: Sequence[int]) -> Iterator[NDArray[np.float64]]:
         reader = RowReader(self.source, self.layout, self.roles, chosen)
         timeline = self._timeline()
         for rows in reader.rows():
-            yield from timeline.put(rows)
-        yield from timeline.rest()
+            yield from timeline.add(rows)
+        yield from timeline.finish()
 
     def _timeline(self) -> Timeline:
         time, counter = self.roles.time, self.roles.counter
         name = self.path.name
         clock = None
-        if time is not None and time.pace is not None:
+        if time is not None and time.timing is not None:
             unit = time.scale if time.whole_numbers and time.kind == "number" else 0.0
-            clock = Clock(name, time.pace, unit, time.kind == "clock")
+            clock = Clock(name, time.timing, unit, time.kind == "clock")
         if (
             counter is None
             or counter.step is None
-            or (time is not None and time.pace is not None and time.pace.is_even)
+            or (time is not None and time.timing is not None and time.timing.is_even)
         ):
             return Timeline(clock)
         samples = SampleCounter(name, counter.step, counter.modulus, 86_400 * self.fs)
@@ -118,21 +122,22 @@ def open_csv(
     time_column: Lead | None = None,
     truncated: Truncated = "error",
 ) -> CsvRecord:
-    """Open a table of samples; its layout, units, time and leads are judged from its head.
+    """Open a table of samples; its layout, units, time and leads are determined from its first lines.
 
     Args:
         path: the file.
-        fs: samples a second, Hz; None where the file tells it.
-        unit: of the columns whose unit the file does not state: V, mV (the default), uV, nV, or count.
-        columns: names or positions counted from 0, of all columns of the file; None is all that may be an ECG.
-        uv_per_lsb: microvolts of one count.
-        time_column: the column that holds the time; `none` takes the rows as even.
-        truncated: "read" leaves out a last row that is cut short; "error" refuses it when it is read.
+        fs: sampling rate, Hz; None if the file states it.
+        unit: unit of the columns for which the file states none: V, mV (the default), uV, nV or count.
+        columns: columns to read as leads: names or indices from 0 among all columns of the file; None reads all
+            columns that may be an ECG.
+        uv_per_lsb: microvolts per count.
+        time_column: column that content the time; `none` if the rows are evenly spaced.
+        truncated: "read" ignores an incomplete last row; "error" raises RecordError when it is read.
 
     Raises:
-        RecordError: no such file, empty, no text, no such column, a layout that can be read in two ways, unknown unit,
-            or a rate that is not above 0.
-        UsageError: no rate is known, or an option contradicts the file.
+        RecordError: the file is missing, empty or not text; there is no such column; the layout is ambiguous; the
+            unit is unknown; or the rate is not positive.
+        UsageError: the sampling rate is unknown, or an argument contradicts the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -141,16 +146,16 @@ def open_csv(
     remarks: list[Remark] = []
     if source.encoding != "utf-8":
         remarks.append(Remark("encoding", f"{path.name} is not UTF-8; it is read as {source.encoding}."))
-    if is_on_its_side(source):
-        source = source.of(upright(source))
-        remarks.append(Remark("lead", f"{path.name} has one row a lead; it is read on its side."))
+    if is_transposed(source):
+        source = source.of(transposed(source))
+        remarks.append(Remark("lead", f"{path.name} has one row per lead; it is transposed."))
     lines, _ = source.head(_TIME_HEAD_LINES)
     layout = layout_of(lines, path.name)
     width = layout.width if truncated == "read" else 0
-    source, footer = source.without_footer(lambda line: holds_sample(line, layout.separator, width))
+    source, footer = source.without_footer(lambda line: is_sample_row(line, layout.separator, width))
     if footer:
-        text = f"The last {footer} lines of {path.name} are no samples and are left out."
-        remarks.append(Remark("length", text if footer > 1 else text.replace("1 lines", "line").replace("are", "is")))
+        lines_are = f"last {footer} lines of {path.name} are" if footer > 1 else f"last line of {path.name} is"
+        remarks.append(Remark("length", f"The {lines_are} ignored: not a row of samples."))
     roles = roles_of(layout, OpenOptions(fs, unit, columns, truncated, uv_per_lsb, time_column), path.name)
     return CsvRecord(
         path=path,
@@ -165,22 +170,22 @@ def open_csv(
 
 
 class CsvFormat:
-    """A table of samples, known by its name alone: what any text file holds might be one."""
+    """A table of samples, recognised by its extension only, because any text might be a table."""
 
     name = f"table of samples ({', '.join(_EXTENSIONS)})"
     states_rate = False
-    in_folders = False  # a folder of recordings may hold tables that are none: REFERENCE.csv, ptbxl_database.csv
+    in_folders = False  # a folder of recordings may contain other tables, such as REFERENCE.csv
 
     def recognise(self, path: Path) -> Path | None:
-        """The file itself."""
+        """The file itself, if its extension is that of a table."""
         return path if path.suffix.lower() in _EXTENSIONS and path.is_file() else None
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """Nothing: somebody may have to state the rate of each."""
+        """Nothing, because the user may have to state the sampling rate of each file."""
         return iter(())
 
     def open(self, path: Path, options: OpenOptions) -> CsvRecord:
-        """See `open_csv`."""
+        """Open the file with `open_csv`."""
         return open_csv(
             path,
             options.fs,

@@ -1,4 +1,4 @@
-"""DICOM ECG: 12-lead, general and ambulatory waveforms, read with pydicom; a median beat is left out.
+"""DICOM ECG: 12-lead, general and ambulatory waveforms, read with pydicom; median beats are ignored.
 
 Source: DICOM PS3.3 A.34 (waveform objects) and C.10.9 (waveform module), PS3.5 8.3 (sample encoding).
 """
@@ -26,7 +26,7 @@ from ecgmoe_edge.records.recording import OpenOptions, Remark, Sex, Truncated, i
 _ECG_CLASS = "1.2.840.10008.5.1.4.1.1.9.1."  # 12-lead, general, ambulatory and general 32-bit ECG
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
-#: Waveform Sample Interpretation -> NumPy type without byte order; mu-law and A-law (MB, AB) are for sound.
+#: Waveform Sample Interpretation -> NumPy type without byte order; mu-law and A-law (MB, AB) are audio encodings.
 _SAMPLES = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
 _FASTEST = 100_000.0  # Hz
 _MOST_CHANNELS = 512
@@ -40,12 +40,12 @@ _UNREADABLE = (
 @dataclass(frozen=True)
 class _Channel:
     name: str
-    gain: float  # mV a count
-    offset: float  # mV
+    gain: float  # mV per count
+    offset: float  # mV at a count of 0
 
 
 class DicomFormat:
-    """A DICOM file, known by the four letters after its preamble."""
+    """A DICOM file, recognised by the four letters after its preamble."""
 
     name = "DICOM ECG (.dcm)"
     states_rate = True
@@ -53,15 +53,15 @@ class DicomFormat:
     in_folders = True
 
     def recognise(self, path: Path) -> Path | None:
-        """The file itself."""
+        """The file itself, if it is a DICOM file."""
         return path if first_bytes(path)[128:132] == b"DICM" else None
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """Files with an extension of DICOM that are one."""
+        """DICOM files with a DICOM extension."""
         return (path for path in files_in(folder, _EXTENSIONS) if self.recognise(path) is not None)
 
     def open(self, path: Path, options: OpenOptions) -> PartsRecording:
-        """See `open_dicom`."""
+        """Open the file with `open_dicom`."""
         return open_dicom(path, options)
 
 
@@ -69,11 +69,15 @@ FORMAT = DicomFormat()
 
 
 def open_dicom(path: Path | str, options: OpenOptions | None = None) -> PartsRecording:
-    """Open a DICOM ECG: its original multiplex groups, each at its time offset.
+    """Open a DICOM ECG. Its original multiplex groups are read, each at its time offset.
+
+    Args:
+        path: the file.
+        options: `truncated` and `uv_per_lsb` are used.
 
     Raises:
-        RecordError: no DICOM ECG, cut short, or a field that cannot be.
-        UsageError: channels without sensitivity and no `uv_per_lsb` stated, or one stated where the file has it.
+        RecordError: the file is not a DICOM ECG or is truncated, or a field is invalid.
+        UsageError: the file states no sensitivity and `uv_per_lsb` is not given, or both are given.
         MissingExtra: pydicom is not installed.
     """
     path, options = Path(path), options or OpenOptions()
@@ -81,15 +85,15 @@ def open_dicom(path: Path | str, options: OpenOptions | None = None) -> PartsRec
         from pydicom import errors
     except ImportError as missing:
         raise MissingExtra("pydicom, which reads DICOM files,", "records") from missing
-    theirs: tuple[type[Exception], ...] = tuple(
+    pydicom_errors: tuple[type[Exception], ...] = tuple(
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of fields that are of no concern here
+        warnings.simplefilter("ignore")  # pydicom warns about fields that are not used here
         logging.getLogger("pydicom").setLevel(logging.CRITICAL)
         try:
             return _open(path, _dataset(path), options)
-        except theirs + _UNREADABLE as reason:
+        except pydicom_errors + _UNREADABLE as reason:
             raise RecordError(f"{path.name} is a damaged DICOM file ({one_line(reason)}). Copy it again.") from reason
 
 
@@ -97,19 +101,21 @@ def _open(path: Path, data: Any, options: OpenOptions) -> PartsRecording:
     groups = list(data.get("WaveformSequence") or [])
     if not str(data.get("SOPClassUID", "")).startswith(_ECG_CLASS) or not groups:
         kind = plain_text(data.get("Modality") or getattr(data.get("SOPClassUID"), "name", ""))
-        held = f"holds {kind} and no" if kind and kind != "ECG" else "holds no"
-        raise RecordError(f"{path.name} is a DICOM file that {held} ECG waveform. Name one that does.")
+        contains = f"contains {kind} and no" if kind and kind != "ECG" else "contains no"
+        raise RecordError(f"{path.name} is a DICOM file that {contains} ECG waveform. Name another file.")
     remarks = []
     kept = [group for group in groups if not _is_derived(group)]
     if len(kept) < len(groups):
-        remarks.append(Remark("lead", f"Median beats and other derived waveforms of {path.name} are left out."))
+        remarks.append(Remark("lead", f"Median beats and other derived waveforms of {path.name} are ignored."))
     if not kept:
-        raise RecordError(f"{path.name} holds derived waveforms such as median beats alone. Export the rhythm.")
+        raise RecordError(
+            f"{path.name} contains only derived waveforms, such as median beats. Export the rhythm waveforms."
+        )
     rates = {id(group): _rate(group, path.name) for group in kept}
     fs = max(rates.values(), key=lambda rate: sum(_size(group) for group in kept if rates[id(group)] == rate))
     chosen = [group for group in kept if rates[id(group)] == fs]
     if len(chosen) < len(kept):
-        remarks.append(Remark("rate", f"{path.name} is read at {fs:g} Hz; groups of other rates are left out."))
+        remarks.append(Remark("rate", f"{path.name} is read at {fs:g} Hz; groups of other rates are ignored."))
     is_big = str(data.file_meta.get("TransferSyntaxUID", "")) == _BIG_ENDIAN
     parts = [_part(group, fs, ">" if is_big else "<", path.name, options, remarks) for group in chosen]
     age, sex = _age_and_sex(data)
@@ -137,7 +143,7 @@ def _size(group: Any) -> int:
 def _rate(group: Any, file: str) -> float:
     rate = float(group.SamplingFrequency)
     if not 1 <= rate <= _FASTEST:
-        raise RecordError(f"{file} states a sampling rate of {rate:g} Hz, which no ECG has. Export it again.")
+        raise RecordError(f"{file} states a sampling rate of {rate:g} Hz, which no ECG has. Export the file again.")
     return rate
 
 
@@ -145,12 +151,14 @@ def _part(group: Any, fs: float, order: str, file: str, options: OpenOptions, re
     counts = _counts(group, order, file, options.truncated, remarks)
     definitions = list(group.ChannelDefinitionSequence)
     if len(definitions) != counts.shape[1]:
-        raise RecordError(f"{file} describes {len(definitions)} channels and holds {counts.shape[1]}. Export it again.")
+        raise RecordError(
+            f"{file} describes {len(definitions)} channels but contains {counts.shape[1]}. Export the file again."
+        )
     channels = [_channel(definition, at, file, options) for at, definition in enumerate(definitions)]
     read = [at for at, channel in enumerate(channels) if channel is not None]
     if len(read) < len(channels):
-        left = [_name(definitions[at], at) for at, channel in enumerate(channels) if channel is None]
-        remarks.append(Remark("lead", f"Left out of {file}, as no voltage: {', '.join(left)}."))
+        ignored = [_name(definitions[at], at) for at, channel in enumerate(channels) if channel is None]
+        remarks.append(Remark("lead", f"Ignored in {file}, because they are not voltages: {', '.join(ignored)}."))
     found = [channel for channel in channels if channel is not None]
     names = unique_names([channel.name for channel in found])
     invalid = _padding(group, counts[:, read], names, remarks)
@@ -160,47 +168,47 @@ def _part(group: Any, fs: float, order: str, file: str, options: OpenOptions, re
 
 
 def _counts(group: Any, order: str, file: str, truncated: Truncated, remarks: list[Remark]) -> NDArray[Any]:
-    """Samples as the file has them, `(n, channels)`."""
+    """The stored samples, `(n, channels)`."""
     kind = plain_text(group.WaveformSampleInterpretation)
     if kind not in _SAMPLES or int(group.WaveformBitsAllocated) != 8 * int(_SAMPLES[kind][1]):
-        raise RecordError(f"{file} holds samples of the kind {kind}, which no ECG has. Export it as 16-bit integers.")
+        raise RecordError(f"{file} has samples of the type {kind}, which no ECG has. Export it as 16-bit integers.")
     n, channels = int(group.NumberOfWaveformSamples), int(group.NumberOfWaveformChannels)
     if n < 1 or not 1 <= channels <= _MOST_CHANNELS:
-        raise RecordError(f"{file} states {n} samples of {channels} channels, which cannot be. Export it again.")
+        raise RecordError(f"{file} states {n} samples of {channels} channels, which is invalid. Export it again.")
     samples = np.frombuffer(bytes(group.WaveformData or b""), np.uint8)
     width = int(_SAMPLES[kind][1])
-    there = samples.size // (width * channels)
-    if there < n:
-        if truncated == "error" or not there:
+    present = samples.size // (width * channels)
+    if present < n:
+        if truncated == "error" or not present:
             raise RecordError(
-                f"The waveform of {file} is truncated: {there} of {n} samples a lead are there. Copy the file again, "
-                "or open it with truncated='read'."
+                f"The waveform of {file} is truncated: {present} of {n} samples per lead are present. Copy the file "
+                "again, or open it with truncated='read'."
             )
-        remarks.append(Remark("length", f"{file} is truncated: {there} of {n} samples a lead are there."))
-        n = there
+        remarks.append(Remark("length", f"{file} is truncated: {present} of {n} samples per lead are present."))
+        n = present
     return samples[: n * channels * width].view(order + _SAMPLES[kind]).reshape(n, channels)
 
 
 def _channel(definition: Any, position: int, file: str, options: OpenOptions) -> _Channel | None:
-    """A channel's name and scale; None where its unit is no voltage."""
+    """Name and scale of a channel; None if its unit is not a voltage."""
     name = _name(definition, position)
     if definition.get("ChannelSensitivity") is None:
         if options.uv_per_lsb is None:
-            raise UsageError(f"{name} of {file} has no sensitivity: give --uv-per-lsb, in microvolts a count.")
+            raise UsageError(f"{name} of {file} has no sensitivity: give --uv-per-lsb, in microvolts per count.")
         return _Channel(name, options.uv_per_lsb * 1e-3, 0.0)
     if options.uv_per_lsb is not None:
-        raise UsageError(f"{file} states its own sensitivity: leave --uv-per-lsb out.")
+        raise UsageError(f"{file} states its own sensitivity: omit --uv-per-lsb.")
     units = definition.get("ChannelSensitivityUnitsSequence")
     unit = str(units[0].CodeValue) if units else "none"
     if not is_voltage(unit):
         return None
-    # Sensitivity is the nominal value of a count, the correction factor what calibration made of it, and the baseline
+    # The sensitivity is the nominal value of a count, the correction factor comes from calibration, and the baseline is
     # the value of a count of 0 (PS3.3 C.10.9.1.4).
     factor = definition.get("ChannelSensitivityCorrectionFactor")
     gain = float(definition.ChannelSensitivity) * (1.0 if factor is None else float(factor)) * millivolts_per(unit)
     offset = float(definition.get("ChannelBaseline") or 0) * millivolts_per(unit)
     if not (np.isfinite(gain) and gain and np.isfinite(offset)):
-        raise RecordError(f"{name} of {file} has a sensitivity of 0 or no number. Export the recording again.")
+        raise RecordError(f"{name} of {file} has a sensitivity that is 0 or not a number. Export the recording again.")
     return _Channel(name, gain, offset)
 
 
@@ -212,9 +220,10 @@ def _name(definition: Any, position: int) -> str:
 
 
 def _padding(group: Any, counts: NDArray[Any], names: Sequence[str], remarks: list[Remark]) -> tuple[int | None, ...]:
-    """The count of each lead that stands for no sample.
+    """The count of each lead that marks an invalid sample.
 
-    A padding value between a lead's other counts cannot be told from a sample (some writers give 0, which is none).
+    A padding value within the range of the other counts cannot be distinguished from a sample (some programs state the
+    padding value 0 although the file has no padding).
     """
     value = group.get("WaveformPaddingValue")
     if value is None:
@@ -235,23 +244,21 @@ def _padding(group: Any, counts: NDArray[Any], names: Sequence[str], remarks: li
         if invalid[at] is None and padding != 0 and bool(np.any(counts[:, at] == padding))
     )
     if doubtful:
-        text = f"The padding value {padding} of {', '.join(doubtful)} is a value of the signal, so it is read as one."
+        text = f"The padding value {padding} of {', '.join(doubtful)} is within the signal: it is read as a sample."
         remarks.append(Remark("amplitude", text, doubtful))
     return tuple(invalid)
 
 
 def _age_and_sex(data: Any) -> tuple[int | None, Sex | None]:
-    """From Patient's Age (`063Y`), else birth date and study date; Patient's Sex."""
+    """Age from Patient's Age (`063Y`), or else from birth date and study date; sex from Patient's Sex."""
     text = str(data.get("PatientSex") or "")
     sex: Sex | None = "M" if text == "M" else "F" if text == "F" else None
     age = re.fullmatch(r"(\d{3})Y", str(data.get("PatientAge") or ""))
     if age:
         return int(age[1]), sex
-    born, begun = (
-        str(data.get("PatientBirthDate") or ""),
-        str(data.get("AcquisitionDateTime") or data.get("StudyDate") or ""),
-    )
-    if not re.fullmatch(r"\d{8}", born) or not re.match(r"\d{8}", begun):
+    born = str(data.get("PatientBirthDate") or "")
+    recorded = str(data.get("AcquisitionDateTime") or data.get("StudyDate") or "")
+    if not re.fullmatch(r"\d{8}", born) or not re.match(r"\d{8}", recorded):
         return None, sex
-    years = int(begun[:4]) - int(born[:4]) - (begun[4:8] < born[4:8])
+    years = int(recorded[:4]) - int(born[:4]) - (recorded[4:8] < born[4:8])
     return (years if 0 <= years <= 120 else None), sex

@@ -1,4 +1,4 @@
-"""HL7 annotated ECG (aECG, XML): the rhythm waveforms; a representative beat is left out.
+"""HL7 annotated ECG (aECG, XML): the rhythm waveforms; representative beats are ignored.
 
 Source: HL7 v3 Annotated ECG (ANSI/HL7 V3 ECG, R1-2004); lead codes are those of ISO/IEEE 11073-10102 (MDC).
 """
@@ -29,7 +29,7 @@ _NUMBERS = re.compile(r"[\d\s.eE+-]*")
 _TIME = re.compile(r"(\d{14})(\.\d{1,9})?([+-]\d{4})?")
 _SECONDS = {"s": Fraction(1), "ms": Fraction(1, 1000), "us": Fraction(1, 10**6), "ns": Fraction(1, 10**9)}
 _REPRESENTATIVE = "REPRESENTATIVE_BEAT"
-_PIECE = 1 << 20  # characters of a list of numbers at a time
+_PIECE = 1 << 20  # characters of a list of numbers that are converted at once
 _REPORTED_AGE = "21612-7"  # LOINC
 _SLOWEST, _FASTEST = 10, 100_000  # Hz
 
@@ -38,9 +38,9 @@ _SLOWEST, _FASTEST = 10, 100_000  # Hz
 class _Set:
     """The leads of one sequence set."""
 
-    begins: Fraction  # s
-    step: Fraction  # s from sample to sample
-    leads: tuple[tuple[str, NDArray[np.float64], float, float], ...]  # name, digits, mV a digit, mV of 0
+    start_s: Fraction
+    step: Fraction  # sampling interval, s
+    leads: tuple[tuple[str, NDArray[np.float64], float, float], ...]  # name, digits, mV per digit, mV at digit 0
 
 
 class AecgFormat:
@@ -51,15 +51,15 @@ class AecgFormat:
     in_folders = True
 
     def recognise(self, path: Path) -> Path | None:
-        """The file itself."""
+        """The file itself, if it is an aECG."""
         return path if _ROOT.search(first_bytes(path).replace(b"\0", b"")) else None
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """XML files that are one."""
+        """XML files that are an aECG."""
         return (path for path in files_in(folder, (".xml", ".aecg")) if self.recognise(path) is not None)
 
     def open(self, path: Path, options: OpenOptions) -> PartsRecording:
-        """See `open_aecg`."""
+        """Open the file with `open_aecg`."""
         return open_aecg(path)
 
 
@@ -67,10 +67,10 @@ FORMAT = AecgFormat()
 
 
 def open_aecg(path: Path | str) -> PartsRecording:
-    """Open an HL7 aECG; all sequence sets of its rhythm series, each at its time.
+    """Open an HL7 aECG. All sequence sets of its rhythm series are read, each at its time.
 
     Raises:
-        RecordError: not whole, no rhythm waveform, or a value that cannot be.
+        RecordError: the file is damaged, has no rhythm waveform, or has an invalid value.
     """
     path = Path(path)
     root = read_xml(path)
@@ -79,32 +79,32 @@ def open_aecg(path: Path | str) -> PartsRecording:
     for series in named(root, "series"):
         code = series.find("code")
         if code is not None and code.get("code") == _REPRESENTATIVE:
-            remarks.append(Remark("lead", f"The representative beat of {path.name} is left out."))
+            remarks.append(Remark("lead", f"The representative beat of {path.name} is ignored."))
             continue
-        # A derived series lies below `derivation` and is not a direct component.
+        # A derived series is below `derivation` and is not a direct component.
         for found in series.findall("component/sequenceSet"):
             one = _sequence_set(found, path.name, remarks)
             if one is not None:
                 sets.append(one)
     if not sets:
-        raise RecordError(f"{path.name} holds no rhythm waveform with a lead in it. Export the recording again.")
+        raise RecordError(f"{path.name} contains no rhythm waveform with a lead. Export the recording again.")
     lengths: dict[Fraction, int] = {}
     for one in sets:
         lengths[one.step] = lengths.get(one.step, 0) + max(digits.size for _, digits, _, _ in one.leads)
     step = max(lengths, key=lambda each: lengths[each])
     if len(lengths) > 1:
-        text = f"{path.name} is read at {float(1 / step):g} Hz; waveforms of other rates are left out."
+        text = f"{path.name} is read at {float(1 / step):g} Hz; waveforms of other rates are ignored."
         remarks.append(Remark("rate", text))
     chosen = [one for one in sets if one.step == step]
-    zero = min(one.begins for one in chosen)
+    zero = min(one.start_s for one in chosen)
     parts = [part for one in chosen for part in _parts(one, zero)]
     age, sex = _age_and_sex(root)
     return recording_of_parts(path, float(1 / step), parts, age=age, sex=sex, remarks=remarks)
 
 
 def _parts(one: _Set, zero: Fraction) -> Iterator[Part]:
-    """A part for each lead, as those of a set need not be of one length."""
-    start = round((one.begins - zero) / one.step)
+    """A part for each lead, because the leads of a set may differ in length."""
+    start = round((one.start_s - zero) / one.step)
     for name, digits, gain, offset in one.leads:
         yield Part(start, (name,), digits[:, None], (gain,), (offset,))
 
@@ -112,7 +112,7 @@ def _parts(one: _Set, zero: Fraction) -> Iterator[Part]:
 def _sequence_set(found: Element, file: str, remarks: list[Remark]) -> _Set | None:
     time: tuple[Fraction, Fraction] | None = None
     leads = []
-    left = []
+    ignored = []
     for sequence in found.findall("component/sequence"):
         code, value = sequence.find("code"), sequence.find("value")
         name = plain_text(code.get("code", "")) if code is not None else ""
@@ -124,23 +124,23 @@ def _sequence_set(found: Element, file: str, remarks: list[Remark]) -> _Set | No
         elif lead is not None and _is_scaled(value):
             leads.append((usual_name(lead[1]), *_digits(value, name, file)))
         else:
-            left.append(name or "no code")
-    if left:
-        text = f"Left out of {file}, as no lead with a voltage: {', '.join(dict.fromkeys(left))}."
+            ignored.append(name or "no code")
+    if ignored:
+        text = f"Ignored in {file}, because they are not leads with a voltage: {', '.join(dict.fromkeys(ignored))}."
         remarks.append(Remark("lead", text))
     if not leads:
         return None
     if time is None:
-        raise RecordError(f"A waveform of {file} has no time, so no rate. Export the recording again.")
+        raise RecordError(f"A waveform of {file} has no time and therefore no rate. Export the recording again.")
     return _Set(*time, tuple(leads))
 
 
 def _time(value: Element, file: str) -> tuple[Fraction, Fraction]:
-    """Beginning and step in s, of GLIST_TS and GLIST_PQ."""
+    """Start and sampling interval in s, from GLIST_TS or GLIST_PQ."""
     head, increment = value.find("head"), value.find("increment")
     step = _quantity(increment)
     if step is None or not Fraction(1, _FASTEST) <= step <= Fraction(1, _SLOWEST):
-        raise RecordError(f"A waveform of {file} has no time step that an ECG can have. Export the recording again.")
+        raise RecordError(f"A waveform of {file} has no plausible sampling interval. Export the recording again.")
     text = head.get("value", "") if head is not None else ""
     stamp = _TIME.fullmatch(text)
     if stamp is None:
@@ -153,7 +153,7 @@ def _time(value: Element, file: str) -> tuple[Fraction, Fraction]:
 
 
 def _quantity(element: Element | None) -> Fraction | None:
-    """A time in s."""
+    """A duration in s; None if the element has no valid duration."""
     if element is None or element.get("unit", "s") not in _SECONDS:
         return None
     text = element.get("value", "")
@@ -166,18 +166,18 @@ def _is_scaled(value: Element) -> bool:
 
 
 def _digits(value: Element, name: str, file: str) -> tuple[NDArray[np.float64], float, float]:
-    """Digits, mV a digit, and mV of the digit 0."""
+    """Digits, mV per digit, and mV at digit 0."""
     gain, offset = _millivolts(value.find("scale")), _millivolts(value.find("origin"))
     if not gain or offset is None:
-        raise RecordError(f"{name} of {file} has a scale or origin that is no voltage. Export the recording again.")
+        raise RecordError(f"{name} of {file} has a scale or origin that is not a voltage. Export the recording again.")
     digits = _numbers(value.findtext("digits") or "")
     if digits is None:
-        raise RecordError(f"{name} of {file} has digits that are no numbers. Export the recording again.")
+        raise RecordError(f"{name} of {file} has digits that are not numbers. Export the recording again.")
     return digits, gain, offset
 
 
 def _numbers(text: str) -> NDArray[np.float64] | None:
-    if not _NUMBERS.fullmatch(text):  # float() takes more than numbers: nan, 1_000
+    if not _NUMBERS.fullmatch(text):  # float() also accepts nan and 1_000
         return None
     try:
         digits = np.concatenate([np.array(piece, dtype=np.float64) for piece in _pieces(text)])
@@ -187,7 +187,7 @@ def _numbers(text: str) -> NDArray[np.float64] | None:
 
 
 def _pieces(text: str) -> Iterator[Sequence[str]]:
-    """The numbers of a long text, some at a time: as one list they take ten times its memory."""
+    """The numbers of a long text, piece by piece, because one list would take ten times the memory of the text."""
     at = 0
     yield ()
     while at < len(text):
@@ -199,7 +199,7 @@ def _pieces(text: str) -> Iterator[Sequence[str]]:
 
 
 def _millivolts(element: Element | None) -> float | None:
-    """A voltage in mV; an absent one is 0 mV."""
+    """A voltage in mV; 0 if the element is missing, None if it is not a voltage."""
     if element is None:
         return 0.0
     unit = element.get("unit", "")

@@ -1,4 +1,4 @@
-"""ISHNE Holter files (.ecg) and the beat annotations that belong to them (.ann).
+"""ISHNE Holter files (.ecg) and their beat annotations (.ann).
 
 Layout: Badilini, The ISHNE Holter Standard Output File Format, Ann Noninvasive Electrocardiol 3:263 (1998); the
 annotations: http://thew-project.org/papers/ishneAnn.pdf. All numbers are little-endian.
@@ -28,27 +28,27 @@ _CRC_START = 10
 _CRC_SEED = 0xFFFF  # CCITT
 _MOST_LEADS = 12
 _SEXES: dict[int, Sex] = {1: "M", 2: "F"}
-# Table 1 of the paper, by the code of a lead.
+# Lead names by lead code (table 1 of the paper).
 _LEADS = ("unknown", "bipolar", "X", "Y", "Z", "I", "II", "III", "aVR", "aVL", "aVF",
           "V1", "V2", "V3", "V4", "V5", "V6", "ES", "AS", "AI")  # fmt: skip
 _NV_PER_MV = 1e6
 _COARSEST_NV = 50_000
-_TIME_OUT = "!"  # beats follow after a time that the file does not state
+_TIME_OUT = "!"  # further beats follow after a time that the file does not state
 
 
 @dataclass(frozen=True)
 class IshneRecord:
-    """One ISHNE file, opened with `open_ishne`; the signal stays on the disk until a block is asked for."""
+    """One ISHNE file, opened with `open_ishne`; the signal is read when a block is requested."""
 
     path: Path
     fs: float  # Hz
     leads: tuple[str, ...]
-    resolution: tuple[float, ...]  # nV a count
+    resolution: tuple[float, ...]  # nV per count
     n_samples: int
     age: int | None
     sex: Sex | None
     remarks: tuple[Remark, ...]
-    at: int  # bytes before the first sample
+    data_start: int  # bytes before the first sample
 
     @property
     def name(self) -> str:
@@ -57,20 +57,20 @@ class IshneRecord:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Nanovolts of every lead, as the format has it."""
+        """NV for every lead, as the format specifies."""
         return ("nV",) * len(self.leads)
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV; the last is shorter."""
+        """Successive blocks of `seconds`, `(leads, n)` in mV; the last block is shorter."""
         size = max(1, round(seconds * self.fs))
         for start in range(0, self.n_samples, size):
             yield self.read(start, min(start + size, self.n_samples), leads)
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV.
+        """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV.
 
         Raises:
-            RecordError: no such lead, no such sample, or a file that has become shorter since it was opened.
+            RecordError: there is no such lead or sample, or the file has become shorter since it was opened.
         """
         chosen = choose_leads(self.leads, leads, self.name)
         stop = self.n_samples if stop is None else min(stop, self.n_samples)
@@ -78,7 +78,7 @@ class IshneRecord:
             raise RecordError(f"{self.name} has samples 0 to {self.n_samples}; {start} to {stop} is not among them.")
         width = 2 * len(self.leads)
         with open_binary(self.path) as file:
-            file.seek(self.at + start * width)
+            file.seek(self.data_start + start * width)
             data = file.read((stop - start) * width)
         if len(data) < (stop - start) * width:
             raise RecordError(f"{self.path.name} has become shorter while it was read. Copy it again from its source.")
@@ -91,17 +91,21 @@ class IshneRecord:
 class IshneAnnotations:
     """The beats of an ISHNE annotation file."""
 
-    samples: NDArray[np.int64]  # (n,), in samples of the recording, ascending
-    labels: tuple[str, ...]  # of each: N, V, S, B (bundle branch block), P (paced), X (artefact), U and others
-    complete: bool  # False: after the last of these the file goes on at a time that it does not state
+    samples: NDArray[np.int64]  # (n,) sample of each beat in the recording, ascending
+    labels: tuple[str, ...]  # label of each beat: N, V, S, B (bundle branch block), P (paced), X (artefact), U ...
+    complete: bool  # False: the file has further beats, at times that it does not state
 
 
 def open_ishne(path: Path | str, options: OpenOptions | None = None) -> IshneRecord:
     """Open an ISHNE Holter file.
 
+    Args:
+        path: the file.
+        options: `truncated` and `uv_per_lsb` are used.
+
     Raises:
-        RecordError: a header that is cut short or gives what cannot be, or a signal shorter than it says.
-        UsageError: a lead without resolution and no `uv_per_lsb` stated, or one stated where the file has it.
+        RecordError: the header is truncated or invalid, or the signal is shorter than the header states.
+        UsageError: the file states no resolution of a lead and `uv_per_lsb` is not given, or both are given.
     """
     path, options = Path(path), options or OpenOptions()
     with open_binary(path) as file:
@@ -112,22 +116,23 @@ def open_ishne(path: Path | str, options: OpenOptions | None = None) -> IshneRec
         n_leads, rate = struct.unpack_from("<h", fixed, 156)[0], struct.unpack_from("<h", fixed, 272)[0]
         if not 1 <= n_leads <= _MOST_LEADS or rate <= 0:
             raise RecordError(
-                f"The ISHNE header of {path.name} gives {n_leads} leads and {rate} Hz, which cannot be. Export the "
-                "recording again from the Holter's software."
+                f"The ISHNE header of {path.name} states {n_leads} leads and {rate} Hz, which is invalid. Export the "
+                "recording again from the Holter software."
             )
-        there = path.stat().st_size
-        if not (0 <= variable <= there and _FIXED_END <= at <= there):
+        file_bytes = path.stat().st_size
+        if not (0 <= variable <= file_bytes and _FIXED_END <= at <= file_bytes):
             raise RecordError(
-                f"The ISHNE header of {path.name} gives a signal from byte {at} of {there}, which cannot be. Copy the "
-                "file again from its source."
+                f"The ISHNE header of {path.name} states that the signal starts at byte {at} of {file_bytes}, which is "
+                "invalid. Copy the file again from its source."
             )
         file.seek(_CRC_START)
         crc = crc_hqx(file.read(_FIXED_END + variable - _CRC_START), _CRC_SEED)
     remarks = []
     if crc != struct.unpack_from("<H", fixed, 8)[0]:
-        text = f"The checksum of the header of {path.name} does not fit it: compare the file with its source."
+        text = f"The checksum of the header of {path.name} is wrong: compare the file with its source."
         remarks.append(Remark("encoding", text))
-    n_samples, on_length = _n_samples(path, n_leads, size, (there - at) // (2 * n_leads), rate, options.truncated)
+    present = (file_bytes - at) // (2 * n_leads)
+    n_samples, length_remarks = _n_samples(path, n_leads, size, present, rate, options.truncated)
     names = unique_names([_lead_name(code, one) for one, code in enumerate(_words(fixed, 158, n_leads))])
     resolution = _resolution(path, _words(fixed, 206, n_leads), options.uv_per_lsb)
     coarse = tuple(name for name, nv in zip(names, resolution, strict=True) if nv > _COARSEST_NV)
@@ -142,18 +147,18 @@ def open_ishne(path: Path | str, options: OpenOptions | None = None) -> IshneRec
         n_samples=n_samples,
         age=_age(_words(fixed, 132, 3), _words(fixed, 138, 3)),
         sex=_SEXES.get(_words(fixed, 128, 1)[0]),
-        remarks=(*remarks, *on_length),
-        at=at,
+        remarks=(*remarks, *length_remarks),
+        data_start=at,
     )
 
 
 def read_ishne_annotations(path: Path | str) -> IshneAnnotations:
-    """The beats of an ISHNE annotation file (.ann), which has the header of the recording before them.
+    """Read the beats of an ISHNE annotation file (.ann), which follow a copy of the header of the recording.
 
-    The sample that the file names first is that from which the time of its first beat counts.
+    The times of the beats are differences. The first one counts from the sample that the file states before the beats.
 
     Raises:
-        RecordError: it is no such file, or ends within its header.
+        RecordError: the file is not an ISHNE annotation file, or ends within its header.
     """
     path = Path(path)
     with open_binary(path) as file:
@@ -176,7 +181,7 @@ def read_ishne_annotations(path: Path | str) -> IshneAnnotations:
 
 
 class IshneFormat:
-    """An ISHNE file, known by its first bytes."""
+    """An ISHNE file, recognised by its first bytes."""
 
     name = "ISHNE Holter file (.ecg)"
     states_rate = True
@@ -184,15 +189,15 @@ class IshneFormat:
     in_folders = True
 
     def recognise(self, path: Path) -> Path | None:
-        """The file itself."""
+        """The file itself, if it is an ISHNE file."""
         return path if first_bytes(path).startswith(_MAGIC) else None
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """Files with the extension .ecg that are one."""
+        """ISHNE files with the extension .ecg."""
         return (path for path in files_in(folder, (".ecg",)) if self.recognise(path) is not None)
 
     def open(self, path: Path, options: OpenOptions) -> IshneRecord:
-        """See `open_ishne`."""
+        """Open the file with `open_ishne`."""
         return open_ishne(path, options)
 
 
@@ -208,43 +213,49 @@ def _lead_name(code: int, position: int) -> str:
 
 
 def _resolution(path: Path, words: Sequence[int], stated_uv: float | None) -> tuple[float, ...]:
-    """Nanovolts a count."""
+    """Nanovolts per count, for each lead."""
     if stated_uv is not None:
         if all(word > 0 for word in words):
-            raise UsageError(f"{path.name} states its own resolution: leave --uv-per-lsb out.")
+            raise UsageError(f"{path.name} states its own resolution: omit --uv-per-lsb.")
         if not 0 < stated_uv < 1e6:
-            raise UsageError(f"--uv-per-lsb takes the microvolts of one step, more than 0; it got {stated_uv:g}.")
+            raise UsageError(f"--uv-per-lsb needs the microvolts per count, above 0; it is {stated_uv:g}.")
     elif any(word <= 0 for word in words):
-        raise UsageError(f"{path.name} gives no resolution of its leads: give --uv-per-lsb, in microvolts a count.")
+        raise UsageError(f"{path.name} states no resolution of its leads: give --uv-per-lsb, in microvolts per count.")
     return tuple(float(word) if word > 0 else (stated_uv or 0.0) * 1e3 for word in words)
 
 
 def _n_samples(
-    path: Path, n_leads: int, size: int, there: int, rate: int, truncated: Truncated
+    path: Path, n_leads: int, size: int, present: int, rate: int, truncated: Truncated
 ) -> tuple[int, list[Remark]]:
-    """Samples a lead. A header counts those of one lead or of all together: devices differ, and the length tells."""
-    if there < 1:
-        raise RecordError(f"{path.name} has a header and no sample. Copy it again from its source.")
+    """Samples per lead.
+
+    Some devices state in the header (`size`) the samples of one lead, others those of all leads together. The length of
+    the file shows which.
+    """
+    if present < 1:
+        raise RecordError(f"{path.name} has a header but no sample. Copy it again from its source.")
     if size <= 0:
-        return there, [Remark("length", f"The header of {path.name} gives no length; all {there} samples are read.")]
-    of_all = size // n_leads
-    if there in (size, of_all):
-        return there, []
-    if of_all < there <= of_all + rate or there > size:
-        promised = of_all if there <= of_all + rate else size
-        text = f"{path.name} holds {there} samples a lead; its header gives {promised}, and no more are read."
-        return promised, [Remark("length", text)]
-    promised = of_all if there < of_all else size
+        return present, [
+            Remark("length", f"The header of {path.name} states no length; all {present} samples are read.")
+        ]
+    shared = size // n_leads  # samples per lead if `size` counts all leads together
+    if present in (size, shared):
+        return present, []
+    if shared < present <= shared + rate or present > size:
+        stated = shared if present <= shared + rate else size
+        text = f"{path.name} has {present} samples per lead; its header states {stated}, and only these are read."
+        return stated, [Remark("length", text)]
+    stated = shared if present < shared else size
     if truncated == "error":
         raise RecordError(
-            f"The signal of {path.name} is truncated: {there} samples a lead are there, its header promises "
-            f"{promised}. Copy the file again, or open it with truncated='read'."
+            f"The signal of {path.name} is truncated: {present} of the {stated} samples per lead that its header "
+            "states are present. Copy the file again, or open it with truncated='read'."
         )
-    return there, [Remark("length", f"{path.name} is truncated: {there} of {promised} samples a lead are there.")]
+    return present, [Remark("length", f"{path.name} is truncated: {present} of {stated} samples per lead are present.")]
 
 
 def _age(born: Sequence[int], recorded: Sequence[int]) -> int | None:
-    """Years between two dates, each day, month, year."""
+    """Years between two dates, each given as day, month and year; None if a date is invalid."""
     try:
         first, last = date(born[2], born[1], born[0]), date(recorded[2], recorded[1], recorded[0])
     except ValueError:

@@ -1,6 +1,6 @@
 """OpenSignals recordings of biosignalsplux and BITalino, as HDF5 (.h5) and as text (.txt).
 
-The counts become millivolts by the transfer function of the maker's ECG sensor, (ADC / 2^n - 1/2) VCC / gain:
+Counts are converted to millivolts with the transfer function of the ECG sensor, (ADC / 2^n - 1/2) VCC / gain:
 biosignalsplux ECG sensor data sheet (VCC 3 V, gain 1000) and BITalino ECG data sheet (VCC 3.3 V, gain 1100).
 """
 
@@ -21,41 +21,41 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import MissingExtra, RecordError, UsageError, one_line
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
 from ecgmoe_edge.records.lead_names import plain_text, unique_names
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, choose_leads, read_of_blocks
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, choose_leads, read_from_blocks
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TEXT = b"# OpenSignals Text File Format"
 _END_OF_HEADER = "# EndOfHeader"
 _LONGEST_LINE = 1 << 20  # characters
-_PIECE = 1 << 14  # samples at a time
-_MOST_LOST = 20 * _PIECE  # of a piece
-_MOST_SAMPLES_A_BYTE = 1000  # of a compressed data set; a damaged one may state any number
+_PIECE = 1 << 14  # samples that are read at once
+_MOST_LOST = 20 * _PIECE  # lost samples in a piece; more indicate damaged sequence numbers
+_MOST_SAMPLES_A_BYTE = 1000  # of a compressed data set; more indicate a damaged length
 _FASTEST = 100_000.0  # Hz
-#: Device -> VCC in V, gain of the ECG sensor, numbers of its sequence counter; text files say `bitalino_rev` and so on.
+#: Start of the device name -> VCC in V, gain of the ECG sensor, modulus of the sequence number.
 _DEVICES = {"biosignalsplux": (3.0, 1000.0, 1 << 16), "bitalino": (3.3, 1100.0, 16)}
 _UNREADABLE = (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError, RuntimeError, OverflowError)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the samples lie: columns of a text file, or data sets of an HDF5 file."""
+    """Location of the samples: columns of a text file, or data sets of an HDF5 file."""
 
     path: Path
     is_hdf5: bool
-    columns: tuple[str | int, ...]  # of each lead
-    counter: str | int | None  # of the sequence number
-    wraps: int  # the number after its last is 0
-    header_lines: int = 0
+    columns: tuple[str | int, ...]  # column or data set of each lead
+    counter: str | int | None  # column or data set of the sequence number
+    modulus: int  # the sequence number wraps to 0 before this number
+    header_lines: int = 0  # of a text file
 
 
 @dataclass(frozen=True)
 class OpenSignalsRecord:
-    """One OpenSignals file, opened with `open_opensignals`; the signal stays on the disk until a block is asked for."""
+    """One OpenSignals file, opened with `open_opensignals`; the signal is read when a block is requested."""
 
     path: Path
     fs: float  # Hz
     leads: tuple[str, ...]
-    scale: tuple[tuple[float, float], ...]  # of each lead, mV a count and the count of 0 mV
+    scale: tuple[tuple[float, float], ...]  # for each lead, mV per count and the count at 0 mV
     source: _Source
     remarks: tuple[Remark, ...] = ()
     age: int | None = None
@@ -68,23 +68,23 @@ class OpenSignalsRecord:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Millivolts of every lead."""
+        """MV for every lead."""
         return ("mV",) * len(self.leads)
 
     @cached_property
     def n_samples(self) -> int:
-        """Samples a lead, lost ones included, counted by reading the file."""
+        """Samples per lead, including lost samples; the first use reads the file to count them."""
         return sum(block.shape[1] for block in self.blocks(leads=[0]))
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV; the file is read up to there."""
-        return read_of_blocks(self.blocks(leads=leads), start, stop)
+        """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV; the file is read up to `stop`."""
+        return read_from_blocks(self.blocks(leads=leads), start, stop)
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV; samples that the sequence number shows lost are NaN.
+        """Successive blocks of `seconds`, `(leads, n)` in mV; samples that are lost by the sequence number are NaN.
 
         Raises:
-            RecordError: a row that does not hold its columns as numbers, or a file that cannot be read on.
+            RecordError: a row has a cell that is not a number, or the file cannot be read to its end.
         """
         chosen = choose_leads(self.leads, leads, self.name)
         size = max(1, round(seconds * self.fs))
@@ -101,7 +101,7 @@ class OpenSignalsRecord:
 
 
 class OpenSignalsFormat:
-    """A text file that begins as OpenSignals writes it, or an HDF5 file with its attributes."""
+    """A text file with the first line of OpenSignals, or an HDF5 file with its attributes."""
 
     name = "OpenSignals (.h5, .txt)"
     states_rate = True
@@ -109,18 +109,18 @@ class OpenSignalsFormat:
     in_folders = True
 
     def recognise(self, path: Path) -> Path | None:
-        """The file itself."""
+        """The file itself, if OpenSignals wrote it."""
         head = first_bytes(path)
         if head.startswith(_TEXT):
             return path
         return path if head.startswith(_HDF5) and _has_attributes(path) else None
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """Files with an extension of OpenSignals that are one."""
+        """Files that OpenSignals wrote, with one of its extensions."""
         return (path for path in files_in(folder, (".h5", ".hdf5", ".txt")) if self.recognise(path) is not None)
 
     def open(self, path: Path, options: OpenOptions) -> OpenSignalsRecord:
-        """See `open_opensignals`."""
+        """Open the file with `open_opensignals`."""
         return open_opensignals(path, options)
 
 
@@ -128,112 +128,118 @@ FORMAT = OpenSignalsFormat()
 
 
 def open_opensignals(path: Path | str, options: OpenOptions | None = None) -> OpenSignalsRecord:
-    """Open an OpenSignals recording: the ECG sensors of its first device that has one.
+    """Open an OpenSignals recording. The ECG sensors of the first device with an ECG sensor are read.
+
+    Args:
+        path: the file.
+        options: `uv_per_lsb` is used.
 
     Raises:
-        RecordError: a header that is damaged or names no ECG.
-        UsageError: a device whose gain is not known and no `uv_per_lsb` stated, or one stated where it is known.
+        RecordError: the header is damaged or names no ECG.
+        UsageError: the gain of the device is unknown and `uv_per_lsb` is not given, or the gain is known and it is
+            given.
         MissingExtra: h5py is not installed.
     """
     path, options = Path(path), options or OpenOptions()
     try:
         if first_bytes(path).startswith(_TEXT):
             devices, lines = _text_header(path)
-            return _of_devices(path, devices, options, lines)
-        return _of_devices(path, _hdf5_header(path), options, None)
+            return _open_first_ecg_device(path, devices, options, lines)
+        return _open_first_ecg_device(path, _hdf5_header(path), options, None)
     except _UNREADABLE as reason:
         raise RecordError(
             f"The header of {path.name} is damaged ({one_line(reason)}). Export the recording again."
         ) from reason
 
 
-def _of_devices(
+def _open_first_ecg_device(
     path: Path, devices: list[dict[str, Any]], options: OpenOptions, lines: int | None
 ) -> OpenSignalsRecord:
-    """`devices` in the order of the file, with the keys of the text header."""
-    before = 0  # columns of the devices before
+    """Open the first device with an ECG; `devices` have the keys of the text header and the order of the file."""
+    before = 0  # columns of the preceding devices
     for device in devices:
         sensors = [plain_text(sensor).upper() for sensor in device["sensor"]]
         ecg = [at for at, sensor in enumerate(sensors) if sensor in ("ECG", "ECGBIT", "EKG")]
-        # Where no sensor is named, as older versions leave it, the user's gain says that the channel is an ECG.
+        # Older versions name no sensor. Then a gain stated by the user means that the channel is an ECG.
         unnamed = [at for at, sensor in enumerate(sensors) if sensor in ("", "RAW", "CUSTOM", "OTHER")]
         chosen = ecg or (unnamed if options.uv_per_lsb is not None else [])
         if chosen:
-            return _of_device(path, device, chosen, sensors, before, options, lines, len(devices))
+            return _open_device(path, device, chosen, sensors, before, options, lines, len(devices))
         before += len(device.get("column") or [])
     found = ", ".join(plain_text(sensor) or "no name" for device in devices for sensor in device["sensor"])
     raise RecordError(
         f"No sensor of {path.name} is named as an ECG; it has {found or 'none'}. Name another recording, or give "
-        "--uv-per-lsb where a sensor without a name is one."
+        "--uv-per-lsb if a sensor without a name is an ECG."
     )
 
 
-def _of_device(
+def _open_device(
     path: Path, device: dict[str, Any], chosen: list[int], sensors: list[str], before: int, options: OpenOptions,
     lines: int | None, n_devices: int,
 ) -> OpenSignalsRecord:  # fmt: skip
     fs = float(device["sampling rate"])
     if not 1 <= fs <= _FASTEST:
-        raise RecordError(f"{path.name} states a sampling rate of {fs:g} Hz, which no ECG has. Export it again.")
+        raise RecordError(f"{path.name} states a sampling rate of {fs:g} Hz, which no ECG has. Export the file again.")
     labels = [plain_text(label) for label in device["label"]]
     names = unique_names([f"ECG {labels[at]}" if len(chosen) > 1 else "ECG" for at in chosen])
     remarks = []
-    left = [f"{labels[at]} ({sensor or 'no name'})" for at, sensor in enumerate(sensors) if at not in chosen]
-    if left or n_devices > 1:
-        further = [] if n_devices == 1 else [f"what {n_devices - 1} more devices recorded"]
-        remarks.append(Remark("lead", f"Left out of {path.name}, as no ECG: {', '.join([*left, *further])}."))
-    maker = next((known for known in _DEVICES if str(device["device"]).lower().startswith(known)), None)
-    wraps = _DEVICES[maker][2] if maker else 1 << 16
-    scale = tuple(_scale(device, at, maker, options, path.name) for at in chosen)
+    ignored = [f"{labels[at]} ({sensor or 'no name'})" for at, sensor in enumerate(sensors) if at not in chosen]
+    if n_devices > 1:
+        ignored.append(f"the channels of {n_devices - 1} more devices")
+    if ignored:
+        remarks.append(Remark("lead", f"Ignored in {path.name}, because they are not an ECG: {', '.join(ignored)}."))
+    model = next((known for known in _DEVICES if str(device["device"]).lower().startswith(known)), None)
+    modulus = _DEVICES[model][2] if model else 1 << 16
+    scale = tuple(_scale(device, at, model, options, path.name) for at in chosen)
     if lines is None:
-        source = _Source(path, True, tuple(device["data sets"][at] for at in chosen), device["counter"], wraps)
+        source = _Source(path, True, tuple(device["data sets"][at] for at in chosen), device["counter"], modulus)
     else:
         columns = [str(column) for column in device["column"]]
         places = tuple(before + columns.index(labels[at]) for at in chosen)
         counter = before + columns.index("nSeq") if "nSeq" in columns else None
-        source = _Source(path, False, places, counter, wraps, lines)
+        source = _Source(path, False, places, counter, modulus, lines)
     return OpenSignalsRecord(path, fs, names, scale, source, tuple(remarks))
 
 
-def _scale(device: dict[str, Any], at: int, maker: str | None, options: OpenOptions, file: str) -> tuple[float, float]:
-    """Millivolts a count, and the count of 0 mV."""
+def _scale(device: dict[str, Any], at: int, model: str | None, options: OpenOptions, file: str) -> tuple[float, float]:
+    """Millivolts per count, and the count at 0 mV."""
     if int(device.get("convertedValues") or 0):
         if options.uv_per_lsb is not None:
-            raise UsageError(f"{file} holds millivolts: leave --uv-per-lsb out.")
+            raise UsageError(f"{file} is in millivolts: omit --uv-per-lsb.")
         return 1.0, 0.0
     bits = int(_resolution(device, at))
     if not 1 <= bits <= 24:
-        raise RecordError(f"{file} states a resolution of {bits} bits, which cannot be. Export the recording again.")
+        raise RecordError(f"{file} states a resolution of {bits} bits, which is invalid. Export the recording again.")
     if options.uv_per_lsb is not None:
-        if maker is not None and str(device["sensor"][at]).strip():
-            raise UsageError(f"{file} is of a {maker}, whose gain is known: leave --uv-per-lsb out.")
+        if model is not None and str(device["sensor"][at]).strip():
+            raise UsageError(f"{file} is from a {model}, whose gain is known: omit --uv-per-lsb.")
         return options.uv_per_lsb * 1e-3, 2.0 ** (bits - 1)
-    if maker is None:
+    if model is None:
         raise UsageError(
-            f"The gain of the ECG sensor of {plain_text(device['device'])!r} in {file} is not known: give "
-            "--uv-per-lsb, in microvolts a count."
+            f"The gain of the ECG sensor of {plain_text(device['device'])!r} in {file} is unknown: give "
+            "--uv-per-lsb, in microvolts per count."
         )
-    vcc, gain, _ = _DEVICES[maker]
+    vcc, gain, _ = _DEVICES[model]
     return vcc / gain * 1e3 / 2.0**bits, 2.0 ** (bits - 1)
 
 
 def _resolution(device: dict[str, Any], at: int) -> Any:
-    """Of a channel; text headers give it for each column or for each channel."""
-    columns, given = [str(column) for column in device.get("column") or []], list(device["resolution"])
-    if columns and len(given) == len(columns):
-        return given[columns.index(str(device["label"][at]))]
-    return given[at]
+    """Resolution of a channel in bits; a text header states it for each column or for each channel."""
+    columns, stated = [str(column) for column in device.get("column") or []], list(device["resolution"])
+    if columns and len(stated) == len(columns):
+        return stated[columns.index(str(device["label"][at]))]
+    return stated[at]
 
 
 def _text_header(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The devices of a text file's JSON line, and the number of header lines."""
+    """The devices in the JSON line of a text file, and the number of header lines."""
     with path.open(encoding="utf-8", errors="replace") as file:
         file.readline(_LONGEST_LINE)
         head = json.loads(file.readline(_LONGEST_LINE).removeprefix("#"))
         for number in range(3, 100):
             if file.readline(_LONGEST_LINE).startswith(_END_OF_HEADER):
                 return [dict(device) for device in head.values()], number
-    raise RecordError(f"{path.name} has no end of its header ({_END_OF_HEADER}). Export the recording again.")
+    raise RecordError(f"{path.name} has no line {_END_OF_HEADER}. Export the recording again.")
 
 
 def _h5py() -> Any:
@@ -245,14 +251,14 @@ def _h5py() -> Any:
 
 
 def _has_attributes(path: Path) -> bool:
-    """Whether an HDF5 file is of OpenSignals; where h5py is absent, it may be."""
+    """Whether OpenSignals wrote an HDF5 file; True if h5py is not installed, so that the user is told to install it."""
     try:
         with _h5py().File(path, "r") as file:
             return any("sampling rate" in group.attrs and "raw" in group for group in file.values())
     except MissingExtra:
         return True
     except _UNREADABLE:
-        return path.suffix.lower() == ".h5"  # so that its damage is named
+        return path.suffix.lower() == ".h5"  # True, so that opening the file reports the damage
 
 
 def _hdf5_header(path: Path) -> list[dict[str, Any]]:
@@ -285,7 +291,7 @@ def _plain(value: Any) -> str:
 
 
 def _pieces(source: _Source) -> Generator[NDArray[np.float64], None, None]:
-    """Successive rows `(n, leads + 1)`, the last column the sequence number, NaN where there is none."""
+    """Successive rows `(n, leads + 1)`; the last column is the sequence number, or NaN if the file has none."""
     return _hdf5_pieces(source) if source.is_hdf5 else _text_pieces(source)
 
 
@@ -296,7 +302,9 @@ def _hdf5_pieces(source: _Source) -> Generator[NDArray[np.float64], None, None]:
             counter = None if source.counter is None else file[source.counter]
             n = min(len(column) for column in columns)
             if n > _MOST_SAMPLES_A_BYTE * source.path.stat().st_size:
-                raise RecordError(f"{source.path.name} states {n} samples, more than it can hold. Copy the file again.")
+                raise RecordError(
+                    f"{source.path.name} states {n} samples, more than a file of its size can contain. Copy it again."
+                )
             for start in range(0, n, _PIECE):
                 stop = min(n, start + _PIECE)
                 rows = np.full((stop - start, len(columns) + 1), np.nan)
@@ -343,7 +351,7 @@ def _is_row(line: str, columns: Sequence[int]) -> bool:
 
 
 def _with_lost(pieces: Iterator[NDArray[np.float64]], source: _Source) -> Iterator[NDArray[np.float64]]:
-    """The pieces with a row of NaN for each number that the sequence leaves out."""
+    """The pieces with a row of NaN for each missing sequence number."""
     last: float | None = None
     for piece in pieces:
         numbers = piece[:, -1]
@@ -352,7 +360,7 @@ def _with_lost(pieces: Iterator[NDArray[np.float64]], source: _Source) -> Iterat
             continue
         before = numbers[0] - 1 if last is None else last
         last = float(numbers[-1])
-        lost = np.mod(np.diff(numbers, prepend=before) - 1, source.wraps).astype(np.int64)
+        lost = np.mod(np.diff(numbers, prepend=before) - 1, source.modulus).astype(np.int64)
         if lost.sum() > _MOST_LOST:
             raise RecordError(f"The sequence numbers of {source.path.name} are damaged. Copy the file again.")
         at = np.arange(len(piece)) + np.cumsum(lost)

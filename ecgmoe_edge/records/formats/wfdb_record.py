@@ -1,7 +1,7 @@
 """WFDB records: leads, age and sex, and the signal in millivolts, block by block.
 
-Headers and samples are read by their specification, and what a file must hold is checked when it is opened, so that a
-missing or truncated file is said in a sentence and never read as something else.
+Headers and samples are read by their specification. The files are checked when the record is opened, so that a missing
+or truncated file is reported in one sentence.
 """
 
 from __future__ import annotations
@@ -35,35 +35,35 @@ from ecgmoe_edge.records.wfdb_files.header import (
     read_header,
     record_path,
 )
-from ecgmoe_edge.records.wfdb_files.leads import assumptions, choose_leads_of
-from ecgmoe_edge.records.wfdb_files.segments import Segment, open_segments, segments_of, surplus_frames
+from ecgmoe_edge.records.wfdb_files.leads import assumptions, select_leads
+from ecgmoe_edge.records.wfdb_files.segments import Segment, open_segments, signals_of, surplus_frames
 
-_MOST_YEARS = 20.0  # longer than any recorder runs
+_MOST_YEARS = 20.0  # longest plausible record
 _YEAR_S = 365.25 * 24 * 3600
-_MOST_VALUES = 2**31  # that `read` gives at once
-_HEAD_S = 10.0  # is looked at for an amplitude that no ECG has
+_MOST_VALUES = 2**31  # largest number of samples that `read` returns
+_HEAD_S = 10.0  # length of the signal whose amplitude is checked
 _HEAD_VALUES = 2**22
-_HIGHEST_MV = 50.0  # peak to peak within a second; 5 mV is a tall QRS complex at the skin
+_HIGHEST_MV = 50.0  # peak-to-peak within one second; 5 mV is a tall QRS complex at the skin
 _LOWEST_MV = 0.002
 _OLDEST = 130
 
 
 @dataclass(frozen=True)
 class WfdbRecord:
-    """One WFDB record, opened with `open_record`; the signal stays on the disk until a block is asked for."""
+    """One WFDB record, opened with `open_record`; the signal is read when a block is requested."""
 
     path: Path  # without extension
-    fs: float  # samples a second of the ECG leads, Hz
+    fs: float  # sampling rate of the ECG leads, Hz
     leads: tuple[str, ...]
     units: tuple[str, ...]
-    n_samples: int  # a lead, missing time included
+    n_samples: int  # samples per lead, including missing time
     age: int | None
     sex: Sex | None
     remarks: tuple[Remark, ...] = ()
-    per_frame: int = 1  # samples a frame of the ECG leads
-    stated_samples: int | None = None  # as the header says, where fewer are there; None is `n_samples`
+    per_frame: int = 1  # samples per frame of the ECG leads
+    stated_samples: int | None = None  # samples per lead that the header states, if fewer are present
     segments: tuple[Segment, ...] = ()
-    signals: tuple[int, ...] = ()  # of each lead, its place among the signals of the header
+    signals: tuple[int, ...] = ()  # for each lead, its index among the signals of the header
 
     @property
     def name(self) -> str:
@@ -72,14 +72,17 @@ class WfdbRecord:
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second, Hz: the ticks of an annotation file that states none of its own."""
+        """Frame rate, Hz; also the tick rate of an annotation file that states none."""
         return self.fs / self.per_frame
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV, invalid samples and missing time as NaN.
+        """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV.
+
+        Invalid samples and missing time are NaN.
 
         Raises:
-            RecordError: no such lead, a lead that is no voltage, a signal that cannot be decoded, or more than 16 GiB.
+            RecordError: there is no such lead, a lead is not a voltage, the signal cannot be decoded, or the result
+                would exceed 16 GiB.
         """
         chosen = self._chosen(leads)
         stop = self.n_samples if stop is None else min(stop, self.n_samples)
@@ -90,7 +93,9 @@ class WfdbRecord:
         return self._read(start, stop, chosen)
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV, invalid and missing samples as NaN; the last is shorter.
+        """Successive blocks of `seconds`, `(leads, n)` in mV; the last block is shorter.
+
+        Invalid samples and missing time are NaN.
 
         Raises:
             RecordError: as for `read`.
@@ -131,42 +136,46 @@ class WfdbRecord:
 
 
 def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbRecord:
-    """Open a WFDB record by the path of its header, its signal file, or either without extension.
+    """Open a WFDB record.
 
-    All leads are read at the rate of the ECG leads (see `choose_leads_of`). `truncated="read"` takes what is there of a
-    signal file shorter than its header says; what lacks of a record of several segments is missing time.
+    All leads are read at the rate of the ECG leads (see `select_leads`).
+
+    Args:
+        path: path of the header or of a signal file, with or without extension.
+        truncated: for a signal file that is shorter than its header states: "read" reads the samples that are present
+            (in a record of several segments the rest is missing time), "error" raises RecordError.
 
     Raises:
-        RecordError: header missing or not understood, sampling rate not above 0, no signal, a signal file
-            missing or shorter than the header says.
-        MissingExtra: a signal in FLAC format, and soundfile is not installed.
+        RecordError: the header is missing or invalid, the sampling rate is not positive, there is no signal, or a
+            signal file is missing or truncated.
+        MissingExtra: a signal is in FLAC format, and soundfile is not installed.
     """
     path = record_path(Path(path))
     header = read_header(header_file(path))
-    specs = open_segments(header)
+    specs = signals_of(header)
     if not specs:
-        raise RecordError(f"{path.name}.hea describes no signal. Name a record that holds an ECG.")
+        raise RecordError(f"{path.name}.hea describes no signal. Name a record that contains an ECG.")
     if len(specs) != header.n_signals:
         raise RecordError(
-            f"{path.name}.hea announces {header.n_signals} signals, and its segments have {len(specs)}. Correct its "
+            f"{path.name}.hea states {header.n_signals} signals, but its segments have {len(specs)}. Correct its "
             "first line."
         )
-    segments = segments_of(header, specs, partial=truncated == "read")
+    segments = open_segments(header, specs, partial=truncated == "read")
     frame_rate = header.rate or ASSUMED_RATE_HZ
-    leads = choose_leads_of(specs, path.name, frame_rate)
+    leads = select_leads(specs, path.name, frame_rate)
     frames = _frames(header, segments, truncated, leads.per_frame)
     length = sum(segment.length for segment in segments)
     if frames / frame_rate > _MOST_YEARS * _YEAR_S:
         raise RecordError(
-            f"{path.name}.hea gives {frames} samples at {frame_rate:g} Hz, over {_MOST_YEARS:g} years. Correct its "
-            "first line."
+            f"{path.name}.hea states {frames} samples at {frame_rate:g} Hz, more than {_MOST_YEARS:g} years. Correct "
+            "its first line."
         )
     if leads.fs > MOST_RATE_HZ:
         raise RecordError(
-            f"{path.name}.hea gives {leads.fs:g} samples a second. Correct rate and samples a frame in it."
+            f"{path.name}.hea states a rate of {leads.fs:g} Hz. Correct its frame rate and samples per frame."
         )
     if not frames:
-        raise RecordError(f"{path.name} holds no sample. Name a record that holds an ECG.")
+        raise RecordError(f"{path.name} contains no sample. Name a record that contains an ECG.")
     age, sex = _age_and_sex(header.comments)
     record = WfdbRecord(
         path=path,
@@ -181,29 +190,29 @@ def open_record(path: Path | str, *, truncated: Truncated = "error") -> WfdbReco
         segments=tuple(segments),
         signals=leads.signals,
     )
-    remarks = [*leads.remarks, *assumptions(leads, segments, specs, path.name), *_of_header(header, segments)]
-    return replace(record, remarks=(*remarks, *_amplitudes(record)))
+    remarks = [*leads.remarks, *assumptions(leads, segments, specs, path.name), *_header_remarks(header, segments)]
+    return replace(record, remarks=(*remarks, *_amplitude_remarks(record)))
 
 
 class WfdbFormat:
-    """A record by its header, or by one of the files beside it."""
+    """A WFDB record, named by its header, by a signal file, or by its name without extension."""
 
     name = "WFDB record (.hea)"
     states_rate = True
     in_folders = True
 
     def recognise(self, path: Path) -> Path | None:
-        """The record's path without extension, where its header is there or a header or signal file is named."""
+        """The path of the record without extension, if the header exists or if a header or signal file is named."""
         stem = record_path(path)
-        named = path.suffix.lower() in (".hea", ".dat") and is_file(path)  # without the other one it is still one
+        named = path.suffix.lower() in (".hea", ".dat") and is_file(path)  # also if the other of the two is missing
         return stem if named or is_file(header_file(stem)) else None
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """A path for each header."""
+        """The path of each record that has a header."""
         return (header.with_suffix("") for header in folder.glob("*.hea"))
 
     def open(self, path: Path, options: OpenOptions) -> WfdbRecord:
-        """See `open_record`."""
+        """Open the record with `open_record`."""
         return open_record(path, truncated=options.truncated)
 
 
@@ -211,20 +220,23 @@ FORMAT = WfdbFormat()
 
 
 def _frames(header: Header, segments: Sequence[Segment], truncated: Truncated, per_frame: int) -> int:
-    """Frames of the record: of one without segments those that are there, if that is what was asked for."""
+    """Number of frames of the record.
+
+    A truncated record has the frames that are present, unless it consists of segments: then the rest is missing time.
+    """
     for segment in segments:
-        if segment.there < segment.length and truncated == "error":
-            of_segment = f", segment {segment.name}," if header.in_segments else ""
+        if segment.available < segment.length and truncated == "error":
+            in_segment = f", segment {segment.name}," if header.is_multi_segment else ""
             raise RecordError(
-                f"The signal of {header.record}{of_segment} is truncated: {segment.there * per_frame} samples a lead "
-                f"are there, its header promises {segment.length * per_frame}. Copy the file again, or open it with "
-                "truncated='read'."
+                f"The signal of {header.record}{in_segment} is truncated: {segment.available * per_frame} of the "
+                f"{segment.length * per_frame} samples per lead that its header states are present. Copy the file "
+                "again, or open it with truncated='read'."
             )
-    return segments[0].there if not header.in_segments else sum(segment.length for segment in segments)
+    return segments[0].available if not header.is_multi_segment else sum(segment.length for segment in segments)
 
 
-def _of_header(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
-    """What the header as a whole leaves open, or says otherwise than its files."""
+def _header_remarks(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
+    """Remarks about values that the header does not state, or that contradict its files."""
     file, length = header.file.name, sum(segment.length for segment in segments)
     rate = header.rate or ASSUMED_RATE_HZ
     if header.rate is None:
@@ -234,58 +246,53 @@ def _of_header(header: Header, segments: Sequence[Segment]) -> Iterator[Remark]:
             "after the number of signals.",
         )
     if header.surplus:
-        yield Remark(
-            "lead", f"{file} has {header.surplus} lines more than its first line announces: they are left out."
-        )
-    strangers = sorted({name for segment in segments for name in segment.left_out})
-    if strangers:
-        text = (
-            f"{file} does not name {', '.join(strangers[:12])} in its layout: left out of the segments that have them."
-        )
+        yield Remark("lead", f"{file} has {header.surplus} lines more than its first line states: they are ignored.")
+    unlisted = sorted({name for segment in segments for name in segment.ignored})
+    if unlisted:
+        text = f"The layout of {file} does not name {', '.join(unlisted[:12])}: ignored in the segments that have them."
         yield Remark("lead", text)
-    if header.in_segments and header.length is not None and header.length != length:
-        text = f"{file} announces {header.length} frames, and its segments have {length}, which are read."
+    if header.is_multi_segment and header.length is not None and header.length != length:
+        text = f"{file} states {header.length} frames, but its segments have {length}, which are read."
         yield Remark("length", text)
-    lacking = sum(segment.length - segment.there for segment in segments) / rate
-    if lacking:
-        what = "missing time" if header.in_segments else "left out at the end"
-        yield Remark("length", f"{file} promises {lacking:.3g} s more than its signal files hold: they are {what}.")
-    surplus = surplus_frames(header, segments) / rate
-    if surplus > 1:
-        yield Remark("length", f"The signal of {file} is {surplus:.3g} s longer than it says: they are left out.")
+    lacking_s = sum(segment.length - segment.available for segment in segments) / rate
+    if lacking_s:
+        what = "this is missing time" if header.is_multi_segment else "the record ends earlier"
+        yield Remark("length", f"{file} states {lacking_s:.3g} s more than its signal files contain: {what}.")
+    surplus_s = surplus_frames(header, segments) / rate
+    if surplus_s > 1:
+        yield Remark("length", f"The signal of {file} is {surplus_s:.3g} s longer than stated: the end is ignored.")
 
 
-def _amplitudes(record: WfdbRecord) -> Iterator[Remark]:
-    """Leads whose first seconds are no ECG in millivolts: nearly always a wrong gain or unit in the header."""
+def _amplitude_remarks(record: WfdbRecord) -> Iterator[Remark]:
+    """Remarks about leads whose first seconds have an implausible amplitude, usually due to a wrong gain or unit."""
     second = max(1, round(record.fs))
     stop = min(record.n_samples, round(_HEAD_S * record.fs))
     voltages = [lead for lead, unit in zip(record.leads, record.units, strict=True) if is_voltage(unit)]
     if not voltages or stop * len(voltages) > _HEAD_VALUES or len(record.segments) > 1:
-        return  # of several segments, the first may be missing time
+        return  # the first of several segments may be missing time
     try:
         head = record.read(0, stop, voltages)
     except RecordError:
-        return  # whoever reads the signal gets to know
+        return  # reading the signal later reports the fault
     for lead, signal in zip(voltages, head, strict=True):
         seconds = (_valid(signal[at : at + second]) for at in range(0, stop, second))
         swings = [float(np.ptp(valid)) for valid in seconds if valid.size]
         fault = _fault(swings, float(np.ptp(_valid(signal))) if swings else 0.0)
         if fault:
             text = f"Lead {lead} of {record.name} {fault} in its first {stop / record.fs:.3g} s. "
-            yield Remark("amplitude", f"{text}Check its gain, unit and samples, or name another lead.", (lead,))
+            yield Remark("amplitude", f"{text}Check its gain, unit and samples, or choose another lead.", (lead,))
 
 
 def _fault(swings: Sequence[float], whole: float) -> str | None:
-    """What is wrong with a lead by its peak to peak amplitudes of every second and of all of them, mV."""
+    """The fault of a lead, judged by its peak-to-peak amplitudes in each second and in all of them, mV."""
     if not swings:
         return "has no valid sample"
     if whole == 0:
         return "is flat"
     swing = float(np.median(swings))
     if swing > _HIGHEST_MV or 0 < swing < _LOWEST_MV:
-        return (
-            f"swings by {swing:.3g} mV within a second, {'more' if swing > _HIGHEST_MV else 'less'} than an ECG does,"
-        )
+        compared = "more" if swing > _HIGHEST_MV else "less"
+        return f"has a peak-to-peak amplitude of {swing:.3g} mV within a second, {compared} than an ECG,"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a cell of a table holds: a number with point or comma, a missing sample, a time, or text."""
+"""Parses the cells of a table: numbers with decimal point or comma, and missing samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-#: Cells that stand for a missing sample, case folded; the last ones are how Microsoft's C library writes NaN.
+#: Cells that mean a missing sample, case-folded; the last ones are NaN as Microsoft's C library writes it.
 MISSING = frozenset(
     {"", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "-", "--", "?", "-nan", "+nan", "nan(ind)", "-nan(ind)"}
     | {"-1.#ind", "1.#ind", "1.#qnan", "-1.#qnan"}
@@ -21,37 +21,42 @@ _INFINITE = re.compile(r"[+-]?(?:inf|infinity|1\.#inf)\Z", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+(?:\.\d+)?|(?:[ .'’\u00a0\u202f]\d{3})+(?:,\d+)?)\Z", re.ASCII)
 _TWO_MARKS = re.compile(r"[+-]?\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3})+[.,]\d+\Z", re.ASCII)
 _MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+\Z", re.ASCII)
-_MINUS = str.maketrans({"\u2212": "-"})  # as some programs write it
+_MINUS = str.maketrans({"\u2212": "-"})  # the minus sign of some programs
 
 
 class BadCellError(ValueError):
-    """A cell that is neither a number nor missing."""
+    """A cell that is neither a number nor a missing sample."""
 
     def __init__(self, index: int, cell: str, why: str) -> None:
         super().__init__(why)
-        self.index = index  # among the cells that were read
+        self.index = index  # index of the cell in the parsed list
         self.cell = cell
-        self.why = why  # completes "holds 'cell', which ..."
+        self.why = why  # continues the sentence "... contains 'cell', ..."
 
 
 def bare(cell: str) -> str:
-    """The cell without blanks and quotes around it."""
+    """The cell without surrounding blanks and quotes."""
     return cell.strip().strip("\"'").strip()
 
 
 def is_missing(cell: str) -> bool:
-    """Whether the cell stands for a missing sample."""
+    """Whether the cell means a missing sample."""
     return bare(cell).casefold() in MISSING
 
 
 def is_number(cell: str) -> bool:
-    """Whether the cell is a number, finite or not, with point or comma."""
+    """Whether the cell is a number, finite or not, with decimal point or comma."""
     cell = bare(cell).translate(_MINUS)
     return bool(_NUMBER.match(cell) or _COMMA_NUMBER.match(cell) or _INFINITE.match(cell) or _THOUSANDS.match(cell))
 
 
 def split(line: str, separator: str | None) -> list[str]:
-    """The cells of a line, quotes as RFC 4180 has them; a blank as separator is any white space, None is none."""
+    """Split a line into cells; quotes follow RFC 4180.
+
+    Args:
+        line: the line.
+        separator: character between the cells; a blank means any white space, None a single column.
+    """
     if separator is None:
         return [line]
     if separator == " ":
@@ -65,10 +70,11 @@ def split(line: str, separator: str | None) -> list[str]:
 
 
 def decimal_mark(cells: Sequence[str]) -> str | None:
-    """Point or comma, as the numbers of a column have it; None where they have neither.
+    """The decimal mark of a column, "." or ","; None if its numbers have none.
 
     Raises:
-        ValueError: both, or a comma that may part thousands; the text completes "column ... holds".
+        ValueError: the column has both marks, or its commas may separate thousands; the text continues the sentence
+            "Column ... contains".
     """
     numbers = [bare(cell).translate(_MINUS) for cell in cells]
     commas = [cell for cell in numbers if "," in cell and is_number(cell)]
@@ -84,22 +90,22 @@ def decimal_mark(cells: Sequence[str]) -> str | None:
         )
     if all(_MAYBE_THOUSANDS.match(cell) for cell in commas):
         raise ValueError(
-            f"{commas[0]!r}, whose comma may be a decimal comma or part thousands. Write numbers with decimal points "
-            "and without thousands separators"
+            f"{commas[0]!r}, whose comma may be a decimal comma or separate thousands. Write numbers with decimal "
+            "points and without thousands separators"
         )
     return ","
 
 
 def numbers_of(cells: list[str], decimal: str, *, carefully: bool = False) -> NDArray[np.float64]:
-    """The numbers of a column, missing ones as NaN.
+    """Parse the cells of a column; missing samples are NaN.
 
     Args:
-        cells: of successive rows.
-        decimal: "." or ",".
-        carefully: leave out the fast way, which takes an underscore within digits.
+        cells: cells of successive rows.
+        decimal: decimal mark, "." or ",".
+        carefully: do not use the fast parser, which accepts an underscore within digits.
 
     Raises:
-        BadCellError: the first cell that is no finite number.
+        BadCellError: a cell is not a finite number.
     """
     if not carefully:
         quick = cells
@@ -137,9 +143,9 @@ def _complaint(held: str, decimal: str) -> str:
     if decimal == "." and _COMMA_NUMBER.match(held):
         return "a decimal comma where the lines before have none. Write all numbers with decimal points"
     if decimal == "," and _NUMBER.match(held) and "." in held:
-        return "a decimal point where the head has decimal commas. Write all numbers with decimal points"
+        return "a decimal point where the first lines have decimal commas. Write all numbers with decimal points"
     if _THOUSANDS.match(held) or _TWO_MARKS.match(held):
         return "which has a thousands separator. Write numbers without it"
     if _NUMBER.match(held) or _INFINITE.match(held):
-        return "which is not a finite number. Correct it, or leave the cell empty where a sample is missing"
-    return "which is not a number. Correct it, or leave the cell empty where a sample is missing"
+        return "which is not a finite number. Correct it, or leave the cell empty if the sample is missing"
+    return "which is not a number. Correct it, or leave the cell empty if the sample is missing"

@@ -1,4 +1,4 @@
-"""What the head of a table says in words: names and units of columns, rate and unit of the whole."""
+"""Interprets the text at the head of a table: names and units of columns, and the sampling rate and unit of all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VOLTAGES = {
     "v": "V", "volt": "V", "volts": "V", "mv": "mV", "millivolt": "mV", "millivolts": "mV", "uv": "uV", "mcv": "uV",
     "microvolt": "uV", "microvolts": "uV", "nv": "nV", "nanovolt": "nV", "nanovolts": "nV",
 }  # fmt: skip
-#: Units of time, and how many seconds each is; of a clock time (mm:ss.mmm) a cell shows it itself.
+#: Unit of time -> seconds; clock times (mm:ss.mmm) need no unit.
 SECONDS = {
     "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "sek": 1.0,
     "ms": 1e-3, "msec": 1e-3, "msecs": 1e-3, "millis": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3,
@@ -25,7 +25,7 @@ _OTHER_UNITS = frozenset(
     | {"mmhg", "l/min", "hz", "pa", "na", "ma", "ua", "a.u.", "au", "nu", "1"}
 )
 _CLOCK_FORM = re.compile(r"[hmsdy:./\- tf]{4,}\Z")
-_MICRO = re.compile(r"[^\x00-\x7f]{1,2}(?=v$|s$)")  # any micro sign, also one that was decoded wrongly
+_MICRO = re.compile(r"[^\x00-\x7f]{1,2}(?=v$|s$)")  # any micro sign, including wrongly decoded ones
 _BRACKETS = re.compile(r"(.*?)\s*[\[(]\s*([^\])]*?)\s*[\])]\s*\Z")
 _SUFFIX = re.compile(r"(.+?)[_ ](mv|uv|[^\x00-\x7f]v|nv|s|sec|seconds|ms|msec|us|[^\x00-\x7f]s|ns)\Z", re.IGNORECASE)
 
@@ -56,8 +56,8 @@ _INTERVAL_KEY = re.compile(r".*(?:interval|period|intervall).*|(?:delta|d) ?t\Z"
 _RATE_VALUE = re.compile(
     r"(\d+(?:[.,]\d+)?)\s*(k?)(?:(?:hz|hertz|sps|samples?(?:/| per )s(?:ec(?:ond)?)?)(?:\b.*)?)?\Z"
 )
-_RATE_AMID = re.compile(r"\bsampl(?:e|ing)[ _]?(?:rate|frequency|freq)\b\W{1,6}(\d+(?:\.\d+)?)\s*(k?)(?:hz)?")
-_STEP_AMID = re.compile(r"\s*[\"']?(\d+(?:\.\d+)?)\s*([a-z]+)\s*/\s*sample\b")  # as BIOPAC writes it
+_RATE_WITHIN = re.compile(r"\bsampl(?:e|ing)[ _]?(?:rate|frequency|freq)\b\W{1,6}(\d+(?:\.\d+)?)\s*(k?)(?:hz)?")
+_STEP_WITHIN = re.compile(r"\s*[\"']?(\d+(?:\.\d+)?)\s*([a-z]+)\s*/\s*sample\b")  # written by BIOPAC
 _INTERVAL_VALUE = re.compile(r"(\d+(?:[.,]\d+)?(?:e-?\d+)?)\s*([a-zµμ]+)?\Z")
 _UNIT_KEY = re.compile(r"(?:.*\b)?(?:units?|einheit|unit[ée]s?|unidad(?:es)?|unit[aà])\Z")
 _LEAD_KEY = re.compile(r"(?:lead|ableitung|d[ée]rivation|derivaci[oó]n|derivazione|channel)\Z")
@@ -65,16 +65,20 @@ _LEAD_KEY = re.compile(r"(?:lead|ableitung|d[ée]rivation|derivaci[oó]n|derivaz
 
 @dataclass(frozen=True)
 class Preamble:
-    """What the lines above the samples state."""
+    """Properties that the lines above the samples state."""
 
-    fs: tuple[float, ...] = ()  # Hz, every rate that is stated
+    fs: tuple[float, ...] = ()  # all stated sampling rates, Hz
     unit: str | None = None  # a voltage or `count`
     lead: str | None = None
     openbci: bool = False
 
 
 def known_unit(text: str) -> str | None:
-    """V, mV, uV, nV, `count`, a unit of time or another that recorders write, in one spelling; None is no unit."""
+    """The unit in a text in its standard spelling: V, mV, uV, nV, `count`, a unit of time or another common unit.
+
+    Returns:
+        The unit; "clock" for a format such as `hh:mm:ss`; None if the text is not a unit.
+    """
     folded = _MICRO.sub("u", text.strip().strip("\"'[]()").strip().casefold())
     if folded in _VOLTAGES:
         return _VOLTAGES[folded]
@@ -86,63 +90,67 @@ def known_unit(text: str) -> str | None:
 
 
 def name_and_unit(label: str) -> tuple[str, str | None]:
-    """The name of a column and the unit behind it, of a label such as `ECG (mV)`, `II [uV]` or `ecg_uV`."""
+    """Split the label of a column into name and unit.
+
+    >>> name_and_unit("ECG (mV)")
+    ('ECG', 'mV')
+    """
     bracketed = _BRACKETS.match(label)
     if bracketed and (unit := known_unit(bracketed[2])):
         return bracketed[1].strip(" _-"), unit
     suffixed = _SUFFIX.match(label)
     if suffixed and not _BRACKETS.match(label):
         return suffixed[1].strip(" _-,/"), known_unit(suffixed[2])
-    unit = known_unit(label) if len(label) > 1 else None  # a column that is called by its unit alone
+    unit = known_unit(label) if len(label) > 1 else None  # a label that consists of the unit only
     return label, unit if unit in _VOLTAGES.values() or SECONDS.get(unit or "", 60.0) <= 1 else None
 
 
 def is_units_row(cells: Iterable[str]) -> bool:
-    """Whether a row of the head holds units and nothing else."""
+    """Whether a row above the samples consists of units only."""
     filled = [cell.strip().strip("\"'") for cell in cells]
     filled = [cell for cell in filled if cell and cell not in ("-", "n/a", "N/A")]
     return bool(filled) and all(known_unit(cell) for cell in filled)
 
 
 def names_time(label: str) -> bool:
-    """Whether a column of this name holds the time."""
+    """Whether the label names a time column."""
     return bool(_TIME_NAME.match(_folded(name_and_unit(label)[0]))) or bool(_TIME_NAME.match(_folded(label)))
 
 
 def names_counter(label: str) -> bool:
-    """Whether a column of this name counts samples or packets."""
+    """Whether the label names a counter of samples or packets."""
     return bool(_COUNTER_NAME.match(_folded(label)))
 
 
 def names_lead(label: str) -> bool:
-    """Whether a column of this name is an ECG lead."""
+    """Whether the label names an ECG lead."""
     return bool(_LEAD_NAME.match(_folded(name_and_unit(label)[0])))
 
 
-def names_no_ecg(label: str) -> bool:
-    """Whether a column of this name is something else that recorders write beside an ECG."""
+def names_other_signal(label: str) -> bool:
+    """Whether the label names another signal that recorders store beside an ECG."""
     return bool(_NO_ECG_NAME.match(_folded(name_and_unit(label)[0])))
 
 
 def names_heart_rate(label: str) -> bool:
-    """Whether a column of this name holds the heart rate, where another one is named as an ECG."""
+    """Whether the label may name the heart rate; only meaningful if another column is named as an ECG."""
     return _folded(name_and_unit(label)[0]) in ("hr", "pulse", "pr")
 
 
 def pair_of(line: str) -> tuple[str, str] | None:
-    """Key and value of a line such as `Sample Rate,512 hertz` or `# rate: 360 Hz`; None where it is none."""
+    """Key and value of a line such as `Sample Rate,512 hertz` or `# rate: 360 Hz`; None for any other line."""
     pair = _PAIR.match(line.lstrip("%#/; \t"))
     return (pair[1].strip("\"' "), pair[2].strip("\"' ")) if pair else None
 
 
 def states_rate_or_unit(line: str) -> bool:
-    """Whether a line states something that a preamble states."""
+    """Whether a line states a sampling rate, a unit or a lead."""
     stated = preamble_of([line])
     return bool(stated.fs or stated.unit or stated.lead)
 
 
 def preamble_of(lines: Iterable[str]) -> Preamble:
-    """Rate, unit and lead that the lines above the samples state."""
+    """Read sampling rates, unit and lead from the lines above the samples."""
     rates: list[float] = []
     unit: str | None = None  # a voltage or `count`
     lead: str | None = None
@@ -150,8 +158,8 @@ def preamble_of(lines: Iterable[str]) -> Preamble:
     for line in lines:
         openbci = openbci or "openbci" in line.casefold()
         pair = pair_of(line)
-        if (amid := _rate_amid(line.casefold())) is not None:
-            rates.append(amid)
+        if (within := _rate_within(line.casefold())) is not None:
+            rates.append(within)
             continue
         if pair is None:
             continue
@@ -180,10 +188,10 @@ def _rate(key: str, value: str) -> float | None:
     return stated if stated > 0 else None
 
 
-def _rate_amid(line: str) -> float | None:
-    if found := _RATE_AMID.search(line):
+def _rate_within(line: str) -> float | None:
+    if found := _RATE_WITHIN.search(line):
         return (float(found[1]) * (1000 if found[2] else 1)) or None
-    step = _STEP_AMID.match(line)
+    step = _STEP_WITHIN.match(line)
     seconds = float(step[1]) * SECONDS.get(step[2], 0.0) if step else 0.0
     return 1 / seconds if seconds > 0 else None
 

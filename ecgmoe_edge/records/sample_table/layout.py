@@ -1,4 +1,4 @@
-"""The layout of a table, judged from its whole head: separator, decimal mark, header rows, preamble, columns."""
+"""Determines the layout of a table from its first lines: separator, decimal mark, header rows, preamble and columns."""
 
 from __future__ import annotations
 
@@ -24,49 +24,49 @@ from ecgmoe_edge.records.sample_table.labels import (
 )
 from ecgmoe_edge.records.sample_table.stamps import is_stamp
 
-Holds: TypeAlias = Literal["numbers", "stamps", "text", "nothing"]
+Content: TypeAlias = Literal["numbers", "stamps", "text", "nothing"]
 
-_DECIMAL_ROWS = 1000  # in which the decimal mark must show
-HEAD_LINES = 200  # that show the layout
-_SEPARATORS = ("\t", ";", "|", ",", " ")  # of equally good ones the first; a blank is any white space
+_DECIMAL_ROWS = 1000  # rows in which the decimal mark must occur
+HEAD_LINES = 200  # lines from which the layout is determined
+_SEPARATORS = ("\t", ";", "|", ",", " ")  # the first of equally good ones is used; a blank means any white space
 _MARKS = ("#", "%", "//")
 _SEMICOLON_COMMENT = re.compile(r"\s*;\s*[^\W\d_]")
-_AGREE = 0.8  # share of a column's cells that make it one of numbers
+_AGREE = 0.8  # smallest share of cells of one kind that determines the kind of a column
 _PLAIN = re.compile(r"[+-]?\d+\Z", re.ASCII)
-_SURE_ROWS = 50  # in which a fraction of fixed length begins with 0 at least once
+_SURE_ROWS = 50  # among this many decimal fractions of fixed length, at least one starts with 0
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column, as the head of the file shows it."""
+    """One column."""
 
-    position: int  # counted from 0
-    label: str  # as the header has it; empty where it has none
-    name: str  # of a lead: the label without its unit, unlike every other
-    unit: str | None  # as label or units row state it
-    holds: Holds
+    position: int  # index from 0
+    label: str  # label in the header; empty if there is none
+    name: str  # label without unit, unique in the table
+    unit: str | None  # unit in the label or in the units row
+    content: Content
     decimal: str  # "." or ","
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the lines of a table are to be read."""
+    """The layout of a table."""
 
     separator: str | None  # None: one column
     columns: tuple[Column, ...]
-    width: int  # cells of a row
+    width: int  # cells per row
     header_lines: int  # lines above the first sample
     preamble: Preamble
-    rows: tuple[tuple[str, ...], ...]  # cells of the head's samples
+    rows: tuple[tuple[str, ...], ...]  # cells of the first rows of samples
 
 
 def is_comment(line: str, separator: str | None) -> bool:
-    """Whether a line is a comment: %, #, // or, where semicolons do not part cells, a semicolon and a word."""
+    """Whether a line is a comment: %, #, //, or a semicolon and a word if semicolons do not separate cells."""
     return line.lstrip().startswith(_MARKS) or (separator != ";" and bool(_SEMICOLON_COMMENT.match(line)))
 
 
-def holds_sample(line: str, separator: str | None, fewest: int = 0) -> bool:
-    """Whether a line at the end of the file may be a sample of at least so many cells, and not a footer."""
+def is_sample_row(line: str, separator: str | None, fewest: int = 0) -> bool:
+    """Whether a line at the end of the file may be a row of samples with at least `fewest` cells, and not a footer."""
     cells = split(line, separator)
     if is_comment(line, separator) or len(cells) < fewest:
         return False
@@ -74,26 +74,30 @@ def holds_sample(line: str, separator: str | None, fewest: int = 0) -> bool:
 
 
 def layout_of(lines: Sequence[str], name: str) -> Layout:
-    """Judge the first lines of a table.
+    """Determine the layout of a table.
+
+    Args:
+        lines: the first lines of the file.
+        name: name of the file, for messages.
 
     Raises:
-        RecordError: no samples among them, or they can be read in two ways.
+        RecordError: the lines contain no samples, or the layout is ambiguous.
     """
     start = next((line.lstrip() for line in lines if line.strip()), "")
     if start.startswith(("{", "<", "[{", "[[")):
-        raise RecordError(f"{name} is JSON, HTML or XML, and no table. Give a table with one row a sample.")
+        raise RecordError(f"{name} is JSON, HTML or XML and not a table. Give a table with one row per sample.")
     body = [line for line in lines[-HEAD_LINES:] if line.strip() and not is_comment(line, None)]
     bulk = body[len(body) // 2 :]
     if not any(is_number(cell) for line in bulk for mark in (*_SEPARATORS, None) for cell in split(line, mark)):
-        raise RecordError(f"{name} holds no samples. Give a table with one row a sample.")
+        raise RecordError(f"{name} contains no samples. Give a table with one row per sample.")
     separator = max((*_SEPARATORS, None), key=lambda mark: _score(bulk, mark))
     if separator == ",":
-        separator = _without_decimal_commas(bulk, body[: len(body) // 2], name)
+        separator = _comma_role(bulk, body[: len(body) // 2], name)
     width = _usual_width(bulk, separator)
-    kinds = [_holds([row[at] for row in _rows(bulk, separator, width)]) for at in range(width)]
+    kinds = [_content_of([row[at] for row in _rows(bulk, separator, width)]) for at in range(width)]
     first = _first_sample(lines, separator, kinds)
     if first is None:
-        raise RecordError(f"{name} holds no samples. Give a table with one row a sample.")
+        raise RecordError(f"{name} contains no samples. Give a table with one row per sample.")
     rows = _rows([line for line in lines[first:] if line.strip()], separator, width)
     above = list(lines[:first])
     counts = [bare(row[0]) for row in rows[:HEAD_LINES]]
@@ -105,32 +109,32 @@ def layout_of(lines: Sequence[str], name: str) -> Layout:
     ]
     usual = "," if "," in marks and "." not in marks else "."
     columns = []
-    for at, (label, mark, holds) in enumerate(zip(labels, marks, kinds, strict=True)):
+    for at, (label, mark, content) in enumerate(zip(labels, marks, kinds, strict=True)):
         called, unit = name_and_unit(label)
         stated = known_unit(units[at]) or unit or (_openbci_unit(label) if preamble.openbci else None)
         called = called or label or (preamble.lead if width == 1 else None) or str(at)
-        columns.append(Column(at, label, called, stated, holds, mark or usual))
-    return Layout(separator, _told_apart(columns), width, first, preamble, tuple(map(tuple, rows)))
+        columns.append(Column(at, label, called, stated, content, mark or usual))
+    return Layout(separator, _with_unique_names(columns), width, first, preamble, tuple(map(tuple, rows)))
 
 
 def _openbci_unit(label: str) -> str | None:
-    """OpenBCI's program writes the channels of its boards in microvolts, without saying so."""
+    """The OpenBCI program writes the channels of its boards in microvolts without stating the unit."""
     return "uV" if label.casefold().startswith(("exg channel", "eeg channel", "ecg channel")) else None
 
 
-def _told_apart(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Columns of one name get the number of their position behind it."""
+def _with_unique_names(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Columns with unique names: the position is appended to a repeated name."""
     names = Counter(column.name.casefold() for column in columns)
     seen: set[str] = set()
     result = []
     for column in columns:
         name = column.name
         if names[name.casefold()] > 1 and column.label and column.label != name:
-            name = column.label  # such as `II [mV]` beside `II [uV]`
+            name = column.label  # such as `II [mV]` and `II [uV]`
         if name.casefold() in seen:
             name = f"{name} ({column.position})"
         seen.add(name.casefold())
-        result.append(Column(column.position, column.label, name, column.unit, column.holds, column.decimal))
+        result.append(Column(column.position, column.label, name, column.unit, column.content, column.decimal))
     return tuple(result)
 
 
@@ -148,12 +152,12 @@ def _score(lines: Sequence[str], separator: str | None) -> float:
     if width == 1 and separator is not None:
         return -math.inf
     rows = _rows(lines, separator, width)
-    kinds = [_holds([row[at] for row in rows]) for at in range(width)] if rows else []
+    kinds = [_content_of([row[at] for row in rows]) for at in range(width)] if rows else []
     points = sum(kind in ("numbers", "stamps") for kind in kinds) - sum(kind == "text" for kind in kinds)
     return points * len(rows) / len(lines)
 
 
-def _holds(cells: Sequence[str]) -> Holds:
+def _content_of(cells: Sequence[str]) -> Content:
     filled = [cell for cell in cells if not is_missing(cell)]
     if not filled:
         return "nothing"
@@ -162,14 +166,14 @@ def _holds(cells: Sequence[str]) -> Holds:
     return "stamps" if sum(map(is_stamp, filled)) >= _AGREE * len(filled) else "text"
 
 
-def _fits(cell: str, kind: Holds) -> bool:
+def _fits(cell: str, kind: Content) -> bool:
     if kind == "numbers":
         return is_number(cell) or is_missing(cell)
     return kind != "stamps" or is_stamp(cell) or is_missing(cell)
 
 
-def _first_sample(lines: Sequence[str], separator: str | None, kinds: Sequence[Holds]) -> int | None:
-    """The first line whose cells are what their columns hold."""
+def _first_sample(lines: Sequence[str], separator: str | None, kinds: Sequence[Content]) -> int | None:
+    """Index of the first line whose cells match the kinds of their columns."""
     for index, line in enumerate(lines):
         cells = split(line, separator)
         if not line.strip() or is_comment(line, separator) or len(cells) < len(kinds):
@@ -177,12 +181,12 @@ def _first_sample(lines: Sequence[str], separator: str | None, kinds: Sequence[H
         if all(map(_fits, cells, kinds)) and any(
             kind in ("numbers", "stamps") and not is_missing(cell) for cell, kind in zip(cells, kinds, strict=False)
         ):
-            return _with_empty_ones(lines, index, len(kinds))
+            return _with_leading_missing(lines, index, len(kinds))
     return None
 
 
-def _with_empty_ones(lines: Sequence[str], first: int, width: int) -> int:
-    """In a table of one column, missing samples may come first: cells such as `nan` above the first number."""
+def _with_leading_missing(lines: Sequence[str], first: int, width: int) -> int:
+    """Move the first sample up over leading missing samples, such as `nan`, in a table of one column."""
     if width == 1:
         while first and lines[first - 1].strip() and is_missing(lines[first - 1]):
             first -= 1
@@ -190,9 +194,9 @@ def _with_empty_ones(lines: Sequence[str], first: int, width: int) -> int:
 
 
 def _header(
-    above: Sequence[str], separator: str | None, kinds: Sequence[Holds], name: str, *, first_counts: bool
+    above: Sequence[str], separator: str | None, kinds: Sequence[Content], name: str, *, first_counts: bool
 ) -> tuple[list[str], list[str], list[str]]:
-    """Labels and units of the columns, and the lines above the samples that are neither."""
+    """Labels and units of the columns, and the other lines above the samples."""
     width = len(kinds)
     found = _header_rows(above, separator, kinds, name, first_counts=first_counts)
     labels, units = [""] * width, [""] * width
@@ -202,7 +206,7 @@ def _header(
     used: set[int] = set()
     rows = [row for row in found if is_units_row(row[1])]
     names = [row for row in found if not is_units_row(row[1])]
-    if rows and not names and width == 1:  # a single column that is called by its unit
+    if rows and not names and width == 1:  # a single column whose label is its unit
         names, rows = rows, []
     if rows:
         used.add(rows[0][0])
@@ -217,9 +221,9 @@ def _header(
 
 
 def _header_rows(
-    above: Sequence[str], separator: str | None, kinds: Sequence[Holds], name: str, *, first_counts: bool
+    above: Sequence[str], separator: str | None, kinds: Sequence[Content], name: str, *, first_counts: bool
 ) -> list[tuple[int, list[str]]]:
-    """The lines right above the samples that have a cell for each column: at most one of names and one of units."""
+    """The lines directly above the samples that have a cell for each column: at most one with names, one with units."""
     width = len(kinds)
     needed = max((at + 1 for at, kind in enumerate(kinds) if kind != "nothing"), default=width)
     found: list[tuple[int, list[str]]] = []
@@ -231,7 +235,7 @@ def _header_rows(
         while len(cells) > width and not cells[-1]:
             cells.pop()
         if index == len(above) - 1 and len(cells) == width - 1 and first_counts and all(cells):
-            cells.insert(0, "")  # numbers of rows that have no name, as R writes them
+            cells.insert(0, "")  # R writes row numbers without a label
         if not (needed <= len(cells) <= width) or _is_key_and_value(line, above, width):
             if not found and index == len(above) - 1:
                 _refuse_other_width(cells, line, width, index, above, name)
@@ -245,14 +249,14 @@ def _header_rows(
 
 
 def _counts_on(cells: Sequence[str]) -> bool:
-    """Whether whole numbers rise by one from row to row."""
+    """Whether the cells are integers that increase by one from row to row."""
     if len(cells) < 3 or not all(map(_PLAIN.match, cells)):
         return False
     return all(int(after) - int(before) == 1 for before, after in pairwise(cells))
 
 
 def _labchart(above: Sequence[str], separator: str | None, width: int) -> tuple[list[str], list[str]] | None:
-    """Labels and units of a LabChart export, whose lines above the samples are such as `ChannelTitle=`, then cells."""
+    """Labels and units of a LabChart export, in lines with keys such as `ChannelTitle=`; None for other files."""
     found = {}
     for line in above:
         key, *cells = (bare(cell) for cell in split(line, separator))
@@ -265,7 +269,7 @@ def _labchart(above: Sequence[str], separator: str | None, width: int) -> tuple[
 
 
 def _is_key_and_value(line: str, above: Sequence[str], width: int) -> bool:
-    """Whether a line above the samples states something of the whole, and names no column."""
+    """Whether a line above the samples states a property of the recording and is not a row of labels."""
     if states_rate_or_unit(line):
         return True
     if width == 1 and re.match(r"\s*\d+ [^\W\d_]", line):
@@ -282,13 +286,13 @@ def _refuse_other_width(
     if len(written) < 2 or (pair_of(line) and (states_rate_or_unit(line) or len(above) > 1)):
         return
     raise RecordError(
-        f"Line {index + 1} of {name} names {len(written)} columns, and the rows below have {width}. Name every column, "
+        f"Line {index + 1} of {name} names {len(written)} columns, but the rows below have {width}. Name every column, "
         "and write numbers with decimal points."
     )
 
 
 def _names_in_comment(above: Sequence[str], separator: str | None, width: int) -> tuple[list[str], set[int]]:
-    """Names in the last comment above the samples, as numpy.savetxt writes them."""
+    """Labels in the last comment above the samples, as written by numpy.savetxt."""
     if above and above[-1].strip() and is_comment(above[-1], separator) and not states_rate_or_unit(above[-1]):
         cells = [bare(cell) for cell in split(above[-1].lstrip("#%/; \t"), separator)]
         if len(cells) == width and all(cells) and (width > 1 or names_lead(cells[0])):
@@ -296,17 +300,17 @@ def _names_in_comment(above: Sequence[str], separator: str | None, width: int) -
     return [""] * width, set()
 
 
-def _decimal(cells: Sequence[str], label: str, name: str, kind: Holds) -> str | None:
+def _decimal(cells: Sequence[str], label: str, name: str, kind: Content) -> str | None:
     if kind != "numbers":
         return None
     try:
         return decimal_mark(cells)
     except ValueError as found:
-        raise RecordError(f"Column {label} of {name} holds {found}.") from None
+        raise RecordError(f"Column {label} of {name} contains {found}.") from None
 
 
-def _without_decimal_commas(bulk: Sequence[str], above: Sequence[str], name: str) -> str | None:
-    """The separator where commas seem to part cells: none where they are the decimal commas of one column.
+def _comma_role(bulk: Sequence[str], above: Sequence[str], name: str) -> str | None:
+    """Decide whether commas are separators (",") or the decimal commas of a single column (None).
 
     Raises:
         RecordError: commas are both, or may be either.
@@ -330,19 +334,19 @@ def _without_decimal_commas(bulk: Sequence[str], above: Sequence[str], name: str
         return ","
     if width > 2:
         raise RecordError(
-            f"{name} has decimal commas, and commas between the cells as well. Write it with decimal points, or with "
+            f"{name} has decimal commas and also commas between the cells. Write it with decimal points, or with "
             "semicolons between the cells."
         )
     if all(len(row) == width for row in cells) and _two_signals(cells):
         return ","
     raise RecordError(
-        f"{name} has one comma in each line, which may be a decimal comma or part two columns. Write it with decimal "
-        "points, or name the columns in a first line."
+        f"{name} has one comma in each line, which may be a decimal comma or separate two columns. Write it with "
+        "decimal points, or name the columns in the first line."
     )
 
 
 def _two_signals(cells: Sequence[Sequence[str]]) -> bool:
-    """Whether the two whole numbers of each row go their own ways: a counter, or two that move smoothly."""
+    """Whether the two integers of each row are independent: the first is a counter, or both change smoothly."""
     try:
         first, second = zip(*((int(row[0]), int(row[1])) for row in cells), strict=True)
     except ValueError:
@@ -354,4 +358,6 @@ def _two_signals(cells: Sequence[Sequence[str]]) -> bool:
         return False
     turns = sorted(abs(after - before) for before, after in pairwise(second))
     spread, moves = max(second) - min(second), sorted(map(abs, steps))
-    return bool(moves[len(moves) // 2] >= 1 and turns[len(turns) // 2] < 0.1 * spread)  # fractions would jump about
+    return bool(
+        moves[len(moves) // 2] >= 1 and turns[len(turns) // 2] < 0.1 * spread
+    )  # the digits after a decimal comma would jump

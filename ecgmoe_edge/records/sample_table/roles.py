@@ -1,4 +1,4 @@
-"""What each column of a table is - time, sample counter, lead, something else - and the unit of each lead."""
+"""Determines the role of each column of a table (time, sample counter, lead or other) and the unit of each lead."""
 
 from __future__ import annotations
 
@@ -18,91 +18,96 @@ from ecgmoe_edge.records.sample_table.labels import (
     names_counter,
     names_heart_rate,
     names_lead,
-    names_no_ecg,
+    names_other_signal,
     names_time,
 )
 from ecgmoe_edge.records.sample_table.layout import Column, Layout
 from ecgmoe_edge.records.sample_table.stamps import (
-    Pace,
     StampKind,
+    StampTiming,
     kind_of,
-    pace_of,
     rounded_rate,
     scale_of_epoch,
     scale_of_rate,
     seconds_of,
+    timing_of,
 )
 
-NO_TIME_COLUMN = "none"  # as `time_column`: the rows are even, whatever the columns say
+NO_TIME_COLUMN = "none"  # value of `time_column` if the rows are evenly spaced
 _SLOWEST_HZ, _FASTEST_HZ = 1.0, 100_000.0
-_FEWEST_EVEN = 20  # rows of a column without a telling name that make it time or a counter
+_FEWEST_EVEN = 20  # fewest evenly increasing rows that make an unnamed column a time or counter column
 _AGREE = 0.9
-_LARGE_MV = 50.0  # median distance from the median: no ECG is that large
-_LISTED = 8  # names in a remark
-_RAIL_UV = 187_500.0  # of an open input of a Cyton at its usual gain
+_LARGE_MV = 50.0  # the median absolute deviation of an ECG is smaller
+_LISTED = 8  # most names in a remark
+_RAIL_UV = 187_500.0  # value of an open input of an OpenBCI Cyton at its default gain
 
 
 @dataclass(frozen=True)
 class TimeColumn:
-    """A column that holds the time, and what its head shows."""
+    """A time column, and its timing in the first rows."""
 
     column: Column
     kind: StampKind
-    scale: float  # s of one unit
+    scale: float  # seconds per unit
     whole_numbers: bool
-    pace: Pace | None  # None: too few stamps
+    timing: StampTiming | None  # None: there are too few time stamps
 
 
 @dataclass(frozen=True)
 class CounterColumn:
-    """A column that counts samples."""
+    """A sample counter."""
 
     column: Column
-    step: float | None  # None: its head does not count evenly
-    modulus: float | None
+    step: float | None  # increment per row; None: it does not count evenly
+    modulus: float | None  # the counter wraps to its start after this number of counts; None: no wrap in the first rows
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of a table are."""
+    """The roles of the columns of a table."""
 
     time: TimeColumn | None
     counter: CounterColumn | None
     leads: tuple[Column, ...]
-    units: tuple[str, ...]  # of the leads
-    scales: tuple[float, ...]  # mV of one unit, 1 of no voltage
-    fs: float
+    units: tuple[str, ...]  # unit of each lead
+    scales: tuple[float, ...]  # mV per unit of each lead; 1 if it is not a voltage
+    fs: float  # Hz
     remarks: tuple[Remark, ...]
 
 
 def roles_of(layout: Layout, options: OpenOptions, name: str) -> Roles:
-    """Judge the columns of a table by their names and by their head.
+    """Determine the roles of the columns of a table from their names and their first rows.
+
+    Args:
+        layout: the layout of the table.
+        options: properties that the user states.
+        name: name of the file, for messages.
 
     Raises:
-        RecordError: no such column, or none that may be an ECG.
-        UsageError: no rate is known, or an option contradicts the file.
+        RecordError: there is no such column, or no column that may be an ECG.
+        UsageError: the sampling rate is unknown, or an option contradicts the file.
     """
     times, counters = _times_and_counters(layout, options, name)
-    time = min(times, key=_unevenness, default=None)
+    time = min(times, key=_evenness_key, default=None)
     counter = next((one for one in counters if one.step is not None), None)
     aside = {found.column.position for found in times} | {one.column.position for one in counters}
-    leads, remarks = _leads(layout, options, aside, name)
+    leads, remarks = _lead_columns(layout, options, aside, name)
     fs, about_rate = _rate(layout, time, counter, options.fs, name)
     units, scales, about_units = _units(leads, layout.preamble.unit, options, name)
-    implausible = _implausible(layout, leads, units, scales) if options.uv_per_lsb is None else []
+    implausible = _implausible_units(layout, leads, units, scales) if options.uv_per_lsb is None else []
     return Roles(
-        time if time and time.pace else None, counter, leads, units, scales, fs,
+        time if time and time.timing else None, counter, leads, units, scales, fs,
         (*about_rate, *about_units, *remarks, *implausible),
     )  # fmt: skip
 
 
 def cells_of(layout: Layout, column: Column) -> list[str]:
-    """The head's cells of one column."""
+    """Cells of one column in the first rows."""
     return [row[column.position] for row in layout.rows]
 
 
 def _head_numbers(layout: Layout, column: Column) -> NDArray[np.float64]:
-    """The head's numbers of one column; a cell that is none is for the reader to refuse."""
+    """Numbers of one column in the first rows; an invalid cell is NaN here and is reported when the row is read."""
     return _leniently(cells_of(layout, column), lambda cells: numbers_of(cells, column.decimal))
 
 
@@ -120,9 +125,9 @@ def _one_or_nan(cell: str, read: Callable[[list[str]], NDArray[np.float64]]) -> 
         return math.nan
 
 
-def _unevenness(time: TimeColumn) -> tuple[bool, float, float]:
-    pace = time.pace
-    return (pace is None, pace.packet if pace else 0.0, pace.jitter if pace else 0.0)
+def _evenness_key(time: TimeColumn) -> tuple[bool, float, float]:
+    timing = time.timing
+    return (timing is None, timing.packet if timing else 0.0, timing.jitter if timing else 0.0)
 
 
 def _times_and_counters(
@@ -133,11 +138,11 @@ def _times_and_counters(
             return [], [_counter(layout, one, use=False) for one in layout.columns if _is_clock(layout, one, ())]
         column = layout.columns[chosen_columns(layout, [options.time_column], name)[0]]
         time = _time(layout, column, options.fs, named=True)
-        if time is None or time.pace is None:
+        if time is None or time.timing is None:
             counter = _counter(layout, column)
             if counter.step is None:
                 raise RecordError(
-                    f"Column {column.name} of {name} does not rise as time does. Name another one with --time-column."
+                    f"Column {column.name} of {name} does not increase like time. Name another with --time-column."
                 )
             return [], [counter]
         return [time], [
@@ -158,15 +163,15 @@ def _times_and_counters(
 
 
 def _is_clock(layout: Layout, column: Column, wanted: Sequence[int]) -> bool:
-    """Whether a column is time or a counter, by its name or else by how evenly it rises."""
-    if column.holds == "stamps":
+    """Whether a column is time or a counter, by its name or by its even increase."""
+    if column.content == "stamps":
         return True
-    if column.holds != "numbers" or (column.unit and column.unit not in SECONDS and column.unit != "clock"):
+    if column.content != "numbers" or (column.unit and column.unit not in SECONDS and column.unit != "clock"):
         return False
     if names_counter(column.label) or column.unit:
         return True
     if names_time(column.label):  # such as `ECG timestamp`, and not `ECG in real time`
-        return not names_lead(column.label) or pace_of(_head_numbers(layout, column)) is not None
+        return not names_lead(column.label) or timing_of(_head_numbers(layout, column)) is not None
     if column.position in wanted or names_lead(column.label):
         return False
     numbers = _head_numbers(layout, column)
@@ -174,31 +179,31 @@ def _is_clock(layout: Layout, column: Column, wanted: Sequence[int]) -> bool:
         return _counter(layout, column).step is not None and column.position == 0 and len(layout.columns) > 1
     if _counter(layout, column).step is not None:
         return True
-    pace = pace_of(numbers)
-    return pace is not None and pace.is_even and bool(np.mean(np.diff(numbers) > 0) >= _AGREE)
+    timing = timing_of(numbers)
+    return timing is not None and timing.is_even and bool(np.mean(np.diff(numbers) > 0) >= _AGREE)
 
 
 def _time(layout: Layout, column: Column, fs: float | None, *, named: bool = False) -> TimeColumn | None:
-    """The column as time; None where its numbers may as well count samples."""
+    """The column as a time column; None if its numbers may also be a sample counter."""
     cells = cells_of(layout, column)
     kind: StampKind | None = "number"
     scale: float | None = 1.0
     whole = False
-    if column.holds == "stamps":
+    if column.content == "stamps":
         kind = kind_of(cells)
     else:
         numbers = _head_numbers(layout, column)
         whole = bool(np.all(np.mod(numbers[np.isfinite(numbers)], 1) == 0))
-        pace = pace_of(numbers)
+        timing = timing_of(numbers)
         scale = SECONDS.get(column.unit or "") or scale_of_epoch(numbers)
-        if scale is None and pace is not None:
-            scale = scale_of_rate(pace, fs) or (None if fs is None else scale_of_rate(pace, None))
-            if scale is None and not named and whole and pace.packet == 1 and _counter(layout, column).step:
+        if scale is None and timing is not None:
+            scale = scale_of_rate(timing, fs) or (None if fs is None else scale_of_rate(timing, None))
+            if scale is None and not named and whole and timing.packet == 1 and _counter(layout, column).step:
                 return None
     if kind is None or scale is None:
         return TimeColumn(column, "number", 1.0, whole, None)
     stamps = _leniently(cells, lambda these: seconds_of(these, kind, column.decimal, scale))
-    return TimeColumn(column, kind, scale, whole, pace_of(_over_midnight(stamps, kind)))
+    return TimeColumn(column, kind, scale, whole, timing_of(_over_midnight(stamps, kind)))
 
 
 def _over_midnight(stamps: NDArray[np.float64], kind: StampKind) -> NDArray[np.float64]:
@@ -208,7 +213,7 @@ def _over_midnight(stamps: NDArray[np.float64], kind: StampKind) -> NDArray[np.f
 
 
 def _counter(layout: Layout, column: Column, *, use: bool = True) -> CounterColumn:
-    numbers = _head_numbers(layout, column) if use and column.holds == "numbers" else np.zeros(0)
+    numbers = _head_numbers(layout, column) if use and column.content == "numbers" else np.zeros(0)
     if len(numbers) < 3 or not np.isfinite(numbers).all() or np.any(np.mod(numbers, 1) != 0):
         return CounterColumn(column, None, None)
     steps = np.diff(numbers)
@@ -222,10 +227,10 @@ def _counter(layout: Layout, column: Column, *, use: bool = True) -> CounterColu
 
 
 def chosen_columns(layout: Layout, wanted: Sequence[Lead], name: str) -> list[int]:
-    """Positions of columns, each named by its name, its whole label or its position.
+    """Indices of the columns that the user names by name, complete label or index.
 
     Raises:
-        RecordError: no such column, or none.
+        RecordError: there is no such column, or no column is named.
     """
     labels = [column.label for column in layout.columns]
     names = [column.name for column in layout.columns]
@@ -236,14 +241,16 @@ def chosen_columns(layout: Layout, wanted: Sequence[Lead], name: str) -> list[in
     ] or choose_leads(names, [], name)  # fmt: skip
 
 
-def _leads(layout: Layout, options: OpenOptions, aside: set[int], name: str) -> tuple[tuple[Column, ...], list[Remark]]:
+def _lead_columns(
+    layout: Layout, options: OpenOptions, aside: set[int], name: str
+) -> tuple[tuple[Column, ...], list[Remark]]:
     if options.columns is not None:
         chosen = [layout.columns[position] for position in chosen_columns(layout, options.columns, name)]
         for column in chosen:
             if column.position in aside:
                 raise RecordError(
-                    f"Column {column.name} of {name} holds time or counts samples and is no lead. Leave it out of the "
-                    "columns."
+                    f"Column {column.name} of {name} is a time column or a sample counter and not a lead. Do not name "
+                    "it in --columns."
                 )
         if len({column.position for column in chosen}) < len(chosen):
             raise RecordError(f"A column of {name} is named twice. Name each column once.")
@@ -251,26 +258,26 @@ def _leads(layout: Layout, options: OpenOptions, aside: set[int], name: str) -> 
     leads: list[Column] = []
     left: list[Column] = []
     for column in layout.columns:
-        if column.position in aside or (column.holds == "nothing" and not column.label):
+        if column.position in aside or (column.content == "nothing" and not column.label):
             continue
         rate_beside_ecg = names_heart_rate(column.label) and any(names_lead(one.label) for one in layout.columns)
         (leads if _may_be_ecg(layout, column) and not rate_beside_ecg else left).append(column)
     if not leads:
-        leads = [column for column in left if column.holds == "numbers"]
-        left = [column for column in left if column.holds != "numbers"]
+        leads = [column for column in left if column.content == "numbers"]
+        left = [column for column in left if column.content != "numbers"]
     if not leads:
         raise RecordError(
-            f"No column of {name} can be an ECG: {', '.join(column.name for column in layout.columns)}. Name the one "
-            "that is with --columns, or give a table with one column a lead."
+            f"No column of {name} can be an ECG: {', '.join(column.name for column in layout.columns)}. Name the "
+            "columns with an ECG with --columns, or give a table with one column per lead."
         )
     names = ", ".join(column.name for column in left[:_LISTED])
     names += f" and {len(left) - _LISTED} more" if len(left) > _LISTED else ""
-    text = f"Columns that are no ECG by their name, unit or content are left out: {names}. Choose with --columns."
+    text = f"Columns that are not an ECG by name, unit or content are ignored: {names}. Choose with --columns."
     return tuple(leads), [Remark("lead", text, tuple(column.name for column in left))] if left else []
 
 
 def _may_be_ecg(layout: Layout, column: Column) -> bool:
-    if column.holds == "text" or names_no_ecg(column.label):
+    if column.content == "text" or names_other_signal(column.label):
         return False
     if layout.preamble.openbci and column.label and not names_lead(column.label):
         return False
@@ -286,71 +293,69 @@ def _rate(
     layout: Layout, time: TimeColumn | None, counter: CounterColumn | None, fs: float | None, name: str
 ) -> tuple[float, list[Remark]]:
     if fs is not None and not (math.isfinite(fs) and fs > 0):
-        raise RecordError(f"A sampling rate of {fs} Hz cannot be. Give the rate that {name} was recorded with.")
+        raise RecordError(f"A sampling rate of {fs} Hz is invalid. Give the rate that {name} was recorded with.")
     stated = layout.preamble.fs
-    if time is not None and time.pace is not None:
-        measured = rounded_rate(time.pace)
+    if time is not None and time.timing is not None:
+        measured = rounded_rate(time.timing)
         if not _SLOWEST_HZ <= measured <= _FASTEST_HZ:
             raise RecordError(
-                f"The column {time.column.name} of {name} shows a rate of {measured:g} Hz, which cannot be. State its "
-                "unit in the header, such as `time [ms]`, or give --time-column none and --fs."
+                f"The column {time.column.name} of {name} shows a rate of {measured:g} Hz, which is not plausible. "
+                "State its unit in the header, such as `time [ms]`, or give --time-column none and --fs."
             )
         if fs is not None:
-            if not math.isclose(measured, fs, rel_tol=0.01 + time.pace.certainty):
+            if not math.isclose(measured, fs, rel_tol=0.01 + time.timing.certainty):
                 raise UsageError(
-                    f"The column {time.column.name} of {name} shows a rate of {measured:g} Hz, and --fs says {fs:g} "
-                    "Hz. Leave --fs out, or give --time-column none to take the rows as even."
+                    f"The column {time.column.name} of {name} shows a rate of {measured:g} Hz, but --fs is {fs:g} Hz. "
+                    "Omit --fs, or give --time-column none if the rows are evenly spaced."
                 )
-            text = f"Time is column {time.column.name}; its holes are missing samples."
+            text = f"Time is column {time.column.name}; its gaps are missing time."
             return float(fs), [Remark("time", text)]
-        near = [rate for rate in stated if math.isclose(rate, measured, rel_tol=0.01 + time.pace.certainty)]
+        near = [rate for rate in stated if math.isclose(rate, measured, rel_tol=0.01 + time.timing.certainty)]
         if stated and not near:
             raise UsageError(
-                f"The head of {name} states {stated[0]:g} Hz, and its column {time.column.name} shows {measured:g} Hz. "
+                f"The head of {name} states {stated[0]:g} Hz, but its column {time.column.name} shows {measured:g} Hz. "
                 "Correct one, or give --time-column none and --fs."
             )
         rate = near[0] if near else measured
-        text = f"The rate of {rate:g} Hz is that of column {time.column.name}; its holes are missing samples."
+        text = f"The rate of {rate:g} Hz is that of column {time.column.name}; its gaps are missing time."
         return rate, [Remark("rate", text)]
     unclear = []
     if time is not None:
-        text = f"The column {time.column.name} does not show how time passes; the rows are taken as even."
+        text = f"The column {time.column.name} does not show the time of each row; the rows are taken as evenly spaced."
         unclear = [Remark("time", text)]
     if fs is not None:
         if stated and not any(math.isclose(rate, fs, rel_tol=0.01) for rate in stated):
-            raise UsageError(f"The head of {name} states {stated[0]:g} Hz, and --fs says {fs:g} Hz. Leave --fs out.")
+            raise UsageError(f"The head of {name} states {stated[0]:g} Hz, but --fs is {fs:g} Hz. Omit --fs.")
         return float(fs), unclear
     if len(stated) == 1 and _SLOWEST_HZ <= stated[0] <= _FASTEST_HZ:
         return stated[0], [Remark("rate", f"The rate of {stated[0]:g} Hz is stated in the head of {name}."), *unclear]
     counts = f" (column {counter.column.name} may count samples, ms or s)" if counter else ""
     raise UsageError(
-        f"{name} does not state its sampling rate{counts}: give --fs, in Hz, or --time-column where a column holds the "
-        "time, with its unit in its name, such as `time [ms]`."
+        f"{name} does not state its sampling rate{counts}: give --fs, in Hz, or name the time column with "
+        "--time-column and its unit in its label, such as `time [ms]`."
     )
 
 
 def _units(
-    leads: Sequence[Column], of_all: str | None, options: OpenOptions, name: str
+    leads: Sequence[Column], common_unit: str | None, options: OpenOptions, name: str
 ) -> tuple[tuple[str, ...], tuple[float, ...], list[Remark]]:
     given = options.unit
     step = options.uv_per_lsb
     if step is not None and not (math.isfinite(step) and step > 0):
-        raise UsageError(f"--uv-per-lsb of {step} cannot be. Give the microvolts of one count, above 0.")
+        raise UsageError(f"--uv-per-lsb {step} is invalid. Give the microvolts per count, above 0.")
     counts = step is not None if given is None else given.strip().casefold() in COUNTS
     if given is not None and not counts:
         millivolts_per(given)
         if step is not None:
-            raise UsageError(f"--uv-per-lsb is for counts, and --unit says {given}. Leave one of them out.")
+            raise UsageError(f"--uv-per-lsb is for counts, but --unit is {given}. Omit one of them.")
     units, scales = [], []
     assumed: list[str] = []
     for lead in leads:
-        unit = lead.unit or of_all
+        unit = lead.unit or common_unit
         if unit is not None and given is not None and _differ(unit, given, counts=counts):
-            raise UsageError(
-                f"The head of {name} has {lead.name} in {unit}, and --unit says {given}. Leave --unit out."
-            )
+            raise UsageError(f"The head of {name} states {lead.name} in {unit}, but --unit is {given}. Omit --unit.")
         if step is not None and unit is not None and is_voltage(unit):
-            raise UsageError(f"The head of {name} has {lead.name} in {unit}. Leave --uv-per-lsb out.")
+            raise UsageError(f"The head of {name} states {lead.name} in {unit}. Omit --uv-per-lsb.")
         if unit == "count" or (unit is None and counts):
             if step is None:
                 raise UsageError(f"{lead.name} of {name} is in counts of its A/D converter: give --uv-per-lsb.")
@@ -372,10 +377,10 @@ def _differ(stated: str, given: str, *, counts: bool) -> bool:
     return is_voltage(stated) and not math.isclose(millivolts_per(stated), millivolts_per(given))
 
 
-def _implausible(
+def _implausible_units(
     layout: Layout, leads: Sequence[Column], units: Sequence[str], scales: Sequence[float]
 ) -> list[Remark]:
-    """Leads of whole numbers that are too large for their unit."""
+    """Remarks about leads of integers that are too large for their unit."""
     remarks = []
     for lead, unit, scale in zip(leads, units, scales, strict=True):
         numbers = _head_numbers(layout, lead)
@@ -386,6 +391,6 @@ def _implausible(
         widest = float(np.ptp(numbers)) * scale
         if spread > _LARGE_MV or widest > 4 * _LARGE_MV:
             likely = "uV or counts of an A/D converter (--unit uV, or --unit count with --uv-per-lsb)"
-            text = f"{lead.name} holds whole numbers that span {widest:,.0f} mV as {unit}: it is likely in {likely}."
+            text = f"{lead.name} has integers that span {widest:,.0f} mV in {unit}: it is likely in {likely}."
             remarks.append(Remark("unit", text, (lead.name,)))
     return remarks

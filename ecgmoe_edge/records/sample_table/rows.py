@@ -1,4 +1,4 @@
-"""The rows of a table as numbers, a block at a time: well-formed blocks at once, others line by line."""
+"""Reads the rows of a table as numbers, block by block; blocks that are not well-formed are read line by line."""
 
 from __future__ import annotations
 
@@ -18,29 +18,36 @@ from ecgmoe_edge.records.sample_table.stamps import seconds_of
 from ecgmoe_edge.records.sample_table.text import TextSource
 from ecgmoe_edge.records.sample_table.timeline import Floats, Ints, Rows
 
-_MOST_CELLS = 4_000_000  # of a table on its side
+_MOST_CELLS = 4_000_000  # of a transposed table
 
 
 class RowReader:
-    """Reads the rows of a table: chosen leads in mV, time stamps and counts."""
+    """Reads the rows of a table: the chosen leads in mV, the time stamps and the sample counter.
+
+    Args:
+        source: the text of the table.
+        layout: its layout.
+        roles: the roles of its columns.
+        chosen: indices of the leads to read, among `roles.leads`.
+    """
 
     def __init__(self, source: TextSource, layout: Layout, roles: Roles, chosen: Sequence[int]) -> None:
         self._source = source
         self._layout = layout
-        self._leads = [(roles.leads[at], roles.scales[at]) for at in chosen]
+        self._chosen = [(roles.leads[at], roles.scales[at]) for at in chosen]
         self._time = roles.time
         self._counter = roles.counter
         self._name = source.path.name
-        needed = [column.position for column, _ in self._leads]
+        needed = [column.position for column, _ in self._chosen]
         needed += [one.column.position for one in (self._time, self._counter) if one is not None]
-        self._needed = max(needed) + 1  # cells that a row must have
+        self._needed = max(needed) + 1  # smallest number of cells in a row
         self._empty_line: int | None = None
 
     def rows(self) -> Iterator[Rows]:
-        """Successive rows.
+        """Successive blocks of rows.
 
         Raises:
-            RecordError: a row or cell that cannot be read, named by line and column.
+            RecordError: a row or a cell cannot be read; the message names line and column.
         """
         number = 1
         above = self._layout.header_lines
@@ -57,15 +64,15 @@ class RowReader:
             number += n
 
     def _block(self, text: str, first: int) -> Rows:
-        """The rows of whole lines, the first of which is line `first` of the file."""
+        """The rows in complete lines of text, the first of which is line `first` of the file."""
         columns = self._at_once(text)
         if columns is None:
             columns, lines = self._line_by_line(text.split("\n"), first)
         else:
             lines = np.arange(first, first + len(columns[0]))
         careful = "_" in text or not text.isascii()
-        values = np.empty((len(self._leads), len(lines)))
-        for row, (column, scale) in enumerate(self._leads):
+        values = np.empty((len(self._chosen), len(lines)))
+        for row, (column, scale) in enumerate(self._chosen):
             values[row] = self._numbers(columns[column.position], column, lines, careful=careful) * scale
         stamps = counts = None
         if self._time is not None:
@@ -75,7 +82,7 @@ class RowReader:
         return Rows(values, lines, stamps, counts)
 
     def _at_once(self, text: str) -> list[list[str]] | None:
-        """Cells by column, where every line has as many as the table is wide; None where one has not."""
+        """Cells by column if every line has as many cells as the table has columns; otherwise None."""
         separator, width = self._layout.separator, self._layout.width
         if separator == " ":
             text = "\n".join([" ".join(line.split()) for line in text.split("\n")])
@@ -108,14 +115,14 @@ class RowReader:
         for number, line in enumerate(lines, first):
             if is_comment(line, separator):
                 continue
-            if width > 1 and not line.strip(" \r"):  # a tab may part two empty cells
+            if width > 1 and not line.strip(" \r"):  # a tab may separate two empty cells
                 if self._time is None:
                     self._empty_line = self._empty_line or number
                 continue
             if self._empty_line is not None:
                 raise RecordError(
-                    f"Line {self._empty_line} of {self._name} is empty, and there are samples after it. Remove it, or "
-                    "write a row of empty cells where a sample is missing."
+                    f"Line {self._empty_line} of {self._name} is empty, but samples follow. Remove the line, or write "
+                    "a row of empty cells for a missing sample."
                 )
             rows.append(self._row(line, number))
             numbers.append(number)
@@ -126,19 +133,19 @@ class RowReader:
         width = self._layout.width
         if line.count('"') % 2:
             raise RecordError(
-                f"Line {number} of {self._name} opens a quote that it does not close. Write each row in one line."
+                f"Line {number} of {self._name} has an opening quote without a closing one. Write each row in one line."
             )
         cells = split(line, self._layout.separator)
         if len(cells) < self._needed:
             column = self._layout.columns[len(cells)]
-            named = next((one for one, _ in self._leads if one.position >= len(cells)), column)
+            named = next((one for one, _ in self._chosen if one.position >= len(cells)), column)
             raise RecordError(
                 f"Line {number} of {self._name} ends before column {named.position + 1} ({named.name}): it has "
-                f"{len(cells)} columns. Complete the row, or leave a missing sample's cell empty."
+                f"{len(cells)} columns. Complete the row, or leave the cell of a missing sample empty."
             )
         if any(bare(cell) for cell in cells[width:]):
             raise RecordError(
-                f"Line {number} of {self._name} has {len(cells)} columns, and the table has {width}. Correct the row; "
+                f"Line {number} of {self._name} has {len(cells)} columns, but the table has {width}. Correct the row; "
                 "numbers need decimal points."
             )
         return [*cells[:width], *itertools.repeat("", width - len(cells))]
@@ -147,7 +154,7 @@ class RowReader:
         try:
             return numbers_of(cells, column.decimal, carefully=careful)
         except BadCellError as bad:
-            raise self._refused(bad, column, lines) from None
+            raise self._error(bad, column, lines) from None
 
     def _stamps(self, cells: list[str], lines: Ints) -> Floats:
         time = self._time
@@ -156,20 +163,20 @@ class RowReader:
         try:
             return seconds_of(cells, time.kind, time.column.decimal, time.scale)
         except BadCellError as bad:
-            raise self._refused(bad, time.column, lines) from None
+            raise self._error(bad, time.column, lines) from None
 
-    def _refused(self, bad: BadCellError, column: Column, lines: Ints) -> RecordError:
+    def _error(self, bad: BadCellError, column: Column, lines: Ints) -> RecordError:
         return RecordError(
-            f"Line {lines[bad.index]}, column {column.position + 1} ({column.name}) of {self._name} holds "
+            f"Line {lines[bad.index]}, column {column.position + 1} ({column.name}) of {self._name} contains "
             f"{bad.cell[:60]!r}, {bad.why}."
         )
 
 
-def upright(source: TextSource) -> str:
-    """The text of a table on its side, turned: one row a sample.
+def transposed(source: TextSource) -> str:
+    """The text of a table with one row per lead, transposed to one row per sample.
 
     Raises:
-        RecordError: it is too large, or its rows are of different lengths.
+        RecordError: the table is too large, or its rows differ in length.
     """
     name = source.path.name
     lines = [line for line in source.whole().split("\n") if line.strip()]
@@ -182,8 +189,8 @@ def upright(source: TextSource) -> str:
             row.pop()
     if not rows or len({len(row) for row in rows}) > 1 or sum(map(len, rows)) > _MOST_CELLS:
         raise RecordError(
-            f"{name} has a row for each lead, of different lengths or too many values. Write it with one row a sample "
-            "and one column a lead."
+            f"{name} has one row per lead, and the rows differ in length or have too many values. Write it with one "
+            "row per sample and one column per lead."
         )
     turned = io.StringIO()
     turned.writelines(f"{line}\n" for line in stated)

@@ -1,4 +1,4 @@
-"""A text file in blocks of whole lines, whatever its encoding and line ends, with flat memory."""
+"""Reads a text file of any common encoding and line ending in blocks of complete lines, with constant memory."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from typing import BinaryIO
 
 from ecgmoe_edge.errors import RecordError
 
-_BLOCK = 1 << 16  # bytes read at a time
-_HEAD = 1 << 18  # bytes in which the layout must show
-_TAIL = 1 << 14
-_LONGEST_LINE = 1 << 20  # characters; beyond, a table lies on its side
-_WHOLE = 16 << 20  # bytes of the largest table on its side that is read
+_BLOCK = 1 << 16  # bytes read at once
+_HEAD = 1 << 18  # bytes from which the encoding is determined
+_TAIL = 1 << 14  # bytes in which a footer is searched
+_LONGEST_LINE = 1 << 20  # characters
+_WHOLE = 16 << 20  # bytes of the largest transposed table
 _MOST_FOOTER_LINES = 20
-_MOST_LEADS = 64  # rows of a table on its side
-_FEWEST_SAMPLES = 100  # in a row of a table on its side
+_MOST_LEADS = 64  # most rows of a transposed table
+_FEWEST_SAMPLES = 100  # fewest cells in a row of a transposed table
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
-_MOST_HIGH_BYTES = 0.3  # share in a file that is text in cp1252
+_MOST_HIGH_BYTES = 0.3  # largest share of bytes above 127 in a text in cp1252
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """Where the text of a table lies, opened with `open_text`."""
+    """The text of a table, opened with `open_text`."""
 
     path: Path
     encoding: str
-    start: int  # byte of the first character, behind a byte-order mark
-    end: int  # byte behind the last line that is read
-    data: bytes | None = None  # text that is not the file's own: a table that was turned upright
+    start: int  # position of the first character, after a byte-order mark
+    end: int  # position after the last line that is read
+    data: bytes | None = None  # replaces the text of the file: a table that was transposed
 
     def head(self, n_lines: int) -> tuple[list[str], bool]:
-        """The first lines, at most `n_lines`, and whether they are all of the text."""
+        """The first `n_lines` lines, and whether they are the whole text."""
         lines: list[str] = []
         for block in self.blocks():
             lines += block[:-1].split("\n")
@@ -45,10 +45,10 @@ class TextSource:
         return lines, True
 
     def blocks(self) -> Iterator[str]:
-        r"""Successive blocks of whole lines, each line ended by `\n`.
+        r"""Successive blocks of complete lines, each of which ends with `\n`.
 
         Raises:
-            RecordError: a NUL byte, or a line without end.
+            RecordError: the text contains a NUL byte or an extremely long line.
         """
         decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
         rest = ""
@@ -59,7 +59,7 @@ class TextSource:
                 left -= len(raw)
                 text = rest + decoder.decode(raw)
                 self._check(text)
-                within = text.rstrip("\r")  # a CR at the end may be the first half of CR LF
+                within = text.rstrip("\r")  # a CR at the end may be the start of CR LF
                 cut = max(text.rfind("\n"), within.rfind("\r")) + 1
                 rest = text[cut:]
                 if cut:
@@ -70,9 +70,13 @@ class TextSource:
             yield last if last.endswith("\n") else last + "\n"
 
     def without_footer(self, is_sample: Callable[[str], bool]) -> tuple[TextSource, int]:
-        """The same text without the lines at its end that are no samples, and how many of them are not empty.
+        """Remove the footer: the lines at the end that are not samples, and empty lines at the end.
 
-        Empty lines at the end are no samples either.
+        Args:
+            is_sample: whether a line is a row of samples.
+
+        Returns:
+            The text without its footer, and the number of removed lines that are not empty.
         """
         wide = self.encoding.startswith("utf-16")
         start = max(self.start, self.end - _TAIL)
@@ -82,11 +86,11 @@ class TextSource:
         errors = "strict" if wide else "surrogateescape"
         try:
             text = raw.decode(self.encoding, errors)
-        except UnicodeDecodeError:  # a character is cut in two
+        except UnicodeDecodeError:  # the first bytes are a part of a character
             return self, 0
         lines = re.findall(r"[^\r\n]*(?:\r\r\n|\r\n|\n|\r|$)", text)
         if start > self.start:
-            lines = lines[1:]  # it may have begun before
+            lines = lines[1:]  # the first line may be incomplete
         dropped, written = 0, 0
         for line in reversed(lines):
             if line.strip(" \r\n\x1a"):
@@ -95,19 +99,19 @@ class TextSource:
                 written += 1
             dropped += len(line.encode(self.encoding, errors))
         if written and dropped >= self.end - self.start:
-            return self, 0  # not one sample: the layout has to say so
+            return self, 0  # there is no sample, which `layout_of` reports
         return replace(self, end=self.end - dropped), written
 
     def whole(self) -> str:
-        """All of the text, of a table on its side.
+        """The whole text of a table with one row per lead.
 
         Raises:
-            RecordError: it is too long to be turned upright.
+            RecordError: the text is too long to be transposed.
         """
         if self.end - self.start > _WHOLE:
             raise RecordError(
-                f"{self.path.name} has a row for each lead and is too large to be turned. Write it with one row a "
-                "sample and one column a lead."
+                f"{self.path.name} has one row per lead and is too large to be transposed. Write it with one row per "
+                "sample and one column per lead."
             )
         with self._file() as file:
             file.seek(self.start)
@@ -117,7 +121,7 @@ class TextSource:
         return _with_line_feeds(text)
 
     def of(self, text: str) -> TextSource:
-        """Another text in the place of this file's."""
+        """The source with another text in place of that of the file."""
         data = text.encode()
         return TextSource(self.path, "utf-8", 0, len(data), data)
 
@@ -129,28 +133,30 @@ class TextSource:
             raise self._nul()
         if len(text) > _LONGEST_LINE:
             raise RecordError(
-                f"{self.path.name} has lines of more than {_LONGEST_LINE:,} characters. Write a table with one row a "
-                "sample and one column a lead."
+                f"{self.path.name} has lines of more than {_LONGEST_LINE:,} characters. Write a table with one row per "
+                "sample and one column per lead."
             )
 
     def _nul(self) -> RecordError:
         return RecordError(
-            f"{self.path.name} holds NUL bytes, so it is not a text file, or UTF-16 without a byte-order mark. Save "
+            f"{self.path.name} contains NUL bytes: it is not a text file, or UTF-16 without a byte-order mark. Save "
             "it as UTF-8 text."
         )
 
 
 def open_text(path: Path) -> TextSource:
-    """Find out how a text file is encoded: UTF-8, UTF-16 with a byte-order mark, or else cp1252.
+    """Open a text file and determine its encoding: UTF-8, UTF-16 with a byte-order mark, or else cp1252.
 
     Raises:
-        RecordError: it is empty or no text.
+        RecordError: the file is empty or not text.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         raw = file.read(_HEAD)
     if not raw.strip():
-        raise RecordError(f"{path.name} is empty or starts with empty lines alone. Give a table with one row a sample.")
+        raise RecordError(
+            f"{path.name} is empty or starts with many empty lines. Give a table with one row per sample."
+        )
     for mark, encoding in _BOMS:
         if raw.startswith(mark):
             return TextSource(path, encoding, len(mark), size)
@@ -162,8 +168,8 @@ def open_text(path: Path) -> TextSource:
     return TextSource(path, found, 0, size)
 
 
-def is_on_its_side(source: TextSource) -> bool:
-    """Whether the lines are so few and long that each must be a lead."""
+def is_transposed(source: TextSource) -> bool:
+    """Whether the table has so few and so long lines that each line must be a lead."""
     with source._file() as file:
         file.seek(source.start)
         raw = file.read(min(_HEAD, source.end - source.start))

@@ -1,4 +1,4 @@
-"""Rows of a table onto even time: a hole in the time stamps or the sample counter becomes missing samples (NaN)."""
+"""Places the rows of a table on an even time axis; gaps in time stamps or sample counter become missing time (NaN)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.sample_table.stamps import DAY_S, Pace
+from ecgmoe_edge.records.sample_table.stamps import DAY_S, StampTiming
 
-_PIECE = 1 << 16  # missing samples that are given at once
-_WRAPS = (2.0**16, 2.0**32)  # of a clock that counts ms or us, as millis() and micros() do
+_PIECE = 1 << 16  # most missing samples in one block
+_WRAPS = (2.0**16, 2.0**32)  # wrap of clocks that count ms or us, such as millis() and micros()
 _LONGEST_WRAP_STEP_S = 60.0
-_AHEAD = 16  # changes of an uneven stamp that show whether a late one is followed by late ones
-_PENDING = 256  # changes that are kept until they are judged
+_AHEAD = 16  # stamps after a late stamp that show whether all following stamps are late
+_PENDING = 256  # stamps that are kept until gaps before them can be determined
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,13 +25,13 @@ Ints = NDArray[np.int64]
 class Rows:
     """Successive rows of a table."""
 
-    values: Floats  # (leads, n)
-    lines: Ints  # number of each row's line, counted from 1
-    stamps: Floats | None = None  # s
-    counts: Floats | None = None
+    values: Floats  # (leads, n) in mV
+    lines: Ints  # (n,) line numbers, from 1
+    stamps: Floats | None = None  # (n,) s
+    counts: Floats | None = None  # (n,) sample counter
 
     def cut(self, start: int, stop: int | None = None) -> Rows:
-        """Rows `start` to `stop`, not included."""
+        """Rows from `start` up to, but not including, `stop`."""
         part = slice(start, stop)
         return Rows(
             self.values[:, part],
@@ -42,7 +42,7 @@ class Rows:
 
 
 def joined(first: Rows, second: Rows) -> Rows:
-    """One after the other."""
+    """Concatenate two blocks of rows."""
     return Rows(
         np.concatenate([first.values, second.values], axis=1),
         np.concatenate([first.lines, second.lines]),
@@ -53,19 +53,23 @@ def joined(first: Rows, second: Rows) -> Rows:
 
 @dataclass
 class SampleCounter:
-    """Missing rows by a column that counts samples, and begins again at some number."""
+    """Finds missing rows with a sample counter, which may wrap."""
 
-    name: str  # of the file
-    step: float  # from row to row
-    modulus: float | None  # after which it begins again; None: not seen
-    longest: float  # rows that may be missing at once
+    name: str  # name of the file, for messages
+    step: float  # increment per row
+    modulus: float | None  # the counter wraps after this number of counts; None: unknown
+    longest: float  # most rows that may be missing in one gap
     _last: float | None = None
 
     def missing(self, counts: Floats, lines: Ints) -> Ints:
-        """How many rows are missing before each one.
+        """Number of missing rows before each row.
+
+        Args:
+            counts: the counter, `(n,)`.
+            lines: line numbers, `(n,)`.
 
         Raises:
-            RecordError: it stands still or goes back.
+            RecordError: the counter repeats a number, goes backwards, or has too long a gap.
         """
         before = np.concatenate([[counts[0] - self.step if self._last is None else self._last], counts[:-1]])
         before = _filled(before)
@@ -76,60 +80,60 @@ class SampleCounter:
             steps = np.mod(steps, self.modulus)
             steps[steps == 0] = self.modulus
             if (repeated := np.flatnonzero((counts == before) & (self.modulus > 2 * self.step))).size:
-                raise self._refused(int(lines[repeated[0]]), "repeats a number")
+                raise self._error(int(lines[repeated[0]]), "repeats a number")
         else:
             for at in np.flatnonzero(steps <= 0):
-                steps[at] = self._begun_again(float(before[at]), float(counts[at]), int(lines[at]))
+                steps[at] = self._step_over_wrap(float(before[at]), float(counts[at]), int(lines[at]))
         lost = np.rint(steps / self.step).astype(np.int64) - 1
         if (far := np.flatnonzero(lost > self.longest)).size:
-            raise self._refused(int(lines[far[0]]), f"leaves out {lost[far[0]]:,} samples")
+            raise self._error(int(lines[far[0]]), f"skips {lost[far[0]]:,} samples")
         return np.maximum(lost, 0)
 
-    def _begun_again(self, before: float, now: float, line: int) -> float:
+    def _step_over_wrap(self, before: float, now: float, line: int) -> float:
         for modulus in (100.0, 128.0, 256.0, 1000.0, 1024.0, 4096.0, 10_000.0, 2.0**16, 2.0**24, 2.0**31, 2.0**32):
             step = now + modulus - before
             if 0 < step <= max(self.step, 0.1 * modulus) and before < modulus:
                 return step
-        raise self._refused(line, "goes back" if now < before else "repeats a number")
+        raise self._error(line, "goes backwards" if now < before else "repeats a number")
 
-    def _refused(self, line: int, does: str) -> RecordError:
+    def _error(self, line: int, does: str) -> RecordError:
         return RecordError(
             f"The sample counter of {self.name} {does} at line {line}. Correct the file, or name another time column "
-            "with --time-column (`none` takes the rows as even)."
+            "with --time-column (`none` if the rows are evenly spaced)."
         )
 
 
 @dataclass
 class Clock:
-    """Missing rows by the time stamps: even ones, uneven ones, and those that a packet of rows shares."""
+    """Finds missing rows with time stamps, which may be even, uneven, or shared by a packet of rows."""
 
-    name: str  # of the file
-    pace: Pace
-    unit: float  # s that one of a whole-number clock's units is, which begins again at 2^16 or 2^32; 0: none
+    name: str  # name of the file, for messages
+    timing: StampTiming
+    unit: float  # seconds per unit of an integer clock that wraps at 2^16 or 2^32; 0: the clock does not wrap
     is_time_of_day: bool
-    quantum: float = 1.0  # rows that go missing together unseen by a counter
-    _shift: float = 0.0  # s that were added when it began again
+    quantum: float = 1.0  # rows are missing in multiples of this, because the sample counter wraps
+    _shift: float = 0.0  # s added for wraps so far
     _last: float | None = None
-    _is_first: bool = True  # change of the stamp
+    _is_first: bool = True  # whether the stamp has not changed yet
 
     def unwrapped(self, stamps: Floats, lines: Ints) -> Floats:
-        """Stamps that go on where the clock begins again; a missing one is the one before.
+        """Stamps without wraps, `(n,)` in s; a missing stamp is replaced by the one before.
 
         Raises:
-            RecordError: it goes back, or on by more than a day.
+            RecordError: time goes backwards, or forwards by more than a day.
         """
         stamps = _filled(stamps + self._shift, self._last)
         if self._last is None:
             self._last = float(stamps[0])
         steps = np.diff(stamps, prepend=self._last)
-        back = max(3 * self.pace.jitter, 1.5 * self.pace.packet / self.pace.fs)
+        back = max(3 * self.timing.jitter, 1.5 * self.timing.packet / self.timing.fs)
         for at in np.flatnonzero((steps < -back) | (steps > DAY_S)):
             added = self._added(float(steps[at])) if steps[at] < 0 else None
             if added is None:
-                way = "back" if steps[at] < 0 else "on"
+                way = "backwards" if steps[at] < 0 else "forwards"
                 raise RecordError(
-                    f"The time of {self.name} goes {way} by {abs(steps[at]):,.6g} s at line {lines[at]}. Cut the file "
-                    "there, correct it, or take the rows as even with --time-column none and --fs."
+                    f"The time of {self.name} jumps {way} by {abs(steps[at]):,.6g} s at line {lines[at]}. Split the "
+                    "file there, correct it, or give --time-column none and --fs if the rows are evenly spaced."
                 )
             stamps[at:] += added
             self._shift += added
@@ -146,14 +150,14 @@ class Clock:
         return None
 
     def missing(self, stamps: Floats, lines: Ints, known: Ints, since: int, begin: float) -> Ints:
-        """How many rows are missing before each one, beside the known ones.
+        """Number of missing rows before each row, in addition to the known ones.
 
         Args:
-            stamps: unwrapped.
-            lines: number of each row's line.
-            known: missing before each row by a counter.
-            since: rows (and known missing ones) from the last change of the stamp to the first row.
-            begin: the stamp of the rows before the first.
+            stamps: unwrapped stamps, `(n,)` in s.
+            lines: line numbers, `(n,)`.
+            known: rows missing before each row by the sample counter, `(n,)`.
+            since: rows, including known missing ones, from the last change of the stamp to the first row.
+            begin: stamp of the row before the first row, s.
 
         Raises:
             RecordError: even stamps repeat.
@@ -163,21 +167,21 @@ class Clock:
         at = np.flatnonzero(np.diff(stamps, prepend=begin) != 0)
         steps = np.diff(stamps[at], prepend=begin)
         rows = np.diff(places[at], prepend=0)
-        excess = steps * self.pace.fs - rows
+        excess = steps * self.timing.fs - rows
         if self._is_first and len(excess):
             self._is_first = False
-            if self.pace.packet > 1:
-                excess[0] = 0.0  # the file may begin within a packet
-        if self.pace.is_even:
+            if self.timing.packet > 1:
+                excess[0] = 0.0  # the file may start within a packet
+        if self.timing.is_even:
             if self.quantum == 1 and (repeated := np.flatnonzero(excess < -0.5)).size:
                 raise RecordError(
-                    f"The time of {self.name} repeats or goes back just before line {lines[at[repeated[0]]]}. Correct "
-                    "it, or take the rows as even with --time-column none and --fs."
+                    f"The time of {self.name} repeats or goes backwards before line {lines[at[repeated[0]]]}. Correct "
+                    "it, or give --time-column none and --fs if the rows are evenly spaced."
                 )
             late = np.flatnonzero(excess > 0.5)
             lost[at[late]] = self._whole(excess[late])
             return lost
-        least = max(1.5, 3 * self.pace.jitter * self.pace.fs, 0.05 * self.pace.packet, 0.5 * self.quantum)
+        least = max(1.5, 3 * self.timing.jitter * self.timing.fs, 0.05 * self.timing.packet, 0.5 * self.quantum)
         lag = np.cumsum(excess)
         for number in np.flatnonzero(excess > least):
             before = lag[max(0, number - _AHEAD) : number]
@@ -194,20 +198,20 @@ class Clock:
 
 @dataclass
 class Timeline:
-    """Puts rows where their time stamps and their counter say; without either, one after the other."""
+    """Places rows in time by their stamps and their counter; without either, the rows are consecutive."""
 
     clock: Clock | None = None
     counter: SampleCounter | None = None
     _pending: Rows | None = None
-    _known: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # missing before pending rows
+    _known: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # missing rows before pending rows
     _begin: float | None = None
     _since: int = 0
 
-    def put(self, rows: Rows) -> Iterator[Floats]:
-        """Samples `(leads, n)` up to where the rows so far decide, missing ones as NaN.
+    def add(self, rows: Rows) -> Iterator[Floats]:
+        """Add rows, and yield the samples whose place in time is certain, `(leads, n)` with missing time as NaN.
 
         Raises:
-            RecordError: time or counter that cannot be; the line is named.
+            RecordError: time or counter is invalid; the message names the line.
         """
         known = np.zeros(len(rows.lines), dtype=np.int64)
         if self.counter is not None and rows.counts is not None:
@@ -221,8 +225,8 @@ class Timeline:
         self._known = np.concatenate([self._known, known])
         yield from self._decided(final=False)
 
-    def rest(self) -> Iterator[Floats]:
-        """What is left when the last row has been put."""
+    def finish(self) -> Iterator[Floats]:
+        """The remaining samples after the last row was added."""
         if self._pending is not None and len(self._pending.lines):
             yield from self._decided(final=True)
 
@@ -233,7 +237,7 @@ class Timeline:
         if self._begin is None:
             self._begin = float(rows.stamps[0])
         changes = np.flatnonzero(np.diff(rows.stamps, prepend=self._begin) != 0)
-        ahead = 0 if self.clock.pace.is_even else _AHEAD
+        ahead = 0 if self.clock.timing.is_even else _AHEAD
         ready = len(rows.lines)
         if ahead and not final:
             if len(changes) < _PENDING and len(rows.lines) < 4 * _PIECE:
@@ -276,7 +280,7 @@ def _spread(values: Floats, lost: Ints) -> Floats:
 
 
 def _filled(numbers: Floats, first: float | None = None) -> Floats:
-    """Missing ones as the one before."""
+    """The numbers with each missing one replaced by the one before it, or by `first` at the start."""
     gone = ~np.isfinite(numbers)
     if not gone.any():
         return numbers

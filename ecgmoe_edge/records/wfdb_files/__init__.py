@@ -1,1 +1,1 @@
-"""The files of a WFDB record, each read by its specification: header(5), signal(5) and annot(5) of the WFDB manual."""
+"""Reads the files of a WFDB record by their specification: header(5), signal(5) and annot(5) of the WFDB manual."""

@@ -1,4 +1,4 @@
-"""Annotation files in MIT format, word by word: https://physionet.org/physiotools/wag/annot-5.htm."""
+"""Reads WFDB annotation files in MIT format: https://physionet.org/physiotools/wag/annot-5.htm."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ecgmoe_edge.errors import RecordError
 
 END_MARK = b"\x00\x00"
 
-# Symbols of the codes of annot(5), " " where a code has none.
+# Code -> symbol of annot(5); a blank in the list is a code without a symbol.
 SYMBOLS = MappingProxyType(
     {code: symbol for code, symbol in enumerate(' NLRaVFJASEj/Q~ | sT*D"=pB^t+u?![]en@xf()r') if symbol != " "}
 )
 NO_BEAT_CODE = 0  # NOTQRS
 _MOST_CODES = 49
 _SKIP, _NUM, _SUB, _CHANNEL, _NOTE = 59, 60, 61, 62, 63
-_NOTE_CODE = 22  # the annotation that carries what a file says of itself
+_NOTE_CODE = 22  # annotation whose notes describe the file itself
 
-_MOST_BYTES = 8 * 2**20  # four million beats, a month
+_MOST_BYTES = 8 * 2**20  # four million beats, about a month
 _MOST_NOTES = 500_000
 _MOST_TICKS = 2**50
 _RESOLUTION = re.compile(r"## time resolution:\s*(\S+)")
@@ -34,25 +34,26 @@ _DEFINITIONS_BEGIN, _DEFINITIONS_END = "## annotation type definitions", "## end
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What an annotation file holds, in its own order."""
+class RawAnnotations:
+    """The content of an annotation file, in the order of the file."""
 
-    ticks: NDArray[np.int64]  # (n,), never falling
-    codes: NDArray[np.uint8]  # (n,)
-    notes: Mapping[int, str]  # of those annotations that have one, by their place
-    rate: float | None  # ticks a second, Hz, where the file states it
-    defined: Mapping[int, str]  # symbols of codes that the file defines itself
+    ticks: NDArray[np.int64]  # (n,) time of each annotation, ascending or equal
+    codes: NDArray[np.uint8]  # (n,) code of each annotation
+    notes: Mapping[int, str]  # index of an annotation -> its note
+    rate: float | None  # ticks per second; None if the file does not state it
+    defined: Mapping[int, str]  # code -> symbol that the file defines itself
 
     def symbol(self, code: int) -> str:
-        """How a code is written: as annot(5) has it, as the file defines it, or the code in brackets."""
+        """Symbol of a code: from annot(5), from the definitions in the file, or the code in brackets."""
         return SYMBOLS.get(code) or self.defined.get(code) or ("" if code == NO_BEAT_CODE else f"[{code}]")
 
 
-def read_marks(file: Path) -> Marks:
+def read_annotation_file(file: Path) -> RawAnnotations:
     """Read an annotation file.
 
     Raises:
-        RecordError: it cannot be read, is too large, is none, is cut short, or its times go backwards.
+        RecordError: the file cannot be read, is too large, truncated or not an annotation file, or its times go
+            backwards.
     """
     try:
         size = file.stat().st_size
@@ -60,19 +61,19 @@ def read_marks(file: Path) -> Marks:
     except OSError as reason:
         raise RecordError(f"{file} cannot be read ({reason.strerror or reason}). Make it readable.") from reason
     if size > _MOST_BYTES:
-        raise RecordError(f"{file} has over {_MOST_BYTES // 2**20} MiB, which no annotation file has. Name another.")
+        raise RecordError(f"{file} has over {_MOST_BYTES // 2**20} MiB, too much for annotations. Name another file.")
     if not raw:
         raise RecordError(f"{file} is empty. Copy it again from its source.")
     if raw.isascii() and not re.search(rb"[\x00-\x08\x0e-\x1f]", raw):
-        raise RecordError(f"{file} is text, and no WFDB annotation file. Convert it with PhysioNet's wrann.")
+        raise RecordError(f"{file} is text and not a WFDB annotation file. Convert it with PhysioNet's wrann.")
     ticks, codes, notes = _words(raw, file)
-    stated, defined = _own_words(ticks, codes, notes, file)
-    return Marks(np.frombuffer(ticks, np.int64), np.frombuffer(codes, np.uint8), notes, stated, defined)
+    stated, defined = _file_properties(ticks, codes, notes, file)
+    return RawAnnotations(np.frombuffer(ticks, np.int64), np.frombuffer(codes, np.uint8), notes, stated, defined)
 
 
 def _words(raw: bytes, file: Path) -> tuple[array[int], bytes, dict[int, str]]:
-    """Time in ticks, code and note of every annotation."""
-    words = memoryview(raw[: len(raw) // 2 * 2]).cast("H")  # little endian as every machine this runs on
+    """Times in ticks, codes and notes of all annotations."""
+    words = memoryview(raw[: len(raw) // 2 * 2]).cast("H")  # files and supported machines are little-endian
     ticks, codes, notes = array("q"), bytearray(), {}
     at, now, last, n = 0, 0, 0, len(words)
     while at < n and words[at]:
@@ -97,9 +98,9 @@ def _words(raw: bytes, file: Path) -> tuple[array[int], bytes, dict[int, str]]:
             if len(notes) > _MOST_NOTES:
                 raise RecordError(f"{file} has over {_MOST_NOTES} notes, which no annotation file has. Name another.")
         elif code not in (_NUM, _SUB, _CHANNEL, _SKIP):
-            raise RecordError(f"{file} is not a WFDB annotation file: it holds the code {code}. Name another.")
-    if at >= n:  # what is missing would count as beats that nobody annotated
-        raise RecordError(f"{file} is cut short: it lacks the mark that ends an annotation file. Copy it again.")
+            raise RecordError(f"{file} is not a WFDB annotation file: it contains the code {code}. Name another file.")
+    if at >= n:  # detections at the lost annotations would count as false positives
+        raise RecordError(f"{file} is truncated: it lacks the mark that ends an annotation file. Copy it again.")
     if raw[2 * at :].strip(b"\0"):
         raise RecordError(
             f"{file} is not a WFDB annotation file: {len(raw) - 2 * at - 2} bytes follow the mark that ends one. "
@@ -126,10 +127,10 @@ def _text(raw: bytes) -> str:
     return text.strip("\x00 ")
 
 
-def _own_words(
+def _file_properties(
     ticks: array[int], codes: bytes, notes: Mapping[int, str], file: Path
 ) -> tuple[float | None, dict[int, str]]:
-    """What the notes at the start say of the file: ticks a second, and symbols of codes that annot(5) leaves free."""
+    """Tick rate and definitions of symbols, from the notes at the start of the file."""
     rate: float | None = None
     defined: dict[int, str] = {}
     defining = False
@@ -152,5 +153,5 @@ def _resolution(field: str, file: Path) -> float:
     except ValueError:
         rate = float("nan")
     if not 1e-6 <= rate <= 1e9:
-        raise RecordError(f"{file} states a time resolution of {field[:40]!r} ticks a second. Write it again.")
+        raise RecordError(f"{file} states a time resolution of {field[:40]!r} ticks per second. Write it again.")
     return rate

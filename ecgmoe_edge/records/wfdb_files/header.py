@@ -1,8 +1,8 @@
-"""The text of a WFDB header, field by field: https://physionet.org/physiotools/wag/header-5.htm.
+"""Reads and checks a WFDB header: https://physionet.org/physiotools/wag/header-5.htm.
 
-What real files have beyond the specification is read where it has one meaning: record and file names with blanks,
-dates in any form, a unit before the baseline, Latin-1 and UTF-16. What has none is refused in a sentence, and every
-number is held to a limit before anything is reserved for it.
+Deviations of real files from the specification are accepted if their meaning is clear: record and file names with
+blanks, dates in any form, a unit before the baseline, Latin-1 and UTF-16. Other deviations are refused in one sentence.
+Every number is checked against a limit before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError
 
-ASSUMED_RATE_HZ = 250.0  # header(5), where the record line states none
-ASSUMED_GAIN = 200.0  # adu a unit, where the gain is absent or 0
+ASSUMED_RATE_HZ = 250.0  # default of header(5) if the record line states no rate
+ASSUMED_GAIN = 200.0  # adu per unit, default of header(5) if the gain is missing or 0
 NULL_FORMAT = 0
 FLAC_FORMATS = (508, 516, 524)
 FORMATS = (NULL_FORMAT, 8, 16, 24, 32, 61, 80, 160, 212, 310, 311, *FLAC_FORMATS)
-MISSING = "~"  # names a file or a segment that does not exist
+MISSING = "~"  # name of a file or segment that does not exist
 
 _HEADER_BYTES = 16 * 2**20
 _LINE_CHARACTERS = 2000
 _SIGNALS = 10_000
 _SEGMENTS = 100_000
-_FRAME_SAMPLES = 2**20  # of all signals; ten seconds of ten signals at 10 kHz in one frame fit
+_FRAME_SAMPLES = 2**20  # samples of all signals in a frame; ten signals of 10 s at 10 kHz fit
 MOST_RATE_HZ = 1e6
-_SCALE = 1e100  # gains between its inverse and it give finite numbers
+_SCALE = 1e100  # gains from 1 / _SCALE to _SCALE give finite values
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RECORD = re.compile(r"(/[-+]?\d+)?\s+([-+]?\d+)(?=\s|$)")
@@ -43,66 +43,72 @@ _SPELLED_UNITS = {"microvolt": "uV", "uvolt": "uV", "millivolt": "mV", "mvolt": 
 
 @dataclass(frozen=True)
 class SignalSpec:
-    """One signal as its line of the header describes it."""
+    """One signal as described by its line in the header."""
 
-    name: str  # the description, without blanks around it; may be empty
+    name: str  # description without surrounding blanks; may be empty
     file: str
     fmt: int  # one of FORMATS
-    per_frame: int  # samples a frame
-    skew: int  # frames that its samples come late in the file
-    offset: int  # bytes before its first sample; of a FLAC file, samples
-    gain: float | None  # adu a unit; None where absent or 0
-    baseline: float  # adu that 0 of the unit has
+    per_frame: int  # samples per frame
+    skew: int  # delay of its samples in the file, frames
+    offset: int  # bytes before its first sample; in a FLAC file, samples
+    gain: float | None  # adu per unit; None if it is missing or 0
+    baseline: float  # adu at 0 units
     unit: str | None
-    initial: int  # adu, from which format 8 counts its differences
+    initial: int  # adu before the first difference of format 8
     checksum: int | None
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says; a record of several segments has `segments`, any other has `signals`."""
+    """A header. A record of several segments has `segments`, any other record has `signals`."""
 
     file: Path
     n_signals: int
-    rate: float | None  # frames a second, Hz
+    rate: float | None  # frame rate, Hz
     length: int | None  # frames
     signals: tuple[SignalSpec, ...]
-    segments: tuple[tuple[str, int], ...]  # name and frames of each
+    segments: tuple[tuple[str, int], ...]  # name and number of frames of each segment
     comments: tuple[str, ...]
-    surplus: int  # further lines that are no comments, which nothing announces
+    surplus: int  # number of lines beyond those that the record line states, without comments
 
     @property
     def record(self) -> str:
-        """Name of its file, without extension."""
+        """Name of the header file, without extension."""
         return self.file.name[: -len(self.file.suffix)]
 
     @property
-    def in_segments(self) -> bool:
-        """Whether its record is put together of others."""
+    def is_multi_segment(self) -> bool:
+        """Whether the record consists of segments."""
         return bool(self.segments)
 
 
 def record_path(path: Path) -> Path:
-    """The path without the extension of a header, signal or annotation file: what names a record."""
+    """The path of a record: the given path without the extension of a header, signal or annotation file."""
     return path.with_suffix("") if path.suffix.lower() in (".hea", ".dat", ".mat", ".atr") else path
 
 
 def header_file(record: Path) -> Path:
-    """Where the header of the record at `record`, a path without extension, lies or should."""
-    file = record.parent / f"{record.name}.hea"  # `with_name` refuses the empty name of a root
-    loud = record.parent / f"{record.name}.HEA"
-    return loud if not is_file(file) and is_file(loud) else file
+    """The path of the header of a record, whether or not it exists."""
+    file = record.parent / f"{record.name}.hea"  # `with_name` raises an error for the empty name of a root folder
+    upper_case = record.parent / f"{record.name}.HEA"
+    return upper_case if not is_file(file) and is_file(upper_case) else file
 
 
-def beside(file: Path, name: str) -> Path:
-    """The file that a header at `file` names: in its folder or a folder below it.
+def named_file(file: Path, name: str) -> Path:
+    """The path of a file that a header names, in the folder of the header or below it.
+
+    Args:
+        file: the header.
+        name: the name in the header.
 
     Raises:
-        RecordError: the name leads elsewhere, so that a header could have any file of the machine read.
+        RecordError: the name leads to another folder; otherwise a header could make any file of the machine be read.
     """
     parts = name.replace("\\", "/").split("/")
     if "\0" in name or parts[0] == "" or ".." in parts or ":" in parts[0]:
-        raise RecordError(f"{file.name} names the file {shown(name)}. Put it into the header's folder, and name it so.")
+        raise RecordError(
+            f"{file.name} names the file {shown(name)}. Move it to the folder of the header, and correct the name."
+        )
     return file.parent.joinpath(*parts)
 
 
@@ -110,10 +116,10 @@ def read_header(file: Path) -> Header:
     """Read a header.
 
     Raises:
-        RecordError: it cannot be read, or is no header; the sentence names the line.
+        RecordError: the file cannot be read or is not a valid header; the message names the line.
     """
     lines, comments = [], []
-    for line in _text_of(file).replace("\r", "\n").split("\n"):  # an empty line counts for nothing
+    for line in _text_of(file).replace("\r", "\n").split("\n"):  # empty lines are ignored
         if line.lstrip().startswith("#"):
             comments.append(line.strip().lstrip("#").strip())
         elif line.strip():
@@ -128,28 +134,28 @@ def read_header(file: Path) -> Header:
     if len(lines) - 1 < count:
         what = "signals" if n_segments is None else "segments"
         raise RecordError(
-            f"{file.name} announces {count} {what} and describes {len(lines) - 1}: it is cut short or is no WFDB "
+            f"{file.name} states {count} {what} but describes {len(lines) - 1}: it is truncated or not a WFDB "
             "header. Copy it again from its source."
         )
     described = lines[1 : 1 + count]
     signals = () if n_segments is not None else tuple(_signal_line(line, stem, file) for line in described)
     if sum(signal.per_frame for signal in signals) > _FRAME_SAMPLES:
-        raise RecordError(f"{file.name} puts over {_FRAME_SAMPLES} samples into a frame. Correct the numbers after x.")
+        raise RecordError(f"{file.name} has over {_FRAME_SAMPLES} samples per frame. Correct the numbers after x.")
     segments = () if n_segments is None else tuple(_segment_line(line, file) for line in described)
     surplus = len(lines) - 1 - count
     return Header(file, n_signals, rate, length, signals, segments, tuple(comments), surplus)
 
 
 def shown(text: str) -> str:
-    """A piece of a file as a message has it: quoted, and short."""
+    """A part of a file for a message: quoted, and at most 60 characters long."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file lies at a path that a header names, whatever that name is."""
+    """Whether there is a file at a path; False also if the path is invalid."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # too long a name, or a NUL in it
+    except (OSError, ValueError):  # the name is too long or contains NUL
         return False
 
 
@@ -170,7 +176,7 @@ def _text_of(file: Path) -> str:
     else:
         text = "\n".join(_decoded(line) for line in re.split(rb"\r\n|\r|\n", raw.removeprefix(codecs.BOM_UTF8)))
     if "\0" in text:
-        raise RecordError(f"{file} is not a WFDB header: it is no text. Copy it again from its source.")
+        raise RecordError(f"{file} is not a WFDB header: it is not text. Copy it again from its source.")
     return text
 
 
@@ -178,26 +184,26 @@ def _decoded(line: bytes) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
-        return line.decode("latin-1")  # as Windows and many recorders write
+        return line.decode("latin-1")  # written by Windows and many recorders
 
 
 def _record_line(line: str, stem: str, file: Path) -> tuple[int | None, int, float | None, int | None]:
     found = _RECORD.match(line, len(stem)) if line.startswith(stem) else None
     found = found or _RECORD.search(line, 1)
     if found is None:
-        raise RecordError(f"{file} is not a WFDB header: its first line {shown(line)} gives no number of signals.")
+        raise RecordError(f"{file} is not a WFDB header: its first line {shown(line)} states no number of signals.")
     n_segments = None if found[1] is None else _count(found[1][1:], "segments", 1, _SEGMENTS, file)
     n_signals = _count(found[2], "signals", 0, _SIGNALS, file)
     fields = line[found.end() :].split()
     rate = _rate(fields[0], file) if fields else None
     length = _length(fields[1], file) if len(fields) > 1 else None
-    return n_segments, n_signals, rate, length or None  # 0 is unspecified too
+    return n_segments, n_signals, rate, length or None  # a length of 0 means unspecified
 
 
 def _count(field: str, what: str, least: int, most: int, file: Path) -> int:
     number = _whole(field)
     if number is None or not least <= number <= most:
-        raise RecordError(f"{file.name} announces {shown(field)} {what}; {least} to {most} can be read. Correct it.")
+        raise RecordError(f"{file.name} states {shown(field)} {what}; allowed are {least} to {most}. Correct it.")
     return number
 
 
@@ -205,11 +211,11 @@ def _rate(field: str, file: Path) -> float:
     found = _RATE.fullmatch(field)
     if found is None:
         comma = " with a comma: write a decimal point" if _DECIMAL_COMMA.search(field) else ": write a number of Hz"
-        raise RecordError(f"{file.name} gives the sampling rate {shown(field)}{comma}.")
+        raise RecordError(f"{file.name} states the sampling rate {shown(field)}{comma}.")
     rate = float(found[1])
     if not 0 < rate <= MOST_RATE_HZ:
         raise RecordError(
-            f"{file.name} gives a sampling rate of {rate:g} Hz. Write the true rate into its first line, after the "
+            f"{file.name} states a sampling rate of {rate:g} Hz. Write the true rate into its first line, after the "
             "number of signals."
         )
     return rate
@@ -220,15 +226,15 @@ def _length(field: str, file: Path) -> int | None:
     if number is not None and number >= 0:
         return number
     if number is None and _DATE_OR_TIME.fullmatch(field):
-        return None  # the number was left out, and the time of the recording follows the rate
+        return None  # the number is missing, and the time of the recording follows the rate
     raise RecordError(
-        f"{file.name} gives {shown(field)} as the number of samples. Write the number into its first line, or 0 where "
-        "it is not known."
+        f"{file.name} states {shown(field)} as the number of samples. Write the number into its first line, or 0 if it "
+        "is unknown."
     )
 
 
 def _whole(field: str) -> int | None:
-    """An integer, also one written as `1e5` or `1024.0`; None where it is none, or none below 10^18."""
+    """An integer, also if it is written as `1e5` or `1024.0`; None if it is not an integer below 10^18."""
     if not re.fullmatch(_NUMBER, field):
         return None
     if re.fullmatch(r"[-+]?\d{1,18}", field):
@@ -241,17 +247,17 @@ def _segment_line(line: str, file: Path) -> tuple[str, int]:
     name, _, field = line.rpartition(" ") if "\t" not in line else line.replace("\t", " ").rpartition(" ")
     length = _whole(field)
     if not name.strip() or length is None or length < 0:
-        raise RecordError(f"{file.name} has the line {shown(line)}, where a segment's name and its length belong.")
+        raise RecordError(f"{file.name} has the line {shown(line)}; expected are the name and length of a segment.")
     return name.strip(), length
 
 
 def _signal_line(line: str, stem: str, file: Path) -> SignalSpec:
     found = _FORMAT.search(line, len(stem) if line.startswith(stem) else 1)
     if found is None:
-        raise RecordError(f"{file} is not a WFDB header: its line {shown(line)} gives no signal file and format.")
+        raise RecordError(f"{file} is not a WFDB header: its line {shown(line)} states no signal file and format.")
     name, fmt = line[: found.start()].strip(), int(found[1])
     if fmt not in FORMATS:
-        raise RecordError(f"{file.name} gives format {fmt} for {shown(name)}, which there is none of. Correct it.")
+        raise RecordError(f"{file.name} states format {fmt} for {shown(name)}, which does not exist. Correct it.")
     modifiers = {"x": 1, ":": 0, "+": 0}
     for kind, field in re.findall(r"([x:+])([-+]?\d+)", found[2]):
         modifiers[kind] = _count(field, _MODIFIERS[kind], 1 if kind == "x" else 0, 2**40, file)
@@ -274,39 +280,39 @@ def _signal_line(line: str, stem: str, file: Path) -> SignalSpec:
     )
 
 
-_MODIFIERS = {"x": "samples a frame", ":": "samples of skew", "+": "bytes before the signal"}
+_MODIFIERS = {"x": "samples per frame", ":": "samples of skew", "+": "bytes before the signal"}
 
 
 def _gain_field(
     fields: Sequence[str], line: str, file: Path
 ) -> tuple[float | None, float | None, str | None, Sequence[str]]:
-    """Gain, baseline and unit, each None where it is not stated, and the fields after them."""
+    """Gain, baseline and unit, each None if it is not stated, and the fields that follow."""
     if not fields or not _LOOKS_LIKE_A_NUMBER.match(fields[0]):
         return None, None, None, fields
     found = _GAIN.fullmatch(fields[0])
     if found is None:
         comma = _DECIMAL_COMMA.search(fields[0])
-        cause = "has a comma: write a decimal point" if comma else "is none: write a number, such as 200/mV"
-        raise RecordError(f"{file.name} gives the gain {shown(fields[0])} in {shown(line)}, which {cause}.")
+        cause = "has a comma: write a decimal point" if comma else "is not a gain: write a number, such as 200/mV"
+        raise RecordError(f"{file.name} states the gain {shown(fields[0])} in {shown(line)}, which {cause}.")
     gain = float(found[1])
     baseline = found[2] or found[4]
     level = None if baseline is None else float(baseline)
     if (gain and not 1 / _SCALE < abs(gain) < _SCALE) or (level is not None and not abs(level) < _SCALE):
-        raise RecordError(f"{file.name} gives the gain {shown(fields[0])}, which no converter has. Correct it.")
+        raise RecordError(f"{file.name} states the gain {shown(fields[0])}, which no A/D converter has. Correct it.")
     return gain or None, level, _unit(found[3]), fields[1:]
 
 
 def _unit(field: str | None) -> str | None:
-    """The unit with a micro sign of one kind: U+00B5, and not U+03BC or what UTF-8 looks like when read as Latin-1."""
+    """The unit with one spelling of the micro sign, U+00B5; U+03BC and UTF-8 decoded as Latin-1 are replaced."""
     if not field:
         return None
     unit = field.replace("\u00c2\u00b5", "\u00b5").replace("\u00ce\u00bc", "\u00b5").replace("\u03bc", "\u00b5")
-    plain = unit.casefold().replace("\u03bc", "u").removesuffix("s")  # casefold makes U+03BC of either sign
+    plain = unit.casefold().replace("\u03bc", "u").removesuffix("s")  # casefold changes either sign to U+03BC
     return _SPELLED_UNITS.get(plain, unit)
 
 
 def _further_fields(fields: Sequence[str], line: str, file: Path) -> tuple[list[int], str]:
-    """ADC resolution, ADC zero, initial value, checksum and block size, as far as they are there; the description."""
+    """ADC resolution, ADC zero, initial value, checksum and block size, as many as are present, and the description."""
     numbers: list[int] = []
     for at, field in enumerate(fields[:5]):
         number = _whole(field)
@@ -315,8 +321,8 @@ def _further_fields(fields: Sequence[str], line: str, file: Path) -> tuple[list[
             whole = sum(one is not None for one in misplaced) >= 2
             if whole or re.fullmatch(rf"{_NUMBER}|[-+]?\d+,\d+", field):
                 raise RecordError(
-                    f"{file.name} has {shown(field)} in {shown(line)}, where a whole number belongs: the "
-                    f"{_FIELDS[at]}. Correct the line."
+                    f"{file.name} has {shown(field)} in {shown(line)} as the {_FIELDS[at]}, which must be an integer. "
+                    "Correct the line."
                 )
             return numbers, " ".join(fields[at:])
         numbers.append(number)

@@ -1,4 +1,4 @@
-"""The leads of a WFDB record: their names and units, the rate that all are read at, and what had to be assumed."""
+"""Selects the leads of a WFDB record, with names, units and a common sampling rate, and reports what was assumed."""
 
 from __future__ import annotations
 
@@ -14,35 +14,40 @@ _ECG_NAME = re.compile(
     r".*(?:ecg|ekg).*|(?:lead\s*)?-?(?:i{1,3}|av[rlf]|m?v[1-9]?r?|v[xyz]|[xyz]|ml(?:i{1,3})|mcl[1-9]?|c[mcs][1-9]|d[1-3])",
     re.IGNORECASE,
 )
-# Names of signals beside the ECG that monitors record; without a unit they are not taken for millivolts.
+# Names of other signals that monitors record; without a unit they are not assumed to be in millivolts.
 _OTHER_NAME = re.compile(
     r"(?:resp|pleth|abp|art\b|cvp|pap\b|bp\b|nbp|icp|spo2|co2|o2\b|etco2|hr\b|pulse|temp|flow|gsr|eda|emg|eog|acc).*"
     r"|(?:edf )?annot.*|marker.*|status|trigger.*|.*(?:gsr|respiration|pressure)",
     re.IGNORECASE,
 )
-_RATE_DIGITS = 3e-6  # of a rate that is written with six digits
-_NO_UNIT = "NU"  # as WFDB records have signals of no physical unit
+_RATE_DIGITS = 3e-6  # relative rounding error of a rate written with six digits
+_NO_UNIT = "NU"  # unit of WFDB records for signals without a physical unit
 _UNCALIBRATED = ("adu", "lsb", "count", "counts", "raw", "digit", "digits", "bit", "bits", "a.u.", "au")
 
 
 @dataclass(frozen=True)
 class Leads:
-    """The signals of a record that are its leads, by their places among its signals."""
+    """The leads of a record."""
 
-    signals: tuple[int, ...]
-    names: tuple[str, ...]  # no two the same
+    signals: tuple[int, ...]  # index of each lead among the signals of the record
+    names: tuple[str, ...]  # unique names
     units: tuple[str, ...]
-    fs: float  # Hz
-    per_frame: int  # samples a frame that all are read at
+    fs: float  # common sampling rate, Hz
+    per_frame: int  # samples per frame at the common rate
     remarks: tuple[Remark, ...]
 
 
-def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float) -> Leads:
-    """Which signals are leads, under which names, at which rate.
+def select_leads(specs: Sequence[SignalSpec], record: str, frame_rate: float) -> Leads:
+    """Select the leads of a record, with unique names and a common sampling rate.
 
-    All are read at the rate of the ECG leads: the most samples a frame of the voltages that are named as an ECG lead,
-    of all voltages where none is. A lead of fewer samples a frame is interpolated. A voltage of more would have to be
-    thinned out, which needs a filter: it is left out, and a remark says so.
+    The common rate is the highest rate of the voltages that are named as an ECG lead, or of all voltages if none is.
+    A slower lead is interpolated. A faster voltage would have to be decimated, which needs a filter: it is ignored
+    with a remark.
+
+    Args:
+        specs: the signals of the record.
+        record: name of the record, for messages.
+        frame_rate: frame rate, Hz.
     """
     names = [spec.name or f"lead {position}" for position, spec in enumerate(specs)]
     units = [_unit_of(spec) for spec in specs]
@@ -56,13 +61,13 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
     kept = [position for position in range(len(specs)) if position not in set(faster)]
     remarks: list[Remark] = []
     if faster:
-        left_out = tuple(names[position] for position in faster)
+        ignored = tuple(names[position] for position in faster)
         remarks.append(
             Remark(
                 "rate",
-                f"{_leads(left_out, record)} left out: the ECG leads have {fs:g} Hz, and a faster "
-                "lead is not thinned out. Convert the record with PhysioNet's xform to read it.",
-                left_out,
+                f"{_leads(ignored, record)} ignored: the ECG leads have {fs:g} Hz, and faster leads are not decimated. "
+                "Convert the record with PhysioNet's xform to read them.",
+                ignored,
             )
         )
     unique = _unique([names[position] for position in kept])
@@ -79,13 +84,20 @@ def choose_leads_of(specs: Sequence[SignalSpec], record: str, frame_rate: float)
         )
     twice = tuple(name for name, stated in zip(unique, (names[p] for p in kept), strict=True) if name != stated)
     if twice:
-        text = f"{record} has leads of the same name: the later ones are called {', '.join(twice)}."
+        text = f"{record} has leads with the same name: the later ones are renamed {', '.join(twice)}."
         remarks.append(Remark("lead", text, twice))
     return Leads(tuple(kept), tuple(unique), tuple(units[position] for position in kept), fs, per_frame, tuple(remarks))
 
 
 def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[SignalSpec], record: str) -> list[Remark]:
-    """What headers leave open about gains and units, and was assumed; also leads that are not calibrated."""
+    """Remarks about gains and units that the headers do not state, and about leads that are not calibrated.
+
+    Args:
+        leads: the selected leads.
+        segments: the segments of the record.
+        specs: the signals of the record.
+        record: name of the record, for messages.
+    """
     no_gain: set[int] = set()
     no_unit: set[int] = set()
     no_voltage: set[int] = set()
@@ -111,8 +123,8 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
         found.append(
             Remark(
                 "gain",
-                f"{_leads(named(no_gain), record)} without a gain in the header: {ASSUMED_GAIN:g} a {ASSUMED_UNIT} is "
-                f"assumed. Write the true one into {record}.hea, such as 1000/mV.",
+                f"{_leads(named(no_gain), record)} without a gain in the header: {ASSUMED_GAIN:g} per {ASSUMED_UNIT} "
+                f"is assumed. Write the true gain into {record}.hea, such as 1000/mV.",
                 named(no_gain),
             )
         )
@@ -121,7 +133,7 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
             Remark(
                 "unit",
                 f"{_leads(named(no_unit), record)} without a unit in the header: {ASSUMED_UNIT} is assumed. Write the "
-                f"true one after the gain in {record}.hea, such as 200/mV.",
+                f"true unit after the gain in {record}.hea, such as 200/mV.",
                 named(no_unit),
             )
         )
@@ -129,8 +141,8 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
         found.append(
             Remark(
                 "unit",
-                f"{_leads(named(no_voltage), record)} without a unit in the header, and by name no ECG: not taken for "
-                f"a voltage. Write its unit after the gain in {record}.hea, such as 200/mV.",
+                f"{_leads(named(no_voltage), record)} without a unit in the header and not named as an ECG: no voltage "
+                f"is assumed. Write the unit after the gain in {record}.hea, such as 200/mV.",
                 named(no_voltage),
             )
         )
@@ -139,8 +151,8 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
         found.append(
             Remark(
                 "unit",
-                f"{_leads(named(uncalibrated), record)} not calibrated (unit {', '.join(units)}), and not read. Write "
-                f"gain and unit into {record}.hea, such as 200/mV.",
+                f"{_leads(named(uncalibrated), record)} not calibrated (unit {', '.join(units)}) and cannot be read. "
+                f"Write gain and unit into {record}.hea, such as 200/mV.",
                 named(uncalibrated),
             )
         )
@@ -148,7 +160,7 @@ def assumptions(leads: Leads, segments: Iterable[Segment], specs: Sequence[Signa
 
 
 def _rate(frame_rate: float, per_frame: int) -> float:
-    """Samples a second; a whole number where the frames' own rate lacks but digits, as 0.0333333 for 30 s a frame."""
+    """Sampling rate, Hz; an integer if only the frame rate was rounded, such as 0.0333333 for frames of 30 s."""
     rate = frame_rate * per_frame
     whole = round(rate)
     return float(whole) if per_frame > 1 and abs(rate - whole) < _RATE_DIGITS * rate else rate

@@ -1,4 +1,4 @@
-"""Where the signals of a WFDB record lie: its segments, their files, and what each has to be multiplied with."""
+"""The segments of a WFDB record: their signal files, and the conversion of their samples to millivolts."""
 
 from __future__ import annotations
 
@@ -17,50 +17,59 @@ from ecgmoe_edge.records.wfdb_files.header import (
     NULL_FORMAT,
     Header,
     SignalSpec,
-    beside,
     header_file,
     is_file,
+    named_file,
     read_header,
     shown,
 )
 from ecgmoe_edge.records.wfdb_files.samples import SignalFile
 
-ASSUMED_UNIT = "mV"  # what header(5) takes where a signal's unit is not stated
+ASSUMED_UNIT = "mV"  # default of header(5) if the unit is not stated
 
 
 @dataclass(frozen=True)
 class Source:
-    """One signal in one file; no file for a null signal."""
+    """A signal and its position in a signal file."""
 
     spec: SignalSpec
-    file: SignalFile | None
-    position: int  # among the signals of the file
+    file: SignalFile | None  # None for a null signal
+    position: int  # index among the signals of the file
 
     @property
     def unit(self) -> str:
-        """Its unit, mV where none is stated."""
+        """Unit of the signal; mV if it is not stated."""
         return self.spec.unit or ASSUMED_UNIT
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a record: of one that has no segments, all of it."""
+    """A segment of a record; a record without segments is one segment."""
 
     name: str
-    start: int  # first frame, counted in the record
+    start: int  # first frame, counted from the start of the record
     length: int  # frames
-    there: int  # frames that its files hold, at most `length`, which missing time has too
-    sources: tuple[Source | None, ...]  # of each signal of the record; None is missing throughout
-    left_out: tuple[str, ...] = ()  # signals of its own that the record's layout does not name
+    available: int  # frames in its files, at most `length`; equal to `length` for missing time
+    sources: tuple[Source | None, ...]  # source of each signal of the record; None: missing in the whole segment
+    ignored: tuple[str, ...] = ()  # signals of the segment that the layout of the record does not name
 
     def read(self, start: int, stop: int, signals: Sequence[int], per_frame: int) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included) of the segment, `per_frame` a frame: `(signals, n)` in mV.
+        """Read samples of the segment at a common rate.
 
-        A signal of fewer samples a frame is interpolated linearly between them, and held after its last; invalid and
-        missing samples are NaN.
+        A slower signal is interpolated linearly, and keeps its last value at the end. Invalid and missing samples are
+        NaN.
+
+        Args:
+            start: first sample, counted from the start of the segment.
+            stop: sample after the last.
+            signals: indices of the signals among those of the record.
+            per_frame: samples per frame at the common rate.
+
+        Returns:
+            `(signals, n)` in mV.
 
         Raises:
-            RecordError: a signal cannot be decoded, is no voltage here, or has more samples a frame.
+            RecordError: a signal cannot be decoded, is not a voltage in this segment, or has more samples per frame.
         """
         first, last = start // per_frame, -(-stop // per_frame)
         decoded: dict[tuple[int, int], NDArray[np.int64]] = {}
@@ -70,9 +79,11 @@ class Segment:
             if source is None or source.file is None:
                 continue
             if source.spec.per_frame > per_frame:
-                raise RecordError(f"{source.spec.name} has another sampling rate in segment {self.name}: leave it out.")
-            ahead = 1 if source.spec.per_frame < per_frame else 0  # interpolation ends on the sample after the last
-            begin, end = first + source.spec.skew, min(last + ahead + source.spec.skew, self.there)
+                raise RecordError(
+                    f"{source.spec.name} has another sampling rate in segment {self.name}. Choose other leads."
+                )
+            ahead = 1 if source.spec.per_frame < per_frame else 0  # interpolation needs the sample after the last
+            begin, end = first + source.spec.skew, min(last + ahead + source.spec.skew, self.available)
             if begin >= end:
                 continue
             key = (id(source.file), source.spec.skew)
@@ -84,16 +95,17 @@ class Segment:
                 taken = values[into : into + stop - start]
                 out[row, : len(taken)] = taken
             else:
-                out[row] = _at(values, np.arange(into, into + stop - start), source.spec.per_frame, per_frame)
+                out[row] = _interpolated(values, np.arange(into, into + stop - start), source.spec.per_frame, per_frame)
         return out
 
 
-def open_segments(header: Header) -> tuple[SignalSpec, ...] | None:
-    """The signals of a record as its header names them: of one in segments, its layout's or its first segment's.
+def signals_of(header: Header) -> tuple[SignalSpec, ...] | None:
+    """The signals of a record: from its header, or for a record of segments from its layout or its first segment.
 
-    None where every segment is missing time, so that nothing names a signal.
+    Returns:
+        The signals; None if every segment is missing time.
     """
-    if not header.in_segments:
+    if not header.is_multi_segment:
         return header.signals
     for name, _ in header.segments:
         if name != MISSING:
@@ -105,17 +117,20 @@ class _MissingFileError(RecordError):
     """A file that a header names is missing."""
 
 
-def segments_of(header: Header, specs: Sequence[SignalSpec], *, partial: bool = False) -> list[Segment]:
+def open_segments(header: Header, specs: Sequence[SignalSpec], *, partial: bool = False) -> list[Segment]:
     """The segments of a record with their files.
 
-    With `partial`, a segment whose files are not there is missing time; a record that has no segments needs them.
+    Args:
+        header: the header of the record.
+        specs: the signals of the record.
+        partial: treat a segment whose files are missing as missing time; a record without segments needs its files.
 
     Raises:
-        RecordError: a file is missing, or header and segments contradict each other.
+        RecordError: a file is missing, or the header contradicts its segments.
     """
-    if not header.in_segments:
+    if not header.is_multi_segment:
         sources, held = _sources(header)
-        if header.length is None and held is None:  # it has null signals alone
+        if header.length is None and held is None:  # all signals are null signals
             raise RecordError(f"{header.file.name} is the layout of a record of several segments. Open that record.")
         length = header.length if header.length is not None else held or 0
         return [Segment(header.record, 0, length, length if held is None else min(held, length), tuple(sources))]
@@ -128,9 +143,9 @@ def segments_of(header: Header, specs: Sequence[SignalSpec], *, partial: bool = 
         else:
             if name not in opened:
                 opened[name] = _placed(header, name, specs, partial=partial) or (nothing, (), 0)
-            placed, left_out, held = opened[name]
-            there = length if held is None else min(held, length)
-            segments.append(Segment(name, start, length, there, placed, left_out))
+            placed, ignored, held = opened[name]
+            available = length if held is None else min(held, length)
+            segments.append(Segment(name, start, length, available, placed, ignored))
         start += length
     return segments
 
@@ -138,50 +153,55 @@ def segments_of(header: Header, specs: Sequence[SignalSpec], *, partial: bool = 
 def _placed(
     header: Header, name: str, specs: Sequence[SignalSpec], *, partial: bool
 ) -> tuple[tuple[Source | None, ...], tuple[str, ...], int | None] | None:
-    """Sources of a segment by signal of the record, signals it has besides, and frames held; None where it may lack."""
+    """Sources of a segment by signal of the record, names of its other signals, and frames in its files.
+
+    None if files are missing and `partial` is set.
+    """
     try:
         sources, held = _sources(_segment_header(header, name))
     except _MissingFileError:
         if partial:
             return None
         raise
-    if header.segments[0][1] == 0:  # the first is the layout, which names the signals of all
+    if header.segments[0][1] == 0:  # the first segment is the layout, which names the signals of all segments
         return *_by_name(sources, specs), held
     if [source.spec.name for source in sources] != [spec.name for spec in specs]:
         raise RecordError(
-            f"{header.file.name} has no layout, and its segment {shown(name)} has other signals than the first. "
-            "Open the segments one by one."
+            f"{header.file.name} has no layout, and its segment {shown(name)} has other signals than the first "
+            "segment. Open the segments one by one."
         )
     return tuple(sources), (), held
 
 
 def surplus_frames(header: Header, segments: Sequence[Segment]) -> int:
-    """Frames that the files of a record without segments hold beyond its length."""
-    if header.in_segments or header.length is None:
+    """Number of frames after the stated length in the files of a record without segments."""
+    if header.is_multi_segment or header.length is None:
         return 0
     held = [source.file.n_frames() for source in segments[0].sources if source is not None and source.file is not None]
     return max(0, min(held, default=0) - header.length)
 
 
 def _segment_header(master: Header, name: str) -> Header:
-    file = header_file(beside(master.file, name))
+    file = header_file(named_file(master.file, name))
     if not is_file(file):
         raise _MissingFileError(
-            f"{master.file.name} names the segment {shown(name)}, and there is no {file}. Copy it there."
+            f"{master.file.name} names the segment {shown(name)}, but there is no {file}. Copy it there."
         )
     part = read_header(file)
-    if part.in_segments:
-        raise RecordError(f"{master.file.name} names the segment {name}, which has segments itself. Name those.")
+    if part.is_multi_segment:
+        raise RecordError(
+            f"{master.file.name} names the segment {name}, which consists of segments. Name those instead."
+        )
     if part.rate is not None and master.rate is not None and part.rate != master.rate:
         raise RecordError(
-            f"{master.file.name} states {master.rate:g} Hz and its segment {name} {part.rate:g} Hz. Open the segments "
+            f"{master.file.name} states {master.rate:g} Hz, but its segment {name} {part.rate:g} Hz. Open the segments "
             "one by one."
         )
     return part
 
 
 def _sources(header: Header) -> tuple[list[Source], int | None]:
-    """Each signal with its file, and the frames that all of the files hold; None without any file."""
+    """The signals with their files, and the number of frames that all files have; None if there is no file."""
     groups: dict[str, list[SignalSpec]] = {}
     for spec in header.signals:
         if spec.fmt != NULL_FORMAT:
@@ -200,20 +220,20 @@ def _sources(header: Header) -> tuple[list[Source], int | None]:
 
 
 def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> SignalFile:
-    path = beside(header.file, name)
+    path = named_file(header.file, name)
     if not is_file(path):
         renamed = header.file.with_suffix(path.suffix or ".dat")
         plain = name if name.isprintable() and len(name) <= 60 else shown(name)
-        hint = f" {renamed.name} is there: if it was renamed, name it so in the header." if is_file(renamed) else ""
+        hint = f" If it was renamed to {renamed.name}, correct the header." if is_file(renamed) else ""
         raise _MissingFileError(
             f"{header.file.name} names the signal file {plain}, which is not in {path.parent}. Copy it there.{hint}"
         )
     offsets = {spec.offset for spec in specs if spec.offset} | {specs[0].offset}
     if len({spec.fmt for spec in specs}) > 1 or len(offsets) > 1:
-        raise RecordError(f"{header.file.name} gives {name} two formats or two beginnings. Correct its lines.")
+        raise RecordError(f"{header.file.name} states two formats or two offsets for {name}. Correct its lines.")
     if specs[0].fmt in FLAC_FORMATS and len({spec.per_frame for spec in specs}) > 1:
         raise RecordError(
-            f"{header.file.name} gives the signals of {name}, which is FLAC, different rates. Correct it."
+            f"{header.file.name} states different rates for the signals of {name}, which is FLAC. Correct it."
         )
     per_frame = tuple(spec.per_frame for spec in specs)
     return SignalFile(path, specs[0].fmt, specs[0].offset, per_frame, tuple(spec.initial for spec in specs))
@@ -222,7 +242,7 @@ def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> Sign
 def _by_name(
     sources: Sequence[Source], specs: Sequence[SignalSpec]
 ) -> tuple[tuple[Source | None, ...], tuple[str, ...]]:
-    """Sources of a segment in the order of the layout, found by their descriptions, and the names not found in it."""
+    """Sources of a segment in the order of the layout, matched by description, and the names of unmatched signals."""
     waiting = list(sources)
     placed: list[Source | None] = []
     for spec in specs:
@@ -234,9 +254,11 @@ def _by_name(
 
 
 def _millivolts(frames: NDArray[np.int64], source: Source, segment: str) -> NDArray[np.float64]:
-    """Samples of one signal in the order of time, invalid ones NaN."""
+    """Samples of one signal, `(n,)` in mV in order of time; invalid samples are NaN."""
     if source.file is None or not is_voltage(source.unit):
-        raise RecordError(f"{source.spec.name} is in {source.unit} in {segment}, which is no voltage. Leave it out.")
+        raise RecordError(
+            f"{source.spec.name} is in {source.unit} in {segment}, which is not a voltage. Choose other leads."
+        )
     counts = frames[:, source.file.columns(source.position)].reshape(-1)
     physical = (counts - source.spec.baseline).astype(np.float64, copy=False)
     physical /= source.spec.gain or ASSUMED_GAIN
@@ -246,11 +268,21 @@ def _millivolts(frames: NDArray[np.int64], source: Source, segment: str) -> NDAr
     return physical
 
 
-def _at(values: NDArray[np.float64], at: NDArray[np.int64], own: int, per_frame: int) -> NDArray[np.float64]:
-    """Values of a signal of `own` samples a frame at places counted in `per_frame` samples a frame; NaN beyond it."""
+def _interpolated(values: NDArray[np.float64], at: NDArray[np.int64], own: int, per_frame: int) -> NDArray[np.float64]:
+    """Linear interpolation of a signal.
+
+    Args:
+        values: the signal, `own` samples per frame.
+        at: positions, `(n,)`, counted in `per_frame` samples per frame.
+        own: samples per frame of the signal.
+        per_frame: samples per frame of the positions.
+
+    Returns:
+        `(n,)`; NaN after the end of the signal.
+    """
     before, rest = np.divmod(at * own, per_frame)
-    is_there = before < len(values)
+    is_within = before < len(values)
     before = np.minimum(before, len(values) - 1)
     after = np.minimum(before + 1, len(values) - 1)
     between = values[before] + (values[after] - values[before]) * (rest / per_frame)
-    return np.where(is_there, np.where(rest == 0, values[before], between), np.nan)
+    return np.where(is_within, np.where(rest == 0, values[before], between), np.nan)

@@ -1,1 +1,1 @@
-"""One HTML page about an evaluation: what was right, what was missed, how far scores can be believed, who did what."""
+"""One HTML page about an evaluation: figures, missed beats, confusion matrix, calibration and the use of experts."""

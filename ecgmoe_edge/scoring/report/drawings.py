@@ -17,7 +17,7 @@ _COLOURS = ("#2463a6", "#c2571a", "#3a8a4d", "#8a4fa3", "#7d6b2f", "#3b9aa8", "#
 
 
 def confusion_drawing(rows: Sequence[str], columns: Sequence[str], table: NDArray[np.number], unit: str) -> bytes:
-    """Truth against answer: each row's shares as shades, the counts written in."""
+    """Confusion matrix with counts; the shade of a cell is its share of the row."""
     figure, axes = _figure(1.1 * len(columns) + 1.6, 0.55 * len(rows) + 1.3)
     totals = table.sum(1, keepdims=True)
     shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
@@ -29,20 +29,20 @@ def confusion_drawing(rows: Sequence[str], columns: Sequence[str], table: NDArra
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_xlabel(f"answer ({unit})")
-    axes.set_ylabel("truth")
+    axes.set_xlabel(f"predicted ({unit})")
+    axes.set_ylabel("true")
     return _svg(figure)
 
 
 def reliability_drawing(curves: Mapping[str, Reliability]) -> bytes:
-    """Scores against how often they were right; the diagonal is a score that can be taken at its word."""
+    """Reliability diagram; on the diagonal the score equals the probability that the label is correct."""
     figure, axes = _figure(5.2, 4.6)
     axes.plot([0, 1], [0, 1], color="#9aa5b1", linewidth=1, linestyle="--")
     for colour, (name, curve) in zip(_COLOURS, curves.items(), strict=False):
         ece = curve.ece
         label = name if ece is None else f"{name} (ECE {ece:.3f})"
-        axes.plot(curve.said, curve.observed, marker="o", markersize=4, color=colour, label=label)
-    axes.set(xlabel="score", ylabel="share that was right", xlim=(0, 1), ylim=(0, 1))
+        axes.plot(curve.predicted, curve.observed, marker="o", markersize=4, color=colour, label=label)
+    axes.set(xlabel="score", ylabel="share of correct labels", xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=8)
     return _svg(figure)
 
@@ -53,17 +53,17 @@ def separation_drawing(curves: Mapping[str, Separation]) -> bytes:
     roc, precision = both
     for colour, (name, curve) in zip(_COLOURS, curves.items(), strict=False):
         roc.plot(curve.false_rate, curve.se, color=colour, label=f"{name} (area {curve.auroc:.3f})")
-        label = f"{name} (mean +P {curve.average_precision:.3f})"
+        label = f"{name} (average precision {curve.average_precision:.3f})"
         precision.plot(curve.se, curve.ppv, color=colour, label=label)
-    roc.set(xlabel="share of the rest that is called so", ylabel="Se", title="ROC", xlim=(0, 1), ylim=(0, 1.01))
-    precision.set(xlabel="Se", ylabel="+P", title="precision and recall", xlim=(0, 1), ylim=(0, 1.01))
+    roc.set(xlabel="false positive rate", ylabel="Se", title="ROC", xlim=(0, 1), ylim=(0, 1.01))
+    precision.set(xlabel="Se (recall)", ylabel="+P (precision)", title="precision-recall", xlim=(0, 1), ylim=(0, 1.01))
     for axes in both:
         axes.legend(frameon=False, fontsize=8, loc="lower center")
     return _svg(figure)
 
 
 def load_drawing(rows: Sequence[str], by_row: NDArray[np.int64]) -> bytes:
-    """Which expert takes what: each row's shares over the experts, and in the last row the load of all."""
+    """Share of each expert in the beats of each row; the last row is the load over all beats."""
     table = np.concatenate([by_row, by_row.sum(0, keepdims=True)])
     names = [*rows, "all"]
     totals = table.sum(1, keepdims=True)
@@ -83,7 +83,7 @@ def load_drawing(rows: Sequence[str], by_row: NDArray[np.int64]) -> bytes:
 
 
 def beats_drawing(waves: Sequence[NDArray[np.float32]], titles: Sequence[str]) -> bytes:
-    """Beats that each expert took, one panel an expert; time in ms from R, amplitude in R amplitudes."""
+    """Waveforms of beats, one panel per title; time in ms from R, amplitude in units of the R amplitude."""
     figure, panels = _figure(3.0 * len(waves), 2.6, columns=len(waves), share=True)
     time_ms = 1000.0 * BEAT_GRID / MODEL_RATE_HZ
     for axes, drawn, title, colour in zip(np.atleast_1d(panels), waves, titles, _many_colours(), strict=False):
@@ -96,24 +96,24 @@ def beats_drawing(waves: Sequence[NDArray[np.float32]], titles: Sequence[str]) -
 
 
 def scatter_drawing(truth: NDArray[np.float64], answer: NDArray[np.float64], unit: str) -> bytes:
-    """What was said against what is true, one point a record."""
+    """Predicted against true value, one point per record."""
     figure, axes = _figure(5.0, 4.6)
     ends = [float(min(truth.min(), answer.min())), float(max(truth.max(), answer.max()))]
     axes.plot(ends, ends, color="#9aa5b1", linewidth=1, linestyle="--")
     axes.scatter(truth, answer, s=14, color=_COLOURS[0], alpha=0.6)
-    axes.set(xlabel=f"truth ({unit})", ylabel=f"answer ({unit})")
+    axes.set(xlabel=f"true ({unit})", ylabel=f"predicted ({unit})")
     return _svg(figure)
 
 
 def errors_drawing(errors: Mapping[str, NDArray[np.float64]], unit: str) -> bytes:
-    """Shares of the absolute errors below each limit, one curve a source."""
+    """Cumulative distribution of the absolute errors, one curve per source."""
     figure, axes = _figure(6.0, 4.0)
     shares = np.linspace(0.0, 99.5, 200)
     for colour, (name, values) in zip(_COLOURS, errors.items(), strict=False):
         known = np.abs(values[~np.isnan(values)])
         if known.size:
             axes.plot(np.percentile(known, shares), shares, color=colour, label=name)
-    axes.set(xlabel=f"absolute error ({unit})", ylabel="% of the windows below it", xscale="symlog")
+    axes.set(xlabel=f"absolute error ({unit})", ylabel="% of windows below", xscale="symlog")
     axes.legend(frameon=False, fontsize=8)
     return _svg(figure)
 
@@ -139,6 +139,6 @@ def _svg(figure: Any) -> bytes:
     import matplotlib
 
     file = BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "ecgmoe-edge"}):  # the same figures, the same bytes
+    with matplotlib.rc_context({"svg.hashsalt": "ecgmoe-edge"}):  # equal figures give equal bytes
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()

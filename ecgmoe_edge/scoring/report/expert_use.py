@@ -1,4 +1,4 @@
-"""What the experts do: which one takes which beats, how evenly they are loaded, and beats that each of them took."""
+"""Use of the experts: which expert is selected for which beats, how even the load is, and examples of beats."""
 
 from __future__ import annotations
 
@@ -14,49 +14,54 @@ from ecgmoe_edge.scoring.beat_traces import BeatTrace
 from ecgmoe_edge.scoring.ec57 import TRUTHS
 
 _EXAMPLES = 8
-_FEWEST_BEATS = 20  # of a rhythm that has a row
+_FEWEST_BEATS = 20  # a rhythm with fewer beats gets no row
 
 
 @dataclass(frozen=True)
 class ExpertUse:
-    """One bank of experts over all records."""
+    """Use of the experts of one path over all records."""
 
     path: str
-    by_class: NDArray[np.int64]  # (TRUTHS, experts) beats
-    rhythms: tuple[str, ...]  # as annotated, the commonest first
-    by_rhythm: NDArray[np.int64]  # (rhythms, experts) beats
-    waves: tuple[NDArray[np.float32], ...]  # of each expert (examples, 103), in R amplitudes
-    wave_names: tuple[tuple[str, ...], ...]  # of each of these: record, time, truth
+    by_class: NDArray[np.int64]  # (TRUTHS, experts) number of beats
+    rhythms: tuple[str, ...]  # annotated rhythms, the most frequent first
+    by_rhythm: NDArray[np.int64]  # (rhythms, experts) number of beats
+    waves: tuple[NDArray[np.float32], ...]  # for each expert (examples, 103), in units of the R amplitude
+    wave_names: tuple[tuple[str, ...], ...]  # record, time and true class of each example
 
     @property
     def load(self) -> NDArray[np.float64]:
-        """Share of the beats that each expert took, (experts,)."""
+        """Share of the beats for which each expert was selected, `(experts,)`."""
         total = self.by_class.sum(0)
         return np.asarray(total / max(1, total.sum()))
 
     @property
     def evenness(self) -> float:
-        """Entropy of the load over that of an even one: 1 where all work alike, 0 where one does it all."""
+        """Entropy of the load divided by the entropy of an equal load: 1 for equal load, 0 if one expert has it all."""
         shares = self.load[self.load > 0]
         experts = self.by_class.shape[1]
         return float(-(shares * np.log(shares)).sum() / np.log(experts)) if experts > 1 else 1.0
 
     @property
-    def told_apart(self) -> float:
-        """Mutual information of expert and true class over the entropy of the class: 0 where the router is blind to
-        what the class is, 1 where the expert alone tells it.
+    def class_information(self) -> float:
+        """Mutual information of expert and true class, divided by the entropy of the class.
+
+        It is 0 if the selected expert does not depend on the class, and 1 if it determines the class.
         """
         joint = self.by_class / max(1, self.by_class.sum())
         classes, experts = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
-        held = joint > 0
-        shared = float((joint[held] * np.log(joint[held] / (classes * experts)[held])).sum())
+        positive = joint > 0
+        mutual = float((joint[positive] * np.log(joint[positive] / (classes * experts)[positive])).sum())
         present = classes[classes > 0]
         entropy = float(-(present * np.log(present)).sum())
-        return shared / entropy if entropy > 0 else 0.0
+        return mutual / entropy if entropy > 0 else 0.0
 
 
 def expert_uses(records: Sequence[tuple[str, BeatTrace]]) -> list[ExpertUse]:
-    """Of every bank that the model has, over the traced records (name, trace)."""
+    """The use of the experts of each path of the model.
+
+    Args:
+        records: name and trace of each record.
+    """
     paths = dict.fromkeys(path for _, trace in records for path in trace.experts)
     return [_use(path, [(name, trace) for name, trace in records if path in trace.experts]) for path in paths]
 
@@ -64,36 +69,42 @@ def expert_uses(records: Sequence[tuple[str, BeatTrace]]) -> list[ExpertUse]:
 def _use(path: str, records: Sequence[tuple[str, BeatTrace]]) -> ExpertUse:
     experts = max(trace.expert_counts[path] for _, trace in records)
     by_class = np.zeros((len(TRUTHS), experts), np.int64)
-    of_rhythm: dict[str, NDArray[np.int64]] = {}
+    rhythm_counts: dict[str, NDArray[np.int64]] = {}
     for _, trace in records:
-        taken = trace.experts[path]
+        selected = trace.experts[path]
         for row, truth in enumerate(TRUTHS):
-            by_class[row] += np.bincount(taken[trace.truth == truth], minlength=experts)
+            by_class[row] += np.bincount(selected[trace.truth == truth], minlength=experts)
         for rhythm in np.unique(trace.rhythm[trace.rhythm != ""]).tolist():
-            counts = np.bincount(taken[trace.rhythm == rhythm], minlength=experts)
-            of_rhythm[rhythm] = of_rhythm.get(rhythm, np.zeros(experts, np.int64)) + counts
-    common = sorted((name for name, row in of_rhythm.items() if row.sum() >= _FEWEST_BEATS),
-                    key=lambda name: -int(of_rhythm[name].sum()))  # fmt: skip
-    examples = [example_beats(records, partial(_taken, path=path, expert=expert)) for expert in range(experts)]
+            counts = np.bincount(selected[trace.rhythm == rhythm], minlength=experts)
+            rhythm_counts[rhythm] = rhythm_counts.get(rhythm, np.zeros(experts, np.int64)) + counts
+    frequent = [name for name, counts in rhythm_counts.items() if counts.sum() >= _FEWEST_BEATS]
+    frequent.sort(key=lambda name: -int(rhythm_counts[name].sum()))
+    examples = [example_beats(records, partial(_selected, path=path, expert=expert)) for expert in range(experts)]
     return ExpertUse(
         path=path,
         by_class=by_class,
-        rhythms=tuple(common),
-        by_rhythm=np.array([of_rhythm[name] for name in common], np.int64).reshape(-1, experts),
+        rhythms=tuple(frequent),
+        by_rhythm=np.array([rhythm_counts[name] for name in frequent], np.int64).reshape(-1, experts),
         waves=tuple(waves for waves, _ in examples),
         wave_names=tuple(names for _, names in examples),
     )
 
 
-def _taken(trace: BeatTrace, path: str, expert: int) -> NDArray[np.bool_]:
+def _selected(trace: BeatTrace, path: str, expert: int) -> NDArray[np.bool_]:
     return np.asarray(trace.experts[path] == expert)
 
 
 def example_beats(
     records: Sequence[tuple[str, BeatTrace]], wanted: Callable[[BeatTrace], NDArray[np.bool_]]
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Waveforms (examples, 103) and names of wanted beats, spread evenly over all of them: they stand for the rest and
-    are not picked.
+    """Examples of the wanted beats, taken at even intervals from all of them so that they are representative.
+
+    Args:
+        records: name and trace of each record.
+        wanted: selects beats of a trace, `(n,)`.
+
+    Returns:
+        Waveforms, `(examples, 103)` in units of the R amplitude, and record, time and true class of each.
     """
     chosen = [(name, trace, np.flatnonzero(wanted(trace))) for name, trace in records]
     every = [(name, trace, int(beat)) for name, trace, beats in chosen for beat in beats]

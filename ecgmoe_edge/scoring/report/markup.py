@@ -1,4 +1,4 @@
-"""The few pieces of HTML that a report is made of, as strings; everything that is not markup is escaped."""
+"""The HTML elements of a report, as strings; all text is escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 
 NOTE = (
     "Research software, not a medical device: not for diagnosis, treatment or patient monitoring. "
-    "The figures are of these recordings and of nothing else."
+    "The figures are valid for these recordings only."
 )
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2530; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
@@ -24,7 +24,12 @@ code { background: #f0f3f7; padding: .1rem .3rem; overflow-wrap: anywhere; }
 
 
 def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
-    """A whole document of titled sections, each already HTML; it loads nothing from anywhere."""
+    """A complete document; it loads nothing from the network.
+
+    Args:
+        title: title of the document.
+        sections: title and HTML of each section.
+    """
     anchors = "".join(f'<a href="#s{number}">{escape(name)}</a>' for number, (name, _) in enumerate(sections))
     body = "".join(
         f'<h2 id="s{number}">{escape(name)}</h2>\n{content}\n' for number, (name, content) in enumerate(sections)
@@ -43,12 +48,12 @@ def paragraph(text: str, *, small: bool = False) -> str:
 
 
 def code(text: str) -> str:
-    """A line of a terminal."""
+    """A command line."""
     return f"<p><code>{escape(text)}</code></p>"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; None is shown as a dash, a fraction with two digits, and the first column is the row's name."""
+    """A table whose first column names the rows; None is shown as a dash, a float with two decimals."""
     head = "".join(f"<th>{escape(name)}</th>" for name in headings)
     body = "".join("<tr>" + "".join(f"<td>{escape(shown(cell))}</td>" for cell in row) + "</tr>\n" for row in rows)
     return (
@@ -59,25 +64,29 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def folded(title: str, content: str) -> str:
-    """Content that opens on a click."""
+    """HTML content that opens on a click."""
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def picture(svg: bytes, caption: str) -> str:
-    """A drawing inside the page, with what it shows; the caption is also what a screen reader says."""
+    """A drawing embedded in the page; a screen reader reads the caption."""
     data = base64.b64encode(svg).decode()
-    said = escape(caption)
-    return f'<figure><img alt="{said}" src="data:image/svg+xml;base64,{data}"><figcaption>{said}</figcaption></figure>'
+    text = escape(caption)
+    return f'<figure><img alt="{text}" src="data:image/svg+xml;base64,{data}"><figcaption>{text}</figcaption></figure>'
 
 
 def shown(value: object) -> str:
-    """A cell's text."""
+    """The text of a table cell."""
     if value is None:
         return "–"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def clock(seconds: float) -> str:
-    """Time of a record as h:mm:ss.s."""
+    """Time in a record as h:mm:ss.s.
+
+    >>> clock(3725.25)
+    '1:02:05.2'
+    """
     whole, tenths = divmod(round(10 * seconds), 10)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}.{tenths}"

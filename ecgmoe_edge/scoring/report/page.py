@@ -1,4 +1,4 @@
-"""Writes a report: one HTML file that holds all its drawings and loads nothing from the network."""
+"""Writes a report: one HTML file that contains all drawings and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -23,25 +23,28 @@ _PACKAGES = ("numpy", "scipy", "wfdb", "onnxruntime", "ai-edge-litert", "torch",
 
 
 def write_beat_report(folder: Path, scored: Evaluation, evaluation: Mapping[str, Any], command: str) -> Path:
-    """Write the report of beats into a folder, which is made if need be; gives the file.
+    """Write the report of beats.
 
     Args:
-        folder: gets `report.html`.
-        scored: run with traces.
-        evaluation: what `scored.to_json` gave, with the model under "model".
-        command: that made it, as typed.
+        folder: receives `report.html`; it is created if it does not exist.
+        scored: an evaluation with traces.
+        evaluation: the output of `scored.to_json`, with the model under "model".
+        command: the command line of the evaluation.
+
+    Returns:
+        The file written.
 
     Raises:
         RecordError: the folder cannot be written.
         MissingExtra: matplotlib is not installed.
     """
-    sections = [*beat_sections(scored, evaluation), ("How this was made", _made(evaluation, command))]
-    return _write(folder, "Beats, scored as EC57 asks", sections)
+    sections = [*beat_sections(scored, evaluation), ("How this report was made", _provenance(evaluation, command))]
+    return _write(folder, "Beats, scored by EC57", sections)
 
 
 def write_task_report(folder: Path, scored: TaskEvaluation, evaluation: Mapping[str, Any], command: str) -> Path:
-    """Write the report of another task; as `write_beat_report`."""
-    sections = [*task_sections(scored, evaluation), ("How this was made", _made(evaluation, command))]
+    """Write the report of a task other than beats; arguments and errors as for `write_beat_report`."""
+    sections = [*task_sections(scored, evaluation), ("How this report was made", _provenance(evaluation, command))]
     return _write(folder, f"Task {scored.task}", sections)
 
 
@@ -52,21 +55,21 @@ def _write(folder: Path, title: str, sections: Sequence[tuple[str, str]]) -> Pat
         write_text(file, page(f"ecgmoe-edge: {title}", sections))
     except OSError as reason:
         raise RecordError(
-            f"No report can be written to {folder} ({reason}). Give --report a folder that can be."
+            f"The report cannot be written to {folder} ({reason}). Give --report another folder."
         ) from reason
     return file
 
 
-def _made(evaluation: Mapping[str, Any], command: str) -> str:
+def _provenance(evaluation: Mapping[str, Any], command: str) -> str:
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     model = evaluation.get("model", {})
     versions = [("ecgmoe-edge", __version__), ("Python", platform.python_version()), *_installed()]
     intervals = evaluation["intervals"]
     return (
-        paragraph(f"On {now}, on {platform.machine()} {platform.system()}, by:")
+        paragraph(f"On {now}, on {platform.machine()} {platform.system()}, with the command:")
         + code(command)
         + table(("model", ""), model.items())
-        + table(("version of", ""), versions)
+        + table(("software", "version"), versions)
         + paragraph(
             f"Intervals: percentile bootstrap over patients, {intervals['draws']} draws, seed {intervals['seed']}. "
             "Method: docs/evaluation.md."
@@ -75,5 +78,5 @@ def _made(evaluation: Mapping[str, Any], command: str) -> str:
 
 
 def _installed() -> list[tuple[str, str]]:
-    there = {distribution.name.lower(): distribution.version for distribution in distributions()}
-    return [(name, there[name]) for name in _PACKAGES if name in there]
+    installed = {distribution.name.lower(): distribution.version for distribution in distributions()}
+    return [(name, installed[name]) for name in _PACKAGES if name in installed]

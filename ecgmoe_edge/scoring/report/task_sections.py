@@ -21,54 +21,53 @@ def task_sections(scored: TaskEvaluation, evaluation: Mapping[str, Any]) -> Iter
     """Titles and HTML of the sections, in order.
 
     Args:
-        scored: the records.
-        evaluation: what `scored.to_json` gave.
+        scored: the evaluation of the task.
+        evaluation: the output of `scored.to_json`.
     """
-    yield "In sum", _in_sum(evaluation)
+    yield "Summary", _summary(evaluation)
     classes = scored.class_table()
     if classes is not None:
         unit = evaluation[scored.task]["unit"]
         drawn = drawings.confusion_drawing(classes.classes, classes.answers, classes.table, unit)
-        yield "Truth and answer", picture(drawn, "Rows: what is true. Columns: what the model said.")
-    said = [one for one in scored.records if one.probabilities and one.truth is not None]
-    if said:
-        yield "What was wrong", _wrong(said)
-        yield "Can the scores be believed", _scores(said)
+        yield "Confusion matrix", picture(drawn, "Rows: true class. Columns: predicted class.")
+    answered = [one for one in scored.records if one.probabilities and one.truth is not None]
+    if answered:
+        yield "Wrong predictions", _wrong(answered)
+        yield "Calibration and separation of the scores", _scores(answered)
     task = task_named(scored.task)
     if task.score == "intervals":
-        yield "How large the errors are", _rr_errors(scored.records)
+        yield "Distribution of the errors", _rr_errors(scored.records)
     if task.score == "value":
-        yield "Truth and answer", _values(task, scored.records)
+        yield "Predicted and true values", _values(task, scored.records)
     if any(one.experts for one in scored.records):
-        yield "What the experts do", _experts(scored.records)
-    yield "Record by record", folded(f"{len(scored.records)} records", _records(evaluation))
+        yield "Use of the experts", _experts(scored.records)
+    yield "Figures per record", folded(f"{len(scored.records)} records", _records(evaluation))
 
 
-def _in_sum(evaluation: Mapping[str, Any]) -> str:
+def _summary(evaluation: Mapping[str, Any]) -> str:
     task = evaluation["task"]
-    made = evaluation["intervals"]
+    bootstrap = evaluation["intervals"]
     figures: dict[str, Any] = {k: v for k, v in evaluation[task].items() if isinstance(v, (int, float)) or v is None}
     for name, each in evaluation[task].get("classes", {}).items():
         figures |= {f"{name}.{key}": value for key, value in each.items()}
     rows = []
     for name, value in figures.items():
-        pair = made["figures"].get(name)
+        pair = bootstrap["figures"].get(name)
         rows.append((name, value, f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else ""))
-    base = evaluation[task].get("baseline")
-    plain = table(("Without looking at the ECG", ""), base.items()) if base else ""
+    baseline = evaluation[task].get("baseline")
     return (
         paragraph(f"{evaluation['records']} records of {evaluation['patients']} patients.")
-        + table(("figure", "value", f"{100 * made['level']:g} % interval over patients"), rows)
-        + plain
+        + table(("figure", "value", f"{100 * bootstrap['level']:g} % confidence interval over patients"), rows)
+        + (table(("Baseline without an ECG", ""), baseline.items()) if baseline else "")
     )
 
 
 def _wrong(records: Sequence[TaskRecord]) -> str:
     wrong = [one for one in records if one.answer != one.truth]
     wrong.sort(key=lambda one: -one.probabilities.get(str(one.answer), 0.0))
-    rows = ((o.name, o.truth, o.answer, o.probabilities.get(str(o.answer))) for o in wrong[:_WORST])
-    return paragraph(f"{len(wrong)} of {len(records)} records. Those where the model was surest:") + table(
-        ("record", "truth", "answer", "score"), rows
+    rows = ((one.name, one.truth, one.answer, one.probabilities.get(str(one.answer))) for one in wrong[:_WORST])
+    return paragraph(f"{len(wrong)} of {len(records)} records. Those with the highest score:") + table(
+        ("record", "true", "predicted", "score"), rows
     )
 
 
@@ -76,34 +75,38 @@ def _scores(records: Sequence[TaskRecord]) -> str:
     classes = tuple(records[0].probabilities)
     scores = np.array([[one.probabilities[name] for name in classes] for one in records])
     truth = np.array([str(one.truth) for one in records])
-    believed = {"the label": reliability(scores.max(1), np.array(classes)[scores.argmax(1)] == truth)}
-    split = {name: separation(scores[:, column], truth == name) for column, name in enumerate(classes)}
-    curves = {name: curve for name, curve in split.items() if curve is not None}
-    drawn = picture(drawings.reliability_drawing(believed), "Reliability: how often a score was right.")
+    label = {"the label": reliability(scores.max(1), np.array(classes)[scores.argmax(1)] == truth)}
+    separations = {name: separation(scores[:, column], truth == name) for column, name in enumerate(classes)}
+    curves = {name: curve for name, curve in separations.items() if curve is not None}
+    content = picture(
+        drawings.reliability_drawing(label), "Reliability: observed share of correct labels against the score."
+    )
     if curves:
-        drawn += picture(drawings.separation_drawing(curves), "Each class against the rest, one point a record.")
-    return drawn
+        content += picture(drawings.separation_drawing(curves), "Each class against the rest, over records.")
+    return content
 
 
 def _rr_errors(records: Sequence[TaskRecord]) -> str:
     errors = np.concatenate([one.rr_errors_ms for one in records if one.rr_errors_ms is not None])
     drawn = drawings.errors_drawing({"model": errors[:, 0], "detector alone": errors[:, 1]}, "ms")
-    return picture(drawn, "Share of the ten-second windows whose mean RR interval is off by less than so much.")
+    return picture(drawn, "Share of the 10 s windows whose error of the mean RR interval is below each limit.")
 
 
 def _values(task: Task, records: Sequence[TaskRecord]) -> str:
-    known = [(float(o.truth), float(o.answer)) for o in records if o.answer is not None and o.truth is not None]
+    known = [
+        (float(one.truth), float(one.answer)) for one in records if one.answer is not None and one.truth is not None
+    ]
     points = np.array(known).reshape(-1, 2)
     if not len(points):
-        return paragraph("No record got an answer.")
+        return paragraph("The model gave no prediction for any record.")
     return picture(
         drawings.scatter_drawing(points[:, 0], points[:, 1], task.unit),
-        f"{task.name.capitalize()} said against {task.name}, a point a record.",
+        f"Predicted against true {task.name}, one point per record.",
     )
 
 
 def _experts(records: Sequence[TaskRecord]) -> str:
-    parts = [paragraph("Shares are of the beats of the records in a row; the last row is the load.")]
+    parts = [paragraph("Each row shows how the beats of its records are shared among the experts. Last row: the load.")]
     for path in dict.fromkeys(path for one in records for path in one.experts):
         counts: dict[str, Any] = {}
         for one in records:
@@ -111,7 +114,7 @@ def _experts(records: Sequence[TaskRecord]) -> str:
             counts[row] = counts.get(row, 0) + np.array(one.experts[path])
         rows = sorted(counts)
         drawn = drawings.load_drawing(rows, np.array([counts[row] for row in rows]))
-        parts.append(picture(drawn, f"Path {path}: which expert takes the beats of which records."))
+        parts.append(picture(drawn, f"Path {path}: selected expert by true class of the record."))
     return "\n".join(parts)
 
 

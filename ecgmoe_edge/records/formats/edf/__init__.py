@@ -1,4 +1,4 @@
-"""EDF, EDF+, BDF and BDF+: the European Data Format of Holters and polysomnographs, and its 24-bit form."""
+"""EDF, EDF+, BDF and BDF+: the European Data Format of Holters and polysomnographs, and its 24-bit variant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXTENSIONS = (".edf", ".bdf", ".rec")
 
 
 class EdfFormat:
-    """An EDF or BDF file, known by its first bytes."""
+    """An EDF or BDF file, recognised by its first bytes."""
 
     name = "EDF, EDF+, BDF (.edf, .bdf)"
     states_rate = True
@@ -22,15 +22,15 @@ class EdfFormat:
     in_folders = True
 
     def recognise(self, path: Path) -> Path | None:
-        """The file itself."""
+        """The file itself, if it is an EDF or BDF file."""
         return path if looks_like_edf(first_bytes(path)) else None
 
     def find(self, folder: Path) -> Iterator[Path]:
-        """Files of an extension of EDF that are one."""
+        """EDF and BDF files with an extension of these formats."""
         return (path for path in files_in(folder, _EXTENSIONS) if self.recognise(path) is not None)
 
     def open(self, path: Path, options: OpenOptions) -> EdfRecord:
-        """See `open_edf`."""
+        """Open the file with `open_edf`."""
         return open_edf(path, options)
 
 

@@ -1,4 +1,4 @@
-"""An EDF or BDF recording, read in blocks; the interruptions of EDF+D are missing time."""
+"""An EDF or BDF recording, read in blocks; interruptions of EDF+D are missing time."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ecgmoe_edge.records.formats.edf.header import EdfHeader, EdfSignal, read_he
 from ecgmoe_edge.records.formats.edf.signals import EcgSignals, ecg_signals
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, Truncated, choose_leads, millivolts_per
 
-_READ_BYTES = 8 << 20  # at most so much of a file is in memory at once
+_READ_BYTES = 8 << 20  # largest part of a file in memory
 _ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15[\d.]*)?\x14")
 _ONSET_BYTES = 64
-_LONGEST_S = 366 * 86400  # a year; longer is a damaged time stamp
+_LONGEST_S = 366 * 86400  # one year; a longer time indicates a damaged time stamp
 
 
 @dataclass(frozen=True)
 class _Run:
-    """Data records that follow each other without a break."""
+    """Consecutive data records without missing time between them."""
 
-    start: int  # sample of the recording
-    record: int  # number of its first data record
-    records: int
+    start: int  # first sample, counted from the start of the recording
+    record: int  # number of the first data record
+    records: int  # number of data records
 
 
 @dataclass(frozen=True)
 class EdfRecord:
-    """One EDF or BDF file, opened with `open_edf`; the signal stays on the disk until a block is asked for."""
+    """One EDF or BDF file, opened with `open_edf`; the signal is read when a block is requested."""
 
     path: Path
     fs: float  # Hz
@@ -48,8 +48,8 @@ class EdfRecord:
     sex: Sex | None
     remarks: tuple[Remark, ...]
     header: EdfHeader
-    signals: tuple[EdfSignal, ...]  # of the leads
-    runs: tuple[_Run, ...]  # ascending
+    signals: tuple[EdfSignal, ...]  # signal of each lead
+    runs: tuple[_Run, ...]  # in order of time
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class EdfRecord:
         return self.path.stem
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
-        """Successive blocks of `seconds`, `(leads, n)` in mV; time between the parts of an EDF+D is NaN."""
+        """Successive blocks of `seconds`, `(leads, n)` in mV; missing time between the parts of an EDF+D is NaN."""
         chosen = choose_leads(self.leads, leads, self.name)
         size = max(1, round(seconds * self.fs))
         with open_binary(self.path) as file:
@@ -65,10 +65,10 @@ class EdfRecord:
                 yield self._read(file, start, min(start + size, self.n_samples), chosen)
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
-        """Samples `start` to `stop` (not included), `(leads, n)` in mV, missing time as NaN.
+        """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV; missing time is NaN.
 
         Raises:
-            RecordError: no such lead, no such sample, or a file that has become shorter since it was opened.
+            RecordError: there is no such lead or sample, or the file has become shorter since it was opened.
         """
         chosen = choose_leads(self.leads, leads, self.name)
         stop = self.n_samples if stop is None else min(stop, self.n_samples)
@@ -96,12 +96,12 @@ class EdfRecord:
         return out
 
     def _fill(self, file: BinaryIO, first: int, last: int, chosen: Sequence[int], out: NDArray[np.float64]) -> None:
-        """Samples `first` to `last` as the data records count them, interruptions left out, into `out`."""
+        """Read samples `first` to `last`, counted over data records without missing time, into `out`."""
         per_record, record_bytes = self.signals[0].samples, self.header.record_bytes
         at = first
         while at < last:
             record = at // per_record
-            if record_bytes > _READ_BYTES:  # one record that does not fit: each lead by itself
+            if record_bytes > _READ_BYTES:  # the data record is too large: read each lead separately
                 end = min(last, (record + 1) * per_record, at + _READ_BYTES // self.header.sample_bytes)
                 for row, position in enumerate(chosen):
                     out[row, at - first : end - first] = self._part(file, record, position, at, end)
@@ -113,14 +113,14 @@ class EdfRecord:
                 skip = at - record * per_record
                 for row, position in enumerate(chosen):
                     signal = self.signals[position]
-                    part = table[:, signal.at : signal.at + per_record * self.header.sample_bytes]
+                    part = table[:, signal.offset : signal.offset + per_record * self.header.sample_bytes]
                     counts = _counts(part, self.header.sample_bytes)[skip : skip + end - at]
                     out[row, at - first : end - first] = self._millivolts(counts, position)
             at = end
 
     def _part(self, file: BinaryIO, record: int, position: int, at: int, end: int) -> NDArray[np.float64]:
         signal, width = self.signals[position], self.header.sample_bytes
-        begin = record * self.header.record_bytes + signal.at + (at - record * signal.samples) * width
+        begin = record * self.header.record_bytes + signal.offset + (at - record * signal.samples) * width
         data = np.frombuffer(self._bytes(file, begin, (end - at) * width), np.uint8)
         return self._millivolts(_counts(data.reshape(1, -1), width), position)
 
@@ -136,7 +136,7 @@ class EdfRecord:
         if signal.gain is None or signal.digital is None or signal.physical is None:
             raise RecordError(f"Lead {self.leads[position]} of {self.name} has no scale. Export the recording again.")
         scale = millivolts_per(self.units[position])
-        # From zero, not from the minimum: an offset of 0 then stays exactly 0.
+        # The offset is computed at a count of 0 and not at the minimum, so that an offset of 0 is exactly 0.
         offset = (signal.physical[0] - signal.digital[0] * signal.gain) * scale
         values: NDArray[np.float64] = np.multiply(counts, signal.gain * scale, dtype=np.float64)
         values += offset
@@ -146,12 +146,16 @@ class EdfRecord:
 def open_edf(path: Path | str, options: OpenOptions | None = None) -> EdfRecord:
     """Open an EDF, EDF+, BDF or BDF+ file.
 
-    Its rate is that of its ECG signals; signals of other rates and other kinds are left out, with a remark.
+    The sampling rate is that of the ECG signals; signals of other rates and kinds are ignored, with a remark.
+
+    Args:
+        path: the file.
+        options: `unit` and `truncated` are used.
 
     Raises:
-        RecordError: a header that is damaged, no ECG in it, no data, data shorter than the header says, or time
-            stamps that run backwards.
-        UsageError: an ECG signal without unit and none stated, or one stated where the file has it.
+        RecordError: the header is damaged, there is no ECG signal, there are no data or fewer than the header states,
+            or the time stamps go backwards.
+        UsageError: the file states no unit of an ECG signal and `unit` is not given, or both are given.
     """
     path, options = Path(path), options or OpenOptions()
     with open_binary(path) as file:
@@ -175,50 +179,50 @@ def open_edf(path: Path | str, options: OpenOptions | None = None) -> EdfRecord:
 
 
 def _counts(table: NDArray[np.uint8], width: int) -> NDArray[np.integer]:
-    """Little-endian counts of 16 or 24 bits from rows of bytes, in one row."""
+    """Little-endian counts of 16 or 24 bits, `(n,)`, from rows of bytes."""
     if width == 2:
         return np.ascontiguousarray(table).view("<i2").reshape(-1)
     wide = np.zeros((table.size // 3, 4), np.uint8)
     wide[:, 1:] = table.reshape(-1, 3)
-    counts: NDArray[np.integer] = wide.view("<i4").reshape(-1) >> 8  # the sign comes down with the upper byte
+    counts: NDArray[np.integer] = wide.view("<i4").reshape(-1) >> 8  # the shift extends the sign of the upper byte
     return counts
 
 
 def _records(header: EdfHeader, path: Path, truncated: Truncated) -> tuple[int, list[Remark]]:
-    """Data records that are read: those that the header promises, or where it does not, those that are there."""
+    """Number of data records to read: as stated in the header, or as present if the header does not state it."""
     size = path.stat().st_size - header.n_bytes
-    there, rest = divmod(max(0, size), header.record_bytes)
-    promised = header.n_records
-    if not there:
-        raise RecordError(f"{path.name} has a header and not one whole data record. Copy it again from its source.")
-    lost = f" An incomplete data record at its end ({rest} bytes) is left out." if rest else ""
-    if promised <= 0:
-        text = f"The header of {path.name} does not give the number of data records; the file holds {there}.{lost}"
-        return there, [Remark("length", text)]
-    if promised > there:
-        found = f"{there} of {promised} data records"
+    present, rest = divmod(max(0, size), header.record_bytes)
+    stated = header.n_records
+    if not present:
+        raise RecordError(f"{path.name} has a header but no complete data record. Copy it again from its source.")
+    incomplete = f" An incomplete data record at its end ({rest} bytes) is ignored." if rest else ""
+    if stated <= 0:
+        text = f"The header of {path.name} does not state the number of data records; the file has {present}."
+        return present, [Remark("length", text + incomplete)]
+    if stated > present:
+        found = f"{present} of {stated} data records"
         if truncated == "error":
             raise RecordError(
-                f"{path.name} is truncated: {found} are there. Copy the file again, or open it with truncated='read'."
+                f"{path.name} is truncated: {found} are present. Copy the file again, or open it with truncated='read'."
             )
-        return there, [Remark("length", f"{path.name} is truncated: {found} are there and read.{lost}")]
-    if promised < there:
-        text = f"{path.name} holds {there} data records; its header gives {promised}, and no more are read."
-        return promised, [Remark("length", text)]
-    return there, []
+        return present, [Remark("length", f"{path.name} is truncated: {found} are present.{incomplete}")]
+    if stated < present:
+        text = f"{path.name} has {present} data records; its header states {stated}, and only these are read."
+        return stated, [Remark("length", text)]
+    return present, []
 
 
 def _runs(
     file: BinaryIO, header: EdfHeader, chosen: EcgSignals, records: int, name: str
 ) -> tuple[list[_Run], list[Remark]]:
-    """Where in time the data records lie."""
+    """The runs of data records in order of time, and remarks about missing time."""
     whole = [_Run(0, 0, records)]
     annotations = next((one for one in header.signals if one.is_annotation and one.samples), None)
     if annotations is None:
         if header.interrupted:
             raise RecordError(
-                f"{name} is {header.kind}D, with interruptions, and has no annotations that give the time of its "
-                "parts. Export it again as EDF+C."
+                f"{name} is {header.kind}D, with interruptions, but has no annotations with the times of its parts. "
+                "Export it again as EDF+C."
             )
         return whole, []
     onset = partial(_onset, file, header, annotations)
@@ -230,11 +234,11 @@ def _runs(
     runs = _runs_by_time(onset, header, chosen, records, name)
     remarks = []
     if not header.interrupted:
-        text = f"{name} says that it is continuous, and its time stamps leave something out: that time is missing."
+        text = f"{name} states that it is continuous, but its time stamps have gaps, which are missing time."
         remarks.append(Remark("time", text))
     if len(runs) > 1:
         missing = runs[-1].start + (runs[-1].records - records) * chosen.signals[0].samples
-        text = f"{name} has {len(runs) - 1} interruptions, {missing / chosen.fs:g} s in all: that time is missing."
+        text = f"{name} has {len(runs) - 1} interruptions, {missing / chosen.fs:g} s of missing time in all."
         remarks.append(Remark("time", text))
     return runs, remarks
 
@@ -244,19 +248,19 @@ def _runs_by_time(
 ) -> list[_Run]:
     per_record = chosen.signals[0].samples
     rate = Fraction(per_record) / header.record_s
-    tolerance = max(1 / rate, Fraction(2, 1000))  # s; time stamps are rounded, often to ms
+    tolerance = max(1 / rate, Fraction(2, 1000))  # s, because time stamps are rounded, often to ms
     runs: list[_Run] = []
-    zero = begun = Fraction(0)
+    zero = run_onset = Fraction(0)
     for record in range(records):
         at = onset(record)
         if at is None:
             raise RecordError(f"Data record {record + 1} of {name} has no time stamp. Export the recording again.")
         if not runs:
-            zero = begun = at
+            zero = run_onset = at
             runs.append(_Run(0, 0, 1))
             continue
         run = runs[-1]
-        late = at - begun - run.records * header.record_s
+        late = at - run_onset - run.records * header.record_s
         if late < -tolerance or at - zero > _LONGEST_S:
             raise RecordError(
                 f"Data record {record + 1} of {name} begins at {float(at):g} s, "
@@ -268,12 +272,12 @@ def _runs_by_time(
         else:
             start = max(round((at - zero) * rate), run.start + run.records * per_record)
             runs.append(_Run(start, record, 1))
-            begun = at
+            run_onset = at
     return runs
 
 
 def _onset(file: BinaryIO, header: EdfHeader, annotations: EdfSignal, record: int) -> Fraction | None:
-    """Seconds since the start of the file, from the time-keeping annotation that begins each data record."""
-    file.seek(header.n_bytes + record * header.record_bytes + annotations.at)
+    """Seconds since the start of the file, from the time-keeping annotation at the start of a data record."""
+    file.seek(header.n_bytes + record * header.record_bytes + annotations.offset)
     match = _ONSET.match(file.read(min(_ONSET_BYTES, annotations.samples * header.sample_bytes)))
     return Fraction(match[1].decode("ascii")) if match else None

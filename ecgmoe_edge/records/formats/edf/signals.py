@@ -1,4 +1,4 @@
-"""Which signals of an EDF file are its ECG: by their labels, units and rates, with a remark on what is left out."""
+"""Selects the ECG signals of an EDF file by labels, units and rates; a remark names the ignored signals."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ecgmoe_edge.records.lead_names import unique_names
 from ecgmoe_edge.records.recording import Remark, is_voltage, millivolts_per
 
 _ECG = re.compile(r"(?<![a-z])e[ck]g", re.IGNORECASE)  # EDF+ writes "ECG II"; others EKG1, "EEG EKG-Ref", "POL ECG"
-#: Names of leads as they stand without the word ECG.
+#: Names of leads without the word ECG.
 _LEAD = re.compile(
     r"(lead[ _-]*)?(i{1,3}|av[rlf]|v[1-9]r?|v[xyz]|ml ?(i{1,3}|[1-3])|mcl ?[1-6]|c[mcsrb]5|mod\.? ?v[1-6])",
     re.IGNORECASE,
 )
-#: What a label names that is a voltage and no ECG; the last line are the electrodes of the 10-20 system.
+#: Labels of signals other than an ECG; the last line matches the electrodes of the 10-20 system.
 _OTHER = re.compile(
     r"\b(eeg|eog|emg|ecog|seeg|meg|erg|egg|gsr|eda|scl|ppg|pleth|puls|resp|breath|flow|nasal|oral|therm|temp|thor|abd|"
     r"chin|leg|tib|snor|mic|sound|audio|pos|body|acc|gyro|mag|light|batt|stat|trig|mark|event|sync|dc ?\d|sp ?o2|sao2|"
@@ -25,64 +25,65 @@ _OTHER = re.compile(
     r"|^(fp|af|fc|ft|cp|tp|po|[fctpoam])(\d{1,2}|z)(-\w+)?$",
     re.IGNORECASE,
 )
-_COARSEST_MV = 0.05  # mV a count: an ECG that is stored more coarsely has a wrong unit or wrong limits
+_COARSEST_MV = 0.05  # mV per count; a larger step indicates a wrong unit or wrong limits
 _LISTED = 8
 
 
 @dataclass(frozen=True)
 class EcgSignals:
-    """The signals that are read, all of one rate."""
+    """The selected signals, all of the same sampling rate."""
 
     signals: tuple[EdfSignal, ...]
-    names: tuple[str, ...]  # each once
+    names: tuple[str, ...]  # unique names
     units: tuple[str, ...]
     fs: float  # Hz
     remarks: tuple[Remark, ...]
 
 
 def ecg_signals(header: EdfHeader, name: str, unit: str | None) -> EcgSignals:
-    """The ECG signals of a file.
+    """Select the ECG signals of a file.
 
-    Where labels name an ECG or its leads, these are taken, else every voltage whose label names nothing else. Of
-    several rates the one with most signals is taken, the higher of two. The others are named in a remark.
+    If labels name an ECG or its leads, these signals are selected; otherwise every voltage whose label names no other
+    signal. If they have several rates, the rate of most signals is used, and in case of a tie the higher one. A remark
+    names the ignored signals.
 
     Args:
-        header: of the file.
-        name: of the file, for messages.
-        unit: what the user states for ECG signals without a unit.
+        header: the header of the file.
+        name: name of the file, for messages.
+        unit: unit that the user states for ECG signals without a unit.
 
     Raises:
-        RecordError: no such signal, or one without any scale.
-        UsageError: a unit is missing, or stated where the file has it.
+        RecordError: there is no ECG signal, or none with a scale.
+        UsageError: a unit is stated neither by the file nor by the user, or by both.
     """
     samples = [signal for signal in header.signals if not signal.is_annotation and signal.samples]
     if not samples:
-        raise RecordError(f"{name} holds annotations and no signal. Name the recording that they belong to.")
+        raise RecordError(f"{name} contains annotations and no signal. Name the recording that they belong to.")
     named = [one for one in samples if _is_ecg(one.label) and (is_voltage(one.unit) or not one.unit)]
     found = named or [one for one in samples if is_voltage(one.unit) and not _OTHER.search(one.label)]
     if not found:
         raise RecordError(
-            f"No signal of {name} is named as an ECG; it has {_listed(header, samples)}. Name a file that holds an "
-            "ECG, or correct the label with EDFbrowser."
+            f"No signal of {name} is labelled as an ECG; it has {_listed(header, samples)}. Name a file that contains "
+            "an ECG, or correct the label with EDFbrowser."
         )
     remarks = []
     if not named:
         remarks.append(
-            Remark("lead", f"No label of {name} names an ECG: every voltage whose label names nothing else is read.")
+            Remark("lead", f"No label of {name} names an ECG: every voltage is read whose label names no other signal.")
         )
     scaled = [one for one in found if one.gain is not None]
     if not scaled:
         raise RecordError(
-            f"Signal {found[0].label!r} of {name} has no scale: its limits are the same or no numbers. Export the "
+            f"Signal {found[0].label!r} of {name} has no scale: its limits are equal or are not numbers. Export the "
             "recording again, or correct them with EDFbrowser."
         )
     rate = max({one.samples for one in scaled}, key=lambda n: (sum(one.samples == n for one in scaled), n))
     chosen = [one for one in scaled if one.samples == rate]
-    left = [one for one in samples if one not in chosen]
+    ignored = [one for one in samples if one not in chosen]
     fs = header.rate(chosen[0])
-    if left:
+    if ignored:
         remarks.append(
-            Remark("lead", f"{name} is read at {fs:g} Hz, the rate of its ECG. Left out: {_listed(header, left)}.")
+            Remark("lead", f"{name} is read at {fs:g} Hz, the rate of its ECG. Ignored: {_listed(header, ignored)}.")
         )
     names = unique_names([one.label or f"signal {header.signals.index(one) + 1}" for one in chosen])
     units = _units(chosen, unit, name)
@@ -99,7 +100,7 @@ def _units(chosen: Sequence[EdfSignal], stated: str | None, name: str) -> tuple[
         raise UsageError(f"Signal {without[0]!r} of {name} states no unit: give --unit, such as uV or mV.")
     if stated is not None:
         if not without:
-            raise UsageError(f"{name} states its own rate and unit: leave --fs and --unit out.")
+            raise UsageError(f"{name} states its own rate and unit: omit --fs and --unit.")
         millivolts_per(stated)
     return tuple(one.unit or stated or "" for one in chosen)
 
@@ -119,7 +120,7 @@ def _remarks_on_scale(chosen: Sequence[EdfSignal], names: Sequence[str], units: 
             )
         if one.digital is not None and one.digital[0] > one.digital[1]:
             remarks.append(
-                Remark("gain", f"{label} has its digital limits in reverse; its polarity may be wrong.", (label,))
+                Remark("gain", f"The digital limits of {label} are reversed; its polarity may be wrong.", (label,))
             )
     return remarks
 

@@ -1,4 +1,4 @@
-"""A file of another kind is named by its bytes, with the way to a recording; nothing of it is opened or run."""
+"""Unsupported files are described by their bytes, with advice; none of them is opened further or run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typer.main import get_command
 
 from ecgmoe_edge.cli.app import app
 from ecgmoe_edge.errors import DeviceError, RecordError
-from ecgmoe_edge.records.foreign_files import name_of_foreign_file
 from ecgmoe_edge.records.registry import open_recording
+from ecgmoe_edge.records.unsupported_files import describe_unsupported_file
 
 
 class Runs:
-    """What a pickle can hide."""
+    """An object whose unpickling would run code."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("touch ran",)
@@ -83,24 +83,27 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "JSON": holds(json.dumps({"ecg": [0.1, 0.2]}).encode()),
     "events": holds(b'{"event": "beat", "sample": 12}\n'),
     "HDF5": holds(b"\x89HDF\r\n\x1a\n" + bytes(300)),
-    "annotation file of ISHNE": holds(b"ANN  1.0" + bytes(600)),
+    "ISHNE annotation file": holds(b"ANN  1.0" + bytes(600)),
     "safetensors": holds(struct.pack("<Q", 40) + b'{"weight":{"dtype":"F32"}}'),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_of_another_kind_is_named_whatever_its_extension(tmp_path: Path, kind: str) -> None:
+def test_an_unsupported_file_is_described_whatever_its_extension(tmp_path: Path, kind: str) -> None:
     for extension in ("bin", "csv", "xml", "edf", "h5"):
         path = tmp_path / f"report.{extension}"
         KINDS[kind](path)
-        named = name_of_foreign_file(path)
+        named = describe_unsupported_file(path)
         assert named is not None
         assert kind in named
         assert named.endswith(".")
         with pytest.raises(RecordError) as raised:
             open_recording(path, fs=250 if extension == "csv" else None)
         assert "\n" not in str(raised.value)
-        assert kind in str(raised.value) or (kind, extension) == ("HDF5", "h5")  # there its damage is named
+        assert kind in str(raised.value) or (kind, extension) == (
+            "HDF5",
+            "h5",
+        )  # with this extension the damage is reported
     assert not (tmp_path / "ran").exists()
 
 
@@ -109,19 +112,19 @@ def test_a_file_of_another_kind_is_named_whatever_its_extension(tmp_path: Path, 
     [b"0.1,0.2\n0.3,0.4\n", b"\xef\xbb\xbftime;ECG\n", b"\xff\xfe0\0,\0001\0\n\0", b"[mV]\n0.1\n", b"# comment\n1 2\n",
      b"", b"0       1       2\n0       1       2\n" * 20],
 )  # fmt: skip
-def test_what_may_be_a_table_is_left_to_the_tables(tmp_path: Path, text: bytes) -> None:
+def test_text_that_may_be_a_table_is_not_described(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "night.csv").write_bytes(text)
-    assert name_of_foreign_file(tmp_path / "night.csv") is None
+    assert describe_unsupported_file(tmp_path / "night.csv") is None
 
 
-def test_a_folder_is_a_bundle_or_nothing(tmp_path: Path) -> None:
-    assert name_of_foreign_file(tmp_path) is None
+def test_only_a_folder_with_a_bundle_is_described(tmp_path: Path) -> None:
+    assert describe_unsupported_file(tmp_path) is None
     (tmp_path / "manifest.json").write_text("{}")
-    assert "--bundle" in str(name_of_foreign_file(tmp_path))
-    assert name_of_foreign_file(tmp_path / "absent") is None
+    assert "--bundle" in str(describe_unsupported_file(tmp_path))
+    assert describe_unsupported_file(tmp_path / "absent") is None
 
 
-def test_nothing_that_is_no_file_is_opened_as_a_recording(tmp_path: Path) -> None:
+def test_fifos_and_devices_are_not_opened_as_recordings(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "night.edf")
     (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
     (tmp_path / "empty.edf").touch()
@@ -135,7 +138,7 @@ def test_nothing_that_is_no_file_is_opened_as_a_recording(tmp_path: Path) -> Non
             open_recording(path, fs=250)
 
 
-def test_stream_names_a_file_that_is_given_as_a_port(tmp_path: Path) -> None:
+def test_stream_describes_a_file_given_as_a_port(tmp_path: Path) -> None:
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7\n" + bytes(300))
     (tmp_path / "night.csv").write_bytes(b"0.1\n")
     (tmp_path / "notes").write_bytes(b"some words")
