@@ -1,6 +1,8 @@
 """Damage that leaves a model file well formed: single numbers and names of it are changed, and it is packed again.
 
-Damage of bytes mostly breaks a file's frame, which is found at once; this reaches what the frame holds.
+Damage of bytes mostly breaks the structure of a file, which is found at once; this reaches the content of the structure.
+
+    python benchmarks/fuzz_files.py --kind "tflite fields"    # uses it
 """
 
 from __future__ import annotations

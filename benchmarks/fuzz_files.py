@@ -284,7 +284,7 @@ def _tflite() -> Kind:
 
 def _fields(kind: Kind) -> Kind:
     """The same files, with fields changed and not bytes."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
     from benchmarks import fuzz_fields
 
     change = fuzz_fields.tflite_fields if kind.name == "tflite" else fuzz_fields.onnx_fields

@@ -204,9 +204,9 @@ def total_confusion(confusions: Iterable[Confusion | None]) -> Confusion | None:
 def first_scored_sample(fs: float, n_samples: int, whole: bool) -> float:
     """First scored sample: after five minutes, or 0 if the record is shorter than six minutes or `whole` is set.
 
-    >>> first_scored(360.0, n_samples=650_000, whole=False)  # 30 minutes: from the sixth minute on
+    >>> first_scored_sample(360.0, n_samples=650_000, whole=False)  # 30 minutes: from the sixth minute on
     108000.0
-    >>> first_scored(360.0, n_samples=100_000, whole=False)  # shorter than six minutes: from its start
+    >>> first_scored_sample(360.0, n_samples=100_000, whole=False)  # shorter than six minutes: from its start
     0.0
     """
     return 0.0 if whole or n_samples < SHORT_RECORD_S * fs else LEARNING_S * fs

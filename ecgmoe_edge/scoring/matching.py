@@ -32,7 +32,7 @@ def pair_beats(reference: NDArray[np.int64], detected: NDArray[np.int64], tolera
         The match of each annotated and of each detected beat.
 
     >>> pairs = pair_beats(np.array([100, 400, 700]), np.array([103, 380, 900]), tolerance=54)  # 150 ms at 360 Hz
-    >>> pairs.of_reference.tolist(), pairs.of_detected.tolist()
+    >>> pairs.detection_index.tolist(), pairs.reference_index.tolist()
     ([0, 1, -1], [0, 1, -1])
     """
     detection_index = np.full(len(reference), -1, dtype=np.int64)

@@ -101,9 +101,6 @@ def noise_gain(qrs_amplitude_mv: float, noise_rms_mv: float, snr_db: float) -> f
 
     >>> round(noise_gain(2.0, 0.5, 0.0), 4)
     1.4142
-
-    >>> round(noise_gain(qrs_height_mv=1.0, noise_rms_mv=0.1, snr_db=6.0), 3)
-    1.772
     """
     return sqrt(qrs_amplitude_mv**2 / 8.0 / noise_rms_mv**2 * 10.0 ** (-snr_db / 10.0))
 
