@@ -1,6 +1,6 @@
 """Damage that leaves a model file well formed: single numbers and names of it are changed, and it is packed again.
 
-Damage of bytes mostly breaks the structure of a file, which is found at once; this reaches the content of the structure.
+Damage of bytes mostly breaks the structure of a file, which is found at once; this reaches what the structure holds.
 
     python benchmarks/fuzz_files.py --kind "tflite fields"    # uses it
 """
