@@ -30,7 +30,7 @@ from ecgmoe_edge.streaming.signal.resampling import resample_blocks
 FRAME_S = 0.05  # seconds of signal in a frame, if that fits
 UNPLUG_AT_LEAST_S = 0.3  # wall time, so that a reader can notice it at any replay speed
 END_WAIT_S = 10.0  # longest wait for the reader to take the last bytes
-READ_QUIET_S = 3.0  # if nothing has waited to be read for so long, the reader has received everything; a busy kernel takes a second
+READ_QUIET_S = 3.0  # if nothing has waited to be read for so long (a busy kernel takes a second), all was received
 
 
 @dataclass(frozen=True)
