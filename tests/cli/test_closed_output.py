@@ -50,5 +50,5 @@ def test_a_closed_pipe_has_another_exit_code_than_a_failed_gate(tmp_path: Path, 
 def test_help_lists_every_exit_code(cli: Cli) -> None:
     shown = " ".join(cli("--help").out.split())
     assert [
-        code for code in ("0 done", "1 a gate", "2 usage", "3 bad", "130 inter", "141 the") if code not in shown
+        code for code in ("0 success", "1 a gate", "2 usage", "3 bad", "130 inter", "141 the") if code not in shown
     ] == []

@@ -19,10 +19,10 @@ def test_a_missing_execution_provider_is_reported(cli: Cli, tmp_path: Path) -> N
     for command in (("profile", "--seconds", "5"), ("demo", "--speed", "0", "--json")):
         done = cli(*command, "--bundle", bundle)
         assert done.code == 0, done.err
-        assert "NopeProvider, which is not here: the model runs on CPUExecutionProvider." in done.err
+        assert "NopeProvider, which is not available here: the model runs on CPUExecutionProvider." in done.err
     assert cli("profile", "--seconds", "5").err == ""
     as_json = cli("profile", "--seconds", "5", "--bundle", bundle, "--json")
-    assert as_json.err.count("NopeProvider, which is not here") == 1
+    assert as_json.err.count("NopeProvider, which is not available here") == 1
     assert json.loads(as_json.out)["providers_missing"] == ["NopeProvider"]
 
 
