@@ -93,7 +93,7 @@ def match_specs(what: str, wanted: Sequence[TensorSpec] | None, found: Sequence[
         have = by_name.get(spec.file_name)
         if have is None:
             raise BundleError(
-                f"The model file has no {what} {spec.file_name}; it has {', '.join(by_name)}. Export the bundle anew."
+                f"The model file has no {what} {spec.file_name}; it has {', '.join(by_name)}. Export the bundle again."
             )
         same_scale = (spec.scale is None) == (have.scale is None) and (
             spec.scale is None or have.scale is None or abs(spec.scale - have.scale) <= 1e-6 * have.scale
@@ -105,7 +105,7 @@ def match_specs(what: str, wanted: Sequence[TensorSpec] | None, found: Sequence[
         ) or not same_scale:
             raise BundleError(
                 f"The manifest and the model file disagree on the {what} {spec.name}: "
-                f"{_said(spec)} against {_said(have)}. Export the bundle anew."
+                f"{_said(spec)} against {_said(have)}. Export the bundle again."
             )
     unnamed = set(by_name) - {spec.file_name for spec in wanted}
     if what == "input" and unnamed:

@@ -33,7 +33,7 @@ class HostDispatch:
         if missing:
             raise BundleError(
                 f"The model file has the signatures {', '.join(signatures)} and lacks "
-                f"{', '.join(sorted(missing))}: it cannot be dispatched. Export it anew."
+                f"{', '.join(sorted(missing))}: it cannot be dispatched. Export it again."
             )
         trunk, tail = self._pieces["trunk"], self._pieces["tail"]
         trunk_gives, tail_gives = trunk.get_output_details(), tail.get_output_details()
@@ -52,7 +52,7 @@ class HostDispatch:
         names = [f"{path}_{k}" for k in range(count)]
         missing = [name for name in names if name not in self._pieces]
         if missing:
-            raise BundleError(f"The model file lacks the experts {', '.join(missing)}. Export it anew.")
+            raise BundleError(f"The model file lacks the experts {', '.join(missing)}. Export it again.")
         return tuple(self._pieces[name] for name in names)
 
     def _check_seams(self, trunk_gives: dict[str, Any], tail_takes: dict[str, Any]) -> None:
@@ -62,12 +62,12 @@ class HostDispatch:
             for k, expert in enumerate(bank):
                 takes, gives = expert.get_input_details(), expert.get_output_details()
                 if set(takes) != {"z"} or set(gives) != {"y"} or f"z_{path}" not in trunk_gives:
-                    raise BundleError(f"Expert {path}_{k} does not take z_{path} and give y_{path}. Export it anew.")
+                    raise BundleError(f"Expert {path}_{k} does not take z_{path} and give y_{path}. Export it again.")
                 _same(f"z_{path}", trunk_gives[f"z_{path}"], takes["z"])
                 _same(f"y_{path}", given.setdefault(f"y_{path}", gives["y"]), gives["y"])
         for name, detail in tail_takes.items():
             if name not in given:
-                raise BundleError(f"The model's tail takes {name}, which no other piece gives. Export it anew.")
+                raise BundleError(f"The model's tail takes {name}, which no other piece gives. Export it again.")
             _same(name, given[name], detail)
 
     def prepare(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -91,5 +91,5 @@ def _same(name: str, gives: dict[str, Any], takes: dict[str, Any]) -> None:
     if shape_differs or gives["dtype"] != takes["dtype"] or gives["quantization"] != takes["quantization"]:
         raise BundleError(
             f"The pieces of the model do not fit: {name} is given as {gives['dtype'].__name__} "
-            f"{gives['quantization']} and taken as {takes['dtype'].__name__} {takes['quantization']}. Export it anew."
+            f"{gives['quantization']} and taken as {takes['dtype'].__name__} {takes['quantization']}. Export it again."
         )

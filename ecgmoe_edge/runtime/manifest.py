@@ -257,7 +257,7 @@ def check_file_name(name: str) -> None:
     if len(name) > 200:
         raise BundleError(f"The bundle names a file {name[:40]!r}..., whose name is too long. Do not use it.")
     if name == MANIFEST_NAME:
-        raise BundleError(f"{MANIFEST_NAME} cannot list itself among its files. Make the bundle anew.")
+        raise BundleError(f"{MANIFEST_NAME} cannot list itself among its files. Make the bundle again.")
 
 
 def decode_manifest(raw: bytes, where: str) -> Manifest:
@@ -276,7 +276,7 @@ def decode_manifest(raw: bytes, where: str) -> Manifest:
     except _UNREADABLE as error:
         raise BundleError(
             f"{where}: {MANIFEST_NAME} does not hold what a bundle must ({error}). "
-            "It was edited or made by another version: export the bundle anew."
+            "It was edited or made by another version: export the bundle again."
         ) from error
 
 

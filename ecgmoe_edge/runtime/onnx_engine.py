@@ -148,6 +148,6 @@ def _spec(value: Any) -> TensorSpec:
     """A session's input or output; a free dimension (a batch) reads as 1."""
     dtype = {"tensor(float)": "float32"}.get(value.type)
     if dtype is None:
-        raise BundleError(f"The model's {value.name} is a {value.type}; float32 tensors are wanted. Export it anew.")
+        raise BundleError(f"The model's {value.name} is a {value.type}; float32 tensors are wanted. Export it again.")
     shape = tuple(size if isinstance(size, int) else 1 for size in value.shape)
     return TensorSpec(name=value.name, shape=shape)

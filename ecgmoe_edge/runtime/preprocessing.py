@@ -60,7 +60,7 @@ def check_preprocessing(wanted: Preprocessing, where: str) -> None:
     )
     raise BundleError(
         f"{where} was trained for another front end ({said}), so its labels would be wrong. "
-        "Install the version of ecgmoe-edge that made it, or export the bundle anew."
+        "Install the version of ecgmoe-edge that made it, or export the bundle again."
     )
 
 

@@ -62,10 +62,10 @@ def spec_of(name: str, detail: dict[str, Any]) -> TensorSpec:
     dtype = np.dtype(detail["dtype"]).name
     shape = tuple(int(size) for size in detail["shape"])
     if dtype not in _DTYPES:
-        raise BundleError(f"The model's tensor {name} is {dtype}; {', '.join(_DTYPES)} are handled. Export it anew.")
+        raise BundleError(f"The model's tensor {name} is {dtype}; {', '.join(_DTYPES)} are handled. Export it again.")
     if dtype == "float32":
         return TensorSpec(name=name, shape=shape)
     scale, zero_point = detail["quantization"]
     if not scale:
-        raise BundleError(f"The model's tensor {name} is {dtype} without a scale. Export it anew.")
+        raise BundleError(f"The model's tensor {name} is {dtype} without a scale. Export it again.")
     return TensorSpec(name, shape, dtype, float(scale), int(zero_point))

@@ -164,7 +164,7 @@ def _verified(path: Path, names: list[str], read: Callable[[str, int | None], by
             f"{path} holds {', '.join(extra)}, which its manifest does not list. Remove what does not belong to it."
         )
     if manifest.model.file not in manifest.files:
-        raise BundleError(f"{path} names the model file {manifest.model.file} and does not list it. Export it anew.")
+        raise BundleError(f"{path} names the model file {manifest.model.file} and does not list it. Export it again.")
     contents = {}
     for name, entry in manifest.files.items():
         content = read(name, entry.bytes)
@@ -246,7 +246,7 @@ def _zip_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipI
             f"{path} would unpack to {total:,} bytes; a bundle has at most {LARGEST_BUNDLE:,}. Do not use it."
         )
     if len(set(names)) != len(names):
-        raise BundleError(f"{path} holds a file twice. It was not made by `ecgmoe-edge export`; export it anew.")
+        raise BundleError(f"{path} holds a file twice. It was not made by `ecgmoe-edge export`; export it again.")
     tops = {name.split("/")[0] for name in names}
     strip = len(tops) == 1 and MANIFEST_NAME not in names
     return {(name.split("/", 1)[-1] if strip else name): info for name, info in zip(names, infos, strict=True)}

@@ -14,11 +14,11 @@ def check_classes(classes: Mapping[str, tuple[str, ...]], where: str) -> None:
         if task not in TASK_CLASSES:
             raise BundleError(
                 f"{where} has the task {task}, which this version does not know: it knows {', '.join(TASK_CLASSES)}. "
-                "Install the version of ecgmoe-edge that made it, or export the bundle anew."
+                "Install the version of ecgmoe-edge that made it, or export the bundle again."
             )
         if names != TASK_CLASSES[task]:
             raise BundleError(
                 f"{where} has the classes {', '.join(names)} for the task {task} where this version has "
                 f"{', '.join(TASK_CLASSES[task])}, so its labels would be wrong. "
-                "Install the version of ecgmoe-edge that made it, or export the bundle anew."
+                "Install the version of ecgmoe-edge that made it, or export the bundle again."
             )

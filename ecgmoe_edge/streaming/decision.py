@@ -1,6 +1,6 @@
 """From scores to a label, using the wearer's own past and no annotation: causal and a few multiplications a beat.
 
-Where several leads show a beat, they are heard first (`heard_together`). Then three rules from patient-grouped
+If several leads show a beat, their logits are combined first (`combined_logits`). Then three rules from patient-grouped
 validation on DS1 and svdb: beats of one shape that come as early are mostly of one class, so a beat's V margin is drawn
 to theirs; a class whose margin is always high in this wearer says little, so part of its running mean is taken off; and
 in atrial fibrillation an early beat is no proof of S. Frequent S make a rhythm irregular too, so where the model tells
@@ -156,7 +156,7 @@ class Decision:
         self._fibrillation += (probability - self._fibrillation) / min(self._beats + 1, self._rule.fibrillation_beats)
 
 
-def heard_together(logits: NDArray[np.float32], classes: Sequence[str], *, early: bool) -> NDArray[np.float32]:
+def combined_logits(logits: NDArray[np.float32], classes: Sequence[str], *, early: bool) -> NDArray[np.float32]:
     """Logits (classes,) of a beat of which each lead has its own, (leads, classes), the beat's own lead first.
 
     N, S and F are the leads' mean. V of an early beat is what the lead says that shows it most, since a ventricular

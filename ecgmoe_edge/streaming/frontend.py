@@ -44,7 +44,7 @@ from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSa
 from ecgmoe_edge.streaming.unusable import LARGEST_MV, UnusableRun
 
 _PIECE_S = 60.0  # longer pushes are processed in pieces, so that memory stays bounded
-_EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be told
+_EDGE_S = 0.060  # after the signal's start a QRS complex may be the rest of one: its R cannot be found
 _T_WAVE_S = 0.400  # after the signal's start a beat may be the T wave of one before: no RR interval begins with it
 _SPIKE, _FIRST, _QUIET, _NEXT, _LAST = range(5)  # order of what comes out with the same sample
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge import contract  # as a module: it imports this package itself, so its names may come later
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
-from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, heard_together
+from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, combined_logits
 from ecgmoe_edge.streaming.events import Beat, Event, ModelFault
 from ecgmoe_edge.streaming.frontend import Item
 from ecgmoe_edge.streaming.model_faults import ModelFaults
@@ -77,7 +77,7 @@ class Labeller:
             rhythm = outputs.get(contract.RHYTHM_TASK)
             rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
             early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
-            together = heard_together(outputs[contract.BEAT_TASK], self._classes, early=early)
+            together = combined_logits(outputs[contract.BEAT_TASK], self._classes, early=early)
             logits = self._decision.apply(together, beat.rr_features, answer.waveform, rhythm_logits, learn=not poor)
             scores = _probabilities(logits, self._classes)
             label = "?" if poor else self._classes[int(np.argmax(logits))]

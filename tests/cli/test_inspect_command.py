@@ -34,13 +34,13 @@ def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def test_inspect_lists_the_costs_and_the_experts_of_the_shipped_bundle(cli: Cli) -> None:
     done = cli("inspect", "--json", "--graph", "model.svg")
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    parts = {part["name"]: part for part in told["anatomy"]["parts"]}
-    for path, count in told["model"]["experts"].items():
+    described = json.loads(done.out)
+    parts = {part["name"]: part for part in described["anatomy"]["parts"]}
+    for path, count in described["model"]["experts"].items():
         assert {f"{path}_{index}" for index in range(count)} <= set(parts)
-        assert sum(told["expert_shares"][path]) == pytest.approx(1.0)
-    assert sum(part["parameters"] for part in parts.values()) == told["model"]["parameters"]
-    assert told["anatomy"]["macs_per_beat"] < sum(part["macs"] for part in parts.values())
+        assert sum(described["expert_shares"][path]) == pytest.approx(1.0)
+    assert sum(part["parameters"] for part in parts.values()) == described["model"]["parameters"]
+    assert described["anatomy"]["macs_per_beat"] < sum(part["macs"] for part in parts.values())
     picture = (cli.folder / "model.svg").read_text()
     assert picture.startswith("<svg ")
     assert "morphology_0" in picture

@@ -174,10 +174,10 @@ def in_tflite_runtime(python: Path, content: bytes, inputs: Mapping[str, Any], f
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    assert told["engine"]["runtime"] == "tflite-runtime"
-    assert told["engine"]["version"] == "2.14.0"
-    return told
+    described: dict[str, Any] = json.loads(done.stdout)
+    assert described["engine"]["runtime"] == "tflite-runtime"
+    assert described["engine"]["version"] == "2.14.0"
+    return described
 
 
 @pytest.mark.slow
@@ -187,11 +187,11 @@ def test_tflite_runtime_takes_over_where_litert_is_not_installed(
 ) -> None:
     content = if_model() if dispatch == "if" else host_model()
     inputs = random_inputs(20)
-    told = in_tflite_runtime(tflite_runtime_python, content, inputs, tmp_path)
+    described = in_tflite_runtime(tflite_runtime_python, content, inputs, tmp_path)
     here = LiteRtEngine(content).run(inputs)
     for name, value in here.items():
         step = SCALE["route"] if name.startswith("route_") else SCALE["logit"]
-        assert np.abs(np.array(told["outputs"][name]) - value).max() <= 1.01 * step, name
+        assert np.abs(np.array(described["outputs"][name]) - value).max() <= 1.01 * step, name
 
 
 @pytest.mark.slow

@@ -38,10 +38,10 @@ def test_without_specs_the_names_of_the_file_are_used() -> None:
 
 def test_it_runs_on_one_thread_and_on_the_processor_where_nothing_better_is_there() -> None:
     engine = OnnxEngine(onnx_model(), providers=("TensorrtExecutionProvider", "CPUExecutionProvider"))
-    told = engine.describe()
-    assert told["threads"] == 1
-    assert told["providers"][-1] == "CPUExecutionProvider"
-    assert told["providers_wanted"][0] == "TensorrtExecutionProvider"
+    described = engine.describe()
+    assert described["threads"] == 1
+    assert described["providers"][-1] == "CPUExecutionProvider"
+    assert described["providers_wanted"][0] == "TensorrtExecutionProvider"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model" * 20, onnx_model()[:200]])

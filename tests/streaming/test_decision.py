@@ -1,4 +1,4 @@
-"""Which constants the decision rule takes, and how several leads are heard."""
+"""Which constants the decision rule takes, and how several leads are combined."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.decision import DecisionRule, heard_together
+from ecgmoe_edge.streaming.decision import DecisionRule, combined_logits
 
 CLASSES = ("N", "S", "V", "F")
 
@@ -59,7 +59,7 @@ def margin_of_v(logits: NDArray[np.float32]) -> float:
 def test_of_an_early_beat_the_lead_that_shows_v_most_says_v_and_else_the_first(
     leads: list[list[float]], early: bool
 ) -> None:
-    together = heard_together(np.array(leads, np.float32), CLASSES, early=early)
+    together = combined_logits(np.array(leads, np.float32), CLASSES, early=early)
     believed = SURE if early else leads[0]
     assert margin_of_v(together) == pytest.approx(margin_of_v(np.array(believed, np.float32)), abs=1e-5)
     own = np.array(leads) - np.logaddexp.reduce(leads, axis=1, keepdims=True)
@@ -69,6 +69,6 @@ def test_of_an_early_beat_the_lead_that_shows_v_most_says_v_and_else_the_first(
 @pytest.mark.parametrize("early", [True, False])
 def test_one_lead_is_left_as_it_is(early: bool) -> None:
     logits = np.array([FLAT], np.float32)
-    np.testing.assert_array_equal(heard_together(logits, CLASSES, early=early), logits[0])
-    twice = heard_together(logits.repeat(2, axis=0), CLASSES, early=early)
+    np.testing.assert_array_equal(combined_logits(logits, CLASSES, early=early), logits[0])
+    twice = combined_logits(logits.repeat(2, axis=0), CLASSES, early=early)
     np.testing.assert_allclose(twice - logits[0], -np.logaddexp.reduce(logits[0]), atol=1e-6)

@@ -216,7 +216,7 @@ def test_of_the_signal_nothing_is_carried_across_a_gap() -> None:
 
 @pytest.mark.parametrize("fs", [128.0, 360.0])
 def test_noise_pauses_and_small_beats_come_out_the_same_however_the_signal_is_cut(fs: float) -> None:
-    """The signal makes the detector wait, search back and learn anew; every field must be the same."""
+    """The signal makes the detector wait, search back and learn again; every field must be the same."""
     random = np.random.default_rng(1)
     truth = regular(60.0)
     truth = truth[(truth < 25.0) | (truth > 30.5)]

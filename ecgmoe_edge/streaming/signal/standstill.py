@@ -34,7 +34,7 @@ class Still:
 
     arrived: int  # samples that had arrived when it was certain
     event: Flatline | Clipping
-    restart: int | None = None  # the signal starts anew at this sample; None: it goes on
+    restart: int | None = None  # the signal starts again at this sample; None: it goes on
 
 
 class Standstill:
