@@ -124,7 +124,8 @@ def main() -> None:
         figures = measure(arguments)
     except EcgmoeError as reason:
         parser.exit(reason.exit_code, f"error: {reason}\n")
-    table = markdown(figures, f"python benchmarks/short_holes.py --split {arguments.split} --share {arguments.share:g}")
+    command = f"python benchmarks/short_holes.py --split {arguments.split} --share {arguments.share:g}"
+    table = markdown(figures, f"{command} --minutes {arguments.minutes:g}")
     if arguments.out is not None:
         page = arguments.out / "events.md"
         head, rest = page.read_text(encoding="utf-8").split("<!-- holes: begin -->")
