@@ -12,7 +12,6 @@ goes on; its size is in the name. --out DIR puts the table between its marks in 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections import Counter
@@ -22,11 +21,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.page_table import add_options, publish
 from ecgmoe_edge.errors import EcgmoeError
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import noise_record
@@ -37,6 +38,7 @@ from ecgmoe_edge.streaming.events import Event, Rhythm
 from ecgmoe_edge.streaming.frontend import FrontEnd, Item
 from ecgmoe_edge.streaming.labeller import Labeller
 
+PAGE = "events.md"
 ALARMS = ("pause", "asystole", "bradycardia", "tachycardia", "AF", "V run")
 RECORDED = ("em0", "em1", "ma0", "ma1")
 FS = 250.0  # of drawn noise, Hz
@@ -215,30 +217,17 @@ def _kinds(listed: str) -> list[str]:
 def main() -> None:
     """Print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
+    add_options(parser, PAGE)
     parser.add_argument("--hours", type=float, default=24.0, help="of each kind; default 24")
     parser.add_argument("--kinds", type=_kinds, default=list(KINDS), metavar="A,B", help="default: all of them")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="put the table into DIR/events.md")
     arguments = parser.parse_args()
     try:
         figures = measure(arguments)
     except EcgmoeError as reason:
         parser.exit(reason.exit_code, f"error: {reason}\n")
     table = markdown(figures, f"python benchmarks/noise_alarms.py --hours {arguments.hours:g}")
-    if arguments.out is not None:
-        page = arguments.out / "events.md"
-        head, rest = page.read_text(encoding="utf-8").split("<!-- noise alarms: begin -->")
-        tail = rest.split("<!-- noise alarms: end -->")[1]
-        page.write_text(
-            f"{head}<!-- noise alarms: begin -->\n{table}\n<!-- noise alarms: end -->{tail}", encoding="utf-8"
-        )
-    if arguments.json:
-        json.dump(figures, sys.stdout, indent=2)
-        print()
-    else:
-        print(table)
+    publish(arguments, figures, table, PAGE, "noise alarms")
 
 
 if __name__ == "__main__":

@@ -11,29 +11,31 @@ a partner is a false positive of its label). The same holes are bridged once, an
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.page_table import add_options, publish
 from ecgmoe_edge.errors import EcgmoeError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.records.splits import locate
-from ecgmoe_edge.runtime.bundle import load_bundle, shipped_bundle
+from ecgmoe_edge.runtime.bundle import Bundle, load_bundle, shipped_bundle
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.signal import bridge
 
 LENGTHS_MS = (0, 3, 20, 40, 60, 80, 100)
+PAGE = "events.md"
 MATCH_S = 0.150
 LABELS = ("S", "V")
 
@@ -49,9 +51,9 @@ def with_holes(
     return holed
 
 
-def counts(signal: NDArray[np.float64], fs: float, annotated: BeatAnnotations) -> NDArray[np.int64]:
+def counts(bundle: Bundle, signal: NDArray[np.float64], fs: float, annotated: BeatAnnotations) -> NDArray[np.int64]:
     """Beats paired, missed and false, of R peaks and of each label: (3, 3)."""
-    monitor = Monitor(load_bundle(shipped_bundle()), fs)
+    monitor = Monitor(bundle, fs)
     beats = [event for event in (*monitor.push(signal), *monitor.flush()) if isinstance(event, Beat)]
     within = annotated.samples < signal.shape[1]
     samples, classes = annotated.samples[within], annotated.classes[within]
@@ -70,7 +72,7 @@ def counts(signal: NDArray[np.float64], fs: float, annotated: BeatAnnotations) -
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, float | bool]]:
     """One entry for each length, bridged and not."""
-    paths = locate(arguments.data, split=arguments.split)
+    paths, bundle = locate(arguments.data, split=arguments.split), load_bundle(shipped_bundle())
     runs = [(length, bridged) for length in LENGTHS_MS for bridged in (True, False) if length or bridged]
     figures: list[dict[str, float | bool]] = []
     for length_ms, bridged in tqdm(runs, unit="run", file=sys.stderr, disable=None):
@@ -81,7 +83,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, float | bool]]:
                 signal = record.read(0, min(record.n_samples, round(arguments.minutes * 60 * record.fs)), [0])
                 if length_ms:
                     signal = with_holes(signal, record.fs, length_ms, arguments.share / 100, seed)
-                total += counts(signal, record.fs, read_annotations(record))
+                total += counts(bundle, signal, record.fs, read_annotations(record))
         (paired, missed, false), *labelled = total.tolist()
         entry = {
             "length_ms": length_ms,
@@ -113,12 +115,10 @@ def markdown(figures: list[dict[str, float | bool]], command: str) -> str:
 def main() -> None:
     """Print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
+    add_options(parser, PAGE)
     parser.add_argument("--split", default="ds1-val", help="a named split; default ds1-val")
     parser.add_argument("--share", type=float, default=2.0, help="per cent of the time that is missing; default 2")
     parser.add_argument("--minutes", type=float, default=15.0, help="minutes of each record; default 15")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="put the table into DIR/events.md")
     arguments = parser.parse_args()
     try:
         figures = measure(arguments)
@@ -126,16 +126,7 @@ def main() -> None:
         parser.exit(reason.exit_code, f"error: {reason}\n")
     command = f"python benchmarks/short_holes.py --split {arguments.split} --share {arguments.share:g}"
     table = markdown(figures, f"{command} --minutes {arguments.minutes:g}")
-    if arguments.out is not None:
-        page = arguments.out / "events.md"
-        head, rest = page.read_text(encoding="utf-8").split("<!-- holes: begin -->")
-        tail = rest.split("<!-- holes: end -->")[1]
-        page.write_text(f"{head}<!-- holes: begin -->\n{table}\n<!-- holes: end -->{tail}", encoding="utf-8")
-    if arguments.json:
-        json.dump(figures, sys.stdout, indent=2)
-        print()
-    else:
-        print(table)
+    publish(arguments, figures, table, PAGE, "holes")
 
 
 if __name__ == "__main__":

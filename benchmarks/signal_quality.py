@@ -12,18 +12,19 @@ a partner, at any ratio. --out DIR puts the table between its marks in DIR/event
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from tqdm import tqdm
 
+from benchmarks.page_table import add_options, publish
 from ecgmoe_edge.errors import EcgmoeError
 from ecgmoe_edge.records.annotations import read_annotations
 from ecgmoe_edge.records.registry import open_recording
@@ -36,6 +37,7 @@ from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 
 CLEAN = "none"
 NO_BEAT = "no beat"
+PAGE = "events.md"
 MATCH_S = 0.150
 BLOCK_S = 60.0
 
@@ -105,27 +107,16 @@ def markdown(figures: dict[str, dict[str, dict[str, float]]], command: str) -> s
 def main() -> None:
     """Print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
+    add_options(parser, PAGE)
     parser.add_argument("--split", default="ds1-val", help="a named split; default ds1-val")
     parser.add_argument("--minutes", type=float, default=12.0, help="minutes of each record; default 12")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="put the table into DIR/events.md")
     arguments = parser.parse_args()
     try:
         figures = measure(arguments)
     except EcgmoeError as reason:
         parser.exit(reason.exit_code, f"error: {reason}\n")
     table = markdown(figures, f"python benchmarks/signal_quality.py --split {arguments.split}")
-    if arguments.out is not None:
-        page = arguments.out / "events.md"
-        head, rest = page.read_text(encoding="utf-8").split("<!-- quality: begin -->")
-        tail = rest.split("<!-- quality: end -->")[1]
-        page.write_text(f"{head}<!-- quality: begin -->\n{table}\n<!-- quality: end -->{tail}", encoding="utf-8")
-    if arguments.json:
-        json.dump(figures, sys.stdout, indent=2)
-        print()
-    else:
-        print(table)
+    publish(arguments, figures, table, PAGE, "quality")
 
 
 if __name__ == "__main__":

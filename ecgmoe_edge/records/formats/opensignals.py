@@ -251,7 +251,7 @@ def _h5py() -> Any:
 
 
 def _has_attributes(path: Path) -> bool:
-    """Whether OpenSignals wrote an HDF5 file; True if h5py is not installed, so that the user is told to install it."""
+    """Whether OpenSignals wrote an HDF5 file; True without h5py, so that opening the file names the missing package."""
     try:
         with _h5py().File(path, "r") as file:
             return any("sampling rate" in group.attrs and "raw" in group for group in file.values())
