@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.recording import Lead, Remark, Sex, choose_leads
+from ecgmoe_edge.records.recording import Lead, Remark, Sex, blocks_by_reading, checked_stop, choose_leads
 
 _LONGEST_S = 7 * 86400.0  # s from the first to the last sample; a longer time indicates a damaged time stamp
 
@@ -81,9 +81,7 @@ class PartsRecording:
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
         """Successive blocks of `seconds`, `(leads, n)` in mV; the last block is shorter."""
-        size = max(1, round(seconds * self.fs))
-        for start in range(0, self.n_samples, size):
-            yield self.read(start, min(start + size, self.n_samples), leads)
+        return blocks_by_reading(self, seconds, leads)
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
         """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV.
@@ -92,9 +90,7 @@ class PartsRecording:
             RecordError: there is no such lead or no such sample.
         """
         chosen = choose_leads(self.leads, leads, self.name)
-        stop = self.n_samples if stop is None else min(stop, self.n_samples)
-        if start < 0 or start > stop:
-            raise RecordError(f"{self.name} has samples 0 to {self.n_samples}; {start} to {stop} is not among them.")
+        stop = checked_stop(self, start, stop)
         out = np.full((len(chosen), stop - start), np.nan)
         for part in self.parts:
             begin, end = max(start, part.start), min(stop, part.stop)

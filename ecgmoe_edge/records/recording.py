@@ -159,7 +159,7 @@ class ArrayRecording:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """MV for every lead."""
+        """Millivolts for every lead."""
         return ("mV",) * len(self.leads)
 
     @property
@@ -169,13 +169,34 @@ class ArrayRecording:
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
         """Successive blocks of `seconds`, `(leads, n)` in mV; the last block is shorter."""
-        size = max(1, round(seconds * self.fs))
-        for start in range(0, self.n_samples, size):
-            yield self.read(start, start + size, leads)
+        return blocks_by_reading(self, seconds, leads)
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
         """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV."""
         return self.signal[choose_leads(self.leads, leads, self.name), start:stop]
+
+
+def blocks_by_reading(
+    recording: Recording, seconds: float, leads: Sequence[Lead] | None
+) -> Iterator[NDArray[np.float64]]:
+    """Successive blocks of `seconds` of a recording that can be read from any sample on."""
+    size = max(1, round(seconds * recording.fs))
+    for start in range(0, recording.n_samples, size):
+        yield recording.read(start, min(start + size, recording.n_samples), leads)
+
+
+def checked_stop(recording: Recording, start: int, stop: int | None) -> int:
+    """The sample after the last that `read` returns: `stop`, but not after the end of the recording.
+
+    Raises:
+        RecordError: there is no sample `start`, or `stop` is before it.
+    """
+    stop = recording.n_samples if stop is None else min(stop, recording.n_samples)
+    if start < 0 or start > stop:
+        raise RecordError(
+            f"{recording.name} has samples 0 to {recording.n_samples}; {start} to {stop} is not among them."
+        )
+    return stop
 
 
 def read_from_blocks(blocks: Iterable[NDArray[np.float64]], start: int, stop: int | None) -> NDArray[np.float64]:

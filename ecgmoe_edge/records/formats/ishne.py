@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes, open_binary
 from ecgmoe_edge.records.lead_names import unique_names
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, Truncated, choose_leads
+from ecgmoe_edge.records.recording import (
+    Lead,
+    OpenOptions,
+    Remark,
+    Sex,
+    Truncated,
+    blocks_by_reading,
+    checked_stop,
+    choose_leads,
+)
 
 _MAGIC = b"ISHNE1.0"
 _ANNOTATION_MAGIC = b"ANN  1.0"
@@ -57,14 +66,12 @@ class IshneRecord:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """NV for every lead, as the format specifies."""
+        """Nanovolts for every lead, as the format specifies."""
         return ("nV",) * len(self.leads)
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
         """Successive blocks of `seconds`, `(leads, n)` in mV; the last block is shorter."""
-        size = max(1, round(seconds * self.fs))
-        for start in range(0, self.n_samples, size):
-            yield self.read(start, min(start + size, self.n_samples), leads)
+        return blocks_by_reading(self, seconds, leads)
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
         """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV.
@@ -73,9 +80,7 @@ class IshneRecord:
             RecordError: there is no such lead or sample, or the file has become shorter since it was opened.
         """
         chosen = choose_leads(self.leads, leads, self.name)
-        stop = self.n_samples if stop is None else min(stop, self.n_samples)
-        if start < 0 or start > stop:
-            raise RecordError(f"{self.name} has samples 0 to {self.n_samples}; {start} to {stop} is not among them.")
+        stop = checked_stop(self, start, stop)
         width = 2 * len(self.leads)
         with open_binary(self.path) as file:
             file.seek(self.data_start + start * width)

@@ -68,7 +68,7 @@ class OpenSignalsRecord:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """MV for every lead."""
+        """Millivolts for every lead."""
         return ("mV",) * len(self.leads)
 
     @cached_property

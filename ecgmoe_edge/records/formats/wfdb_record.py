@@ -22,6 +22,8 @@ from ecgmoe_edge.records.recording import (
     Remark,
     Sex,
     Truncated,
+    blocks_by_reading,
+    checked_stop,
     choose_leads,
     is_voltage,
     millivolts_per,
@@ -85,9 +87,7 @@ class WfdbRecord:
                 would exceed 16 GiB.
         """
         chosen = self._chosen(leads)
-        stop = self.n_samples if stop is None else min(stop, self.n_samples)
-        if start < 0 or start > stop:
-            raise RecordError(f"{self.name} has samples 0 to {self.n_samples}; {start} to {stop} is not among them.")
+        stop = checked_stop(self, start, stop)
         if (stop - start) * len(chosen) > _MOST_VALUES:
             raise RecordError(f"{self.name} is too long to be read at once. Read it in blocks.")
         return self._read(start, stop, chosen)
@@ -100,10 +100,7 @@ class WfdbRecord:
         Raises:
             RecordError: as for `read`.
         """
-        chosen = self._chosen(leads)
-        size = max(1, round(seconds * self.fs))
-        for start in range(0, self.n_samples, size):
-            yield self._read(start, min(start + size, self.n_samples), chosen)
+        return blocks_by_reading(self, seconds, leads)
 
     def _chosen(self, leads: Sequence[Lead] | None) -> list[int]:
         chosen = choose_leads(self.leads, leads, self.name)

@@ -18,7 +18,17 @@ from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.first_bytes import open_binary
 from ecgmoe_edge.records.formats.edf.header import EdfHeader, EdfSignal, read_header
 from ecgmoe_edge.records.formats.edf.signals import EcgSignals, ecg_signals
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, Truncated, choose_leads, millivolts_per
+from ecgmoe_edge.records.recording import (
+    Lead,
+    OpenOptions,
+    Remark,
+    Sex,
+    Truncated,
+    blocks_by_reading,
+    checked_stop,
+    choose_leads,
+    millivolts_per,
+)
 
 _READ_BYTES = 8 << 20  # largest part of a file in memory
 _ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15[\d.]*)?\x14")
@@ -58,11 +68,7 @@ class EdfRecord:
 
     def blocks(self, seconds: float = 60.0, leads: Sequence[Lead] | None = None) -> Iterator[NDArray[np.float64]]:
         """Successive blocks of `seconds`, `(leads, n)` in mV; missing time between the parts of an EDF+D is NaN."""
-        chosen = choose_leads(self.leads, leads, self.name)
-        size = max(1, round(seconds * self.fs))
-        with open_binary(self.path) as file:
-            for start in range(0, self.n_samples, size):
-                yield self._read(file, start, min(start + size, self.n_samples), chosen)
+        return blocks_by_reading(self, seconds, leads)
 
     def read(self, start: int = 0, stop: int | None = None, leads: Sequence[Lead] | None = None) -> NDArray[np.float64]:
         """Samples from `start` up to, but not including, `stop`: `(leads, n)` in mV; missing time is NaN.
@@ -71,9 +77,7 @@ class EdfRecord:
             RecordError: there is no such lead or sample, or the file has become shorter since it was opened.
         """
         chosen = choose_leads(self.leads, leads, self.name)
-        stop = self.n_samples if stop is None else min(stop, self.n_samples)
-        if start < 0 or start > stop:
-            raise RecordError(f"{self.name} has samples 0 to {self.n_samples}; {start} to {stop} is not among them.")
+        stop = checked_stop(self, start, stop)
         with open_binary(self.path) as file:
             return self._read(file, start, stop, chosen)
 
