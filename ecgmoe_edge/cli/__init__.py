@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import signal
 import sys
 
 TYPE_CHECKING = False  # as typing's, whose import takes longer than all that stands here
@@ -67,6 +66,8 @@ def main() -> None:
 
 def _imported() -> Callable[[], Any]:
     """The commands. Ctrl-C ends the process at once meanwhile: an import that is cut short may say so in many lines."""
+    import signal  # here, where Ctrl-C is caught already
+
     before = signal.getsignal(signal.SIGINT)
     try:
         if before != signal.SIG_IGN:
