@@ -107,10 +107,23 @@ def test_a_terminated_replay_removes_its_link(cli: Cli) -> None:
     assert not os.path.lexists(cli.folder / link)
 
 
-@pytest.mark.parametrize("module", ["signal", "typer._click", "typer", "ecgmoe_edge.errors", "ecgmoe_edge.cli.app"])
-def test_ctrl_c_during_the_imports_prints_no_traceback(cli: Cli, module: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("demo --speed 1", "signal"),
+        ("demo --speed 1", "typer"),
+        ("demo --speed 1", "ecgmoe_edge.cli.app"),
+        ("demo --speed 1", "numpy"),
+        ("demo --speed 1", "serial"),
+        ("demo --speed 1", "ecgmoe_edge.streaming.decision"),
+        ("stream --port ./none", "ecgmoe_edge.cli.live_run"),
+        ("replay calibration", "numpy"),
+        ("profiles", "ecgmoe_edge.device_profiles.profile"),
+    ],
+)
+def test_ctrl_c_during_the_imports_prints_no_traceback(cli: Cli, command: str, module: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-X", "importtime", str(COMMAND), "demo", "--speed", "1"],
+        [sys.executable, "-X", "importtime", str(COMMAND), *command.split()],
         cwd=cli.folder,
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
@@ -119,30 +132,11 @@ def test_ctrl_c_during_the_imports_prints_no_traceback(cli: Cli, module: str) ->
     ) as process:
         assert process.stderr is not None
         imported = ""
-        while imported != module:  # a line for each module, when it is imported
+        while imported != module:  # Python prints one line for each module, after it has imported the module
             line = process.stderr.readline()
-            assert line, f"{module} is not imported"
+            assert line, f"{module} was not imported"
             imported = line.rpartition("|")[2].strip()
         process.send_signal(signal.SIGINT)
         errors = [line for line in process.stderr if not line.startswith("import time:")]
-    assert errors == []
-    assert process.returncode == 130
-
-
-@pytest.mark.parametrize("command", ["profiles", "stream --port ./none", "demo --speed 1", "replay calibration"])
-def test_ctrl_c_of_a_command_that_has_begun_prints_no_traceback(cli: Cli, command: str) -> None:
-    for after_s in (0.3, 0.45, 0.6, 0.9):
-        with subprocess.Popen(
-            [str(COMMAND), *command.split()],
-            cwd=cli.folder,
-            env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            time.sleep(after_s)
-            process.send_signal(signal.SIGINT)
-            assert process.stderr is not None
-            errors = process.stderr.read()
-        assert "Traceback" not in errors or "ecgmoe_edge" not in errors, "a traceback through the package"
-        assert process.returncode in (130, 0, 3, 1, -signal.SIGINT), "1 and -2: before Python itself was ready"
+    assert not any("Traceback" in line for line in errors), errors
+    assert process.returncode in (130, 0, 3), "0 and 3: the command had ended, or had begun and was stopped"
