@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -69,15 +70,14 @@ def find_overlaps(
         runs = _irregular_runs(times, step=_STEP)
         if not len(runs.start_s) or not len(start):
             continue
-        neighbours = tree.query_ball_point(runs.intervals, TOLERANCE_S, p=np.inf)
-        pairs = np.array(
-            [(run, near) for run, found in enumerate(neighbours) for near in found], dtype=np.int64
-        ).reshape(-1, 2)
-        for at in np.unique(owner[pairs[:, 1]]).tolist():
-            if at <= position.get(name, -1):
-                continue
-            chosen = pairs[owner[pairs[:, 1]] == at]
-            yield from _stretches(names[at], name, runs, start[chosen[:, 1]], runs.start_s[chosen[:, 0]])
+        neighbours = tree.query_ball_point(runs.intervals, TOLERANCE_S, p=np.inf, return_sorted=True)
+        counts = np.array([len(found) for found in neighbours], np.int64)
+        near = np.fromiter(chain.from_iterable(neighbours), np.int64, int(counts.sum()))
+        run = np.repeat(np.arange(len(counts)), counts)
+        for at in np.unique(owner[near]).tolist():
+            if at > position.get(name, -1):
+                chosen = owner[near] == at
+                yield from _stretches(names[at], name, runs, start[near[chosen]], runs.start_s[run[chosen]])
 
 
 def _stretches(

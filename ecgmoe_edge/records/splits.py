@@ -7,8 +7,8 @@
 - `ptbxl-fold8`: fold 8 of PTB-XL by its table (`strat_fold`); `ptbxl-fit`: folds 1 to 7. Folds 9 and 10 are the test
   folds of its authors.
 
-Records 875, 878 and 879 of svdb, which are in `svdb-fit`, are excerpts of records 14157 and 14172 of the MIT-BIH Long-Term
-Database; sel14157 and sel14172 of the QT Database are the same patients (`records.overlaps` finds such excerpts).
+Records 875, 878 and 879 of svdb, which are in `svdb-fit`, are excerpts of records 14157 and 14172 of the MIT-BIH
+Long-Term Database; sel14157 and sel14172 of the QT Database are the same patients (`records.overlaps` finds excerpts).
 """
 
 from __future__ import annotations
