@@ -7,9 +7,10 @@ fingerprint, whatever the leads, the sampling rate and the labels; a second stre
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -70,7 +71,8 @@ def find_overlaps(
         runs = _irregular_runs(times, step=_STEP)
         if not len(runs.start_s) or not len(start):
             continue
-        neighbours = tree.query_ball_point(runs.intervals, TOLERANCE_S, p=np.inf, return_sorted=True)
+        search: Any = tree.query_ball_point  # its type hints do not know that many points give many lists
+        neighbours: Sequence[Sequence[int]] = search(runs.intervals, TOLERANCE_S, p=np.inf)
         counts = np.array([len(found) for found in neighbours], np.int64)
         near = np.fromiter(chain.from_iterable(neighbours), np.int64, int(counts.sum()))
         run = np.repeat(np.arange(len(counts)), counts)
