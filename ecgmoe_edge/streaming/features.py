@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE, RR_FEATURE_NAMES
-from ecgmoe_edge.streaming.signal.ordered_sum import ordered_mean, ordered_sum
+from ecgmoe_edge.streaming.signal.sums import ordered_mean, ordered_sum
 
 TEMPLATE_FEATURE_NAMES: Final = (
     "correlation, beat",

@@ -36,10 +36,10 @@ from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.rhythm.silence import SignalEnd, Silence, SilenceClock
 from ecgmoe_edge.streaming.signal.bridge import Hole
 from ecgmoe_edge.streaming.signal.filters import check_rate
+from ecgmoe_edge.streaming.signal.flatline import FLAT_S
 from ecgmoe_edge.streaming.signal.intake import Intake
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
-from ecgmoe_edge.streaming.signal.standstill import FLAT_S
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 from ecgmoe_edge.streaming.unusable import LARGEST_MV, UnusableRun
 
@@ -108,7 +108,7 @@ class FrontEnd:
         """From the next sample on these leads are off, and the others on."""
         items = self._process(None)
         self._off = np.array(mask, bool)
-        self._intake.wait(0)
+        self._intake.collect_below(0)
         return items
 
     def push(self, samples: NDArray[np.float64]) -> list[Item]:
@@ -116,7 +116,7 @@ class FrontEnd:
 
         Gives what became certain, in the order it did.
         """
-        return [] if self._intake.hold(samples) else self._process(samples)
+        return [] if self._intake.collect(samples) else self._process(samples)
 
     def gap(self, lost: int | None, reason: GapReason, *, at_least: bool = False) -> list[Item]:
         """Samples that never came: `lost` of them or, with `at_least`, more; None where nobody knows.
@@ -144,7 +144,7 @@ class FrontEnd:
         self._complete_all(self._position, out)
         self._end_signal(self._position, self._position, out, lead_lost=False)
         for k, lead in enumerate(self._leads):
-            out += [(self._position, _LAST, self._named(event, k)) for event in lead.stop_watching(self._position)]
+            out += [(self._position, _LAST, self._named(event, k)) for event in lead.end_flatline(self._position)]
         self._restart(self._position)
         return items + [item for _, _, item in out if not isinstance(item, LeadChange)]
 
@@ -169,14 +169,14 @@ class FrontEnd:
             beyond = self._none if large is None else large[:, start]
             for at in range(start, stop, piece):
                 self._take(x[:, at : min(at + piece, stop)], usable[:, at], beyond, items)
-        self._intake.wait(0 if self._unusable.samples else self._due() - self._position)
+        self._intake.collect_below(0 if self._unusable.samples else self._due() - self._position)
         return [self._delayed(item) for item in items] if self._intake.delays else items
 
     def _delayed(self, item: Item) -> Item:
         """A beat with the samples that had arrived by the device's count, where some had to wait."""
         if isinstance(item, BeatContext):
-            arrival = self._intake.arrival
-            return replace(item, known_at=arrival(item.known_at), ready_at=arrival(item.ready_at))
+            known_at = self._intake.known_at
+            return replace(item, known_at=known_at(item.known_at), ready_at=known_at(item.ready_at))
         return item
 
     def _due(self) -> int:
@@ -184,7 +184,7 @@ class FrontEnd:
         due = min(self._detector.due, self._silence.due)
         for lead, watched in zip(self._leads, self._watched.tolist(), strict=True):
             if watched:
-                due = min(due, lead.still_due(self._position))
+                due = min(due, lead.flatline_due(self._position))
             if lead.present:
                 due = min(due, lead.due)
         return min(due, self._ready(self._pending[0][0])) if self._pending else due
@@ -210,7 +210,7 @@ class FrontEnd:
         if (usable != self._watched).any():
             self._watch(usable, large, begin, out)
         if usable.any():
-            ends, begins = self._watch_stillness(x, usable, out)
+            ends, begins = self._detect_flatline(x, usable, out)
             cuts = sorted({*ends, *begins, begin + n}) if ends or begins else [begin + n]
             at = begin
             for cut in cuts:
@@ -236,7 +236,7 @@ class FrontEnd:
         for k, lead in enumerate(self._leads):
             if lead.present:
                 reports += lead.process(x[k])
-                out += [(arrived, _FIRST, self._named(event, k)) for arrived, event in lead.news()]
+                out += [(arrived, _FIRST, self._named(event, k)) for arrived, event in lead.mains_events()]
         if len(self._leads) > 1:
             reports.sort(key=attrgetter("arrived"))
         self._position = at + x.shape[1]
@@ -252,7 +252,7 @@ class FrontEnd:
         begins = np.flatnonzero(usable & ~self._watched).tolist()
         ends = np.flatnonzero(~usable & self._watched).tolist()
         self._watched = usable.copy()
-        left = [(at + 1, _LAST, self._named(event, k)) for k in ends for event in self._leads[k].stop_watching(at)]
+        left = [(at + 1, _LAST, self._named(event, k)) for k in ends for event in self._leads[k].end_flatline(at)]
         self._change_leads([], begins, at, at + 1, out)
         why: list[tuple[int, LeadReason]] = [
             (k, "off" if self._off[k] else "range" if large[k] else "nan") for k in ends
@@ -260,23 +260,27 @@ class FrontEnd:
         self._change_leads(why, [], at, at + 1, out)
         out += left
 
-    def _watch_stillness(
+    def _detect_flatline(
         self, x: NDArray[np.float64], usable: NDArray[np.bool_], out: list[tuple[int, int, Item]]
     ) -> tuple[dict[int, list[tuple[int, LeadReason]]], dict[int, list[int]]]:
-        """Report flatline and clipping; gives the samples at which signals end (lead, reason) and begin (lead)."""
+        """Report flatline and clipping in samples `x` (leads, n) of the leads that are usable, (leads,).
+
+        Returns:
+            By sample: leads whose signal ends before it, with the reason; and leads whose signal begins at it.
+        """
         ends: dict[int, list[tuple[int, LeadReason]]] = {}
         begins: dict[int, list[int]] = {}
         for k, lead in enumerate(self._leads):
             if not usable[k]:
                 continue
-            for still in lead.watch(x[k], self._position):
-                # It lasts for so long that it is no heart's.
-                is_end = isinstance(still.event, Flatline) and still.restart == still.arrived
-                if isinstance(still.event, Flatline) and is_end:
-                    ends.setdefault(still.arrived, []).append((k, still.event.kind))
-                elif still.restart is not None:
-                    begins.setdefault(still.restart, []).append(k)
-                out.append((still.arrived, _LAST if is_end else _FIRST, self._named(still.event, k)))
+            for report in lead.detect_flatline(x[k], self._position):
+                order = _FIRST
+                if report.signal_end is not None and isinstance(report.event, Flatline):
+                    ends.setdefault(report.signal_end, []).append((k, report.event.kind))
+                    order = _LAST
+                elif report.signal_begin is not None:
+                    begins.setdefault(report.signal_begin, []).append(k)
+                out.append((report.known_at, order, self._named(report.event, k)))
         return ends, begins
 
     def _change_leads(
@@ -293,9 +297,9 @@ class FrontEnd:
             if self._leads[k].present:
                 reports += self._leads[k].break_off(arrived)
         reports += [LeadEnd(arrived, k, reason) for k, reason in ends]
-        # An input that stands still has given no signal since it does.
-        still = round(FLAT_S * self.fs) if all(reason in ("flat", "rail") for _, reason in ends) else 0
-        self._follow(self._detector.process(reports, arrived - 1), out, signal_end=at - still)
+        # A flatline is reported after a second, and its signal has ended with its first sample.
+        flat = round(FLAT_S * self.fs) if all(reason in ("flat", "rail") for _, reason in ends) else 0
+        self._follow(self._detector.process(reports, arrived - 1), out, signal_end=at - flat)
         for k, _ in ends:
             self._leads[k].end()
         for k in begins:

@@ -16,7 +16,7 @@ from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.signal.filters import CausalFilter, monitoring_band
-from ecgmoe_edge.streaming.signal.running_median import RunningMedian
+from ecgmoe_edge.streaming.signal.median import RunningMedian
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, WIDE_GRID
 
 R_PEAKS_ONLY = None

@@ -15,7 +15,7 @@ from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat, Event, Mains
 from ecgmoe_edge.streaming.signal.filters import Notch
-from ecgmoe_edge.streaming.signal.mains import HumWatch, MainsChoice
+from ecgmoe_edge.streaming.signal.mains import HumDetector, MainsChoice
 
 Drawn: TypeAlias = Callable[..., tuple[NDArray[np.float64], NDArray[np.int64]]]
 
@@ -139,7 +139,7 @@ def test_each_event_comes_out_with_the_sample_by_which_it_is_known(drawn: Drawn)
             if isinstance(event, Beat):
                 assert k == event.sample + round(event.delay_ms * fs / 1000)
             elif isinstance(event, Mains):
-                assert k + 1 == event.sample + HumWatch(fs).block  # it acts on the block that decided, too
+                assert k + 1 == event.sample + HumDetector(fs).block  # it acts on the block that decided, too
     assert samples(played(x[:2000], fs)) == [r for r in samples(played(x, fs)) if r < 2000 - 60]
 
 
@@ -194,7 +194,7 @@ def test_a_notch_starts_as_if_the_hum_had_always_been_there() -> None:
 
 
 def test_sums_of_a_block_are_in_the_order_of_its_samples() -> None:
-    watch = HumWatch(250.0)
+    watch = HumDetector(250.0)
     waves, y = watch._waves, np.random.default_rng(2).normal(size=watch.block)
     parts = np.moveaxis(y.reshape(1, 1, 4, -1), 3, 0).copy()
     products = parts * waves

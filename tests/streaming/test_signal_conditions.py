@@ -14,7 +14,7 @@ from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat, Clipping, Event, Flatline, Gap, LeadOff
 from ecgmoe_edge.streaming.signal.bridge import LONGEST_S
-from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
+from ecgmoe_edge.streaming.signal.flatline import FlatlineDetector, FlatlineReport
 
 FS = 250.0
 LSB_MV = 0.005
@@ -92,9 +92,9 @@ def test_beats_cut_off_at_the_rail_are_found_counted_and_of_low_quality() -> Non
 def test_tops_of_waves_that_the_converter_s_steps_make_flat_are_not_clipped() -> None:
     t = np.arange(round(30 * FS)) / FS
     x = np.round(0.3 * np.sin(2 * np.pi * 0.7 * t) / 0.02) * 0.02
-    assert not [still for still in Standstill(FS).process(x, 0) if still.event.samples < FS]
+    assert not [report for report in FlatlineDetector(FS).process(x, 0) if report.event.samples < FS]
     recording = load_calibration()
-    assert not Standstill(recording.fs).process(np.asarray(recording.signal[0], np.float64), 0)
+    assert not FlatlineDetector(recording.fs).process(np.asarray(recording.signal[0], np.float64), 0)
 
 
 @settings(max_examples=25, deadline=None)
@@ -108,15 +108,15 @@ def test_standstill_says_the_same_however_the_signal_is_cut(
     x = np.clip(ecg(12.0)[0], -RAIL_MV, 0.7)
     for start, length, at_rail in stretches:
         x[start : start + length] = RAIL_MV if at_rail else x[start]
-    whole = Standstill(FS).process(x, 0)
-    parts: list[Still] = []
-    watch = Standstill(FS)
+    whole = FlatlineDetector(FS).process(x, 0)
+    parts: list[FlatlineReport] = []
+    watch = FlatlineDetector(FS)
     due, at = 0, 0
     for chunk in np.split(x, sorted(set(cuts))):
         said = watch.process(chunk, at)
         at += chunk.size
         assert at >= due or not said  # nothing comes before its time ...
-        assert all(still.arrived <= at for still in said)  # ... nor before it has arrived
+        assert all(report.known_at <= at for report in said)  # ... nor before it has arrived
         due = watch.due(at)
         parts += said
     assert parts == whole

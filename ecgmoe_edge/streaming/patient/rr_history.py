@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.signal.ordered_sum import plain_sum
-from ecgmoe_edge.streaming.signal.running_median import RunningMedian
+from ecgmoe_edge.streaming.signal.median import RunningMedian
+from ecgmoe_edge.streaming.signal.sums import plain_sum
 
 RR_MEMORY = 300  # beats; shorter memories lose the usual rhythm during long runs of S
 RR_SEQUENCE = 32  # intervals that the rhythm path sees one by one

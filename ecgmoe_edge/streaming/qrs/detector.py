@@ -132,7 +132,7 @@ class RPeakDetector:
         return made
 
     def _group(self, shown: LeadCandidate, arrived: int) -> None:
-        at, settled = shown.candidate.at, shown.candidate.settled
+        at, settled = shown.candidate.at, shown.candidate.settled_at
         shown.votes = self._leads[shown.lead].votes
         possible = None
         if self._open and not self._one:

@@ -10,8 +10,8 @@ from typing import TypeAlias
 from ecgmoe_edge.streaming.events import NO_ECG, LeadReason
 from ecgmoe_edge.streaming.qrs.candidates import FLOOR_MV_S, Candidate
 from ecgmoe_edge.streaming.qrs.rating import MEMORY, BeatTiming, Rater, Rating
-from ecgmoe_edge.streaming.signal.ordered_sum import ordered_sum
-from ecgmoe_edge.streaming.signal.running_median import RunningMedian
+from ecgmoe_edge.streaming.signal.median import RunningMedian
+from ecgmoe_edge.streaming.signal.sums import ordered_sum
 
 LARGEST_LOG_ODDS = 6.0  # that count
 _SAME_KIND = 0.25  # of the strongest peak's energy: may be a QRS too

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.qrs.candidates import WAVEFORM, Candidate
 from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
-from ecgmoe_edge.streaming.signal.ordered_sum import add_rows, plain_sum
+from ecgmoe_edge.streaming.signal.sums import add_rows, plain_sum
 
 MEMORY = 8  # recent beats, and recent candidates that were none (Hamilton 2002)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from ecgmoe_edge.streaming.signal.ordered_sum import plain_sum
+from ecgmoe_edge.streaming.signal.sums import plain_sum
 
 _CLEAR_QUALITY = 0.3  # of a beat; 1.5 of 100 beats in records of DS1 have less, and most peaks of NSTDB's noise
 _RECENT_BEATS, _FEWEST_BEATS = 16, 5

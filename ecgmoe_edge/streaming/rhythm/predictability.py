@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from ecgmoe_edge.streaming.signal.ordered_sum import plain_sum
+from ecgmoe_edge.streaming.signal.sums import plain_sum
 
 _INTERVALS = 32
 _ORDER = 3

@@ -7,7 +7,7 @@ from collections import deque
 from ecgmoe_edge.streaming.events import Rhythm
 from ecgmoe_edge.streaming.rhythm.alarm import Alarm
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
-from ecgmoe_edge.streaming.signal.ordered_sum import plain_sum
+from ecgmoe_edge.streaming.signal.sums import plain_sum
 
 RATE_BEATS = 8
 _HYSTERESIS_BPM = 5.0  # by which the rate must come back from a limit

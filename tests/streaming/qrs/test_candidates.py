@@ -20,10 +20,10 @@ def found(y: NDArray[np.float64], cuts: Sequence[int] = ()) -> list[Candidate]:
     candidates: list[Candidate] = []
     for piece in np.split(y, list(cuts)):
         if piece.size:
-            signal.settle()
+            signal.release()
             signal.append(piece)
             candidates += finder.process(piece)
-            assert all(candidate.known <= signal.stop for candidate in candidates)
+            assert all(candidate.known_at <= signal.stop for candidate in candidates)
     finder.break_off(signal.stop)
     return candidates
 
@@ -40,8 +40,8 @@ def test_candidates_are_to_the_bit_the_same_however_the_signal_is_cut(chunk: int
     whole, cut = found(y), found(y, range(chunk, y.size, chunk))
     assert len(whole) > 10
     for a, b in zip(whole, cut, strict=True):
-        assert (a.at, a.known, a.settled, a.sample, a.energy, a.shape) == (
-            b.at, b.known, b.settled, b.sample, b.energy, b.shape,
+        assert (a.at, a.known_at, a.settled_at, a.sample, a.energy, a.shape) == (
+            b.at, b.known_at, b.settled_at, b.sample, b.energy, b.shape,
         )  # fmt: skip
         assert a.following == b.following
         np.testing.assert_array_equal(a.waveform, b.waveform)

@@ -12,7 +12,7 @@ from ecgmoe_edge.streaming.signal.history import History
 def test_the_samples_before_the_last_settling_and_all_since_are_held(chunk: int) -> None:
     history, x = History(40), np.arange(1000.0)
     for at in range(0, 1000, chunk):
-        history.settle()
+        history.release()
         history.append(x[at : at + chunk])
         assert history.stop == at + x[at : at + chunk].size
         assert history.start <= max(0, at - 40)
@@ -22,7 +22,7 @@ def test_the_samples_before_the_last_settling_and_all_since_are_held(chunk: int)
 def test_several_appends_after_one_settling_are_all_held() -> None:
     history, x = History(10), np.arange(400.0)
     history.append(x[:100])
-    history.settle()
+    history.release()
     for at in range(100, 400, 3):
         history.append(x[at : at + 3])
     np.testing.assert_array_equal(history.between(90, 400), x[90:])
@@ -31,7 +31,7 @@ def test_several_appends_after_one_settling_are_all_held() -> None:
 def test_memory_does_not_grow_with_the_stream() -> None:
     history = History(40)
     for _ in range(500):
-        history.settle()
+        history.release()
         history.append(np.zeros(50))
     assert history._data.size <= 8 * 40 + 50
 

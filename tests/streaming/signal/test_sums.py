@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.signal.moving_sums import MovingSums
-from ecgmoe_edge.streaming.signal.ordered_sum import add_rows, ordered_mean, ordered_sum, plain_sum
+from ecgmoe_edge.streaming.signal.sums import MovingSums, add_rows, ordered_mean, ordered_sum, plain_sum
 
 Sums = tuple[NDArray[np.float64], NDArray[np.float64]]
 
