@@ -16,7 +16,7 @@ from ecgmoe_edge.streaming.patient.lead_history import AMPLITUDE_BEATS, TEMPLATE
 from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES, RR_MEMORY, RR_SEQUENCE
 from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
 from ecgmoe_edge.streaming.qrs.candidates import DOMINANCE_S, WAVEFORM, CandidateFinder
-from ecgmoe_edge.streaming.qrs.detector import MOST_PASSED
+from ecgmoe_edge.streaming.qrs.detector import MOST_REJECTED
 from ecgmoe_edge.streaming.qrs.lead_memory import LOUD_PEAKS
 from ecgmoe_edge.streaming.qrs.rating import MEMORY
 from ecgmoe_edge.streaming.signal.bridge import HoleBridge
@@ -67,8 +67,8 @@ def lead_buffers(fs: float) -> tuple[Buffer, ...]:
         Buffer("energies of three bands, background, QRS band", finder.past.keep * finder.past.rows),
         Buffer("sums of slopes since their block's start", finder.sums.block + 2 * finder.sums.width),
         Buffer(
-            f"candidates: {learnt} while learning, else {MOST_PASSED} passed over; {LOUD_PEAKS} loud, {_WAITING} open",
-            _CANDIDATE * (max(learnt, MOST_PASSED) + LOUD_PEAKS + _WAITING),
+            f"candidates: {learnt} while learning, else {MOST_REJECTED} rejected; {LOUD_PEAKS} loud, {_WAITING} open",
+            _CANDIDATE * (max(learnt, MOST_REJECTED) + LOUD_PEAKS + _WAITING),
         ),
         Buffer(f"waveforms and energies of the last {MEMORY} beats and {MEMORY} others", MEMORY * (WAVEFORM + 3)),
         Buffer(f"windows of the last {TEMPLATE_BEATS} beats", TEMPLATE_BEATS * BEAT_GRID.size),
