@@ -86,10 +86,10 @@ class BeatBuilder:
         others = [each for each in views if each is not view and each.quality >= _GOOD]
         shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
         poor = not views or no_qrs or view.quality < POOR_QUALITY
-        rr_features, rr_sequence = self._rr_history.add(rr_s, teaches=not (poor or self._was_poor))
+        rr_features, rr_sequence = self._rr_history.add(rr_s, remember=not (poor or self._was_poor))
         self._was_poor = poor
         # Every lead remembers the beat, so that the next one can step in with a history of its own.
-        taught = {
+        remembered = {
             each.lead
             for each in views
             if not each.no_qrs and self._histories[each.lead].remember(each.window, each.quality)
@@ -104,7 +104,7 @@ class BeatBuilder:
             quality=view.quality,
             no_qrs=no_qrs,
             recurrence=peak.recurrence,
-            teaches=bool(views) and view.lead in taught,
+            in_history=bool(views) and view.lead in remembered,
             lead=lead,
             others=tuple(others_shown),
             window=shown.window,

@@ -44,5 +44,5 @@ class BeatContext:
     amplitude: float = 0.0  # median R amplitude of the wearer's last 32 beats
     rr_features: NDArray[np.float32] = field(default_factory=_nothing)  # (15,)
     rr_sequence: NDArray[np.float32] = field(default_factory=_nothing)  # (2, 32)
-    teaches: bool = True  # good enough to be remembered of the patient; always where only R peaks are asked for
+    in_history: bool = True  # whether its window was added to the patient history; True if only R peaks are wanted
     context: NDArray[np.float32] = field(default_factory=_nothing)  # (context,) 10 s to the window's end, if asked for

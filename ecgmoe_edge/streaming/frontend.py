@@ -238,7 +238,7 @@ class FrontEnd:
                 reports += lead.process(x[k])
                 out += [(arrived, _FIRST, self._named(event, k)) for arrived, event in lead.mains_events()]
         if len(self._leads) > 1:
-            reports.sort(key=attrgetter("arrived"))
+            reports.sort(key=attrgetter("known_at"))
         self._position = at + x.shape[1]
         self._follow(self._detector.process(reports, self._position), out)
         self._complete_before(self._position + 1, out)
@@ -345,10 +345,10 @@ class FrontEnd:
                     self._pending.append((decision, rr_s))
                     self._silence.peak(r)
                 continue
-            self._complete_before(decision.arrived, out)
+            self._complete_before(decision.known_at, out)
             if decision.broken:
-                self._complete_all(decision.arrived, out)
-                self._end_signal(signal_end, decision.arrived, out, lead_lost=True)
+                self._complete_all(decision.known_at, out)
+                self._end_signal(signal_end, decision.known_at, out, lead_lost=True)
                 self._last_r = None
             self._order = decision.order
             no_ecg = frozenset(k for k, reason in decision.reasons if reason == NO_ECG)
@@ -361,12 +361,12 @@ class FrontEnd:
 
     def _note_beat(self, beat: BeatContext, out: list[tuple[int, int, Item]]) -> None:
         self._note_silence(beat.ready_at - 1, out)
-        counts = beat.sample >= self._chain_start + self._t_wave
-        self._silence.beat(beat.sample, beat.ready_at, is_beat=not beat.no_qrs, counts=counts)
+        begins_rr = beat.sample >= self._chain_start + self._t_wave
+        self._silence.beat(beat.sample, beat.ready_at, is_beat=not beat.no_qrs, begins_rr=begins_rr)
 
     def _note_silence(self, until: int, out: list[tuple[int, int, Item]]) -> None:
         if self._silence.due <= until:
-            out += [(silence.arrived, _QUIET, silence) for silence in self._silence.run(until)]
+            out += [(silence.known_at, _QUIET, silence) for silence in self._silence.run(until)]
 
     def _end_signal(self, sample: int, arrived: int, out: list[tuple[int, int, Item]], *, lead_lost: bool) -> None:
         """No lead has a signal from `sample` on."""
@@ -377,10 +377,10 @@ class FrontEnd:
 
     def _report_change(self, status: LeadStatus, out: list[tuple[int, int, Item]]) -> None:
         change = status.event(self._names, self.fs)
-        if out and out[-1][0] == status.arrived and isinstance(before := out[-1][2], LeadChange):
+        if out and out[-1][0] == status.known_at and isinstance(before := out[-1][2], LeadChange):
             out.pop()
             change = replace(change, broken=change.broken or before.broken)
-        out.append((status.arrived, _NEXT, change))
+        out.append((status.known_at, _NEXT, change))
 
     def _complete_before(self, arrived: int, out: list[tuple[int, int, Item]]) -> None:
         """Beats that are complete before `arrived` samples have arrived."""

@@ -54,9 +54,9 @@ def test_half_a_minute_of_motion_moves_neither_amplitude_nor_template() -> None:
     assert max(abs(beat.amplitude / usual - 1.0) for beat in later) < 0.1
     assert max(np.abs(beat.template - before[-1].template).max() for beat in later) < 0.1 * usual
     moving = [beat for beat in later if 70.0 < beat.sample / FS < 88.0]
-    assert not any(beat.teaches for beat in moving)
-    assert all(beat.teaches for beat in before)
-    assert all(beat.teaches for beat in later if beat.sample / FS > 95.0)
+    assert not any(beat.in_history for beat in moving)
+    assert all(beat.in_history for beat in before)
+    assert all(beat.in_history for beat in later if beat.sample / FS > 95.0)
 
 
 def test_who_has_none_but_poor_beats_has_a_history_of_the_better_ones() -> None:
@@ -89,7 +89,7 @@ def test_rr_intervals_from_and_to_a_poor_beat_are_no_history() -> None:
         taught.add(rr_s)
         spoiled.add(rr_s)
     for rr_s in (0.3, 0.5, 1.7) * 10:
-        features, sequence = spoiled.add(rr_s, teaches=False)
+        features, sequence = spoiled.add(rr_s, remember=False)
         assert features[RR_KNOWN] == sequence[1, -1] == 1.0
     taught_features, _ = taught.add(0.8)
     features, sequence = spoiled.add(0.8)
@@ -98,7 +98,7 @@ def test_rr_intervals_from_and_to_a_poor_beat_are_no_history() -> None:
 
 
 def test_poor_intervals_before_any_other_are_not_known() -> None:
-    features, sequence = RRHistory().add(0.8, teaches=False)
+    features, sequence = RRHistory().add(0.8, remember=False)
     assert features[RR_KNOWN] == 0.0
     assert not sequence.any()
 
