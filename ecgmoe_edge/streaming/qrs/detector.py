@@ -43,7 +43,7 @@ from ecgmoe_edge.streaming.qrs.lead_memory import (
     have_one_waveform,
 )
 from ecgmoe_edge.streaming.qrs.lead_panel import IMPOSSIBLE, LeadPanel
-from ecgmoe_edge.streaming.qrs.possible_beat import Decision, PossibleBeat, RPeak
+from ecgmoe_edge.streaming.qrs.possible_beat import DetectorOutput, PossibleBeat, RPeak
 from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater
 
 _SAME_BEAT_S = 0.12  # largest distance of the peaks of energy of one beat in two leads
@@ -107,14 +107,14 @@ class RPeakDetector:
         self._silent_since = at
         self._silences = 0  # since the last beat
 
-    def process(self, reports: Iterable[LeadReport], arrived: int) -> list[Decision]:
+    def process(self, reports: Iterable[LeadReport], arrived: int) -> list[DetectorOutput]:
         """Return what is certain once `arrived` samples have arrived.
 
         Args:
             reports: reports of the leads since the last call, in the order in which they became known.
             arrived: number of samples that have arrived.
         """
-        made: list[Decision] = []
+        made: list[DetectorOutput] = []
         for report in reports:
             if isinstance(report, LeadCandidate):
                 self._run_clock(report.known_at, made)
@@ -132,9 +132,9 @@ class RPeakDetector:
         self._run_clock(arrived, made)
         return made
 
-    def flush(self, arrived: int) -> list[Decision]:
+    def flush(self, arrived: int) -> list[DetectorOutput]:
         """Decide all that is open, since the signal has ended after `arrived` samples."""
-        made: list[Decision] = []
+        made: list[DetectorOutput] = []
         if self._learning_due != _NEVER:
             self._finish_learning(arrived, made)
         self._decide_all(arrived, made)
@@ -159,7 +159,7 @@ class RPeakDetector:
         if self._single or all(k in possible.shown for k, lead in enumerate(self._leads) if lead.votes):
             possible.examine_at = arrived
 
-    def _end_lead(self, end: LeadEnd, made: list[Decision]) -> None:
+    def _end_lead(self, end: LeadEnd, made: list[DetectorOutput]) -> None:
         lead, arrived = self._leads[end.lead], end.known_at
         last = lead.votes and sum(other.votes for other in self._leads) == 1
         if last:
@@ -184,7 +184,7 @@ class RPeakDetector:
 
     # -- learning
 
-    def _finish_learning(self, now: int, made: list[Decision]) -> None:
+    def _finish_learning(self, now: int, made: list[DetectorOutput]) -> None:
         self._learning_due = _NEVER
         candidates: list[LeadCandidate] = []
         for lead in self._leads:
@@ -194,7 +194,7 @@ class RPeakDetector:
         self._report_status(now, made)
         self._examine_again(candidates, now, made)
 
-    def _learn_again(self, now: int, made: list[Decision], *, only_alike: bool = False) -> None:
+    def _learn_again(self, now: int, made: list[DetectorOutput], *, only_alike: bool = False) -> None:
         """Learn the levels from rejected candidates, after a silence that is too long for a pause.
 
         only_alike: only if some lead has shown one waveform twice; else it may be noise in an asystole.
@@ -212,7 +212,7 @@ class RPeakDetector:
                 lead.learn_again(rejected)
         self._examine_again(candidates, now, made)
 
-    def _examine_again(self, candidates: list[LeadCandidate], now: int, made: list[Decision]) -> None:
+    def _examine_again(self, candidates: list[LeadCandidate], now: int, made: list[DetectorOutput]) -> None:
         """Examine past candidates in their order; those that no later candidate can join, at once."""
         waiting, self._open = self._open, []
         for shown in sorted(candidates, key=lambda each: (each.known_at, each.lead)):
@@ -227,7 +227,7 @@ class RPeakDetector:
 
     # -- decisions
 
-    def _examine(self, possible: PossibleBeat, now: int, made: list[Decision]) -> None:
+    def _examine(self, possible: PossibleBeat, now: int, made: list[DetectorOutput]) -> None:
         """Accept a possible beat if it certainly is one, reject it if it certainly is none, else let it wait."""
         if not possible.waits:
             if self._is_echo(possible) or self._is_weak(possible):
@@ -244,7 +244,7 @@ class RPeakDetector:
                 return
         self._decide(possible, now, made, settled=True)
 
-    def _decide(self, possible: PossibleBeat, now: int, made: list[Decision], *, settled: bool) -> None:
+    def _decide(self, possible: PossibleBeat, now: int, made: list[DetectorOutput], *, settled: bool) -> None:
         """Accept or reject now.
 
         settled: whether the energy after the beat is known, or no more of it will be known.
@@ -267,7 +267,7 @@ class RPeakDetector:
             self._silent_since = now
             self._learn_again(now, made)
 
-    def _decide_all(self, now: int, made: list[Decision]) -> None:
+    def _decide_all(self, now: int, made: list[DetectorOutput]) -> None:
         """Decide on all possible beats, since the signal has ended."""
         while self._open:
             possible = min(self._open, key=_BY_ENERGY_PEAK)
@@ -295,7 +295,13 @@ class RPeakDetector:
             self._searched = max(0, self._searched - 1)
 
     def _accept(
-        self, possible: PossibleBeat, now: int, log_odds: float, made: list[Decision], *, search_back: bool = False
+        self,
+        possible: PossibleBeat,
+        now: int,
+        log_odds: float,
+        made: list[DetectorOutput],
+        *,
+        search_back: bool = False,
     ) -> None:
         sample, first = self._panel.locate(possible)
         if self._last_sample is not None and sample - self._last_sample < self._least_rr:
@@ -320,14 +326,14 @@ class RPeakDetector:
         made.append(RPeak(sample, now, log_odds, search_back, recurrence))
         self._report_status(now, made)
 
-    def _report_status(self, now: int, made: list[Decision], *, broken: bool = False) -> None:
+    def _report_status(self, now: int, made: list[DetectorOutput], *, broken: bool = False) -> None:
         status = self._panel.status(now, broken=broken)
         if status is not None:
             made.append(status)
 
     # -- what becomes due by the passing of time
 
-    def _run_clock(self, until: int, made: list[Decision]) -> None:
+    def _run_clock(self, until: int, made: list[DetectorOutput]) -> None:
         """Take all actions that become due until `until` samples have arrived."""
         while (now := self.due) <= until:
             self._now = now
@@ -368,7 +374,7 @@ class RPeakDetector:
             return min(due, min(possible.examine_at for possible in self._open))
         return min(due, max(self._now, min(self._search_back_due(), self._silence_due())))
 
-    def _finish_lead_learning(self, lead: LeadMemory, now: int, made: list[Decision]) -> None:
+    def _finish_lead_learning(self, lead: LeadMemory, now: int, made: list[DetectorOutput]) -> None:
         """End the first two seconds of a lead that began while others were present."""
         if lead.learning:
             lead.learn(lead.learning)
@@ -376,7 +382,7 @@ class RPeakDetector:
         else:
             lead.learning_end = now + self._learning_for
 
-    def _check_ecg(self, lead: LeadMemory, now: int, made: list[Decision]) -> None:
+    def _check_ecg(self, lead: LeadMemory, now: int, made: list[DetectorOutput]) -> None:
         """Decide whether a lead shows no ECG; if it begins to show one, of a slow heart, it gets more time."""
         if lead.ecg_credit:
             lead.ecg_deadline = now + self._ecg_within
@@ -397,7 +403,7 @@ class RPeakDetector:
         next_one = self._rejected[self._searched]
         return max(last + self._reach + round(_SEARCH_BACK_RR * rr_s * self._fs) + 1, next_one.settled_at)
 
-    def _search_back(self, now: int, made: list[Decision]) -> None:
+    def _search_back(self, now: int, made: list[DetectorOutput]) -> None:
         """Accept the most likely possible beat that was rejected since the last beat, if it is likely enough."""
         due = self._search_back_due()
         settled = [rejected for rejected in self._rejected if rejected.settled_at <= due]

@@ -42,7 +42,7 @@ class LeadStatus:
         )
 
 
-Decision: TypeAlias = RPeak | LeadStatus
+DetectorOutput: TypeAlias = RPeak | LeadStatus
 
 
 @dataclass(eq=False, slots=True)

@@ -20,7 +20,7 @@ _CLEAR_QUALITY = (
 _RECENT_BEATS, _FEWEST_BEATS = 16, 5  # number of recent beats, and the fewest for a decision
 _CLEAR_SHARE = 0.7  # smallest fraction of clear beats among them
 _FORGOTTEN_BEATS = 64  # after so many beats without an ECG, the lead is like one that never had one
-# Chosen on ds1-fit and svdb-fit, in which 97 % of the beats are alike and rhythmic; 25 % of those of telegraph noise are.
+# Chosen on ds1-fit and svdb-fit: 97 % of the beats there are alike and rhythmic, and 25 % of those of telegraph noise.
 _ALIKE = 0.85  # smallest correlation with beats before
 _FEWEST_INTERVALS = 4  # with fewer RR intervals, they count as rhythmic
 _LARGEST_SPREAD = 0.5  # standard deviation of ln RR: 0.25 in atrial fibrillation, 0.65 if peaks come at random

@@ -1,10 +1,12 @@
-"""The first stage: collects samples, bridges short holes and removes pacing spikes.
+"""The first stage: collects samples, bridges short holes, removes pacing spikes and separates unusable samples.
 
 Samples are collected until something can become certain by them. A sample that may belong to a hole or to a pacing
 spike also waits until this is decided; `known_at` then gives the true time of what is detected in it.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,18 @@ from ecgmoe_edge.streaming.signal.pacing import PacingFilter, Spike
 from ecgmoe_edge.streaming.unusable import LARGEST_MV
 
 _WAIT_S = 0.5  # longest time for which samples are collected, so that the work is spread evenly
+_PIECE_S = 60.0  # longest piece, so that the memory for the processing of a long push stays bounded
 _LARGEST_SQUARE = LARGEST_MV**2
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples in which no lead becomes usable or unusable."""
+
+    samples: NDArray[np.float64]  # (leads, n) in mV, n at least 1
+    usable: NDArray[np.bool_]  # (leads,)
+    out_of_range: NDArray[np.bool_]  # (leads,) whether a lead is unusable since its samples are out of range
+    lost_by: GapReason | None  # why the samples never arrived; None if they arrived
 
 
 class Intake:
@@ -29,6 +42,8 @@ class Intake:
     def __init__(self, fs: float, leads: int) -> None:
         self._bridge = HoleBridge(fs, leads, LARGEST_MV)
         self._pacing = PacingFilter(fs, leads)
+        self._piece = round(_PIECE_S * fs)
+        self._at = 0  # number of the first sample that is not passed on yet
         self._collected = np.empty((leads, round(_WAIT_S * fs)))
         self._count = 0  # columns of `_collected` in use
         self._collect_below = 0  # with fewer collected samples than this, nothing can become certain
@@ -36,6 +51,7 @@ class Intake:
 
     def restart(self, at: int) -> None:
         """Start a new signal on all leads at sample `at`."""
+        self._at = at
         self._collect_below = 0
         self._bridge.restart(at)
         self._pacing.restart(at)
@@ -78,15 +94,15 @@ class Intake:
         self._bridge.lose(start, start + lost, reason)
         return np.full((self._collected.shape[0], lost), np.nan)
 
-    def process(self, samples: NDArray[np.float64] | None, off: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def process(self, samples: NDArray[np.float64] | None, off: NDArray[np.bool_]) -> list[Piece]:
         """Process the collected samples and those that follow them.
 
         Args:
             samples: (leads, n) in mV; None if no more samples come: then all that waits is passed on.
-            off: leads that are off, (leads,); their holes are not bridged.
+            off: leads that are off, (leads,); their samples are unusable and their holes are not bridged.
 
         Returns:
-            The samples that are decided, (leads, m): NaN if unusable, infinite if out of range.
+            The samples that are decided, in pieces.
         """
         x = self._collected[:, : self._count]
         if samples is None:
@@ -98,7 +114,30 @@ class Intake:
         self._count = 0
         x, holes = self._bridge.process(x, off, last=samples is None)
         self._holes += holes
-        return self._pacing.process(x, last=samples is None)
+        return self._pieces(self._pacing.process(x, last=samples is None), off)
+
+    def _pieces(self, x: NDArray[np.float64], off: NDArray[np.bool_]) -> list[Piece]:
+        """Divide samples where a lead becomes usable or unusable, the reason changes, or a loss begins or ends."""
+        first, n = self._at, x.shape[1]
+        if not n:
+            return []
+        usable = np.abs(x) <= LARGEST_MV
+        usable &= ~off[:, None]
+        out_of_range = np.zeros_like(usable)
+        losses = self._bridge.reasons(first, first + n)
+        edges: list[int] = []
+        if not usable.all():
+            out_of_range = ~(usable | np.isnan(x) | off[:, None])
+            changes = (usable[:, 1:] != usable[:, :-1]) | (out_of_range[:, 1:] != out_of_range[:, :-1])
+            edges = sorted({*np.flatnonzero(changes.any(axis=0)) + 1, *(begin - first for begin, _, _ in losses[1:])})
+        pieces: list[Piece] = []
+        for start, stop in zip((0, *edges), (*edges, n), strict=True):
+            lost_by = next(reason for _, end, reason in losses if first + start < end)
+            for at in range(start, stop, self._piece):
+                end = min(at + self._piece, stop)
+                pieces.append(Piece(x[:, at:end], usable[:, at], out_of_range[:, at], lost_by))
+        self._at += n
+        return pieces
 
     def holes(self, stop: int) -> list[Hole]:
         """Return the bridged holes that ended before sample `stop`, in order, each of them once."""
@@ -109,10 +148,6 @@ class Intake:
     def spikes(self, stop: int) -> list[Spike]:
         """Return the spikes that begin before sample `stop`, in order, each of them once."""
         return self._pacing.spikes(stop)
-
-    def reasons(self, start: int, stop: int) -> list[tuple[int, int, GapReason | None]]:
-        """Divide samples `start` to `stop` at the limits of losses, as `HoleBridge.reasons` does."""
-        return self._bridge.reasons(start, stop)
 
     @property
     def delays(self) -> bool:
