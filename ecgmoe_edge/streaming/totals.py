@@ -1,4 +1,4 @@
-"""Totals of a stream in constant memory."""
+"""Totals of a stream, in constant memory."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _PERCENTS = (50, 95, 99)
 
 
 class Percentiles:
-    """Percentiles of positive numbers, to a hundredth of their size, however many there are."""
+    """Percentiles of any number of positive values, with an error of at most 1 %."""
 
     def __init__(self) -> None:
-        self._bins: Counter[int] = Counter()
+        self._bins: Counter[int] = Counter()  # number of values by 100 times their logarithm, rounded
 
     def add(self, value: float) -> None:
-        """Count one value."""
+        """Add one value."""
         self._bins[round(100.0 * math.log(max(value, 1e-6)))] += 1
 
     def summary(self) -> dict[str, float | None]:
-        """p50, p95 and p99 in the values' own unit; None where nothing was counted."""
+        """Return p50, p95 and p99 in the unit of the values; None without a value."""
         total = self._bins.total()
         if not total:
             return {f"p{p}": None for p in _PERCENTS}
@@ -30,23 +30,25 @@ class Percentiles:
         ordered = sorted(self._bins.items())
         for percent in _PERCENTS:
             rank, seen = math.ceil(total * percent / 100), 0
-            for place, count in ordered:
+            for log_percent, count in ordered:
                 seen += count
                 if seen >= rank:
-                    out[f"p{percent}"] = round(math.exp(place / 100.0), 4)
+                    out[f"p{percent}"] = round(math.exp(log_percent / 100.0), 4)
                     break
         return out
 
 
 class StreamTotals:
-    """Counts what a stream brought.
+    """Totals of one stream.
 
-    fs: Hz. classes: of the model's tasks; empty where no model runs.
+    Args:
+        fs: sampling rate, Hz.
+        classes: classes of each task of the model; empty without a model.
     """
 
     def __init__(self, fs: float, classes: Mapping[str, tuple[str, ...]]) -> None:
         self._fs = fs
-        self.received = self.lost = 0  # samples
+        self.received = self.lost = 0  # number of samples
         self._unusable = self._gaps = self._bridged = 0
         self._labels: Counter[str] = Counter(dict.fromkeys((*classes["beat"], "?"), 0) if classes else {})
         self._delays, self._compute = Percentiles(), Percentiles()
@@ -54,13 +56,13 @@ class StreamTotals:
         self._rr_count = 0
 
     def lose(self, samples: int, reason: GapReason) -> None:
-        """Count samples that never came; their gap is counted with the other events."""
+        """Count samples that never arrived; `count` gets their gap with the other events."""
         self.lost += samples
         if reason in UNUSABLE:
-            self._unusable -= samples  # `count` takes a gap of such a reason for samples that came
+            self._unusable -= samples  # `count` will add them, since it takes them for samples that arrived
 
     def count(self, events: Iterable[Event]) -> None:
-        """Add what these events say."""
+        """Count these events."""
         for event in events:
             if isinstance(event, Beat):
                 self._labels["unclassified" if event.label is None else event.label] += 1
@@ -76,7 +78,7 @@ class StreamTotals:
                 self._bridged += lost if event.bridged else 0
 
     def end(self) -> End:
-        """The event that ends the stream."""
+        """Return the event that ends the stream."""
         return End(
             samples=self.received,
             lost=self.lost,
