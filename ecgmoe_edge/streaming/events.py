@@ -14,6 +14,7 @@ __all__ = [
     "EVENT_SCHEMA",
     "NO_ECG",
     "UNUSABLE",
+    "AfBurden",
     "Beat",
     "Clipping",
     "Clock",
@@ -240,6 +241,17 @@ class ModelFault:
 
 
 @dataclass(frozen=True)
+class AfBurden:
+    """How much of a stream was atrial fibrillation, by the `rhythm` events of the model."""
+
+    percent: float | None  # `af_s` in per cent of `classified_s`; None if this is 0
+    af_s: float
+    classified_s: float  # time for which N, AF or other was reported; noisy and unknown rhythm is left out
+    episodes: int  # interruptions of the signal end an episode
+    longest_s: float  # duration of the longest episode
+
+
+@dataclass(frozen=True)
 class End:
     """The last event of a stream: its totals."""
 
@@ -253,6 +265,7 @@ class End:
     mean_heart_rate_bpm: float | None
     delay_ms: Mapping[str, float | None]  # p50, p95, p99
     compute_ms: Mapping[str, float | None]  # p50, p95, p99
+    af_burden: AfBurden | None = None  # None: the model does not recognise rhythms
     link: Mapping[str, Any] = field(default_factory=dict)  # counts of the serial link; empty without one
 
 

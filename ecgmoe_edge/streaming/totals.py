@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from ecgmoe_edge.streaming.events import UNUSABLE, Beat, End, Event, Gap, GapReason
+from ecgmoe_edge.contract import RHYTHM_TASK
+from ecgmoe_edge.streaming.events import UNUSABLE, AfBurden, Beat, End, Event, Gap, GapReason, Rhythm
+from ecgmoe_edge.streaming.rhythm.model_rhythm import AF, NOISY
 
 _PERCENTS = (50, 95, 99)
 
@@ -38,6 +40,37 @@ class Percentiles:
         return out
 
 
+class RhythmTotals:
+    """Durations of the rhythms that the model recognised."""
+
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, float] = defaultdict(float)  # by label
+        self._episodes = 0
+        self._longest_s = 0.0
+
+    def add(self, event: Rhythm) -> None:
+        """Add a rhythm that has ended; alarms, and rhythms that still last, are ignored."""
+        if event.to_s is None or event.limit is not None:
+            return
+        duration_s = event.to_s - event.from_s
+        self._seconds[event.label] += duration_s
+        if event.label == AF:
+            self._episodes += 1
+            self._longest_s = max(self._longest_s, duration_s)
+
+    def af_burden(self) -> AfBurden:
+        """Return the totals of atrial fibrillation."""
+        classified_s = sum(seconds for label, seconds in self._seconds.items() if label != NOISY)
+        af_s = self._seconds[AF]
+        return AfBurden(
+            percent=100.0 * af_s / classified_s if classified_s else None,
+            af_s=af_s,
+            classified_s=classified_s,
+            episodes=self._episodes,
+            longest_s=self._longest_s,
+        )
+
+
 class StreamTotals:
     """Totals of one stream.
 
@@ -54,6 +87,7 @@ class StreamTotals:
         self._delays, self._compute = Percentiles(), Percentiles()
         self._rr_sum_ms = 0.0
         self._rr_count = 0
+        self._rhythms = RhythmTotals() if AF in classes.get(RHYTHM_TASK, ()) else None
 
     def lose(self, samples: int, reason: GapReason) -> None:
         """Count samples that never arrived; `count` gets their gap with the other events."""
@@ -76,6 +110,8 @@ class StreamTotals:
                 lost = event.lost or 0
                 self._unusable += lost if event.reason in UNUSABLE and event.lead is None else 0
                 self._bridged += lost if event.bridged else 0
+            elif isinstance(event, Rhythm) and self._rhythms is not None:
+                self._rhythms.add(event)
 
     def end(self) -> End:
         """Return the event that ends the stream."""
@@ -90,4 +126,5 @@ class StreamTotals:
             mean_heart_rate_bpm=60000.0 * self._rr_count / self._rr_sum_ms if self._rr_count else None,
             delay_ms=self._delays.summary(),
             compute_ms=self._compute.summary(),
+            af_burden=None if self._rhythms is None else self._rhythms.af_burden(),
         )

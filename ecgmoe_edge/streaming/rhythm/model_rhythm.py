@@ -12,7 +12,7 @@ from ecgmoe_edge.streaming.rhythm.alarms import Alarm
 from ecgmoe_edge.streaming.rhythm.predictability import Predictability
 
 _SCORE_MEMORY = 16  # number of beats over which rhythm scores are averaged (exponentially)
-_NOISY, _AF = "noisy", "AF"
+NOISY, AF = "noisy", "AF"
 _FEWEST_RR = 16  # number of RR intervals before atrial fibrillation is reported
 _HOLD_BEATS = 8  # number of beats for which a new rhythm must have the highest score before it is reported
 
@@ -27,7 +27,7 @@ class ModelRhythm:
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
         self._scores = np.zeros(len(self._classes))
-        self._af = self._classes.index(_AF) if _AF in self._classes else None
+        self._af = self._classes.index(AF) if AF in self._classes else None
         self._current: Alarm | None = None
         self._intervals = Predictability()
         self._restart()
@@ -53,14 +53,14 @@ class ModelRhythm:
         weight = max(1.0 / self._seen, 1.0 / _SCORE_MEMORY)
         self._scores += weight * (probability - self._scores)
         label = self._classes[int(np.argmax(self._scores))]
-        too_early = label == _AF and len(self._intervals) < _FEWEST_RR
-        if label == _AF and not too_early and self._intervals.is_smooth():
+        too_early = label == AF and len(self._intervals) < _FEWEST_RR
+        if label == AF and not too_early and self._intervals.is_smooth():
             without_af = [-1.0 if k == self._af else score for k, score in enumerate(self._scores)]
             label = self._classes[int(np.argmax(without_af))]
         if self._leading != label:
             self._leading, self._since_s, self._beats = label, time_s, 0
         self._beats += 1
-        may_begin = label == _NOISY or (may_begin and not too_early)
+        may_begin = label == NOISY or (may_begin and not too_early)
         if may_begin and self._beats >= _HOLD_BEATS and (self._current is None or self._current.label != label):
             if self._current is not None:
                 self._current.end(self._since_s, out)
