@@ -42,7 +42,7 @@ from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.parity import compare, torch_model
 from ecgmoe_edge.errors import EcgmoeError, RecordError, UsageError
 from ecgmoe_edge.model.student import load_student
-from ecgmoe_edge.model.teacher import load_teacher
+from ecgmoe_edge.model.teacher_file import load_teacher
 from ecgmoe_edge.runtime import load_bundle, shipped_bundle
 from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.validate import Run, Validation

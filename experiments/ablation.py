@@ -22,7 +22,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from ecgmoe_edge.model.routing import Route
+from ecgmoe_edge.model.shared_layers import Route
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.training.augment import Batch

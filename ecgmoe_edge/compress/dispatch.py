@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from torch import Tensor, nn
 
 from ecgmoe_edge.contract import PATHS, ROUTES
-from ecgmoe_edge.model.routing import Route
+from ecgmoe_edge.model.shared_layers import Route
 from ecgmoe_edge.model.student import run_student
 
 

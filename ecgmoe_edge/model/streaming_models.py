@@ -13,7 +13,8 @@ from torch import nn
 from ecgmoe_edge.contract import BEAT_TASK, CONTEXT_SAMPLES, INPUTS, SHAPES, unusable_outputs
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.student import load_student
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import load_teacher
 from ecgmoe_edge.model.weights_file import read_metadata
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.tasks import TASK_CLASSES, task_named

@@ -25,8 +25,7 @@ from torch.nn import functional
 
 from ecgmoe_edge.contract import FEATURES, ROUTES, SHAPES
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.lora import LoRALinear
-from ecgmoe_edge.model.routing import Route, route_weights
+from ecgmoe_edge.model.shared_layers import LoRALinear, Route, route_weights
 from ecgmoe_edge.model.weights_file import (
     load_exactly,
     read_configuration,

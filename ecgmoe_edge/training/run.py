@@ -15,7 +15,8 @@ from ecgmoe_edge.durable_files import write_text
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.streaming_models import taught_tasks
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import load_teacher, save_teacher
 from ecgmoe_edge.tasks import STUDENT_TASKS
 from ecgmoe_edge.training.augment import Augmenter, read_noise
 from ecgmoe_edge.training.cache import ExampleSets, build_examples, front_end_digest

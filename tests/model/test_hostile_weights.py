@@ -24,8 +24,9 @@ from ecgmoe_edge.compress.qat import load_qat
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.shipped_weights import shipped_weights
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
+from ecgmoe_edge.model.teacher_file import load_teacher, save_teacher
 from ecgmoe_edge.model.weights_file import read_metadata
 from ecgmoe_edge.training.config import load_config
 

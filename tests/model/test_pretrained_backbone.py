@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import Backbone, resample
 from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import ENTRY_POINTS, BackboneSpec, TeacherConfig
+from ecgmoe_edge.model.teacher_file import load_teacher, save_teacher
 
 
 class Foundation(nn.Module):

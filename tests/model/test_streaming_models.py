@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.streaming_models import StreamingTeacher, load_streaming_student, load_streaming_teacher
 from ecgmoe_edge.model.student import Student, StudentConfig, save_student
-from ecgmoe_edge.model.teacher import EcgMoe, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import save_teacher
 from ecgmoe_edge.streaming.monitor import Monitor
 from ecgmoe_edge.tasks import task_named
 from ecgmoe_edge.training.augment import clean_batch

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmoe_edge.model.teacher import EcgMoe, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import save_teacher
 from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES
 from ecgmoe_edge.training.config import DataSet, Noise, TrainingConfig
 
