@@ -57,12 +57,7 @@ class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heads: Size = 4  # attention heads
     stem: Size = 16  # channels of the morphology stem
     rhythm_width: Annotated[int, Meta(ge=2, le=2048)] = 64  # width of the rhythm stem's feature layer
-    morphology_kernels: Annotated[tuple[Kernel, ...], Meta(max_length=64)] = (
-        3,
-        5,
-        7,
-        9,
-    )  # one expert per kernel length
+    morphology_kernels: Annotated[tuple[Kernel, ...], Meta(max_length=64)] = (3, 5, 7, 9)  # one per expert
     rhythm_experts: Experts = 4
     top_k: Experts = 1
     routing: Literal["chosen", "straight_through", "annealed"] = "chosen"  # how routers learn; see `shared_layers`

@@ -156,19 +156,19 @@ def test_a_pretrained_backbone_moves_with_the_model(spec: BackboneSpec) -> None:
         ({"weights": "/nowhere/model.safetensors"}, "cannot be read"),
         ({"factory": "no_such_module_at_all:make"}, "cannot be imported"),
         ({"factory": f"{__name__}:nothing"}, "cannot be imported"),
-        ({"factory": f"{__name__}:no_module"}, "no torch module"),
-        ({"factory": f"{__name__}:pytest"}, "no function"),
+        ({"factory": f"{__name__}:no_module"}, "not a torch module"),
+        ({"factory": f"{__name__}:pytest"}, "is not a function"),
         ({"factory": "unheard-of"}, "entry points"),
         ({"sha256": "00"}, "sha256"),
         ({"place": (12,)}, "place"),
         ({"place": (1, 2)}, "place"),
-        ({"leads": 3}, "does not take"),
-        ({"length": 20}, "does not take"),
+        ({"leads": 3}, "does not accept"),
+        ({"length": 20}, "does not accept"),
         ({"factory": f"{__name__}:needs_depth"}, r"needs_depth' failed \(TypeError: .*depth.*without arguments"),
         ({"factory": f"{__name__}:looks_up"}, r"looks_up' failed \(KeyError: 'encoder'\)"),
         ({"factory": f"{__name__}:reads_a_file"}, r"failed \(FileNotFoundError: .*their\.yaml"),
         ({"factory": f"{__name__}:without_a_word"}, r"failed \(RuntimeError\)"),
-        ({"factory": f"{__name__}:of_one_length"}, r"not take \(batch, 12, 2500\).*AssertionError: 10 s only.*Set"),
+        ({"factory": f"{__name__}:of_one_length"}, r"not accept \(batch, 12, 2500\).*AssertionError: 10 s only.*Set"),
         ({"factory": ".relative:make"}, "cannot be imported"),
     ],
 )
@@ -208,7 +208,9 @@ def test_weights_that_are_not_there_are_said_with_the_whole_path_that_was_tried(
     spec: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match=rf"{tmp_path}/absent\.safetensors cannot be read.*beside the teacher"):
+    with pytest.raises(
+        ModelError, match=rf"{tmp_path}/absent\.safetensors cannot be read.*in the folder of the teacher"
+    ):
         Backbone(msgspec.structs.replace(spec, weights="absent.safetensors"), 16, 1)
 
 
@@ -225,7 +227,7 @@ def test_a_weights_file_that_does_not_fit_is_refused_by_tensor(spec: BackboneSpe
     save_file(tensors, path)
     if damage == "bytes":
         path.write_bytes(b"not a model")
-    said = {"unknown": "net.0.colour is not known", "bytes": "cannot be read"}.get(damage, r"net\.0\.weight")
+    said = {"unknown": "net.0.colour is not in the network", "bytes": "cannot be read"}.get(damage, r"net\.0\.weight")
     with pytest.raises(ModelError, match=said):
         Backbone(msgspec.structs.replace(spec, sha256=None), 16, 1)
 
