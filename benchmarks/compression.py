@@ -35,7 +35,7 @@ import torch
 import ecgmoe_edge
 from benchmarks import chain
 from benchmarks.compressed_files import Exported, arena_bytes, write_files
-from ecgmoe_edge.cli.quiet import quiet_libraries
+from ecgmoe_edge.cli.preparation import quiet_libraries
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import load_qat
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats

@@ -11,7 +11,6 @@ import typer
 
 from ecgmoe_edge.cli.evaluate_model import TeacherMayStandAlone, chosen_model, describe_model
 from ecgmoe_edge.cli.evaluate_task import command, evaluate_other_task, report_progress, write_beat_report
-from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import (
     BundleOption,
     DataOption,
@@ -31,7 +30,7 @@ from ecgmoe_edge.cli.options import (
     wanted_leads,
 )
 from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
-from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.cli.preparation import check_folders, require
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.tasks import TASK_NAMES, task_named
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import MissingExtra, RecordError, UsageError, one_line
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import plain_text, unique_names
+from ecgmoe_edge.records.names import plain_text, unique_names
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, choose_leads, read_from_blocks
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
