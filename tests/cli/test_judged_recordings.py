@@ -145,8 +145,8 @@ def test_skipped_records_of_a_training_are_reported_once_and_in_its_json(capsys:
     found = Survey((), {"mine/nan": "nan holds no signal."}, {"mine/odd": (odd,)})
     for _ in range(2):  # in float, then with quantization
         report(found)
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == [
         "Skipped: 1 record that cannot be used.",
         "  mine/nan: nan holds no signal.",
         "mine/odd: R waves of about 1,100 mV in II.",

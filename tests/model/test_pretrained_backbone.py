@@ -149,7 +149,7 @@ def test_a_pretrained_backbone_moves_with_the_model(spec: BackboneSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"factory": None}, "factory"),
         ({"weights": None}, "weights"),
@@ -172,13 +172,13 @@ def test_a_pretrained_backbone_moves_with_the_model(spec: BackboneSpec) -> None:
         ({"factory": ".relative:make"}, "cannot be imported"),
     ],
 )
-def test_what_is_wrong_is_said(spec: BackboneSpec, change: dict[str, Any], said: str) -> None:
-    with pytest.raises(ModelError, match=said):
+def test_each_fault_of_a_specification_is_named(spec: BackboneSpec, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
         Backbone(msgspec.structs.replace(spec, **change), 16, 1)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("def make(:", "SyntaxError: .*line 1"),
         ("1 / 0", "ZeroDivisionError"),
@@ -186,12 +186,12 @@ def test_what_is_wrong_is_said(spec: BackboneSpec, change: dict[str, Any], said:
     ],
 )
 def test_a_module_that_fails_when_imported_is_named_with_its_error(
-    text: str, said: str, spec: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, message: str, spec: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = f"broken_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     (tmp_path / f"{module}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelError, match=rf"{module}:make' cannot be imported .*{said}"):
+    with pytest.raises(ModelError, match=rf"{module}:make' cannot be imported .*{message}"):
         Backbone(msgspec.structs.replace(spec, factory=f"{module}:make"), 16, 1)
 
 
@@ -227,8 +227,10 @@ def test_a_weights_file_that_does_not_fit_is_refused_by_tensor(spec: BackboneSpe
     save_file(tensors, path)
     if damage == "bytes":
         path.write_bytes(b"not a model")
-    said = {"unknown": "net.0.colour is not in the network", "bytes": "cannot be read"}.get(damage, r"net\.0\.weight")
-    with pytest.raises(ModelError, match=said):
+    message = {"unknown": "net.0.colour is not in the network", "bytes": "cannot be read"}.get(
+        damage, r"net\.0\.weight"
+    )
+    with pytest.raises(ModelError, match=message):
         Backbone(msgspec.structs.replace(spec, sha256=None), 16, 1)
 
 

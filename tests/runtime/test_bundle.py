@@ -136,7 +136,7 @@ def test_a_link_in_a_bundle_is_refused(bundle_folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: m.update(colour="red"), "unknown field `colour`"),
         (lambda m: m["model"].update(speed=3), "unknown field `speed`"),
@@ -177,12 +177,12 @@ def test_a_link_in_a_bundle_is_refused(bundle_folder: Path, tmp_path: Path) -> N
     ],
 )
 def test_a_manifest_that_does_not_hold_is_refused_and_says_why(
-    bundle_folder: Path, change: Callable[[dict[str, Any]], object], said: str
+    bundle_folder: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     edit(bundle_folder, change)
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle_folder)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_task_that_nobody_knows_is_refused(bundle_folder: Path) -> None:

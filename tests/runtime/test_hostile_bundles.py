@@ -110,7 +110,7 @@ def test_weights_that_are_no_numbers_are_refused_when_the_model_first_runs(bundl
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: m.update(name=""), "name"),
         (lambda m: m.update(name="a\x00b"), "name"),
@@ -132,10 +132,10 @@ def test_weights_that_are_no_numbers_are_refused_when_the_model_first_runs(bundl
     ],
 )
 def test_absurd_numbers_and_names_of_a_manifest_are_refused(
-    bundle_folder: Path, change: Callable[[dict[str, Any]], object], said: str
+    bundle_folder: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     edit(bundle_folder, change)
-    with pytest.raises(BundleError, match=said):
+    with pytest.raises(BundleError, match=message):
         load_bundle(bundle_folder)
 
 

@@ -92,7 +92,7 @@ def _axis(model: Any, axis: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: setattr(m, "version", 2), "version"),
         (lambda m: setattr(named(m, "beat"), "buffer", 10**6), "no buffer"),
@@ -132,8 +132,8 @@ def _axis(model: Any, axis: int) -> None:
         (lambda m: setattr(m, "subgraphs", []), "0 subgraphs"),
     ],
 )
-def test_what_is_well_formed_and_no_student_is_refused(change: Change, said: str) -> None:
-    with pytest.raises(BundleError, match=f"not a TFLite file of a student: .*({said})"):
+def test_what_is_well_formed_and_no_student_is_refused(change: Change, message: str) -> None:
+    with pytest.raises(BundleError, match=f"not a TFLite file of a student: .*({message})"):
         check_tflite_file(changed(change))
 
 
