@@ -148,7 +148,7 @@ def test_a_bundle_with_a_failed_gate_is_refused(bundle_folder: Path) -> None:
 
 
 def swollen(path: Path, folder: Path, *, declared: bool) -> Path:
-    """A small zip whose model would have 200 MB; `declared` says whether its list of files tells so."""
+    """A small zip whose model would have 200 MB; `declared`: whether its central directory states this size."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(folder / "MODEL_CARD.md", "MODEL_CARD.md")
         with archive.open("model.onnx", "w", force_zip64=True) as member:
