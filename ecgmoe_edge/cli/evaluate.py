@@ -148,15 +148,15 @@ def evaluate(
     snrs_db = None if snr is None else _ratios(snr)
     chosen_leads = wanted_leads(leads)
     stated = stated_options(fs, unit, columns, time_column, uv_per_lsb)
-    asked = task_named(task)
-    if asked.database is None:
+    chosen_task = task_named(task)
+    if chosen_task.database is None:
         raise UsageError(
             f"No recordings that this command reads state the {task} of a patient, and the shipped head is untrained. "
             "Train one on your own copy of MIMIC-IV-ECG, which also validates it; see docs/guide-own-data.md."
         )
     model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks", trust_code=trust_code)
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
-    if asked.score != "beats":
+    if chosen_task.score != "beats":
         given = {
             "--noise": noise,
             "--annotations": annotations,
@@ -165,7 +165,7 @@ def evaluate(
         }
         _refuse_for_task(task, [name for name, value in given.items() if value is not None])
         evaluate_other_task(
-            asked,
+            chosen_task,
             model,
             data,
             split=split,
