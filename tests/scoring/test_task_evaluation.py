@@ -197,7 +197,7 @@ def test_age_is_compared_with_the_mean_age_and_sex_with_the_more_frequent_one(wr
     sex = _evaluate(folder, "sex", lead="II")["sex"]
     assert sex["accuracy"] == pytest.approx(66.667, abs=0.001)
     assert sex["classes"]["female"] == {"se": 100.0, "ppv": 66.667, "f1": 80.0}
-    assert sex["baseline"]["message"] == "female"
+    assert sex["baseline"]["says"] == "female"
 
 
 def test_a_task_without_a_head_is_refused_with_a_remedy(write: Callable[..., Path]) -> None:
@@ -333,7 +333,7 @@ def test_the_report_of_sex_shows_that_a_constant_score_does_not_separate(write: 
         "Use of the experts", "Figures per record", "How this report was made",
     ]  # fmt: skip
     summary = report.rows("Summary")
-    assert (summary["accuracy"][0], summary["female.f1"][0], summary["message"]) == ("66.67", "80.00", ["female"])
+    assert (summary["accuracy"][0], summary["female.f1"][0], summary["says"]) == ("66.67", "80.00", ["female"])
     counts = [word for word in report.words("Confusion matrix") if word.isdecimal()]
     assert counts == [*"200", *"100"]  # rows: female, male; columns: female, male, none
     assert report.rows("Wrong predictions") == {"1": ["male", "female", "0.88"]}
