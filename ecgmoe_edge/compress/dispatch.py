@@ -1,4 +1,4 @@
-"""A student split into pieces, of which one expert per path runs: the PyTorch reference for every exported file."""
+"""A student split into pieces; one expert per path runs. It is the PyTorch reference for every exported file."""
 
 from __future__ import annotations
 

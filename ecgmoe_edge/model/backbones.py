@@ -144,7 +144,7 @@ class ConvResidual(nn.Module):
 class PatchTransformer(nn.Module):
     """Transformer over patches of the context, as MOMENT and ECG-FM: relates distant parts of the context."""
 
-    patches = 20  # of 0.5 s each, in a context of 10 s
+    patches = 20  # in a context of 10 s, so 0.5 s each
 
     def __init__(self, spec: BackboneSpec, d: int, leads: int) -> None:
         super().__init__()

@@ -32,10 +32,10 @@ def with_weight(name: str, value: float) -> bytes:
 @pytest.mark.parametrize(
     ("weight", "value", "outputs"),
     [
-        ("skip", np.nan, "beat"),  # of zeros too
+        ("skip", np.nan, "beat"),  # also for an input of zeros
         ("skip", np.inf, "beat"),
         ("skip", 1e30, "beat"),  # finite, and no logit
-        ("m1", np.nan, "beat"),  # of an expert that zeros do not take
+        ("m1", np.nan, "beat"),  # an expert that an input of zeros does not select
         ("r0", np.nan, "rhythm"),
         ("route_m", np.nan, "route_morphology"),
     ],
