@@ -1,9 +1,9 @@
 """EcgMoe, the full-precision teacher, top to bottom: dual path, gate, fusion, heads, and the model that joins them.
 
-    context ───────────────> backbones ──> tokens ──> x gate ──> self-attention ──┐
-                                                        │                         v
-    beat, template ────────> morphology path ─┐         │               cross-attention ──> one head per task
-                                              ├─> period embeddings ─────────────┘
+    context ───────────────> backbones ──> tokens ──> gate ──> self-attention ──┐
+                                                       ^                        v memory
+    beat, template ────────> morphology path ─┐        │                 cross-attention ──> heads
+                                              ├─> period embeddings ─── queries ┘
     features, RR sequence ─> rhythm path ─────┘
 
 The encoders of the context are in `backbones.py`, top-k routing and LoRA in `shared_layers.py`, the sizes in
