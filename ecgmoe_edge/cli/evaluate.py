@@ -17,7 +17,6 @@ from ecgmoe_edge.cli.evaluate_task import (
     report_progress,
     write_beat_report,
 )
-from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import (
     BundleOption,
     DataOption,
@@ -37,7 +36,7 @@ from ecgmoe_edge.cli.options import (
     wanted_leads,
 )
 from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
-from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.cli.preparation import check_folders, require
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.tasks import TASK_NAMES, task_named
 
@@ -163,7 +162,7 @@ def evaluate(
     snrs_db = None if snr is None else _ratios(snr)
     chosen_leads = wanted_leads(leads)
     stated = stated_options(fs, unit, columns, time_column, uv_per_lsb)
-    asked = task_named(task)
+    chosen_task = task_named(task)
     if annotated_beats:
         given = {"--bundle": bundle, "--teacher": teacher, "--student": student, "--only": only, "--report": report}
         given |= {"--lead": lead, "--leads": leads, "--noise": noise, "--annotations": annotations, "--csv": csv}
@@ -178,14 +177,14 @@ def evaluate(
             as_json=as_json,
         )
         return
-    if asked.database is None:
+    if chosen_task.database is None:
         raise UsageError(
             f"No recordings that this command reads state the {task} of a patient, and the shipped head is untrained. "
             "Train one on your own copy of MIMIC-IV-ECG, which also validates it; see docs/guide-own-data.md."
         )
     model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks", trust_code=trust_code)
     names = _names(records)
-    if asked.score != "beats":
+    if chosen_task.score != "beats":
         given = {
             "--noise": noise,
             "--annotations": annotations,
@@ -194,7 +193,7 @@ def evaluate(
         }
         _refuse_for_task(task, [name for name, value in given.items() if value is not None])
         evaluate_other_task(
-            asked,
+            chosen_task,
             model,
             data,
             split=split,

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from ecgmoe_edge.contract import routes_by_path, unusable_outputs
 from ecgmoe_edge.errors import ModelError, RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
-from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.layouts import KnownRecord
 from ecgmoe_edge.records.opening import chosen_leads, open_in_batch
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark, facts_of
 from ecgmoe_edge.scoring.cosen import THRESHOLD, af_seconds, cosen
 from ecgmoe_edge.scoring.ec57 import first_scored_sample
 from ecgmoe_edge.scoring.live_run import LiveRun, run_live

@@ -19,7 +19,7 @@ from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 from ecgmoe_edge.streaming.signal.windows import WindowSampler
 
 _GOOD = 0.5  # quality of a beat in a lead from which no later lead is preferred to it
-_NO_ECG_FACTOR = 0.004  # of the quality in a lead without an ECG; the product is too low for a label
+_NO_ECG_FACTOR = 0.004  # factor of the quality in a lead without an ECG: then it is too low for a label
 _MOST_LEADS = 2  # most leads of a beat that a model gets; the benefit of a third is not measured, and it takes time
 _NEVER = 1 << 62
 _BY_QUALITY = attrgetter("quality")

@@ -40,9 +40,7 @@ class BeatContext:
     rr_s: float | None  # interval to the R peak before; None at the start and after a break
     quality: float  # 0 to 1
     no_qrs: bool = False  # in all leads far smaller than the patient's R peaks, and noise or like a P wave
-    recurrence: float | None = (
-        None  # correlation of the QRS complex with the patient's beats before; None for the first
-    )
+    recurrence: float | None = None  # correlation of its QRS with the patient's beats before; None for the first
     lead: str | None = None  # lead of the window; None if there is only one lead
     others: tuple[LeadView, ...] = ()  # the same beat in another lead that shows it well
     window: NDArray[np.float32] = field(default_factory=_empty)  # (grid,)

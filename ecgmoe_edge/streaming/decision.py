@@ -163,9 +163,8 @@ class Decision:
         if rhythm is not None and self._af is not None:
             if learn:
                 self._learn_fibrillation(np.asarray(rhythm, np.float64), self._af)
-            penalty = (
-                rule.fibrillation_penalty or 0.0
-            ) * self._fibrillation**2  # squared, so that a low probability counts little
+            # Squared, so that a low probability counts little.
+            penalty = (rule.fibrillation_penalty or 0.0) * self._fibrillation**2
         if irregular:
             adjusted[self._s] -= penalty
         self._beats += learn

@@ -25,7 +25,7 @@ class UnusableRun:
         self._fs = fs
         self._limit = round(_REPORT_S * fs)
         self.samples = 0  # number of samples that are not reported yet
-        self._reason: GapReason = "nan"  # of all of them
+        self._reason: GapReason = "nan"  # why they are unusable
 
     def count(self, n: int, reason: GapReason, at: int) -> list[tuple[int, Gap]]:
         """Add samples to the run.

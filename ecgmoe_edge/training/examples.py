@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from ecgmoe_edge.contract import CONTEXT_S, CONTEXT_SAMPLES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
-from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.opening import open_in_batch
-from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.records.recording import Recording, facts_of
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd

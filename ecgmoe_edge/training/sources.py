@@ -9,9 +9,8 @@ from typing import TypeAlias
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.databases import patient_of
-from ecgmoe_edge.records.facts import stated_facts
 from ecgmoe_edge.records.names import one_of_each_name, record_name
-from ecgmoe_edge.records.recording import Sex
+from ecgmoe_edge.records.recording import Sex, stated_facts
 from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, is_recording
 from ecgmoe_edge.records.splits import hash_fraction, locate
 from ecgmoe_edge.records.tables import cinc_rhythms, ptbxl_rows

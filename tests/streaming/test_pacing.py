@@ -18,11 +18,8 @@ from ecgmoe_edge.streaming.signal.pacing import LEAST_RATE_HZ, is_tail, r_on_tai
 
 FINE = 1000  # sampling rate at which spikes are simulated, Hz; lower rates are averages of it
 LOST = range(30, 37)  # numbers of the stimuli without capture: 6 s
-_COMPLEX = (
-    (0.25, 0.02, 0.020),
-    (-1.30, 0.075, 0.036),
-    (0.45, 0.34, 0.075),
-)  # height in mV, time after the spike in s, width in s
+# Waves of a paced complex: height in mV, time after the spike in s, width in s.
+_COMPLEX = ((0.25, 0.02, 0.020), (-1.30, 0.075, 0.036), (0.45, 0.34, 0.075))
 R_AFTER_S = 0.075
 
 

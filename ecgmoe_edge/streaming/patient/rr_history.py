@@ -52,7 +52,7 @@ class RRHistory:
         self._past: deque[float] = deque(maxlen=32)  # RR intervals, s, oldest first
         self._steps: deque[float] = deque(maxlen=15)  # absolute successive differences of the last 16, s
         self._median64, self._median300 = RunningMedian(64), RunningMedian(RR_MEMORY)
-        self._median_step = RunningMedian(31)  # of the successive differences of the last 32
+        self._median_step = RunningMedian(31)  # successive differences of the last 32
         self._sequence = np.zeros((2, RR_SEQUENCE), np.float32)  # log ratio to the median of 300; mask
 
     def add(self, rr_s: float | None, *, remember: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

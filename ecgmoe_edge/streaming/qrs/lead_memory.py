@@ -19,7 +19,7 @@ LARGEST_LOG_ODDS = 6.0  # larger log odds of one lead are limited to this
 # Level of a lead: the usual energy of its beats.
 _SAME_KIND = 0.25  # a peak of at least this fraction of the strongest peak's energy may be a QRS complex too
 _WAVES = 2  # number of candidates in the two seconds of learning from which a lead shows waves
-LOUD_PEAKS, _LOUD_BEATS, _ALIKE = 8, 3, 0.8  # of the last 8 loud candidates, 3 that correlate by 0.8 are beats
+LOUD_PEAKS, _LOUD_BEATS, _ALIKE = 8, 3, 0.8  # if 3 of the last 8 loud candidates correlate by 0.8, they are beats
 _STRONGEST, _SAME_WAVEFORM = 4, 0.85  # no two of the 4 strongest peaks correlate so in 150 simulated noises of 5 s
 
 # Weight of a lead. Contrast is ln of the beats' energy over that of the peaks between them.

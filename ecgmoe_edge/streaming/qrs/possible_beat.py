@@ -16,7 +16,7 @@ class RPeak:
 
     sample: int
     known_at: int
-    log_odds: float  # log odds of a beat when it was accepted
+    log_odds: float  # log odds of a beat at `known_at`
     search_back: bool
     recurrence: float | None = None  # correlation with the beats before, in the lead where it is highest
 
@@ -28,7 +28,7 @@ class LeadStatus:
     known_at: int
     order: tuple[int, ...]  # leads that show an ECG, or all that vote if none does; clear ones first
     clear: tuple[int, ...]
-    reasons: tuple[tuple[int, LeadReason], ...]  # of the other leads: why they are not clear
+    reasons: tuple[tuple[int, LeadReason], ...]  # why each of the other leads is not clear
     broken: bool  # no lead was left, so no RR interval spans this moment
 
     def event(self, names: Sequence[str], fs: float) -> LeadChange:

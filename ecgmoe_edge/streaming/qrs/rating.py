@@ -26,7 +26,7 @@ _LOUD = 3.0  # a candidate with more than so many times the recent beats' energy
 # Values that are used until they are known.
 _USUAL_CONTRAST = 2.5  # ln of the beats' energy over that of other candidates
 _USUAL_RR_S = 0.8
-_USUAL_SPREAD, _USUAL_DEVIATION = 0.3, 0.3  # of ln RR: standard deviation, and distance from the median
+_USUAL_SPREAD, _USUAL_DEVIATION = 0.3, 0.3  # standard deviation of ln RR, and its distance from the median
 _USUAL_CORRELATION = 0.7
 # Times after the last beat, in the inputs of the network.
 _T_WAVE_S, _EARLY_S = 0.45, 0.40

@@ -14,9 +14,8 @@ from collections import deque
 
 from ecgmoe_edge.streaming.signal.sums import plain_sum
 
-_CLEAR_QUALITY = (
-    0.3  # a clear beat has at least this; 1.5 % of the beats in DS1 and most peaks of NSTDB's noise have less
-)
+# A clear beat has at least this quality; 1.5 % of the beats in DS1 and most peaks of NSTDB's noise have less.
+_CLEAR_QUALITY = 0.3
 _RECENT_BEATS, _FEWEST_BEATS = 16, 5  # number of recent beats, and the fewest for a decision
 _CLEAR_SHARE = 0.7  # smallest fraction of clear beats among them
 _FORGOTTEN_BEATS = 64  # after so many beats without an ECG, the lead is like one that never had one

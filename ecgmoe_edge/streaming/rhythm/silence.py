@@ -28,9 +28,7 @@ class SignalEnd:
 
     known_at: int
     sample: int
-    lead_lost: (
-        bool  # True after lead-off, flatline or unusable samples; False after lost samples or at the stream's end
-    )
+    lead_lost: bool  # True after lead-off, flatline or unusable samples, False after lost samples or at the end
 
 
 class SilenceClock:

@@ -122,7 +122,7 @@ class SpikeFilter:
 
         Args:
             z: past and new samples, mV.
-            steps: |z[1:] - z[:-1]|; brought up to date where a spike is removed.
+            steps: |z[1:] - z[:-1]|; updated when a spike is removed.
             steep: indices in `z` of the samples after a steep step.
             last: no more samples will come.
 
