@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from ecgmoe_edge.contract import RHYTHM_TASK
+from ecgmoe_edge import contract
 from ecgmoe_edge.streaming.events import UNUSABLE, AfBurden, Beat, End, Event, Gap, GapReason, Rhythm
 from ecgmoe_edge.streaming.rhythm.model_rhythm import AF, NOISY
 
@@ -87,7 +87,7 @@ class StreamTotals:
         self._delays, self._compute = Percentiles(), Percentiles()
         self._rr_sum_ms = 0.0
         self._rr_count = 0
-        self._rhythms = RhythmTotals() if AF in classes.get(RHYTHM_TASK, ()) else None
+        self._rhythms = RhythmTotals() if AF in classes.get(contract.RHYTHM_TASK, ()) else None
 
     def lose(self, samples: int, reason: GapReason) -> None:
         """Count samples that never arrived; `count` gets their gap with the other events."""
