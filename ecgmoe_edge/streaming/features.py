@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE, RR_FEATURE_NAMES
+from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES, RR_KNOWN
 from ecgmoe_edge.streaming.signal.sums import ordered_mean, ordered_sum
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
@@ -117,8 +117,8 @@ def model_inputs(
     features -= FEATURE_CENTRE
     features /= FEATURE_SCALE
     _limit(features, FEATURE_LIMIT)
-    unknown = rr_features[:, IRREGULAR_SHARE + 1] == 0.0
-    features[unknown, : IRREGULAR_SHARE + 1] = 0.0
+    unknown = rr_features[:, RR_KNOWN] == 0.0
+    features[unknown, :RR_KNOWN] = 0.0
     return beat, features
 
 

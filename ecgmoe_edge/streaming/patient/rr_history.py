@@ -39,6 +39,7 @@ RR_FEATURE_NAMES: Final = (
 )
 TO_MEAN_OF_8 = RR_FEATURE_NAMES.index("log RR / mean of 8")
 IRREGULAR_SHARE = RR_FEATURE_NAMES.index("irregular share of 32")
+RR_KNOWN = RR_FEATURE_NAMES.index("RR known")  # the features before it are zero if the RR interval is unknown
 MEDIAN_OF_300 = RR_FEATURE_NAMES.index("log RR / median of 300")
 RR_RATIO_LIMIT = 1.5  # largest absolute value of a log ratio in the RR sequence
 

@@ -28,7 +28,7 @@ class Piece:
     samples: NDArray[np.float64]  # (leads, n) in mV, n at least 1
     usable: NDArray[np.bool_]  # (leads,)
     out_of_range: NDArray[np.bool_]  # (leads,) whether a lead is unusable since its samples are out of range
-    lost_by: GapReason | None  # why the samples never arrived; None if they arrived
+    lost_by: GapReason | None  # why the samples never arrived, if no lead is usable; None if they arrived
 
 
 class Intake:
@@ -124,9 +124,10 @@ class Intake:
         usable = np.abs(x) <= LARGEST_MV
         usable &= ~off[:, None]
         out_of_range = np.zeros_like(usable)
-        losses = self._bridge.reasons(first, first + n)
+        losses: list[tuple[int, int, GapReason | None]] = [(first, first + n, None)]
         edges: list[int] = []
         if not usable.all():
+            losses = self._bridge.reasons(first, first + n)
             out_of_range = ~(usable | np.isnan(x) | off[:, None])
             changes = (usable[:, 1:] != usable[:, :-1]) | (out_of_range[:, 1:] != out_of_range[:, :-1])
             edges = sorted({*np.flatnonzero(changes.any(axis=0)) + 1, *(begin - first for begin, _, _ in losses[1:])})
