@@ -182,8 +182,6 @@ class RPeakDetector:
         if alone or self._learning_due == begin.at + self._learning_for:
             self._begin(begin.at)
 
-    # -- learning
-
     def _finish_learning(self, now: int, made: list[DetectorOutput]) -> None:
         self._learning_due = _NEVER
         candidates: list[LeadCandidate] = []
@@ -225,17 +223,15 @@ class RPeakDetector:
             possible.examine_at = max(possible.examine_at, now)
         self._open += waiting
 
-    # -- decisions
-
     def _examine(self, possible: PossibleBeat, now: int, made: list[DetectorOutput]) -> None:
         """Accept a possible beat if it certainly is one, reject it if it certainly is none, else let it wait."""
         if not possible.waits:
-            if self._is_echo(possible) or self._is_weak(possible):
+            if self._is_echo(possible) or self._panel.is_weak(possible):
                 self._open.remove(possible)
                 self._reject(possible)
                 return
             log_odds = self._panel.log_odds(possible, self._timing, settled=False)
-            if log_odds > _SURE - self._silence_log_odds():
+            if log_odds > _SURE - _SILENCE_LOG_ODDS * self._silences:
                 self._open.remove(possible)
                 self._accept(possible, now, log_odds, made)
                 return
@@ -254,7 +250,7 @@ class RPeakDetector:
             self._reject(possible)
             return
         log_odds = self._panel.log_odds(possible, self._timing, settled=settled)
-        if log_odds > -self._silence_log_odds():
+        if log_odds > -_SILENCE_LOG_ODDS * self._silences:
             self._accept(possible, now, log_odds, made)
             return
         self._reject(possible)
@@ -279,12 +275,6 @@ class RPeakDetector:
         """Whether the last beat is too close."""
         last = self._timing.last_at
         return last is not None and possible.at - last < self._refractory
-
-    def _is_weak(self, possible: PossibleBeat) -> bool:
-        return all(self._leads[k].rater.is_weak(shown.candidate) for k, shown in possible.shown.items())
-
-    def _silence_log_odds(self) -> float:
-        return _SILENCE_LOG_ODDS * self._silences
 
     def _reject(self, possible: PossibleBeat) -> None:
         for k, shown in possible.shown.items():
@@ -331,19 +321,13 @@ class RPeakDetector:
         if status is not None:
             made.append(status)
 
-    # -- what becomes due by the passing of time
-
     def _run_clock(self, until: int, made: list[DetectorOutput]) -> None:
         """Take all actions that become due until `until` samples have arrived."""
         while (now := self.due) <= until:
             self._now = now
             if now == self._learning_due:
                 self._finish_learning(now, made)
-            elif (
-                not self._single
-                and (learning := self._panel.next_learning_end()) is not None
-                and now == learning.learning_end
-            ):
+            elif (learning := self._panel.next_learning_end()) is not None and now == learning.learning_end:
                 self._finish_lead_learning(learning, now, made)
             elif (lead := self._panel.next_ecg_deadline()) is not None and now == lead.ecg_deadline:
                 self._check_ecg(lead, now, made)
@@ -366,7 +350,7 @@ class RPeakDetector:
     def due(self) -> int:
         """Samples that must have arrived before anything new is certain, if no lead reports anything before that."""
         due = self._learning_due
-        if not self._single and (learning := self._panel.next_learning_end()) is not None:
+        if (learning := self._panel.next_learning_end()) is not None:
             due = min(due, learning.learning_end)
         if (lead := self._panel.next_ecg_deadline()) is not None:
             due = min(due, lead.ecg_deadline)
@@ -407,7 +391,7 @@ class RPeakDetector:
         """Accept the most likely possible beat that was rejected since the last beat, if it is likely enough."""
         due = self._search_back_due()
         settled = [rejected for rejected in self._rejected if rejected.settled_at <= due]
-        fit = [p for p in settled[self._searched :] if not self._is_echo(p) and not self._is_weak(p)]
+        fit = [p for p in settled[self._searched :] if not self._is_echo(p) and not self._panel.is_weak(p)]
         self._searched = len(settled)
         rated = [(self._panel.log_odds(possible, self._timing, settled=True), possible) for possible in fit]
         log_odds, best = max(rated, key=itemgetter(0), default=(IMPOSSIBLE, None))

@@ -55,6 +55,10 @@ class LeadPanel:
             return votes[0][1] if votes else IMPOSSIBLE
         return sum(weight * log_odds for weight, log_odds in votes) / max(weight for weight, _ in votes)
 
+    def is_weak(self, possible: PossibleBeat) -> bool:
+        """Whether a possible beat has in every lead too little energy for a beat."""
+        return all(self.leads[k].rater.is_weak(shown.candidate) for k, shown in possible.shown.items())
+
     def locate(self, possible: PossibleBeat) -> tuple[int, int]:
         """Return the R peak and the lead that it is taken from.
 
@@ -120,5 +124,7 @@ class LeadPanel:
 
     def next_learning_end(self) -> LeadMemory | None:
         """Return the lead whose learning ends next, of those that began while others were present."""
+        if len(self.leads) == 1:
+            return None
         learning = [lead for lead in self.leads if lead.present and not lead.votes and lead.learning is not None]
         return min(learning, key=_LEARNING_END, default=None)
