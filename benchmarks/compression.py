@@ -35,14 +35,14 @@ import torch
 import ecgmoe_edge
 from benchmarks import chain
 from benchmarks.compressed_files import Exported, arena_bytes, write_files
-from ecgmoe_edge.cli.quiet import quiet_libraries
+from ecgmoe_edge.cli.preparation import quiet_libraries
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import load_qat
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.parity import compare, torch_model
 from ecgmoe_edge.errors import EcgmoeError, RecordError, UsageError
 from ecgmoe_edge.model.student import load_student
-from ecgmoe_edge.model.teacher import load_teacher
+from ecgmoe_edge.model.teacher_file import load_teacher
 from ecgmoe_edge.runtime import load_bundle, shipped_bundle
 from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.validate import Run, Validation

@@ -41,7 +41,7 @@ from ecgmoe_edge.streaming.labeller import Labeller
 PAGE = "events.md"
 ALARMS = ("pause", "asystole", "bradycardia", "tachycardia", "AF", "V run")
 RECORDED = ("em0", "em1", "ma0", "ma1")
-FS = 250.0  # of drawn noise, Hz
+FS = 250.0  # sampling rate of the simulated noise, Hz
 _MINUTE = round(60 * FS)
 _FADE_S = 0.2
 _SPIKE_MV = np.array((1.0, 2.0, 3.0, 3.0, 2.0, 1.0))

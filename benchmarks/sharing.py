@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 import ecgmoe_edge
-from ecgmoe_edge.model.fusion import merge_adapters
+from ecgmoe_edge.model.shared_layers import merge_adapters
 from ecgmoe_edge.model.student import load_student
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import load_teacher
 
 SHIPPED = Path(ecgmoe_edge.__file__).parent / "pretrained"
 BATCHES = (1, 32)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.compressed_files import session
 from benchmarks.compression import BEATS_A_TURN, TURNS, in_turns
-from ecgmoe_edge.cli.quiet import quiet_libraries
+from ecgmoe_edge.cli.preparation import quiet_libraries
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import QatSettings, QatStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats

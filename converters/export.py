@@ -30,9 +30,9 @@ from ecgmoe_edge.device_profiles import Profile
 from ecgmoe_edge.errors import BundleError, ConversionError, RecordError
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
 from ecgmoe_edge.runtime.bundle import write_bundle
+from ecgmoe_edge.runtime.compatibility import decision_to_manifest, installed_preprocessing
 from ecgmoe_edge.runtime.engine import Engine
 from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry
-from ecgmoe_edge.runtime.preprocessing import decision_to_manifest, installed_preprocessing
 from ecgmoe_edge.streaming.beat_model import ModelFunction
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.tasks import TASK_CLASSES

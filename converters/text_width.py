@@ -25,7 +25,7 @@ _ADVANCES = {
     115: "W",
 }
 _HUNDREDTHS = {character: advance for advance, characters in _ADVANCES.items() for character in characters}
-_ANY_OTHER = 120  # for characters outside ASCII, of which few are wider
+_ANY_OTHER = 120  # characters outside ASCII; few of them are wider
 _ELLIPSIS = "…"
 
 

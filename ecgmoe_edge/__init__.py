@@ -11,7 +11,7 @@ Two names are enough for live use; both are imported on first use, so that `impo
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as typing's, whose import takes longer than all that stands here
+TYPE_CHECKING = False  # not imported from typing, which takes longer to import than the rest of this module
 if TYPE_CHECKING:
     from typing import Any
 
@@ -22,20 +22,20 @@ __version__ = "0.1.0"
 
 __all__ = ["Monitor", "__version__", "load_bundle"]
 
-_HOME = {"Monitor": "ecgmoe_edge.streaming", "load_bundle": "ecgmoe_edge.runtime"}
+_MODULES = {"Monitor": "ecgmoe_edge.streaming", "load_bundle": "ecgmoe_edge.runtime"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Monitor` or `load_bundle` the first time it is asked for."""
-    if name not in _HOME:
+    """Import `Monitor` or `load_bundle` on first use."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_HOME[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    """The public names, those not imported yet included."""
+    """The public names, including those that are not imported yet."""
     return sorted(__all__)

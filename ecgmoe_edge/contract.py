@@ -4,11 +4,11 @@ The monitor and the training examples assemble the inputs with this module, and 
 tensors by it. It needs only numpy and the streaming front end, so it is available on a device.
 
     input        shape           unit                                               limit
-    beat         (b, 2, 103)     window and running template, over the R amplitude  6
+    beat         (b, 2, 103)     window and running template / R amplitude          6
     features     (b, 27)         RR and template features, centred and scaled       4
-    rr_sequence  (b, 2, 32)      log of RR over its running median, newest last,    1.5
-                                 and mask
-    context      (b, 1, 1280)    the last 10 s at 128 Hz, over the R amplitude      6
+    rr_sequence  (b, 2, 32)      log (RR / running median RR), newest last, and     1.5
+                                 mask
+    context      (b, 1, 1280)    the last 10 s at 128 Hz / R amplitude              6
 
 b is the number of beats. Only a model that declares `context_samples` receives `context` (`streaming.beat_model`). The
 outputs of a model are one tensor per task, named like the task, with logits (b, classes) or a value (b, 1), and the

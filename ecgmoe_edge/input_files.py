@@ -33,9 +33,8 @@ def check_input_file(path: Path, what: str) -> None:
         kind = os.stat(path).st_mode
         if not stat.S_ISREG(kind):
             raise InputFileError(f"{shown} is {_kind_of(kind)}, not a {what}. Name a file.")
-        descriptor = os.open(
-            path, os.O_RDONLY | _NON_BLOCKING
-        )  # non-blocking, because a FIFO may have replaced the file
+        # Non-blocking, because a FIFO may have replaced the file since the check above.
+        descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
         try:
             first = os.read(descriptor, 1)
         finally:

@@ -1,9 +1,9 @@
 """The table of model tasks: classes or unit, loss, score and presentation of each task.
 
 To add a task about a whole recording (a class or one number), add an entry to `TASKS` and a reader of its label: in
-`records.facts` for labels in the header of a file or in the table of a database, and in `training.sources` for labels
-of a training data set. Heads, losses, weights, validation, `evaluate --task` and model cards follow from the entry.
-Labels are partial: each data set has labels for some of the tasks.
+`records.recording` for labels in the header of a file, in `records.layouts` for labels in the table of a database, and
+in `training.sources` for labels of a training data set. Heads, losses, weights, validation, `evaluate --task` and model
+cards follow from the entry. Labels are partial: each data set has labels for some of the tasks.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ TASKS = (
         score="rhythm",
         loss="cross entropy",
         loss_weight=0.5,
-        classes=("N", "AF", "other", "noisy"),  # of the CinC 2017 challenge
+        classes=("N", "AF", "other", "noisy"),  # as in the CinC 2017 challenge
         database="cinc2017",
         figure=("mean F1 of N, AF, other, %", "mean_f1"),
         in_student=True,

@@ -22,7 +22,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from ecgmoe_edge.model.routing import Route
+from ecgmoe_edge.model.shared_layers import Route
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.training.augment import Batch
@@ -54,13 +54,13 @@ validation patients**: they compare the rows with each other and are not figures
 - Rhythm is the mean F1 of N, AF and other on CinC 2017; sex and age are from PTB-XL. Both are scored on records
   that a stable hash holds out of their training parts.
 - Five patients of `mitdb` and twelve of `svdb` are few, and the run is short. One patient whose beats change class
-  changes a figure by ten points. So a difference means little unless several columns agree on it.
+  changes a figure by ten points. So a difference in one column alone means little.
 
 {table}
 
 Without the rhythm path, S and N differ by the waveform alone. Without LoRA, all tasks share one fusion block.
-Without the gate, all backbones have the same weight. Without the measured RR interval, its head learns from the
-waveform and from embeddings that contain ratios only. Each task is trained on its own labels with the loss weights
+Without the gate, all backbones have the same weight. Without the measured RR interval, the RR head learns from the
+waveform and from embeddings that contain only ratios. Each task is trained on its own labels with the loss weights
 of the teacher; the full training also learns about beats without labels from the rhythm, which is left out here.
 
 {findings}

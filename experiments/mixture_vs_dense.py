@@ -35,9 +35,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecgmoe_edge.contract import INPUTS, SHAPES, routes_by_path
-from ecgmoe_edge.model.routing import Route, load_balance
+from ecgmoe_edge.model.shared_layers import Route, load_balance
 from ecgmoe_edge.model.student import Student, StudentConfig
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import load_teacher
 from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.config import Distillation, Draw, Losses
 from ecgmoe_edge.training.distil import distillation_losses

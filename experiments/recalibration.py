@@ -25,7 +25,7 @@ from torch.nn import functional as fn
 
 import ecgmoe_edge
 from benchmarks.chain import BEAT_SPLITS, Step, ValidationSets
-from ecgmoe_edge.cli.quiet import quiet_libraries
+from ecgmoe_edge.cli.preparation import quiet_libraries
 from ecgmoe_edge.errors import EcgmoeError
 from ecgmoe_edge.model.student import Student, load_student
 from ecgmoe_edge.records.splits import data_folder

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecgmoe_edge.contract import routes_by_path
-from ecgmoe_edge.model.routing import load_balance
+from ecgmoe_edge.model.shared_layers import load_balance
 from ecgmoe_edge.records.splits import hash_fraction
 from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise

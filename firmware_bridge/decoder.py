@@ -62,7 +62,7 @@ class EcgmoeDecoder:
         self._pending = bytearray()  # bytes since the last delimiter
         self._too_long = False  # the bytes since the last delimiter exceed any frame and were discarded
         self._tracker = _CounterTracker(self.counts)
-        self._info: StreamInfo | None = None  # of this run; None until its info frame has arrived
+        self._info: StreamInfo | None = None  # from the info frame of this run; None until it has arrived
         self._announced: StreamInfo | None = None  # the last StreamInfo that was returned
         self._lead_off = 0  # lead-off bits of the last LeadOffChange
         self._position = 0  # index of the next sample in the stream; known losses count

@@ -20,8 +20,8 @@ from ecgmoe_edge.firmware_bridge.items import (
     Samples,
 )
 
-LAG_FRACTION = 0.5  # of the capacity: with more samples waiting, the consumer receives a ConsumerLag
-CAUGHT_UP_FRACTION = 0.25  # of the capacity: with fewer samples waiting, the consumer has caught up
+LAG_FRACTION = 0.5  # fraction of the capacity: with more samples waiting, the consumer receives a ConsumerLag
+CAUGHT_UP_FRACTION = 0.25  # fraction of the capacity: with fewer samples waiting, the consumer has caught up
 
 
 class ItemQueue:

@@ -12,7 +12,7 @@ from ecgmoe_edge.firmware_bridge.recognition import best_protocol, describe_byte
 MIN_BYTES = 256  # fewer bytes may be a boot message and are not judged
 MAX_JUNK_FRACTION = 0.9  # with more junk than this fraction of all bytes, the few valid frames are chance matches
 KEPT_BYTES = 8192
-KEPT_FROM_START = 2048  # of the kept bytes, so many are the first ones received: they may hold a boot message
+KEPT_FROM_START = 2048  # number of the first received bytes that are kept: they may contain a boot message
 
 
 class ProtocolCheck:

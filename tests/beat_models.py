@@ -1,4 +1,4 @@
-"""A beat model for tests: its outputs are a function that the test supplies, and it records its inputs."""
+"""The beat model of all tests: its outputs are a function that the test supplies, and it records its inputs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from ecgmoe_edge.tasks import BEAT_CLASSES, TASK_CLASSES
 
 Tensors: TypeAlias = Mapping[str, NDArray[np.float32]]
 
+_WEIGHTED_INPUTS = ("beat", "features", "rr_sequence")
+_WEIGHTED_SIZE = 2 * 103 + 27 + 2 * 32  # numbers in these inputs, for one lead
+
 
 class FakeModel:
     """A beat model whose outputs are `outputs(inputs)`.
@@ -20,23 +23,24 @@ class FakeModel:
     Args:
         outputs: from the inputs of one call, a row per beat and lead, to the outputs by name.
         tasks: tasks of the model.
+        decision: constants of the decision rules; None for the defaults.
         context_samples: length of the input "context"; 0 for none.
         batched: whether the model accepts the beats of a whole record at once.
     """
-
-    decision = DecisionRule()
 
     def __init__(
         self,
         outputs: Callable[[Tensors], Tensors],
         tasks: Sequence[str] = ("beat",),
         *,
+        decision: DecisionRule | None = None,
         context_samples: int = 0,
         batched: bool = False,
     ) -> None:
         self._outputs = outputs
         self.tasks = tuple(tasks)
         self.classes = {task: TASK_CLASSES[task] for task in tasks if task in TASK_CLASSES}
+        self.decision = decision or DecisionRule()
         self.context_samples = context_samples
         self.batched = batched
         self.inputs: list[Tensors] = []
@@ -50,3 +54,24 @@ def always(label: str) -> FakeModel:
     """A model that gives every beat the same label."""
     logits = np.array([9.0 if name == label else 0.0 for name in BEAT_CLASSES], np.float32)
     return FakeModel(lambda inputs: {"beat": np.tile(logits, (len(inputs["beat"]), 1))})
+
+
+def random_model(tasks: Sequence[str] = ("beat", "rhythm"), *, context_samples: int = 0) -> FakeModel:
+    """A model of fixed random weights on all inputs but "context", so that any change in them changes its outputs."""
+    return FakeModel(random_outputs(tasks), tasks, context_samples=context_samples)
+
+
+def random_outputs(tasks: Sequence[str]) -> Callable[[Tensors], dict[str, NDArray[np.float32]]]:
+    """The outputs of `random_model`: logits of the tasks, and those of one router."""
+    random = np.random.default_rng(3)
+    weights = {
+        name: random.normal(0, 0.3, (_WEIGHTED_SIZE, width)).astype(np.float32)
+        for name, width in (("beat", 4), ("rhythm", 4), ("route_morphology", 3))
+    }
+
+    def outputs(inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        rows = len(inputs["beat"])
+        x = np.concatenate([inputs[name].reshape(rows, -1) for name in _WEIGHTED_INPUTS], axis=1)
+        return {name: x @ weight for name, weight in weights.items() if name in tasks or name == "route_morphology"}
+
+    return outputs

@@ -27,7 +27,7 @@ _ADVICE = {
     errno.EFBIG: _NO_ROOM,
     errno.EROFS: " Name a place that can be written.",
     errno.EACCES: " Ask for permission, or name another place.",
-    errno.ENOENT: " Name what is there.",
+    errno.ENOENT: " Give a path that exists.",
     errno.ELOOP: " It is a link that leads back to itself: name the file.",
     errno.ENAMETOOLONG: " Give a shorter name.",
 }
@@ -44,7 +44,9 @@ def main() -> None:
         sys.exit(_BAD_INPUT)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # what a terminal's encoding lacks is no reason to fail
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # characters that the terminal cannot show must not end the command
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _quiet_when_interrupted
     try:

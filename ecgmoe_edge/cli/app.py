@@ -18,6 +18,7 @@ from ecgmoe_edge.cli import (
     evaluate,
     export,
     inspect,
+    overlaps,
     ports,
     profile,
     profiles,
@@ -91,7 +92,7 @@ def ecgmoe_edge(
     """
 
 
-for _command in (demo, train, distill, export, evaluate, stream, replay, profile, profiles, ports, inspect):
+for _command in (demo, train, distill, export, evaluate, stream, replay, profile, profiles, ports, inspect, overlaps):
     _name = _command.__name__.rpartition(".")[2]
     _kind = getattr(_command, "COMMAND", FiniteNumbers)
     app.command(_name, cls=_kind, epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))

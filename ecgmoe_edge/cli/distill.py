@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import (
     CacheOption,
     ConfigOption,
@@ -24,8 +23,7 @@ from ecgmoe_edge.cli.options import (
     wanted_leads,
 )
 from ecgmoe_edge.cli.output import result_files, stopped_early
-from ecgmoe_edge.cli.quiet import quiet_libraries
-from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.cli.preparation import check_folders, quiet_libraries, require
 from ecgmoe_edge.cli.survey_report import SurveyReport, with_leads
 from ecgmoe_edge.errors import UsageError
 

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ecgmoe_edge.cli.evaluate_model import TeacherMayStandAlone, chosen_model, describe_model
-from ecgmoe_edge.cli.evaluate_task import command, evaluate_other_task, report_progress, write_beat_report
-from ecgmoe_edge.cli.folders import check_folders
+from ecgmoe_edge.cli.evaluate_task import (
+    command,
+    evaluate_annotated_beats,
+    evaluate_other_task,
+    report_progress,
+    write_beat_report,
+)
 from ecgmoe_edge.cli.options import (
     BundleOption,
     DataOption,
@@ -31,7 +36,7 @@ from ecgmoe_edge.cli.options import (
     wanted_leads,
 )
 from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
-from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.cli.preparation import check_folders, require
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.tasks import TASK_NAMES, task_named
 
@@ -47,6 +52,7 @@ EXAMPLES = (
     "ecgmoe-edge evaluate --data ~/physionet --records 118,119 --noise em --snr 12,6,0 --csv ./tables",
     "ecgmoe-edge evaluate --data ~/physionet --split svdb-val --teacher --report ./report",
     "ecgmoe-edge evaluate --data ~/physionet/cinc2017 --split cinc-val --task rhythm",
+    "ecgmoe-edge evaluate --data ~/physionet/ltafdb --task rhythm --annotated-beats",
     "ecgmoe-edge evaluate --data ~/physionet/ptbxl --split ptbxl-fold8 --task age --teacher --json",
 )
 COMMAND = TeacherMayStandAlone
@@ -93,6 +99,13 @@ def evaluate(
         Path | None,
         typer.Option("--annotations", metavar="DIR", help="Write the detected beats as WFDB annotations (.ecgmoe)."),
     ] = None,
+    annotated_beats: Annotated[
+        bool,
+        typer.Option(
+            "--annotated-beats",
+            help="With --task rhythm: AF from the RR intervals of the annotated beats; needs no signal and no model.",
+        ),
+    ] = False,
     reference: Annotated[
         Literal["neurokit"] | None, typer.Option("--reference", help="Also score an offline detector.")
     ] = None,
@@ -149,15 +162,29 @@ def evaluate(
     snrs_db = None if snr is None else _ratios(snr)
     chosen_leads = wanted_leads(leads)
     stated = stated_options(fs, unit, columns, time_column, uv_per_lsb)
-    asked = task_named(task)
-    if asked.database is None:
+    chosen_task = task_named(task)
+    if annotated_beats:
+        given = {"--bundle": bundle, "--teacher": teacher, "--student": student, "--only": only, "--report": report}
+        given |= {"--lead": lead, "--leads": leads, "--noise": noise, "--annotations": annotations, "--csv": csv}
+        _refuse_with_annotated_beats(task, [name for name, value in given.items() if value is not None])
+        evaluate_annotated_beats(
+            data,
+            split=split,
+            records=_names(records),
+            annotator=annotator.removeprefix("."),
+            whole=whole,
+            jobs=jobs or cores(),
+            as_json=as_json,
+        )
+        return
+    if chosen_task.database is None:
         raise UsageError(
             f"No recordings that this command reads state the {task} of a patient, and the shipped head is untrained. "
             "Train one on your own copy of MIMIC-IV-ECG, which also validates it; see docs/guide-own-data.md."
         )
     model = chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks", trust_code=trust_code)
-    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
-    if asked.score != "beats":
+    names = _names(records)
+    if chosen_task.score != "beats":
         given = {
             "--noise": noise,
             "--annotations": annotations,
@@ -166,7 +193,7 @@ def evaluate(
         }
         _refuse_for_task(task, [name for name, value in given.items() if value is not None])
         evaluate_other_task(
-            asked,
+            chosen_task,
             model,
             data,
             split=split,
@@ -241,6 +268,17 @@ def _check_together(
         raise UsageError("--snr needs a kind of noise: also give --noise em, ma or bw.")
     if lead is not None and leads is not None:
         raise UsageError("Give --lead for one lead or --leads for several, not both.")
+
+
+def _names(records: str | None) -> list[str] | None:
+    return None if records is None else [name.strip() for name in records.split(",") if name.strip()]
+
+
+def _refuse_with_annotated_beats(task: str, options: list[str]) -> None:
+    if task != "rhythm":
+        raise UsageError("--annotated-beats scores the rhythm: also give --task rhythm.")
+    if options:
+        raise UsageError(f"--annotated-beats reads no signal and runs no model: omit {' and '.join(options)}.")
 
 
 def _only(leads: LeadsWanted, task: str) -> Lead:

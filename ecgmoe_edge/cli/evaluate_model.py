@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
-from ecgmoe_edge.cli.quiet import quiet_libraries
-from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.cli.preparation import quiet_libraries, require
 from ecgmoe_edge.errors import ModelError, UsageError
 from ecgmoe_edge.input_files import check_input_file, is_absent
 

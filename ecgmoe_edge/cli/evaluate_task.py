@@ -58,6 +58,30 @@ def evaluate_other_task(
         say(f"wrote {write_task_report(report, scored, evaluation, command())}")
 
 
+def evaluate_annotated_beats(
+    data: Path | None,
+    *,
+    split: str | None,
+    records: list[str] | None,
+    annotator: str,
+    whole: bool,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Score atrial fibrillation from the RR intervals of annotated beats, and print the figures."""
+    from ecgmoe_edge.records.splits import locate
+    from ecgmoe_edge.scoring.annotated_beats import score_annotated_beats
+    from ecgmoe_edge.scoring.task_table import render_annotated_rhythm
+
+    paths = locate(data, split=split, records=records)
+    scored = score_annotated_beats(paths, annotator, whole=whole, jobs=jobs, on_record=report_progress)
+    evaluation = scored.to_json() | {"command": command()}
+    if as_json:
+        result_json(evaluation)
+    else:
+        result(render_annotated_rhythm(evaluation))
+
+
 def write_beat_report(folder: Path, scored: Evaluation, evaluation: Mapping[str, Any]) -> None:
     """Write the report of beats."""
     from ecgmoe_edge.scoring.report.page import write_beat_report as write

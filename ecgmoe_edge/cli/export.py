@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmoe_edge.cli.folders import check_folders
 from ecgmoe_edge.cli.options import DataOption, JsonOption, wanted_leads
 from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
-from ecgmoe_edge.cli.quiet import quiet_libraries
-from ecgmoe_edge.cli.requirements import require
+from ecgmoe_edge.cli.preparation import check_folders, quiet_libraries, require
 from ecgmoe_edge.errors import ModelError, RecordError, UsageError
 
 if TYPE_CHECKING:

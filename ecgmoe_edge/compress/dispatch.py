@@ -1,4 +1,4 @@
-"""A student split into pieces, of which one expert per path runs: the PyTorch reference for every exported file."""
+"""A student split into pieces; one expert per path runs. It is the PyTorch reference for every exported file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from torch import Tensor, nn
 
 from ecgmoe_edge.contract import PATHS, ROUTES
-from ecgmoe_edge.model.routing import Route
+from ecgmoe_edge.model.shared_layers import Route
 from ecgmoe_edge.model.student import run_student
 
 

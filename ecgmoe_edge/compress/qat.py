@@ -23,7 +23,7 @@ from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.quantizer import WEIGHTED, EdgeQuantizer
 from ecgmoe_edge.contract import FEATURES, INPUTS, LIMITS, ROUTES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.routing import Route
+from ecgmoe_edge.model.shared_layers import Route
 from ecgmoe_edge.model.student import (
     Student,
     StudentConfig,

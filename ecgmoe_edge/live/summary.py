@@ -27,6 +27,13 @@ def _lines(end: End, fs: float | None) -> Iterator[str]:
     yield f"{'beats':<12}{sum(end.beats.values()):,}" + (f": {beats}" if beats else "")
     heart_rate = "unknown" if end.mean_heart_rate_bpm is None else f"{end.mean_heart_rate_bpm:.1f} per minute"
     yield f"{'heart rate':<12}{heart_rate}"
+    burden = end.af_burden
+    if burden is not None and burden.percent is not None:
+        episodes = f"{burden.episodes} episode" + ("" if burden.episodes == 1 else "s")
+        yield (
+            f"{'AF burden':<12}{burden.percent:.1f} % of {burden.classified_s:,.0f} s with a known rhythm, {episodes}, "
+            f"longest {burden.longest_s:,.0f} s"
+        )
     yield f"{'':<12}{'p50':>10}{'p95':>10}{'p99':>10}"
     yield f"{'delay':<12}{_percentiles(end.delay_ms, 0)}  ms from R peak to label, in samples"
     yield f"{'compute':<12}{_percentiles(end.compute_ms, 2)}  ms a beat"

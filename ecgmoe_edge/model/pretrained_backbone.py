@@ -1,7 +1,7 @@
-"""A pretrained network of somebody else's as a backbone: frozen, from a local safetensors file; see
-docs/pretrained-backbones.md.
+"""A frozen pretrained network of another project as a backbone; see docs/pretrained-backbones.md.
 
-Its weights are no part of the teacher: they are neither trained nor saved with it, only read again from their file.
+Its weights come from a local safetensors file. They are neither trained nor saved with the teacher; loading the teacher
+reads them again from their own file.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from ecgmoe_edge.input_files import check_input_file
 from ecgmoe_edge.model.teacher_config import ENTRY_POINTS, BackboneSpec
 from ecgmoe_edge.model.weights_file import check_header, refuse_not_finite
 
-_OF_OTHERS = (Exception, SystemExit)  # somebody else's code may end in either; the program is not ended by it
+_FOREIGN_ERRORS = (Exception, SystemExit)  # code of other projects may also exit; that must not end the program
 
 
 class PretrainedBackbone(nn.Module):
-    """A frozen network and the projection that learns: (b, leads, length) to (b, d)."""
+    """A frozen network and a trained projection: (b, leads, length) to (b, d)."""
 
     def __init__(self, spec: BackboneSpec, d: int, leads: int) -> None:
         super().__init__()
         self.place, self.leads = spec.place or tuple(range(leads)), spec.leads or leads
         _check(spec, self.place, self.leads, leads)
-        network = _made(str(spec.factory))
+        network = _make(str(spec.factory))
         path = Path(str(spec.weights)).expanduser()
         _load(network, path, spec.sha256)
         network.eval().requires_grad_(requires_grad=False)
-        # Out of the module tree: no parameter, no state, no train(); only moves between devices reach it.
+        # In a tuple, so that torch does not register it: it has no parameters and no state here, and train() does not
+        # reach it. `_apply` still moves it to another device.
         self._network = (network,)
         self.project = nn.Linear(_width(network, self.leads, spec), d)
 
     @property
     def network(self) -> nn.Module:
-        """The frozen network, in evaluation mode for good."""
+        """The frozen network, always in evaluation mode."""
         return self._network[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the class says. Tokens (b, tokens, width) are averaged."""
-        given = x
+        """See the class. If the network gives tokens (b, tokens, width), their mean is projected."""
+        placed = x
         if self.leads != x.shape[1] or self.place != tuple(range(self.leads)):
-            given = x.new_zeros(len(x), self.leads, x.shape[2])
-            given[:, list(self.place)] = x
+            placed = x.new_zeros(len(x), self.leads, x.shape[2])
+            placed[:, list(self.place)] = x
         with torch.no_grad():
-            features = self.network(given)
+            features = self.network(placed)
             features = features.mean(1) if features.dim() == 3 else features
         return torch.as_tensor(self.project(features))
 
@@ -62,10 +63,10 @@ class PretrainedBackbone(nn.Module):
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file of any maker.
+    """Read the tensors of any safetensors file.
 
     Raises:
-        ModelError: it is absent or no safetensors file.
+        ModelError: it is missing, is not a safetensors file, or has values that are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -78,27 +79,33 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError, InputFileError) as error:
         raise ModelError(
             f"Backbone weights {path.absolute()} cannot be read ({error}). Give a safetensors file under `weights`; "
-            "that of a pretrained backbone may also lie beside the teacher's file."
+            "that of a pretrained backbone may also be in the folder of the teacher's file."
         ) from error
     return tensors
 
 
 def check_state(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not exactly those of a network, naming what differs.
+    """Check that the tensors of a file are exactly those of a network.
+
+    Args:
+        path: the file, for the message.
+        expected: state of the network.
+        found: tensors of the file.
 
     Raises:
-        ModelError: a tensor is missing, unknown or of another shape.
+        ModelError: a tensor is missing, unknown or of another shape; the message names the first three.
     """
     faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
-    faults += [f"{name} is not known to the network" for name in sorted(found.keys() - expected.keys())]
+    faults += [f"{name} is not in the network" for name in sorted(found.keys() - expected.keys())]
     faults += [
-        f"{name} has shape {tuple(found[name].shape)} where the network has {tuple(expected[name].shape)}"
+        f"{name} has shape {tuple(found[name].shape)} and in the network {tuple(expected[name].shape)}"
         for name in sorted(expected.keys() & found.keys())
         if expected[name].shape != found[name].shape
     ]
     if faults:
         raise ModelError(
-            f"Backbone weights {path} do not fit the network ({len(faults)} of its tensors): {'; '.join(faults[:3])}."
+            f"Backbone weights {path} do not fit the network ({len(faults)} faults): {'; '.join(faults[:3])}. "
+            "Give the weights of this network."
         )
 
 
@@ -107,70 +114,73 @@ def _check(spec: BackboneSpec, place: tuple[int, ...], network_leads: int, leads
         raise ModelError("A pretrained backbone needs `factory` (what makes the network) and `weights` (a file).")
     if len(place) != leads or len(set(place)) != leads or not all(0 <= p < network_leads for p in place):
         raise ModelError(
-            f"place = {list(place)} does not put the teacher's {leads} lead(s) among the network's {network_leads}: "
-            "name one different position, counted from 0, for each."
+            f"place = {list(place)} does not assign the teacher's {leads} lead(s) to the network's {network_leads}: "
+            "give a different position, counted from 0, for each."
         )
 
 
-def _made(factory: str) -> nn.Module:
+def _make(factory: str) -> nn.Module:
     make = _function(factory)
     try:
         network = make()
-    except _OF_OTHERS as error:
+    except _FOREIGN_ERRORS as error:
         raise ModelError(
-            f"The factory {factory!r} failed ({_told(error)}). It is called without arguments and returns the "
-            "network: correct it, or give it what it needs."
+            f"The factory {factory!r} failed ({_one_line(error)}). It is called without arguments and must return the "
+            "network. Correct it, or provide what it needs."
         ) from error
     if not isinstance(network, nn.Module):
         raise ModelError(
-            f"The factory {factory!r} gave a {type(network).__name__} and no torch module. Let it return the network."
+            f"The factory {factory!r} returned {type(network).__name__}, not a torch module. Let it return the network."
         )
     return network
 
 
 def _function(name: str) -> Callable[[], Any]:
     module, colon, function = name.partition(":")
-    offered = {} if colon else {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if not colon and name not in offered:
+    installed = {} if colon else {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if not colon and name not in installed:
         raise ModelError(
             f"No installed package offers a backbone {name!r} (entry points {ENTRY_POINTS!r}: "
-            f'{", ".join(sorted(offered)) or "none"}). Install it, or write factory = "module:function".'
+            f'{", ".join(sorted(installed)) or "none"}). Install it, or write factory = "module:function".'
         )
     try:
-        found = getattr(import_module(module), function) if colon else offered[name].load()
-    except _OF_OTHERS as error:
+        found = getattr(import_module(module), function) if colon else installed[name].load()
+    except _FOREIGN_ERRORS as error:
         raise ModelError(
-            f"The factory {name!r} cannot be imported ({_told(error)}). Its module must be installed or on "
+            f"The factory {name!r} cannot be imported ({_one_line(error)}). Its module must be installed or on "
             "PYTHONPATH, and import without an error."
         ) from error
     if not callable(found):
-        raise ModelError(f"The factory {name!r} is no function. Name one that returns the network.")
-    made: Callable[[], Any] = found
-    return made
+        raise ModelError(f"The factory {name!r} is not a function. Give one that returns the network.")
+    factory: Callable[[], Any] = found
+    return factory
 
 
-def _told(error: BaseException) -> str:
-    """Type and message of an error of somebody else's code, in one line."""
+def _one_line(error: BaseException) -> str:
+    """Type and message of an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _load(network: nn.Module, path: Path, sha256: str | None) -> None:
     tensors = read_tensors(path)
     if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256.lower():
-        raise ModelError(f"Backbone weights {path} are not the file whose sha256 the configuration names.")
+        raise ModelError(
+            f"Backbone weights {path} do not have the sha256 of the configuration. Give the file it was made with."
+        )
     check_state(path, network.state_dict(), tensors)
     network.load_state_dict(tensors)
 
 
 def _width(network: nn.Module, leads: int, spec: BackboneSpec) -> int:
+    """Width of the features that the network returns, found by running it on zeros."""
     try:
         with torch.no_grad():
             features = network(torch.zeros(2, leads, spec.length))
-    except _OF_OTHERS as error:
+    except _FOREIGN_ERRORS as error:
         raise ModelError(
-            f"The network of {spec.factory!r} does not take (batch, {leads}, {spec.length}) samples ({_told(error)}). "
-            "Set length and leads of this backbone to what it takes."
+            f"The network of {spec.factory!r} does not accept (batch, {leads}, {spec.length}) samples "
+            f"({_one_line(error)}). Set length and leads of this backbone to what it accepts."
         ) from error
     if not isinstance(features, Tensor) or features.dim() not in (2, 3) or len(features) != 2:
-        raise ModelError(f"The network of {spec.factory!r} must give (batch, width) or (batch, tokens, width).")
+        raise ModelError(f"The network of {spec.factory!r} must return (batch, width) or (batch, tokens, width).")
     return features.shape[-1]

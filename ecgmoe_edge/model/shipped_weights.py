@@ -1,4 +1,4 @@
-"""Knows a damaged copy of shipped weights, wherever it lies: those from before files carried a checksum have none."""
+"""Recognises damaged copies of shipped weights whose files are too old to contain a checksum."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor
 from ecgmoe_edge.errors import ModelError
 
 NAME = "digests.json"  # in the folder `pretrained`; `tools/weights_digests.py` writes it
-_LEAST = 64  # numbers of a tensor that no other training has by chance
-_SHORT = 16  # hex digits of a tensor's digest
+_LARGE = 64  # a tensor with this many elements is different in every training
+_SHORT = 16  # hexadecimal digits of the digest of one tensor
 
 
 class ShippedWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Digests of one file: of all tensors, of the metadata, and a short one of each large tensor."""
+    """SHA-256 digests of one file: of all tensors, of the metadata, and a short one of each large tensor."""
 
     tensors_sha256: str
     metadata_sha256: str
@@ -29,12 +29,18 @@ class ShippedWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def is_damaged_copy(tensors: Mapping[str, Tensor], tensors_sha256: str, metadata_sha256: str) -> bool:
-    """Whether most large tensors are those of a shipped file, and something else is not.
+    """Whether a file is a copy of a shipped file with some changes.
 
-    Another training with the same configuration has other numbers in all of them.
+    It is, if most of its large tensors are those of a shipped file, and a digest of the whole differs. Another training
+    with the same configuration has different numbers in all large tensors.
+
+    Args:
+        tensors: tensors of the file.
+        tensors_sha256: digest of all its tensors.
+        metadata_sha256: digest of its metadata.
 
     Raises:
-        ModelError: the package's own list is damaged.
+        ModelError: the list of digests in the package is damaged.
     """
     found = large_tensors(tensors)
     for known in shipped_weights().values():
@@ -46,28 +52,32 @@ def is_damaged_copy(tensors: Mapping[str, Tensor], tensors_sha256: str, metadata
 
 @functools.cache
 def shipped_weights() -> Mapping[str, ShippedWeights]:
-    """Digests of the shipped files that carry none themselves, by name (ModelError where the list is damaged)."""
+    """Digests of the shipped files that do not contain a checksum, by name of the file.
+
+    Raises:
+        ModelError: the list of digests in the package is damaged.
+    """
     path = Path(str(resources.files("ecgmoe_edge"))) / "pretrained" / NAME
     if not path.is_file():
         return {}
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, ShippedWeights])
-    except (OSError, ValueError) as error:  # msgspec's own is a ValueError
+    except (OSError, ValueError) as error:  # the errors of msgspec are ValueErrors
         raise ModelError(f"{path} is damaged ({error}). Install ecgmoe-edge again.") from error
 
 
 def large_tensors(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Short digests of the tensors that no other training has by chance."""
+    """Short digests of the large tensors, by name."""
     found = {}
     for name, tensor in sorted(tensors.items()):
-        if tensor.is_floating_point() and tensor.numel() >= _LEAST:
+        if tensor.is_floating_point() and tensor.numel() >= _LARGE:
             digest = hashlib.sha256()
-            put_tensor(digest, name, tensor)
+            update_digest(digest, name, tensor)
             found[name] = digest.hexdigest()[:_SHORT]
     return found
 
 
-def put_tensor(digest: Any, name: str, tensor: Tensor) -> None:
-    """Add the name, type, shape and numbers of a tensor to a digest of `hashlib`."""
+def update_digest(digest: Any, name: str, tensor: Tensor) -> None:
+    """Update a `hashlib` digest with name, type, shape and content of a tensor."""
     digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(errors="surrogatepass"))
     digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -1,15 +1,16 @@
-"""The compact ECG mixture of experts that runs on a device: two paths, one expert each, a gate between them.
+"""The student: the compact ECG mixture of experts that runs on a device. Two paths, one expert each, and a gate.
 
     beat ──────────> stem ──> z_morphology ──> morphology bank ──> y_morphology ─┐
                       │ mean                   (one of n experts)                ├─> fusion ──> heads
-    features ────┐    v                                                          │   (LoRA a task)
+    features ────┐    v                                                          │   (LoRA per task)
     rr_sequence ─┴─> z_rhythm ───────────────> rhythm bank ──────> y_rhythm ─────┘     ^
-                      └── both embeddings ──> routers, and the period-aware gate: two path weights a task
+                      └── both embeddings ──> routers, and the period-aware gate: two path weights per task
 
-Three parts can be cut out as they stand: the trunk (stem, embeddings, routers, gate), each expert, and the
-tail (fusion and heads); compression turns each into an integer graph. Convolutions are written as Conv2d
-(1, k), which is what the int8 kernels of every runtime want; there is BatchNorm where others put LayerNorm,
-since it folds away.
+Compression converts three kinds of parts separately into integer graphs: the trunk (stem, embeddings, routers, gate),
+each expert, and the tail (fusion and heads). Convolutions are Conv2d (1, k), because the int8 kernels of every runtime
+support that. Normalisation is BatchNorm and not LayerNorm, because it can be folded into the layer before it.
+
+In all shapes, b is the number of beats, w is `StudentConfig.waveform`, and d is `StudentConfig.dim`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ from torch.nn import functional
 
 from ecgmoe_edge.contract import FEATURES, ROUTES, SHAPES
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.lora import LoRALinear
-from ecgmoe_edge.model.routing import Route, route_weights
+from ecgmoe_edge.model.shared_layers import LoRALinear, Route, route_weights
 from ecgmoe_edge.model.weights_file import (
     load_exactly,
     read_configuration,
@@ -38,37 +38,40 @@ from ecgmoe_edge.model.weights_file import (
 from ecgmoe_edge.tasks import BEAT_CLASSES, STUDENT_TASKS, tasks_named
 
 _FORMAT = "ecgmoe-edge student 1"
-_LARGEST, _MOST_EXPERTS = 1024, 64  # the widest student has 96 and 4
+_LARGEST, _MOST_EXPERTS = 1024, 64  # widest shipped student: 96 and 4
 
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """Sizes of a student. `named` gives the three widths; one definition serves them all."""
+    """Sizes of a student. `StudentConfig.named` gives those of the three widths."""
 
     width: str = "small"
-    waveform: int = 16  # channels of the waveform stem; experts have two and three times as many
-    dim: int = 32  # what an expert yields; the rhythm embedding has twice as many
-    morphology_experts: int = 4  # 1 in both banks: a dense net of the same cost a beat
+    waveform: int = 16  # channels of the waveform stem; the experts have 2 and 3 times as many
+    dim: int = 32  # width of an expert's output; the rhythm embedding is twice as wide
+    morphology_experts: int = 4  # 1 in both banks: a dense network with the same cost per beat
     rhythm_experts: int = 4
-    rank: int = 8  # LoRA, on the fusion block alone
+    rank: int = 8  # LoRA rank; only the fusion block has adapters
     alpha: float = 32.0
     dropout: float = 0.2
     tasks: tuple[str, ...] = STUDENT_TASKS
 
     @staticmethod
     def named(width: str, **changes: Any) -> StudentConfig:
-        """The configuration of a width: `nano` (microcontroller), `small` (Raspberry Pi class), `base`
-        (Jetson class).
+        """Return the configuration of a width.
+
+        Args:
+            width: "nano" (microcontroller), "small" (Raspberry Pi class) or "base" (Jetson class).
+            changes: values of fields that differ from this width.
 
         Raises:
-            ModelError: no width has that name, or a change names no field.
+            ModelError: there is no such width or field.
         """
         if width not in _WIDTHS:
             raise ModelError(f"There is no student width {width!r}. Choose one of {', '.join(_WIDTHS)}.")
         try:
             return replace(_WIDTHS[width], **changes)
         except TypeError as error:
-            raise ModelError(f"A student configuration has the fields {', '.join(_FIELDS)}: {error}.") from error
+            raise ModelError(f"A student configuration has only the fields {', '.join(_FIELDS)}: {error}.") from error
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -94,7 +97,7 @@ _WIDTHS = {
 
 
 class ConvBlock(nn.Module):
-    """Convolution along time, BatchNorm, ReLU: (b, c_in, 1, n) to (b, c_out, 1, n / stride)."""
+    """Convolution along time, BatchNorm and ReLU: (b, c_in, 1, n) to (b, c_out, 1, n / stride)."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 2) -> None:
         super().__init__()
@@ -102,12 +105,12 @@ class ConvBlock(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the class says."""
+        """See the class."""
         return functional.relu(self.norm(self.conv(x)))
 
 
 class NormedLinear(nn.Module):
-    """A linear layer and BatchNorm."""
+    """Linear layer and BatchNorm: (b, in_features) to (b, out_features)."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -115,19 +118,20 @@ class NormedLinear(nn.Module):
         self.norm: nn.Module = nn.BatchNorm1d(out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, in_features) to (b, out_features)."""
+        """See the class."""
         y: Tensor = self.norm(self.linear(x))
         return y
 
 
 class Trunk(nn.Module):
-    """What runs for every beat before the experts: stems, routers and the period-aware gate."""
+    """The part before the experts: stems, routers and period-aware gate."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         w, e = config.waveform, 2 * config.dim
         self.stem = ConvBlock(2, w, 7)
-        # 8 samples to 2. A mean of an odd number of integers never lies half-way between two, where runtimes differ.
+        # The pooling takes 8 samples to 2. It averages an odd number of integers, so that the mean is never half-way
+        # between two integers, where runtimes round differently. `MorphologyExpert.pool` does the same.
         self.sequence = nn.Sequential(
             ConvBlock(2, w, 5), ConvBlock(w, w, 3), nn.AvgPool2d((1, 5), (1, 3)), nn.Flatten()
         )
@@ -138,9 +142,7 @@ class Trunk(nn.Module):
         self.gates = nn.ModuleDict({task: nn.Linear(w + e, 2) for task in config.tasks})
 
     def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor) -> tuple[Tensor, ...]:
-        """z_morphology (b, w, 1, 52), z_rhythm (b, 2d), the two routers' logits, then a gate (b, 2) for each
-        task.
-        """
+        """z_morphology (b, w, 1, 52), z_rhythm (b, 2d), the logits of both routers, and per task a gate (b, 2)."""
         z_morphology = self.stem(beat.unsqueeze(2))
         sequence = self.sequence(rr_sequence.unsqueeze(2))
         z_rhythm = functional.relu(self.from_features(features) + self.from_sequence(sequence))
@@ -150,13 +152,13 @@ class Trunk(nn.Module):
 
 
 class MorphologyExpert(nn.Module):
-    """Two convolutions over the stem's output; four pooled positions keep P, QRS, ST and T in place."""
+    """Two convolutions over the stem's output. Four pooled positions keep P wave, QRS, ST segment and T wave apart."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         w = config.waveform
         self.first, self.second = ConvBlock(w, 2 * w, 5), ConvBlock(2 * w, 3 * w, 5)
-        self.pool = nn.AvgPool2d((1, 3))  # 13 samples to 4; odd, as above
+        self.pool = nn.AvgPool2d((1, 3))  # 13 samples to 4
         self.dropout: nn.Module = nn.Dropout(config.dropout)
         self.out = nn.Linear(12 * w, config.dim)
 
@@ -167,7 +169,7 @@ class MorphologyExpert(nn.Module):
 
 
 class RhythmExpert(nn.Module):
-    """A small network over the rhythm embedding."""
+    """A two-layer network over the rhythm embedding."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
@@ -181,9 +183,7 @@ class RhythmExpert(nn.Module):
 
 
 class Fusion(nn.Module):
-    """A residual feed-forward block for each path's vector; base weights are shared, each task has a LoRA
-    adapter.
-    """
+    """Residual feed-forward block for the vector of a path. Weights are shared; each task has LoRA adapters."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
@@ -197,28 +197,26 @@ class Fusion(nn.Module):
 
 
 class BeatHead(nn.Module):
-    """Logits of N, S, V, F. The waveform path moves N and S together: only rhythm and features decide between
-    them.
+    """Logits of N, S, V and F. The morphology path changes N and S together; only the rhythm path separates them.
 
-    With the waveform free to tell S from N, a small net learns its training patients instead (S F1 .52
-    against .63).
+    If the waveform may separate S from N, a small network memorises its training patients (F1 of S .52 instead of .63).
     """
 
     def __init__(self, d: int) -> None:
         super().__init__()
         self.d = d
-        self.morphology = nn.Linear(d, len(BEAT_CLASSES) - 1)  # (N and S), V, F
+        self.morphology = nn.Linear(d, len(BEAT_CLASSES) - 1)  # N and S together, V, F
         self.rhythm = nn.Linear(d, len(BEAT_CLASSES))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, 2d) to (b, 4)."""
+        """Vectors of both paths, (b, 2d), to logits (b, 4)."""
         shared = self.morphology(x[:, : self.d])
         y: Tensor = torch.cat([shared[:, :1], shared], 1) + self.rhythm(x[:, self.d :])
         return y
 
 
 class Tail(nn.Module):
-    """From what the two experts yield to the logits of every task."""
+    """The part after the experts: fusion and heads."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
@@ -232,15 +230,19 @@ class Tail(nn.Module):
         )
 
     def fuse(self, x: Tensor, task: str) -> Tensor:
-        """The fusion block as `task` has it, (rows, d) to (rows, d)."""
+        """Fusion block with the adapters of `task`, (rows, d) to (rows, d)."""
         y: Tensor = self.fusion(x, task)
         return y
 
     def forward(self, y_morphology: Tensor, y_rhythm: Tensor, *gates: Tensor) -> tuple[Tensor, ...]:
-        """Two (b, d) and a gate (b, 2) for each task, to logits for each task in the order of `tasks`.
+        """Logits of each task, in the order of `tasks`.
 
-        Both paths' vectors go through as rows of one matrix, so that every layer is a plain two-dimensional
-        product.
+        The vectors of both paths are rows of one matrix, so that every layer is a two-dimensional matrix product.
+
+        Args:
+            y_morphology: output of the morphology expert, (b, d).
+            y_rhythm: output of the rhythm expert, (b, d).
+            gates: weights of the two paths for each task, (b, 2).
         """
         rows = torch.cat([y_morphology, y_rhythm], 1).reshape(-1, self.dim)
         logits = []
@@ -251,9 +253,7 @@ class Tail(nn.Module):
 
 
 class Student(nn.Module):
-    """The compact model. `forward` takes what the streaming front end makes of each beat; see the module's
-    drawing.
-    """
+    """The student; see the drawing in the text of the module."""
 
     def __init__(self, config: StudentConfig | None = None) -> None:
         super().__init__()
@@ -265,34 +265,32 @@ class Student(nn.Module):
         self.tail = Tail(config)
 
     def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route = "hard") -> dict[str, Tensor]:
-        """Logits of each task, and of the two routers.
+        """Logits of the tasks and of the two routers.
 
         Args:
-            beat: (b, 2, 103) window and running template, in R amplitudes, within +-6.
-            features: (b, 27) scaled features, within +-4.
-            rr_sequence: (b, 2, 32) log RR ratios and their mask.
-            route: "hard" runs the expert that each router prefers (while training, with a straight-through
-                gradient);
-                "soft" mixes all experts by their probability.
+            beat: window and running template divided by the R amplitude, within +-6, (b, 2, 103).
+            features: scaled features, within +-4, (b, 27).
+            rr_sequence: log RR ratios and their mask, (b, 2, 32).
+            route: "hard" uses the expert that each router prefers, "soft" mixes all experts by their probability.
 
         Returns:
-            A (b, 4) tensor for each task by its name, "route_morphology" and "route_rhythm", (b, experts).
+            Logits of each task by its name, (b, classes), and "route_morphology" and "route_rhythm", (b, experts).
         """
         return run_student(self, beat, features, rr_sequence, route)
 
     def start_alike(self) -> None:
-        """Give all experts of a bank the weights of its first, for the start of a fit.
+        """Give all experts of a bank the weights of its first expert, before training.
 
-        Under the soft route such a bank trains as one dense net whose experts part by degrees, and little is lost when
-        the route turns hard. `experiments/mixture_vs_dense.py` compares it with experts that start apart; the shipped
-        students start apart.
+        With the soft route, such a bank starts as one dense network, and its experts become different gradually; little
+        is lost when the route becomes hard. `experiments/mixture_vs_dense.py` compares this with experts that start
+        with different weights, as those of the shipped students do.
         """
         for bank in (self.morphology, self.rhythm):
             for expert in bank[1:]:
                 expert.load_state_dict(bank[0].state_dict())
 
     def parameters_per_beat(self) -> int:
-        """Parameters that one beat's hard route reads: everything but the experts that are not chosen."""
+        """Number of parameters used for one beat with the hard route: all but those of the experts not chosen."""
         total = sum(p.numel() for p in self.parameters())
         for bank in (self.morphology, self.rhythm):
             total -= (len(bank) - 1) * sum(p.numel() for p in bank[0].parameters())
@@ -300,11 +298,18 @@ class Student(nn.Module):
 
 
 def mix_experts(experts: Sequence[nn.Module], z: Tensor, logits: Tensor, route: Route, training: bool) -> Tensor:
-    """What a bank yields for (b, ...) inputs and (b, n) router logits.
+    """Output of a bank of experts, (b, d).
 
-    While training, all experts run, since the router learns from those it did not choose too. Otherwise the
-    hard route runs each expert on the rows that chose it: the lowest index wins a tie, as ArgMax does in ONNX
-    and TFLite.
+    During training all experts run on all beats, so that their BatchNorm takes its statistics over all beats. In
+    evaluation with the hard route, each expert runs only on the beats that chose it. The lowest index wins a tie, as
+    with ArgMax in ONNX and TFLite.
+
+    Args:
+        experts: the experts.
+        z: their input, (b, ...).
+        logits: router logits, (b, experts).
+        route: "soft" or "hard".
+        training: whether the output is for training.
     """
     if training or route == "soft":
         weights = route_weights(logits, route, training=training)
@@ -317,7 +322,7 @@ def mix_experts(experts: Sequence[nn.Module], z: Tensor, logits: Tensor, route: 
             part = expert(z[rows])
             mixed = part.new_zeros(len(z), *part.shape[1:]) if mixed is None else mixed
             mixed = mixed.index_copy(0, rows, part)
-    return experts[0](z) if mixed is None else mixed  # no row at all: an empty batch
+    return experts[0](z) if mixed is None else mixed  # an empty batch
 
 
 def run_student(
@@ -329,9 +334,15 @@ def run_student(
     *,
     training: bool | None = None,
 ) -> dict[str, Tensor]:
-    """The forward pass of anything cut like a student: `trunk`, `morphology`, `rhythm`, `tail`, `tasks`.
+    """Forward pass of a student, or of its compressed form.
 
-    `training` says whether a hard route is straight-through; without it, `parts.training` does.
+    Args:
+        parts: an object with `trunk`, `morphology`, `rhythm`, `tail` and `tasks` as `Student` has them.
+        beat: see `Student.forward`.
+        features: see `Student.forward`.
+        rr_sequence: see `Student.forward`.
+        route: see `Student.forward`.
+        training: whether the output is for training; None takes `parts.training`.
     """
     training = bool(parts.training) if training is None else training
     z_morphology, z_rhythm, route_morphology, route_rhythm, *gates = parts.trunk(beat, features, rr_sequence)
@@ -345,16 +356,15 @@ def run_student(
 
 
 def save_student(path: Path | str, student: Student, metadata: Mapping[str, str] | None = None) -> None:
-    """Write weights and configuration as one safetensors file; `metadata` is kept beside the configuration."""
+    """Write weights and configuration as one safetensors file, with further text entries in `metadata`."""
     write_weights(path, student.state_dict(), _FORMAT, {"config": student.config}, metadata)
 
 
 def load_student(path: Path | str) -> Student:
-    """The student of a file that `save_student` wrote, in eval mode.
+    """Load a student that `save_student` wrote, in evaluation mode.
 
     Raises:
-        ModelError: the file is no student, or its configuration or a tensor is unknown, missing or of
-            another shape.
+        ModelError: the file is missing, is not a student, is damaged, or does not fit its own configuration.
     """
     tensors, metadata = read_weights(path, _FORMAT)
     config = read_configuration(StudentConfig, metadata, "config", path)

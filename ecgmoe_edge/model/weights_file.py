@@ -1,6 +1,4 @@
-"""Weights on disk: safetensors with a format name and JSON configurations in the metadata. Nothing is
-unpickled.
-"""
+"""Weights on disk: safetensors files whose metadata contain a format name, configurations as JSON, and checksums."""
 
 from __future__ import annotations
 
@@ -19,12 +17,12 @@ from torch import Tensor, nn
 from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import InputFileError, ModelError
 from ecgmoe_edge.input_files import check_input_file
-from ecgmoe_edge.model.shipped_weights import ShippedWeights, is_damaged_copy, large_tensors, put_tensor
+from ecgmoe_edge.model.shipped_weights import ShippedWeights, is_damaged_copy, large_tensors, update_digest
 
 Configuration = TypeVar("Configuration")
 
-_DIGEST, _METADATA_DIGEST = "tensors_sha256", "metadata_sha256"  # in the metadata: find damage
-LARGEST_WEIGHTS = 256 << 20  # bytes; the shipped teacher has some 5 MB
+_DIGEST, _METADATA_DIGEST = "tensors_sha256", "metadata_sha256"  # metadata keys of the checksums
+LARGEST_WEIGHTS = 256 << 20  # bytes; shipped teacher: about 5 MB
 LARGEST_HEADER = 4 << 20  # bytes of names, shapes and configurations
 
 
@@ -35,10 +33,17 @@ def write_weights(
     configurations: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors with dataclass `configurations`; `metadata` is kept beside them. The file is replaced in one step.
+    """Write weights. The file is replaced in one step; after an error, the old file is unchanged.
+
+    Args:
+        path: the file; its folder must exist.
+        tensors: the tensors by name.
+        file_format: name of the format.
+        configurations: dataclasses, stored as JSON under these names.
+        metadata: further text entries.
 
     Raises:
-        ModelError: it cannot be written; on a full disk, say. One that was there before is unchanged.
+        ModelError: the file cannot be written, for example because the disk is full.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -46,31 +51,36 @@ def write_weights(
     own = {"format": file_format}
     own.update({name: json.dumps(asdict(value)) for name, value in configurations.items()})
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    held = {**(metadata or {}), **own, _DIGEST: _digest(plain)}
-    held[_METADATA_DIGEST] = _metadata_digest(held)
+    header = {**(metadata or {}), **own, _DIGEST: _digest(plain)}
+    header[_METADATA_DIGEST] = _metadata_digest(header)
     try:
         with replace_file(path, lambda written: _check_written(written, plain)) as partial:
-            save_file(plain, str(partial), metadata=held)
+            save_file(plain, str(partial), metadata=header)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"The weights {path} cannot be written ({getattr(error, 'strerror', None) or error}). Make room, or name "
-            "another folder with -o."
+            f"The weights {path} cannot be written ({getattr(error, 'strerror', None) or error}). Free some space, or "
+            "choose another folder with -o."
         ) from error
 
 
 def _check_written(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors import safe_open
 
-    with safe_open(str(path), framework="pt") as file:  # it refuses a file that is shorter than its header says
+    with safe_open(str(path), framework="pt") as file:  # refuses a truncated file
         if set(file.keys()) != set(tensors):
-            raise OSError(errno.EIO, "it does not hold what was written")
+            raise OSError(errno.EIO, "reading it back gives other tensors")
 
 
 def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a file that `write_weights` wrote.
+    """Read the tensors and metadata of a file that `write_weights` wrote.
+
+    Args:
+        path: the file.
+        file_format: the format that it must have.
 
     Raises:
-        ModelError: the file is missing, no safetensors, of another format, too large, or has numbers that are none.
+        ModelError: the file is missing, is not a safetensors file, has another format, is too large, or contains NaN or
+            infinity.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -78,31 +88,44 @@ def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor],
     metadata = read_metadata(path)
     found = metadata.get("format", "no format at all")
     if found != file_format:
-        raise ModelError(f"{path} holds {found!r}, not {file_format!r}. Give the file that this step asks for.")
+        raise ModelError(f"{path} contains {found!r}, not {file_format!r}. Give the file that this step needs.")
     if (size := Path(path).stat().st_size) > LARGEST_WEIGHTS:
         raise ModelError(f"{path} has {size:,} bytes; weights have at most {LARGEST_WEIGHTS:,}. Give another file.")
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:  # the last two: a type that torch lacks
+    except (OSError, SafetensorError, ValueError, KeyError) as error:  # the last two: a data type that torch lacks
         raise ModelError(f"{path} cannot be read as safetensors ({error}). Give a file that training wrote.") from error
     refuse_not_finite(tensors, path)
     return tensors, metadata
 
 
 def refuse_damaged(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path | str) -> None:
-    """Refuse what is not what was written, where the file or the package says what was (ModelError)."""
-    of_tensors, of_metadata = _digest(tensors), _metadata_digest(metadata)
+    """Compare the content of a file with its checksums, or, if it has none, with the shipped files.
+
+    Args:
+        tensors: tensors of the file.
+        metadata: metadata of the file.
+        path: the file, for the message.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    tensors_sha256, metadata_sha256 = _digest(tensors), _metadata_digest(metadata)
     if _DIGEST in metadata or _METADATA_DIGEST in metadata:
-        damaged = metadata.get(_DIGEST) not in (None, of_tensors)
-        damaged = damaged or metadata.get(_METADATA_DIGEST) not in (None, of_metadata)
-    else:  # from before a checksum was written
-        damaged = is_damaged_copy(tensors, of_tensors, of_metadata)
+        damaged = metadata.get(_DIGEST) not in (None, tensors_sha256)
+        damaged = damaged or metadata.get(_METADATA_DIGEST) not in (None, metadata_sha256)
+    else:  # a file of an older version, without checksums
+        damaged = is_damaged_copy(tensors, tensors_sha256, metadata_sha256)
     if damaged:
-        raise ModelError(f"{path} is damaged: it does not hold what was written. Copy it again from its source.")
+        raise ModelError(f"{path} is damaged: its content does not match its checksum. Copy it again from its source.")
 
 
 def digests_of(path: Path | str) -> ShippedWeights | None:
-    """What is in a file that carries no checksum; None of one that does. Raises ModelError as `read_weights` does."""
+    """Digests of a file that contains no checksum; None for a file that does.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
     metadata = read_metadata(path)
     if _DIGEST in metadata:
         return None
@@ -111,31 +134,35 @@ def digests_of(path: Path | str) -> ShippedWeights | None:
 
 
 def _metadata_digest(metadata: Mapping[str, str]) -> str:
-    """Of all names and texts of the metadata, but for the digest itself."""
-    held = json.dumps(sorted(item for item in metadata.items() if item[0] != _METADATA_DIGEST))
-    return hashlib.sha256(held.encode()).hexdigest()
+    """SHA-256 of all entries of the metadata except this digest itself."""
+    entries = json.dumps(sorted(item for item in metadata.items() if item[0] != _METADATA_DIGEST))
+    return hashlib.sha256(entries.encode()).hexdigest()
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of the names, types, shapes and numbers of all tensors."""
+    """SHA-256 of names, types, shapes and content of all tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        put_tensor(digest, name, tensor)
+        update_digest(digest, name, tensor)
     return digest.hexdigest()
 
 
 def refuse_not_finite(tensors: Mapping[str, Tensor], path: Path | str) -> None:
-    """Refuse tensors with NaN or infinite numbers, naming the first (ModelError)."""
+    """Check that all tensors are finite.
+
+    Raises:
+        ModelError: a tensor contains NaN or infinity; the message names the first.
+    """
     for name, tensor in tensors.items():
         if tensor.is_complex() or (tensor.is_floating_point() and not torch.isfinite(tensor.float()).all()):
-            raise ModelError(f"{path}: the tensor {name!r} has numbers that are NaN or infinite. Train it again.")
+            raise ModelError(f"{path}: the tensor {name!r} contains NaN or infinity. Train it again.")
 
 
 def check_header(path: Path | str) -> None:
-    """Refuse a safetensors file whose header says that it is longer than any is, before memory is taken for it.
+    """Check the length of the header of a safetensors file, before memory is allocated for it.
 
     Raises:
-        ModelError: the length is beyond the file or `LARGEST_HEADER`.
+        ModelError: the header is longer than the file or than `LARGEST_HEADER`.
         OSError: the file cannot be read.
     """
     with Path(path).open("rb") as file:
@@ -144,16 +171,16 @@ def check_header(path: Path | str) -> None:
         left = os.fstat(file.fileno()).st_size - len(start)
     if len(start) < 8 or length > min(left, LARGEST_HEADER):
         raise ModelError(
-            f"{path} cannot be read as safetensors (its header is to have {length:,} bytes of the {left:,} there, and "
-            f"{LARGEST_HEADER:,} is the most). Give a file that training wrote."
+            f"{path} cannot be read as safetensors (its header should have {length:,} bytes; the file has {left:,} and "
+            f"the limit is {LARGEST_HEADER:,}). Give a file that training wrote."
         )
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:
-    """The metadata of a safetensors file, without its tensors.
+    """Read the metadata of a safetensors file, without its tensors.
 
     Raises:
-        ModelError: the file is missing or no safetensors.
+        ModelError: the file is missing, or is not a safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -171,24 +198,32 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 def read_configuration(
     kind: type[Configuration], metadata: Mapping[str, str], name: str, path: Path | str
 ) -> Configuration:
-    """The dataclass `kind` that the metadata hold under `name`; lists become tuples.
+    """Read a configuration from metadata.
+
+    Args:
+        kind: the dataclass of the configuration; lists become tuples.
+        metadata: metadata of the file.
+        name: key of the configuration.
+        path: the file, for the message.
 
     Raises:
-        ModelError: it is missing, or a key is unknown or of the wrong kind.
+        ModelError: the configuration is missing, or a key is unknown or has the wrong type.
     """
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     try:
         decoded = json.loads(metadata.get(name, ""))
         unknown = sorted(decoded.keys() - known)
         if unknown:
-            raise ModelError(f"{path}: unknown keys in its {name}: {', '.join(unknown)}.")
+            raise ModelError(
+                f"{path}: unknown keys in its {name}: {', '.join(unknown)}. Update ecgmoe-edge, or give another file."
+            )
         return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in decoded.items()})
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{path} has no readable {name} ({error}).") from error
+        raise ModelError(f"{path} has no readable {name} ({error}). Give a file that training wrote.") from error
 
 
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> None:
-    """Load tensors whose names and shapes are exactly the module's.
+    """Load tensors into a module with exactly the same names and shapes.
 
     Raises:
         ModelError: a tensor is unknown, missing or of another shape.
@@ -200,9 +235,9 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], path: Path | 
 
 
 def refuse_unlike_made(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], path: Path | str) -> None:
-    """Refuse tensors that are not exactly those of the module that `make` gives, before it takes any memory.
+    """Check the tensors of a file against the module that `make` builds, before the module is allocated.
 
-    A configuration may ask for far more than the file holds.
+    This protects against a configuration that requests much more memory than the file needs.
 
     Raises:
         ModelError: a tensor is unknown, missing or of another shape.
@@ -213,8 +248,12 @@ def refuse_unlike_made(make: Callable[[], nn.Module], tensors: Mapping[str, Tens
 
 
 def refuse_unlike(expected: Mapping[str, Any], given: Mapping[str, Any], path: Path | str) -> None:
-    """Refuse tensors that are not exactly the expected ones; values are shapes, or None where shape does not
-    matter.
+    """Check that tensors are exactly the expected ones.
+
+    Args:
+        expected: expected shapes by name; None if the shape does not matter.
+        given: shapes in the file, or None likewise.
+        path: the file, for the message.
 
     Raises:
         ModelError: a tensor is unknown, missing or of another shape.
@@ -223,6 +262,6 @@ def refuse_unlike(expected: Mapping[str, Any], given: Mapping[str, Any], path: P
     wrong = sorted(n for n in names if n not in given or n not in expected or expected[n] != given[n])
     if wrong:
         raise ModelError(
-            f"{path} does not fit its own configuration: {', '.join(wrong[:3])} ({len(wrong)} in all) unknown, "
-            "missing or of another shape. It was changed or cut, or written by another version."
+            f"{path} does not fit its own configuration: {len(wrong)} tensor(s) unknown, missing or of another shape, "
+            f"such as {', '.join(wrong[:3])}. It was modified, truncated, or written by another version."
         )

@@ -39,6 +39,7 @@ AAMI = MappingProxyType(
     }
 )
 
+_SCRATCH_NAME = "annotations"  # wfdb refuses names with a dot or a blank, which records may have
 _LATE_S = 1.0  # an annotation may be this much later than the end of the record
 
 
@@ -82,11 +83,45 @@ def read_annotations(record: Recording, extension: str = "atr", *, beats_needed:
         RecordError: the file is missing, truncated or not an annotation file; its times go backwards or lie outside
             the record; or it has no beats although they are needed.
     """
-    file = record.path.parent / f"{record.name}.{extension}"
+    if isinstance(record, WfdbRecord):
+        timeline = Timeline(record.path, record.fs, record.n_samples, record.frame_rate, record.stated_samples)
+    else:
+        timeline = Timeline(record.path.parent / record.name, record.fs, record.n_samples, record.fs)
+    return annotations_on(timeline, extension, beats_needed=beats_needed)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The time axis of a record: all that annotations need to know of its signal."""
+
+    path: Path  # the record without extension; its annotations are `<path>.<extension>`
+    fs: float  # sampling rate, Hz
+    n_samples: int  # samples that are present
+    frame_rate: float  # Hz; tick rate of an annotation file that states none
+    stated_samples: int | None = None  # samples that the header states, if fewer are present
+
+    @property
+    def name(self) -> str:
+        """Name of the record, without folder."""
+        return self.path.name
+
+
+def annotations_on(timeline: Timeline, extension: str = "atr", *, beats_needed: bool = True) -> BeatAnnotations:
+    """Read an annotation file for a record of which only the time axis is known.
+
+    Args:
+        timeline: time axis of the record.
+        extension: extension of the annotation file.
+        beats_needed: as for `read_annotations`.
+
+    Raises:
+        RecordError: as for `read_annotations`.
+    """
+    file = timeline.path.parent / f"{timeline.name}.{extension}"
     if not file.is_file():
-        raise RecordError(f"{record.name} has no annotations: there is no {file.name} in its folder.")
+        raise RecordError(f"{timeline.name} has no annotations: there is no {file.name} in its folder.")
     marks = read_annotation_file(file)
-    samples, kept = _samples_of(marks, record, file)
+    samples, kept = _samples_of(marks, timeline, file)
     codes = marks.codes[kept]
     notes = {at: note for at, note in marks.notes.items() if at < len(codes)}
     beat_codes = [code for code in np.unique(codes).tolist() if marks.symbol(code) in AAMI]
@@ -106,8 +141,8 @@ def read_annotations(record: Recording, extension: str = "atr", *, beats_needed:
         samples=samples[is_beat],
         symbols=symbol_of[beats],
         classes=class_of[beats],
-        flutter=_flutter(others, record.n_samples),
-        rhythms=_rhythms(others, record.n_samples),
+        flutter=_flutter(others, timeline.n_samples),
+        rhythms=_rhythms(others, timeline.n_samples),
         unknown=unknown,
         remarks=tuple(_remarks(file, unknown, len(marks.codes) - len(codes))),
     )
@@ -138,12 +173,12 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
     codes = {None: "N", "?": "Q"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=f".{name}-") as scratch:
-            written = Path(scratch) / file.name
+        with TemporaryDirectory(dir=folder, prefix=".annotations-") as scratch:
+            written = Path(scratch) / f"{_SCRATCH_NAME}.{_SCRATCH_NAME}"
             if ordered:
                 _load_wfdb().wrann(
-                    name,
-                    extension,
+                    _SCRATCH_NAME,
+                    _SCRATCH_NAME,
                     sample=np.array([beat.sample for beat in ordered], dtype=np.int64),
                     symbol=[codes.get(beat.label, beat.label) for beat in ordered],
                     fs=fs,
@@ -177,15 +212,13 @@ def _check_written(file: Path, beats: Sequence[Beat]) -> None:
         raise OSError(errno.ENOSPC, why)
 
 
-def _samples_of(marks: RawAnnotations, record: Recording, file: Path) -> tuple[NDArray[np.int64], slice]:
+def _samples_of(marks: RawAnnotations, record: Timeline, file: Path) -> tuple[NDArray[np.int64], slice]:
     """Samples of the annotations, and the slice of the annotations that lie within the signal.
 
     An annotation file counts time in ticks whose rate it states, or in frames of its record.
     """
-    frame_rate = record.frame_rate if isinstance(record, WfdbRecord) else record.fs
-    times = marks.ticks * (record.fs / (marks.rate or frame_rate))
-    stated = record.stated_samples if isinstance(record, WfdbRecord) else None
-    length = stated or record.n_samples
+    times = marks.ticks * (record.fs / (marks.rate or record.frame_rate))
+    length = record.stated_samples or record.n_samples
     if len(times) and times[-1] > length - 1 + _LATE_S * record.fs:
         raise RecordError(
             f"{file} has an annotation at {times[-1] / record.fs:.6g} s, but {record.name} is {length / record.fs:.6g} "

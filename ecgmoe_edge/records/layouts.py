@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.databases import patient_of
-from ecgmoe_edge.records.facts import Facts, stated_facts
 from ecgmoe_edge.records.names import record_name
+from ecgmoe_edge.records.recording import Facts, stated_facts
 from ecgmoe_edge.records.registry import holds_recordings, is_recording
 from ecgmoe_edge.records.splits import data_folder, database_folder, locate
 from ecgmoe_edge.records.tables import CINC_TABLE, PTBXL_TABLE, cinc_rhythms, ptbxl_rows

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -15,9 +16,11 @@ from ecgmoe_edge.errors import RecordError
 Lead: TypeAlias = str | int
 Sex: TypeAlias = Literal["M", "F"]
 Truncated: TypeAlias = Literal["error", "read"]
+#: Labels of a whole recording by task: a class of a classification, or a number in the unit of a regression.
+Facts: TypeAlias = Mapping[str, str | float]
 
 _MILLIVOLTS: dict[str, float] = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6}
-
+_SEXES: Mapping[Sex, str] = MappingProxyType({"F": "female", "M": "male"})
 
 #: The subject of a remark.
 RemarkKind: TypeAlias = Literal["rate", "unit", "gain", "amplitude", "time", "lead", "length", "label", "encoding"]
@@ -309,3 +312,18 @@ def _choose_lead(available: Sequence[str], lead: Lead, record: str) -> int:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)
+
+
+def stated_facts(age: float | None = None, sex: Sex | None = None, **further: str | float | None) -> Facts:
+    """The labels that are known: age in years, sex, and the class or value of other tasks by their names.
+
+    >>> stated_facts(63, "F", potassium=None)
+    {'age': 63, 'sex': 'female'}
+    """
+    facts = {"age": age, "sex": None if sex is None else _SEXES[sex], **further}
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def facts_of(recording: Recording) -> Facts:
+    """The labels in the header of a recording."""
+    return stated_facts(recording.age, recording.sex)

@@ -6,6 +6,9 @@
   the record names (`hash_fraction`). The selection is the same for everybody, and for a part of the database too.
 - `ptbxl-fold8`: fold 8 of PTB-XL by its table (`strat_fold`); `ptbxl-fit`: folds 1 to 7. Folds 9 and 10 are the test
   folds of its authors.
+
+Records 875, 878 and 879 of svdb, which are in `svdb-fit`, are excerpts of records 14157 and 14172 of the MIT-BIH
+Long-Term Database; sel14157 and sel14172 of the QT Database are the same patients (`records.overlaps` finds excerpts).
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ DS2 = _names("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 22
 DS1_VAL = _names("112 118 119 124 223")
 DS1_FIT = tuple(name for name in DS1 if name not in DS1_VAL)
 SVDB_VAL = _names("808 825 841 848 851 855 861 868 874 877 887 893")
+LTAFDB_VAL = _names("21 28 47 58 60 72 102 103 112 121 200 203")
 
 CINC_VAL_SHARE = 0.2
 PTBXL_VAL_FOLD = 8
@@ -56,8 +60,8 @@ def hash_fraction(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
-def _svdb_fit(folder: Path) -> list[Path]:
-    return [path for path in find_recordings(folder) if record_name(path) not in SVDB_VAL]
+def _others(folder: Path, *, names: tuple[str, ...]) -> list[Path]:
+    return [path for path in find_recordings(folder) if record_name(path) not in names]
 
 
 def _cinc(folder: Path, *, held_out: bool) -> list[Path]:
@@ -84,8 +88,10 @@ _SPLITS: MappingProxyType[str, tuple[str, _Select]] = MappingProxyType(
         "ds2": ("mitdb", partial(_named_records, names=DS2)),
         "ds1-fit": ("mitdb", partial(_named_records, names=DS1_FIT)),
         "ds1-val": ("mitdb", partial(_named_records, names=DS1_VAL)),
-        "svdb-fit": ("svdb", _svdb_fit),
+        "svdb-fit": ("svdb", partial(_others, names=SVDB_VAL)),
         "svdb-val": ("svdb", partial(_named_records, names=SVDB_VAL)),
+        "ltafdb-fit": ("ltafdb", partial(_others, names=LTAFDB_VAL)),
+        "ltafdb-val": ("ltafdb", partial(_named_records, names=LTAFDB_VAL)),
         "cinc-fit": ("cinc2017", partial(_cinc, held_out=False)),
         "cinc-val": ("cinc2017", partial(_cinc, held_out=True)),
         "ptbxl-fit": ("ptbxl", partial(_ptbxl, folds=range(1, PTBXL_VAL_FOLD))),

@@ -1,4 +1,4 @@
-"""What runs a trained model on a device: the bundle (manifest and files) and engines behind one protocol."""
+"""Runs a trained model on a device: bundles (manifest and files), and inference engines with one interface."""
 
 from ecgmoe_edge.runtime.bundle import (
     Bundle,

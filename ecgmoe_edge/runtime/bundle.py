@@ -1,6 +1,4 @@
-"""A trained model ready to run: `load_bundle(path)` gives what a monitor needs, or an error that says what is
-wrong.
-"""
+"""Loads a trained model: `load_bundle(path)` verifies a bundle and starts its engine, ready for a `Monitor`."""
 
 from __future__ import annotations
 
@@ -14,13 +12,12 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.contract import BEAT_TASK
 from ecgmoe_edge.errors import BundleError
+from ecgmoe_edge.runtime.compatibility import check_classes, check_preprocessing, decision_from_manifest
 from ecgmoe_edge.runtime.cores import usable_cores
 from ecgmoe_edge.runtime.engine import Engine, EngineSetup
 from ecgmoe_edge.runtime.engines import start_engine
 from ecgmoe_edge.runtime.manifest import MANIFEST_NAME, Manifest
-from ecgmoe_edge.runtime.preprocessing import check_preprocessing, decision_from_manifest
 from ecgmoe_edge.runtime.storage import BundleFiles, open_bundle, pack, write_bundle
-from ecgmoe_edge.runtime.task_classes import check_classes
 from ecgmoe_edge.runtime.trial_run import try_model
 from ecgmoe_edge.streaming.decision import DecisionRule
 
@@ -30,7 +27,7 @@ DEFAULT_BUNDLE = "generic-cpu"
 
 
 class Bundle:
-    """A verified bundle with its engine started; what a `Monitor` takes."""
+    """A verified bundle with a started engine; the model of a `Monitor`."""
 
     def __init__(self, path: Path, manifest: Manifest, decision: DecisionRule, engine: Engine) -> None:
         self.path = path
@@ -40,38 +37,42 @@ class Bundle:
 
     @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """Task -> its classes in the order of the logits."""
+        """Classes of each task, in the order of its logits."""
         return self.manifest.classes
 
     @property
     def decision(self) -> DecisionRule:
-        """Constants of the rule that turns beat logits into a label."""
+        """Constants of the rule that turns the logits of a beat into a label."""
         return self._decision
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What the model answers."""
+        """Names of the tasks for which the model has outputs."""
         return tuple(self.manifest.classes)
 
     @property
     def context_samples(self) -> int:
-        """0: a student is given no context."""
+        """Number of context samples that the model needs: 0, since a student has no context input."""
         return 0
 
     @property
     def batched(self) -> bool:
-        """False: its file takes one beat at a time."""
+        """Whether the model runs several beats at once: False, its file takes one beat."""
         return False
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """Logits of each task (b, classes) and of each router `route_*` (b, experts), float32.
+        """Run the model on b beats.
 
-        `inputs` are float32: "beat" (b, 2, 103), "features" (b, 27), "rr_sequence" (b, 2, 32).
+        Args:
+            inputs: float32 "beat" (b, 2, 103), "features" (b, 27) and "rr_sequence" (b, 2, 32).
+
+        Returns:
+            Float32 logits of each task, (b, classes), and of each router `route_*`, (b, experts).
         """
         return self.engine.run(inputs)
 
     def describe(self) -> dict[str, Any]:
-        """Name, profile, model and engine in a few JSON-ready words."""
+        """Summary of bundle and engine, ready for JSON."""
         model = self.manifest.model
         return {
             "name": self.manifest.name,
@@ -93,13 +94,20 @@ def load_bundle(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
 ) -> Bundle:
-    """Verify the bundle at `path` (folder or zip), start its engine and run its model a first time.
+    """Verify a bundle, start its engine and run its model for the first time.
 
-    `runtime` overrides what runs the file: "onnxruntime" for ONNX; "litert", "litert-reference" (slow, TFLite
-    Micro's results to the bit) or "tflite-runtime" for TFLite. `threads` and `providers` override the
-    manifest's; there are never more threads than processors
-    that this process may use. Raises BundleError, UsageError for a runtime that
-    does not fit, MissingExtra where the runtime is not installed.
+    Args:
+        path: the bundle, a folder or a zip.
+        runtime: runtime to use instead of the default: "onnxruntime" for ONNX; "litert", "tflite-runtime", or the slow
+            "litert-reference", whose results are bit for bit those of TFLite Micro, for TFLite.
+        threads: number of threads instead of that in the manifest. It is limited to the processors that this process
+            may use.
+        providers: execution providers instead of those in the manifest.
+
+    Raises:
+        BundleError: the bundle is damaged, does not fit this version, or its model cannot run.
+        UsageError: the runtime is for another format.
+        MissingExtra: the runtime is not installed.
     """
     files = open_bundle(path)
     manifest = files.manifest
@@ -107,9 +115,7 @@ def load_bundle(
     decision = decision_from_manifest(manifest.decision, str(path))
     check_classes(manifest.classes, str(path))
     if BEAT_TASK not in manifest.classes:
-        raise BundleError(
-            f"{path} has no task `beat`, so there is nothing to monitor with. Export it with --tasks beat."
-        )
+        raise BundleError(f"{path} has no task `beat`, which a monitor needs. Export it with --tasks beat.")
     model = manifest.model
     setup = EngineSetup(
         inputs=manifest.inputs,
@@ -125,10 +131,14 @@ def load_bundle(
 
 
 def shipped_bundle(name: str = DEFAULT_BUNDLE) -> Path:
-    """The folder of a bundle that comes with the package. Raises BundleError naming those that there are."""
+    """Find a bundle that comes with the package.
+
+    Raises:
+        BundleError: there is none of that name; the message lists those that exist.
+    """
     root = Path(str(resources.files("ecgmoe_edge"))) / "pretrained" / "bundles"
-    there = sorted(item.parent.name for item in root.glob(f"*/{MANIFEST_NAME}"))
-    if name not in there:
-        listed = f"it ships {', '.join(there)}" if there else "it ships none"
-        raise BundleError(f"This package ships no bundle {name}; {listed}. Name a folder or zip with --bundle.")
+    shipped = sorted(item.parent.name for item in root.glob(f"*/{MANIFEST_NAME}"))
+    if name not in shipped:
+        listed = f"it contains {', '.join(shipped)}" if shipped else "it contains none"
+        raise BundleError(f"This package contains no bundle {name}; {listed}. Name a folder or zip with --bundle.")
     return root / name

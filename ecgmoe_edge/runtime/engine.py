@@ -1,6 +1,4 @@
-"""What every engine has in common: named float tensors in, named float tensors out, checked against the
-manifest.
-"""
+"""Interface of all inference engines: named float32 tensors in and out, checked against the manifest."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class Engine(Protocol):
-    """Runs a model file. Tensor names are the package's own, whatever they are called in the file."""
+    """Runs a model file. Tensors have the names of `ecgmoe_edge.contract`; the file may use others."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -31,23 +29,32 @@ class Engine(Protocol):
         ...
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
-        """Outputs (b, ...) float32 of the beats (b, ...) float32; a file for one beat at a time is run b
-        times.
+        """Run the model on b beats; a file that takes one beat is run b times.
+
+        Args:
+            inputs: float32 tensors (b, ...) by name.
+
+        Returns:
+            Float32 tensors (b, ...) by name.
+
+        Raises:
+            SignalError: an input is missing or has the wrong shape.
+            BundleError: the runtime fails.
         """
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Runtime, version and how it was set up, JSON-ready."""
+        """Runtime, version and settings, ready for JSON."""
         ...
 
 
 @dataclass(frozen=True)
 class EngineSetup:
-    """How a model file is to be run: what a manifest says, and what a user overrides."""
+    """How to run a model file: settings of the manifest, possibly overridden by the user."""
 
-    inputs: Sequence[TensorSpec] | None = None  # None: those of the file
+    inputs: Sequence[TensorSpec] | None = None  # None: taken from the file
     outputs: Sequence[TensorSpec] | None = None
-    runtime: str | None = None  # one of the format's, None: the usual one that is installed
+    runtime: str | None = None  # one of the runtimes of the format; None: the first that is installed
     threads: int = 1
     providers: Sequence[str] = ("CPUExecutionProvider",)
     activations: ActivationFormat = "float32"
@@ -56,7 +63,16 @@ class EngineSetup:
 def run_rows(
     inputs: Tensors, specs: Sequence[TensorSpec], run_one: Callable[[Tensors], dict[str, NDArray[np.float32]]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Run a model of batch 1 on each row of a batch. Raises SignalError on inputs that do not fit."""
+    """Run a model of batch size 1 on each beat of a batch.
+
+    Args:
+        inputs: tensors (b, ...) by name.
+        specs: the model's inputs.
+        run_one: runs the model on one beat.
+
+    Raises:
+        SignalError: an input is missing or has the wrong shape.
+    """
     check_inputs(inputs, specs)
     rows = len(inputs[specs[0].name])
     if rows == 1:
@@ -66,8 +82,10 @@ def run_rows(
 
 
 def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:
-    """Raise SignalError unless every tensor is there, with one number of rows and the shape of its `specs`
-    entry.
+    """Check that every input is present, with the shape in `specs` and with the same number of beats.
+
+    Raises:
+        SignalError: an input is missing or has the wrong shape.
     """
     rows = -1
     for spec in specs:
@@ -82,9 +100,18 @@ def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:
 
 
 def match_specs(what: str, wanted: Sequence[TensorSpec] | None, found: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """The manifest's tensors if the file has each of them just so; the file's own where no manifest says.
+    """Check that the tensors of the manifest and of the model file agree.
 
-    `found` is named as in the file, and its order is free. Raises BundleError naming the tensor that differs.
+    Args:
+        what: "input" or "output".
+        wanted: tensors of the manifest; None takes those of the file.
+        found: tensors of the file, with the names and in the order of the file.
+
+    Returns:
+        The tensors to use.
+
+    Raises:
+        BundleError: a tensor is missing or differs; the message names it.
     """
     if wanted is None:
         return tuple(found)
@@ -98,26 +125,26 @@ def match_specs(what: str, wanted: Sequence[TensorSpec] | None, found: Sequence[
         same_scale = (spec.scale is None) == (have.scale is None) and (
             spec.scale is None or have.scale is None or abs(spec.scale - have.scale) <= 1e-6 * have.scale
         )
-        if (spec.shape, spec.dtype, spec.zero_point) != (
-            have.shape,
-            have.dtype,
-            have.zero_point,
-        ) or not same_scale:
+        same = (spec.shape, spec.dtype, spec.zero_point) == (have.shape, have.dtype, have.zero_point)
+        if not (same and same_scale):
             raise BundleError(
                 f"The manifest and the model file disagree on the {what} {spec.name}: "
-                f"{_said(spec)} against {_said(have)}. Export the bundle again."
+                f"{_text(spec)} in the manifest, {_text(have)} in the file. Export the bundle again."
             )
     unnamed = set(by_name) - {spec.file_name for spec in wanted}
     if what == "input" and unnamed:
-        raise BundleError(f"The model file wants {', '.join(sorted(unnamed))}, which the manifest does not list.")
+        raise BundleError(
+            f"The model file needs the input {', '.join(sorted(unnamed))}, which the manifest does not list. "
+            "Export the bundle again."
+        )
     return tuple(wanted)
 
 
-def _said(spec: TensorSpec) -> str:
+def _text(spec: TensorSpec) -> str:
     scale = "" if spec.scale is None else f" scale {spec.scale:.6g} zero point {spec.zero_point}"
     return f"{spec.dtype} {spec.shape}{scale}"
 
 
 def missing_providers(description: Mapping[str, Any]) -> list[str]:
-    """The execution providers that a model asks for and this machine lacks; `description`: what `describe` gives."""
+    """Execution providers that the model requests and this machine lacks; `description` is from `Engine.describe`."""
     return [name for name in description.get("providers_wanted", ()) if name not in description["providers"]]

@@ -1,4 +1,4 @@
-"""Starts the engine of a model file by its format: one entry a format, in place of questions about its name."""
+"""Table of the engines by model format, so that no other module contains the name of a format."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ _STARTS: dict[str, Start] = {"onnx": onnx_engine.start, "tflite": litert_engine.
 
 
 def register_engine(file_format: str, start: Start) -> None:
-    """Let `start` run files of a format of `device_profiles.formats`; it takes the place of an earlier one."""
+    """Register `start` for files of a format of `device_profiles.formats`, replacing an earlier registration."""
     _STARTS[file_format] = start
 
 
 def unregister_engine(file_format: str) -> None:
-    """Take the engine of a format out again; one that is not there is no mistake."""
+    """Remove the engine of a format, if there is one."""
     _STARTS.pop(file_format, None)
 
 
 def runtimes_of(file_format: str) -> Sequence[str]:
-    """What runs files of a format on this machine, the usual one first; empty where nothing does."""
+    """Names of the runtimes for files of a format, the default first; empty if this machine cannot run them."""
     return FORMATS[file_format].runtimes if file_format in _STARTS else ()
 
 
 def start_engine(file_format: str, content: bytes, setup: EngineSetup, where: str) -> Engine:
-    """The engine of a model file.
+    """Start the engine of a model file.
 
     Args:
-        file_format: of the manifest.
-        content: the model file.
-        setup: how to run it; `setup.runtime` is None for the usual one.
+        file_format: format of the file, from the manifest.
+        content: bytes of the model file.
+        setup: how to run it.
         where: the bundle, for messages.
 
     Raises:
-        BundleError: files of that format do not run here, or the file is not what the setup says.
-        UsageError: the runtime is for other formats.
+        BundleError: this machine cannot run files of the format, or the file does not match the setup.
+        UsageError: the chosen runtime is for other formats.
         MissingExtra: the runtime is not installed.
     """
     fitting = runtimes_of(file_format)
     if not fitting:
         what = FORMATS[file_format].elsewhere or f"a {file_format} file"
         raise BundleError(
-            f"{where} holds {what} and cannot run here: build it into firmware. "
+            f"{where} contains {what} and cannot run on this machine: build it into firmware. "
             "To try the model on this machine, export the profile generic-cpu."
         )
     if setup.runtime is not None and setup.runtime not in fitting:

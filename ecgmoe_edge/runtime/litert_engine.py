@@ -1,6 +1,4 @@
-"""Runs a TFLite file with LiteRT (ai-edge-litert), or with its predecessor tflite-runtime where that is what
-there is.
-"""
+"""Runs a TFLite file with LiteRT (ai-edge-litert), or with its predecessor tflite-runtime if only that is installed."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from ecgmoe_edge.runtime.tflite_file import check_tflite_file
 RuntimeName = Literal["litert", "tflite-runtime"]
 Kernels = Literal["xnnpack", "builtin", "reference"]
 
-# Name here, module, distribution; the first that is installed is taken.
+# (name in this package, module, distribution); the first that is installed is used.
 _RUNTIMES = (
     ("litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
     ("tflite-runtime", "tflite_runtime.interpreter", "tflite-runtime"),
@@ -32,12 +30,10 @@ _RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
 
 
 class LiteRtEngine:
-    """One TFLite interpreter, float32 outside whatever the file stores inside.
+    """One TFLite interpreter. Inputs and outputs are float32, whatever types the file stores.
 
-    A file with one signature runs as it is (dense, or with `IF` inside); one with several is dispatched here,
-    expert by expert (`host_dispatch`). `kernels`: "xnnpack" is the fast default; "builtin" without it;
-    "reference" gives the results of TFLite Micro to the bit, slowly. Raises MissingExtra where neither
-    runtime is installed or only one that numpy is too new for, BundleError where the file is not what the specs say.
+    A file with one signature runs as a whole (dense, or with the operator `IF`). A file with several signatures is
+    dispatched by `host_dispatch`.
     """
 
     def __init__(
@@ -50,6 +46,21 @@ class LiteRtEngine:
         kernels: Kernels = "xnnpack",
         runtime: RuntimeName | None = None,
     ) -> None:
+        """Load a model file.
+
+        Args:
+            model: the file or its bytes.
+            inputs: inputs of the manifest; None takes those of the file.
+            outputs: outputs of the manifest; None takes those of the file.
+            threads: number of threads.
+            kernels: "xnnpack" is fast; "builtin" runs without XNNPACK; "reference" is slow, and its results are bit for
+                bit those of TFLite Micro.
+            runtime: runtime to use; None for the first that is installed.
+
+        Raises:
+            MissingExtra: no runtime is installed, or only one that does not work with the installed numpy.
+            BundleError: the file is damaged, or differs from the manifest.
+        """
         self._installed = _find_runtime(runtime)
         self._threads, self._kernels = threads, kernels
         content = model if isinstance(model, bytes) else model.read_bytes()
@@ -67,35 +78,35 @@ class LiteRtEngine:
             graph = HostDispatch(interpreter, signatures) if several else _OneGraph(interpreter, signatures)
         except (ValueError, RuntimeError, TypeError, KeyError, MemoryError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise BundleError(f"{self._said()} cannot load the model: {reason}") from error
+            raise BundleError(f"{self._runtime_text()} cannot load the model: {reason}") from error
         self._inputs = match_specs("input", inputs, graph.inputs)
         self._outputs = match_specs("output", outputs, graph.outputs)
         self._dispatch = "host" if several else "in the file"
         graph.prepare(self._inputs, self._outputs)
         self._graph = graph
 
-    def _said(self) -> str:
+    def _runtime_text(self) -> str:
         return f"{self._installed.name} {self._installed.version}"
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """The model's inputs, with the scale that they are stored in."""
+        """The model's inputs, with scale and zero point of integer tensors."""
         return self._inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """The model's outputs, with the scale that they are stored in."""
+        """The model's outputs, with scale and zero point of integer tensors."""
         return self._outputs
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
-        """Outputs (b, ...) of the beats (b, ...), all float32. Raises SignalError on shapes that do not fit."""
+        """See `Engine.run`."""
         try:
             return run_rows(inputs, self._inputs, self._graph.run_one)
         except (ValueError, RuntimeError, TypeError, MemoryError) as error:
-            raise BundleError(f"{self._said()} failed while running the model: {error}") from error
+            raise BundleError(f"{self._runtime_text()} failed while running the model: {error}") from error
 
     def describe(self) -> dict[str, Any]:
-        """Runtime, version, kernels, where the expert is chosen, threads."""
+        """Runtime, version, kernels, threads, and whether dispatch is in the file or on the host."""
         return {
             "runtime": self._installed.name,
             "version": self._installed.version,
@@ -106,7 +117,7 @@ class LiteRtEngine:
 
 
 def start(content: bytes, setup: EngineSetup) -> LiteRtEngine:
-    """The engine of a TFLite file of a bundle; raises what `LiteRtEngine` does."""
+    """Start the engine for the TFLite file of a bundle. Raises the errors of `LiteRtEngine`."""
     return LiteRtEngine(
         content,
         inputs=setup.inputs,
@@ -118,18 +129,15 @@ def start(content: bytes, setup: EngineSetup) -> LiteRtEngine:
 
 
 class _OneGraph:
-    """A file whose whole model is one graph."""
+    """A file that contains the whole model as one graph."""
 
     def __init__(self, interpreter: Any, signatures: Sequence[str]) -> None:
         interpreter.allocate_tensors()
         self._interpreter = interpreter
         if signatures:
             runner = interpreter.get_signature_runner(signatures[0])
-            self._input_details, self._output_details = (
-                runner.get_input_details(),
-                runner.get_output_details(),
-            )
-        else:  # an older converter's file: the tensors' own names
+            self._input_details, self._output_details = runner.get_input_details(), runner.get_output_details()
+        else:  # files of older converters have no signature; take the names of the tensors
             self._input_details = {d["name"]: d for d in interpreter.get_input_details()}
             self._output_details = {d["name"]: d for d in interpreter.get_output_details()}
         self.inputs = [spec_of(name, detail) for name, detail in self._input_details.items()]
@@ -138,12 +146,12 @@ class _OneGraph:
         self._readers: tuple[tuple[str, int, Reader], ...] = ()
 
     def prepare(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
-        """Fix which tensors `run_one` takes and gives, and under which names."""
+        """Set the input and output tensors of `run_one`, and their names."""
         self._writers = tuple((s.name, int(self._input_details[s.file_name]["index"]), Writer(s)) for s in inputs)
         self._readers = tuple((s.name, int(self._output_details[s.file_name]["index"]), Reader(s)) for s in outputs)
 
     def run_one(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
-        """One beat. Inputs are set every time: an interpreter may reuse their memory."""
+        """Run one beat. All inputs are set for each beat, because an interpreter may reuse their memory."""
         interpreter = self._interpreter
         for name, index, writer in self._writers:
             interpreter.set_tensor(index, writer.store(inputs[name]))
@@ -162,7 +170,7 @@ def _find_runtime(wanted: RuntimeName | None) -> _Installed:
         if wanted not in (None, name):
             continue
         if name == "tflite-runtime" and _installed(distribution) and int(np.__version__.split(".")[0]) >= 2:
-            # Its extension was compiled against numpy 1 and fails only once it is used.
+            # The import succeeds, but its extension needs numpy 1 and fails on first use.
             raise MissingExtra(
                 f"LiteRT (tflite-runtime is, but it needs numpy below 2 and finds {np.__version__})", "tflite"
             )

@@ -1,4 +1,4 @@
-"""What `manifest.json` of a bundle says: typed, and with no key that nobody knows."""
+"""Typed contents of a bundle's `manifest.json`; unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -26,28 +26,27 @@ Dispatch = Literal["if", "host", "dense"]
 GateStatus = Literal["passed", "failed", "not run"]
 Sense = Literal["at most", "at least", ""]
 Positive = Annotated[int, Meta(gt=0)]
-Size = Annotated[int, Meta(gt=0, le=1 << 20)]  # of one dimension of a tensor
-Count = Annotated[int, Meta(gt=0, le=256)]  # of experts
+Size = Annotated[int, Meta(gt=0, le=1 << 20)]  # one dimension of a tensor
+Count = Annotated[int, Meta(gt=0, le=256)]  # number of experts
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
-NoName = Annotated[str, Meta(max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]  # may be empty
+OptionalName = Annotated[str, Meta(max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]  # may be empty
 Text = Annotated[str, Meta(max_length=20_000)]
 Rate = Annotated[float, Meta(gt=0, le=1e6)]  # Hz
 Sample = Annotated[int, Meta(ge=-100_000, le=100_000)]
-_LARGEST_TENSOR = 1 << 20  # numbers
-_SCALES = (1e-20, 1e20)
+_LARGEST_TENSOR = 1 << 20  # number of elements
+_SMALLEST_SCALE, _LARGEST_SCALE = 1e-20, 1e20
 
 _ZERO_POINTS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # no JSON, no UTF-8, nested without end
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # not JSON, not UTF-8, nested too deeply
 
 
 class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """One input or output of the model.
 
-    `name` is the package's own name of it ("beat", "rr_sequence", "route_rhythm" ...); `in_file` the name
-    inside the model file where that differs (in ONNX an input and an output cannot both be called "beat").
-    `scale` and `zero_point` are given where the file itself takes or gives integers: real = (stored -
-    zero_point) * scale.
+    `name` is the name in `ecgmoe_edge.contract`, such as "beat" or "route_rhythm". `in_file` is the name in the model
+    file if it differs: in ONNX, an input and an output cannot both be called "beat". `scale` and `zero_point` are given
+    if the tensor has an integer type: real = (stored - zero_point) * scale.
     """
 
     name: Name
@@ -55,23 +54,25 @@ class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
     dtype: Literal["float32", "int8", "uint8", "int16"] = "float32"
     scale: float | None = None
     zero_point: int | None = None
-    in_file: NoName = ""
+    in_file: OptionalName = ""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.shape) <= 8 or math.prod(self.shape) > _LARGEST_TENSOR:
-            raise ValueError(f"tensor {self.name}: a shape has 1 to 8 sizes and at most {_LARGEST_TENSOR:,} numbers")
+            raise ValueError(
+                f"tensor {self.name}: a shape has 1 to 8 dimensions and at most {_LARGEST_TENSOR:,} elements"
+            )
         if (self.dtype == "float32") != (self.scale is None) or (self.scale is None) != (self.zero_point is None):
             raise ValueError(
                 f"tensor {self.name}: an integer tensor needs scale and zero_point, a float one has neither"
             )
-        if self.scale is not None and not _SCALES[0] <= self.scale <= _SCALES[1]:
-            least, most = _SCALES
-            raise ValueError(f"tensor {self.name}: scale must be a number from {least:g} to {most:g}")
-        if (
-            self.zero_point is not None
-            and not _ZERO_POINTS[self.dtype][0] <= self.zero_point <= _ZERO_POINTS[self.dtype][1]
-        ):
-            raise ValueError(f"tensor {self.name}: zero_point {self.zero_point} is no {self.dtype}")
+        if self.scale is not None and not _SMALLEST_SCALE <= self.scale <= _LARGEST_SCALE:
+            raise ValueError(
+                f"tensor {self.name}: scale must be a number from {_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}"
+            )
+        if self.zero_point is not None:
+            least, most = _ZERO_POINTS[self.dtype]
+            if not least <= self.zero_point <= most:
+                raise ValueError(f"tensor {self.name}: zero_point {self.zero_point} is outside {self.dtype}")
 
     @property
     def file_name(self) -> str:
@@ -80,11 +81,11 @@ class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the model was trained on: it must be exactly what the front end that feeds it gives.
+    """Preprocessing that the model was trained with; the front end of the monitor must do exactly the same.
 
-    The beat window is the grid `grid_first` .. `grid_last` in samples at `model_rate_hz` round the R peak,
-    over the running R amplitude and within +-`waveform_limit`. A feature is (raw - centre) / scale, within
-    +-`feature_limit`.
+    The beat window has the samples `grid_first` to `grid_last` at `model_rate_hz`, relative to the R peak. It is
+    divided by the running R amplitude and clipped to +-`waveform_limit`. A feature is (raw - centre) / scale, clipped
+    to +-`feature_limit`.
     """
 
     model_rate_hz: Rate
@@ -100,9 +101,10 @@ class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """The model file and how it is run. `experts` counts the experts of each path; one of each runs a beat.
+    """The model file and how to run it.
 
-    `why_precision` says how the precision was decided.
+    `experts` is the number of experts of each path; for each beat, one of them runs. `why_precision` says how the
+    precision was chosen.
     """
 
     format: str
@@ -122,27 +124,29 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Gate(Struct, frozen=True, forbid_unknown_fields=True):
-    """One check that the export had to pass. A check without its data is "not run", never "passed"."""
+    """One check of the export. A check whose data were missing is "not run", never "passed"."""
 
     name: Name
     status: GateStatus
-    data: Text = ""  # what it ran on
+    data: Text = ""  # name of the data
     value: float | None = None
     limit: float | None = None
-    sense: Sense = ""  # how the value must stand to the limit
-    unit: NoName = ""
+    sense: Sense = ""  # relation of the value to the limit
+    unit: OptionalName = ""
     why: Text = ""  # why it was not run
 
     def __post_init__(self) -> None:
         if self.status == "not run":
             if not self.why:
-                raise ValueError(f"gate {self.name} was not run and does not say why")
+                raise ValueError(f"gate {self.name} was not run and gives no reason")
             return
         if self.value is None or self.limit is None or not self.sense or not self.data:
             if self.status == "passed":
-                raise ValueError(f"gate {self.name} says passed without value, limit, sense and data")
+                raise ValueError(f"gate {self.name} is passed but lacks value, limit, sense or data")
         elif _holds(self.value, self.limit, self.sense) != (self.status == "passed"):
-            raise ValueError(f"gate {self.name} says {self.status}: {self.value} is to be {self.sense} {self.limit}")
+            raise ValueError(
+                f"gate {self.name} is {self.status}, but its value {self.value} must be {self.sense} {self.limit}"
+            )
 
     @classmethod
     def judge(
@@ -155,14 +159,14 @@ class Gate(Struct, frozen=True, forbid_unknown_fields=True):
         data: str,
         unit: str = "",
     ) -> Gate:
-        """Pass or fail `value` by its limit; a value that is no number fails."""
+        """Compare `value` with its limit. A value that is not finite fails."""
         finite = math.isfinite(value)
         status: GateStatus = "passed" if finite and _holds(value, limit, sense) else "failed"
         return cls(name, status, data, float(value) if finite else None, float(limit), sense, unit)
 
     @classmethod
     def not_run(cls, name: str, why: str, *, limit: float | None = None, sense: Sense = "", unit: str = "") -> Gate:
-        """A check that could not be made, and why."""
+        """A gate that could not run, with the reason."""
         return cls(name, "not run", limit=limit, sense=sense, unit=unit, why=why)
 
 
@@ -179,7 +183,7 @@ class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DataSource(Struct, frozen=True, forbid_unknown_fields=True):
-    """Data that the model was trained or calibrated on, and its licence."""
+    """Data that the model was trained or calibrated with, and their licence."""
 
     name: Name
     licence: Text
@@ -199,14 +203,14 @@ class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole of `manifest.json`. `decision`: see `preprocessing.decision_from_manifest`."""
+    """The whole of `manifest.json`. For `decision` see `compatibility.decision_from_manifest`."""
 
     schema: int = SCHEMA_VERSION
     name: Name
     created: datetime
     profile: Name
-    width: NoName = ""
-    classes: dict[Name, tuple[Name, ...]]  # task -> classes, in the order of its output
+    width: OptionalName = ""
+    classes: dict[Name, tuple[Name, ...]]  # classes of each task, in the order of its logits
     preprocessing: Preprocessing
     decision: dict[str, Any]
     inputs: tuple[TensorSpec, ...]
@@ -214,7 +218,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model: ModelEntry
     gates: tuple[Gate, ...] = ()
     metrics: tuple[Metrics, ...] = ()
-    versions: dict[Name, NoName] = {}
+    versions: dict[Name, OptionalName] = {}
     training_data: tuple[DataSource, ...] = ()
     licence: Text = "Apache-2.0"
     intended_use: Text = INTENDED_USE
@@ -225,10 +229,10 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         outputs = {spec.name: spec for spec in self.outputs}
         for what, specs in (("input", self.inputs), ("output", self.outputs)):
             if not specs or len({spec.name for spec in specs}) != len(specs):
-                raise ValueError(f"each {what} must be named once, and there must be one")
+                raise ValueError(f"there must be at least one {what}, and no two with the same name")
         for task, names in self.classes.items():
             if task not in outputs:
-                raise ValueError(f"task {task} has classes and no output")
+                raise ValueError(f"task {task} has classes but no output")
             if outputs[task].shape[-1] != len(names):
                 raise ValueError(f"task {task} has {len(names)} classes and an output of {outputs[task].shape[-1]}")
         for path, count in self.model.experts.items():
@@ -240,7 +244,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def failed_gates(self) -> tuple[Gate, ...]:
-        """The gates that are outside their limit."""
+        """The gates whose value is outside the limit."""
         return tuple(gate for gate in self.gates if gate.status == "failed")
 
 
@@ -249,7 +253,11 @@ class _SchemaOnly(Struct):
 
 
 def check_file_name(name: str) -> None:
-    """Refuse a file name that leads out of the bundle, or that is the manifest itself (BundleError)."""
+    """Check a file name of a bundle.
+
+    Raises:
+        BundleError: it leads out of the bundle, is too long, or is that of the manifest.
+    """
     parts = PurePosixPath(name).parts
     clean = name == "/".join(parts) and not name.startswith("/") and "\\" not in name and ":" not in name
     if not clean or ".." in parts or not parts or not name.isprintable():
@@ -261,7 +269,15 @@ def check_file_name(name: str) -> None:
 
 
 def decode_manifest(raw: bytes, where: str) -> Manifest:
-    """`manifest.json` as read; `where` names the bundle in the message of a BundleError."""
+    """Decode a manifest.
+
+    Args:
+        raw: bytes of `manifest.json`.
+        where: the bundle, for messages.
+
+    Raises:
+        BundleError: it is not a manifest, or one of another version.
+    """
     try:
         schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
     except _UNREADABLE as error:
@@ -275,11 +291,11 @@ def decode_manifest(raw: bytes, where: str) -> Manifest:
         return msgspec.json.decode(raw, type=Manifest)
     except _UNREADABLE as error:
         raise BundleError(
-            f"{where}: {MANIFEST_NAME} does not hold what a bundle must ({error}). "
+            f"{where}: {MANIFEST_NAME} is invalid ({error}). "
             "It was edited or made by another version: export the bundle again."
         ) from error
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """`manifest.json`, for people to read, ending in a newline."""
+    """Encode a manifest as indented JSON with a final newline."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"

@@ -26,15 +26,11 @@ _ERRORS = (
 
 
 class OnnxEngine:
-    """One onnxruntime session, float32 in and out.
+    """One onnxruntime session with float32 inputs and outputs.
 
-    One thread and no spinning: a beat is too small to share, and a wearable's battery pays for idle loops.
-    `providers` are tried in their order; those this machine lacks are left out, and the CPU is always the last.
-
-    `activations` is how the file stores them. On x86 without VNNI onnxruntime's fused kernels for int8 activations add
-    pairs of products in 16 bits and saturate, so on x86 such a file runs unfused: slower, and right.
-
-    Raises MissingExtra without onnxruntime, BundleError where the file is not what the specs say.
+    Threads do not spin while they wait, to save the battery of a wearable. On x86 without VNNI, the fused kernels of
+    onnxruntime for int8 activations add pairs of products in 16 bits and saturate. Therefore such a file runs without
+    fused kernels on x86, which is slower but correct.
     """
 
     def __init__(
@@ -47,6 +43,21 @@ class OnnxEngine:
         threads: int = 1,
         activations: ActivationFormat = "float32",
     ) -> None:
+        """Load a model file.
+
+        Args:
+            model: the file or its bytes.
+            inputs: inputs of the manifest; None takes those of the file.
+            outputs: outputs of the manifest; None takes those of the file.
+            providers: execution providers in order of preference. Those that this machine lacks are ignored, and the
+                CPU is always the last.
+            threads: number of threads; one beat is too small to gain from more than one.
+            activations: type of the activations in the file.
+
+        Raises:
+            MissingExtra: onnxruntime is not installed.
+            BundleError: the file is damaged, or differs from the manifest.
+        """
         try:
             import onnxruntime
         except ImportError as error:
@@ -61,17 +72,17 @@ class OnnxEngine:
         check_onnx_file(content)
         self._errors = _exceptions(onnxruntime)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # its notes on providers; results go to stdout
+            with contextlib.redirect_stdout(sys.stderr):  # it prints notes on providers, and stdout is for results
                 self._session = onnxruntime.InferenceSession(
                     content, self._options(), providers=chosen, enable_fallback=int(chosen != [CPU])
                 )
             session_inputs, session_outputs = self._session.get_inputs(), self._session.get_outputs()
-            given, answered = [_spec(value) for value in session_inputs], [_spec(value) for value in session_outputs]
+            file_inputs, file_outputs = [_spec(x) for x in session_inputs], [_spec(x) for x in session_outputs]
         except self._errors as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise BundleError(f"onnxruntime {onnxruntime.__version__} cannot load the model: {reason}") from error
-        self._inputs = match_specs("input", inputs, given)
-        self._outputs = match_specs("output", outputs, answered)
+        self._inputs = match_specs("input", inputs, file_inputs)
+        self._outputs = match_specs("output", outputs, file_outputs)
         self._any_batch = all(not isinstance(value.shape[0], int) for value in session_inputs if value.shape)
         self._feed = tuple((spec.file_name, spec.name) for spec in self._inputs)
         self._fetch = [spec.file_name for spec in self._outputs]
@@ -85,7 +96,7 @@ class OnnxEngine:
         if not self._fused:
             options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # errors; they reach the user as exceptions
+        options.log_severity_level = 3  # only errors, which also reach the user as exceptions
         return options
 
     @property
@@ -99,7 +110,7 @@ class OnnxEngine:
         return self._outputs
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
-        """Outputs (b, ...) of the beats (b, ...), all float32. Raises SignalError on shapes that do not fit."""
+        """See `Engine.run`."""
         if not self._any_batch:
             return run_rows(inputs, self._inputs, self._run)
         check_inputs(inputs, self._inputs)
@@ -114,7 +125,7 @@ class OnnxEngine:
             raise BundleError(f"onnxruntime failed while running the model: {reason}") from error
 
     def describe(self) -> dict[str, Any]:
-        """Runtime, version, providers wanted and in use, threads, whether integer kernels are fused."""
+        """Runtime, version, requested and used providers, threads, whether fused integer kernels are used."""
         return {
             "runtime": "onnxruntime",
             "version": self._runtime.__version__,
@@ -126,7 +137,7 @@ class OnnxEngine:
 
 
 def start(content: bytes, setup: EngineSetup) -> OnnxEngine:
-    """The engine of an ONNX file of a bundle; raises what `OnnxEngine` does."""
+    """Start the engine for the ONNX file of a bundle. Raises the errors of `OnnxEngine`."""
     return OnnxEngine(
         content,
         inputs=setup.inputs,
@@ -138,16 +149,16 @@ def start(content: bytes, setup: EngineSetup) -> OnnxEngine:
 
 
 def _exceptions(onnxruntime: Any) -> tuple[type[Exception], ...]:
-    """The exceptions of onnxruntime, which share no base class and differ between versions."""
+    """The exceptions of onnxruntime, which have no common base class and differ between versions."""
     state = onnxruntime.capi.onnxruntime_pybind11_state
-    # ValueError (UnicodeDecodeError is one) and MemoryError: damaged names and sizes, as pybind hands them on.
+    # Damaged names and sizes also cause ValueError (UnicodeDecodeError) and MemoryError.
     return (RuntimeError, ValueError, MemoryError, *(getattr(state, name) for name in _ERRORS if hasattr(state, name)))
 
 
 def _spec(value: Any) -> TensorSpec:
-    """A session's input or output; a free dimension (a batch) reads as 1."""
+    """Convert an input or output of a session; a dimension without a fixed size (the batch) becomes 1."""
     dtype = {"tensor(float)": "float32"}.get(value.type)
     if dtype is None:
-        raise BundleError(f"The model's {value.name} is a {value.type}; float32 tensors are wanted. Export it again.")
+        raise BundleError(f"The model's {value.name} is a {value.type}; float32 is needed. Export it again.")
     shape = tuple(size if isinstance(size, int) else 1 for size in value.shape)
     return TensorSpec(name=value.name, shape=shape)

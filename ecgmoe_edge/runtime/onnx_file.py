@@ -1,4 +1,4 @@
-"""What an ONNX file may not hold, found in its bytes (protobuf) without the package `onnx` before a runtime gets it."""
+"""Checks the bytes of an ONNX file (protobuf) before onnxruntime gets it; the package `onnx` is not needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ecgmoe_edge.errors import BundleError
 
-# Messages of onnx.proto3 by their fields that hold further messages: name -> {field: message}.
+# Messages of onnx.proto3: name -> {number of a field that contains messages: name of these messages}.
 _MESSAGES: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -17,11 +17,12 @@ _MESSAGES: Mapping[str, Mapping[int, str]] = {
     "function": {7: "node", 11: "attribute"},
     "tensor": {},
 }
-_OPERATOR, _TENSOR_TYPE, _DIMS, _EXTERNAL, _LOCATION = 4, 2, 1, 13, 14
+# Numbers of fields: op_type of a node; dims, external_data and data_location of a tensor.
+_OPERATOR, _DIMS, _EXTERNAL, _LOCATION = 4, 1, 13, 14
 _DEEPEST = 32
-_MOST_FIELDS = 500_000  # the shipped model has some 5,000
-_LARGEST_TENSOR = 1 << 26  # numbers
-# A model of beats needs none of these; each can run for ever or make much out of a few bytes.
+_MOST_FIELDS = 500_000  # shipped model: about 5,000
+_LARGEST_TENSOR = 1 << 26  # number of elements
+# No beat model needs these operators. Each can run without end, or create huge tensors from a few bytes.
 _REFUSED = frozenset(
     name.encode()
     for name in (
@@ -34,13 +35,12 @@ _REFUSED = frozenset(
 
 
 def check_onnx_file(content: bytes) -> None:
-    """Refuse a model that reads other files, that may run without end, or that is no ONNX file at all.
+    """Refuse a file that is not ONNX, reads other files, or may run without end or take all memory.
 
-    A tensor whose numbers lie in a file of their own ("external data") would be read from the present folder, which
-    nothing has verified.
+    A tensor with "external data" would be read from a file in the current folder, which nobody has verified.
 
     Raises:
-        BundleError: it says what was found.
+        BundleError: the file is refused; the message says what was found.
     """
     view = memoryview(content)
     found, fields = False, 0
@@ -64,30 +64,31 @@ def check_onnx_file(content: bytes) -> None:
             elif kind == "tensor" and field == _DIMS:
                 numbers *= value
         if numbers > _LARGEST_TENSOR:
-            raise _damaged(f"a tensor is to have {numbers:,} numbers")
+            raise _damaged(f"a tensor has {numbers:,} elements")
     if not found:
-        raise _damaged("it holds no graph")
+        raise _damaged("it contains no graph")
 
 
 def _check_bytes(kind: str, field: int, value: memoryview) -> None:
+    """Check a field of bytes in a message of one kind."""
     if kind == "tensor" and field == _EXTERNAL:
         raise _external()
-    if kind == "tensor" and field == _DIMS:  # packed
+    if kind == "tensor" and field == _DIMS:  # packed: several integers in one field
         numbers, at = 1, 0
         while at < len(value):
             size, at = _varint(value, at, len(value))
             numbers *= size
             if numbers > _LARGEST_TENSOR:
-                raise _damaged(f"a tensor is to have {numbers:,} numbers or more")
+                raise _damaged(f"a tensor has {numbers:,} elements or more")
     if kind == "node" and field == _OPERATOR and bytes(value) in _REFUSED:
         raise BundleError(
             f"The model has the operator {bytes(value).decode()}, which may run without end or take all memory, and no "
-            "model of beats needs it. Do not use this bundle; export it again."
+            "beat model needs it. Do not use this bundle; export it again."
         )
 
 
 def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """Numbers of the fields of a message, each with its integer, or with the place of its bytes."""
+    """The number of each field of a message, with its integer value, or with the start and end of its bytes."""
     while at < end:
         tag, at = _varint(view, at, end)
         field, wire = tag >> 3, tag & 7
@@ -102,13 +103,14 @@ def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int | tu
         else:
             raise _damaged("a field has no known type")
         if size > end - at:
-            raise _damaged("a field is longer than what is left")
+            raise _damaged("a field is longer than the rest of the file")
         if wire == 2:
             yield field, (at, at + size)
         at += size
 
 
 def _varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
+    """Read a variable-length integer; returns it and the position after it."""
     number = 0
     for shift in range(0, 70, 7):
         if at >= end:
@@ -123,12 +125,12 @@ def _varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
 
 def _external() -> BundleError:
     return BundleError(
-        "The model keeps numbers in another file (ONNX external data), which nothing verifies. Save it as one file "
+        "The model stores tensors in another file (ONNX external data), which is not verified. Save it as one file "
         "(onnx.save without save_as_external_data) and export the bundle again."
     )
 
 
 def _damaged(why: str) -> BundleError:
     return BundleError(
-        f"onnxruntime cannot load the model, which is no whole ONNX file: {why}. Export the bundle again."
+        f"onnxruntime cannot load the model, which is not a complete ONNX file: {why}. Export the bundle again."
     )

@@ -1,4 +1,4 @@
-"""Between real numbers and what an int8 model's tensors store: real = (stored - zero point) * scale."""
+"""Conversion between real numbers and the integers of an int8 model: real = (stored - zero point) * scale."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DTYPES = ("float32", "int8", "uint8", "int16")
 
 
 class Writer:
-    """One input: real numbers to the stored form, without a new array a beat."""
+    """Converts one input to its stored form, into an array that is used again for each beat."""
 
     def __init__(self, spec: TensorSpec) -> None:
         self._integer = spec.scale is not None
@@ -26,7 +26,7 @@ class Writer:
             self._real = np.zeros(spec.shape, np.float32)
 
     def store(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        """The stored form of `x`, rounded half to even and kept within the type; valid until the next call."""
+        """The stored form of `x`, rounded half to even and clipped to the type; valid until the next call."""
         if not self._integer:
             self._stored[...] = x
             return self._stored
@@ -40,14 +40,14 @@ class Writer:
 
 
 class Reader:
-    """One output: the stored form to real numbers."""
+    """Converts one output from its stored form to real numbers."""
 
     def __init__(self, spec: TensorSpec) -> None:
         self._integer = spec.scale is not None
         self._scale, self._zero_point = np.float32(spec.scale or 1.0), np.float32(spec.zero_point or 0)
 
     def real(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """Real numbers of what a tensor holds, in a new array."""
+        """The real numbers of a stored tensor, in a new array."""
         y = stored.astype(np.float32)
         if self._integer:
             y -= self._zero_point
@@ -56,13 +56,19 @@ class Reader:
 
 
 def spec_of(name: str, detail: dict[str, Any]) -> TensorSpec:
-    """The tensor that a TFLite interpreter describes as `detail`. Raises BundleError for a type nobody
-    handles.
+    """Convert the description of a tensor.
+
+    Args:
+        name: name of the tensor.
+        detail: its description by a TFLite interpreter.
+
+    Raises:
+        BundleError: its type is not supported, or it is an integer tensor without a scale.
     """
     dtype = np.dtype(detail["dtype"]).name
     shape = tuple(int(size) for size in detail["shape"])
     if dtype not in _DTYPES:
-        raise BundleError(f"The model's tensor {name} is {dtype}; {', '.join(_DTYPES)} are handled. Export it again.")
+        raise BundleError(f"The model's tensor {name} is {dtype}; {', '.join(_DTYPES)} are supported. Export it again.")
     if dtype == "float32":
         return TensorSpec(name=name, shape=shape)
     scale, zero_point = detail["quantization"]

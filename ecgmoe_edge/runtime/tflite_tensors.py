@@ -1,4 +1,7 @@
-"""Tensors and operators of a TFLite file as its check sees them: read from the file's tables, held to limits."""
+"""Reads tensors and operators from the tables of a TFLite file and checks them against limits.
+
+The numbers of fields are the slots of schema.fbs of LiteRT 2.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ TYPES: Mapping[int, np.dtype[Any]] = {
     INT16: np.dtype("<i2"),
     INT8: np.dtype("i1"),
 }
-INTEGERS = (INT8, UINT8, INT16)  # those that stand for real numbers, by a scale
-LARGEST_TENSOR = 1 << 24  # numbers
-_DEEPEST = 8  # dimensions
-_SCALES = 1e-20, 1e6
+INTEGERS = (INT8, UINT8, INT16)  # types of quantized tensors
+LARGEST_TENSOR = 1 << 24  # number of elements
+_MOST_DIMENSIONS = 8
+_SMALLEST_SCALE, _LARGEST_SCALE = 1e-20, 1e6
 
 
 @dataclass(frozen=True)
@@ -34,22 +37,22 @@ class Tensor:
 
     shape: tuple[int, ...]
     kind: int
-    content: NDArray[np.uint8] | None  # None: it is computed
-    scales: NDArray[np.float32]  # one, one for each place along `axis`, or none
+    content: NDArray[np.uint8] | None  # bytes of a constant; None: the tensor is computed
+    scales: NDArray[np.float32]  # empty, one, or one for each index along `axis`
     axis: int
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def scale(self) -> float:
-        """The largest of its scales; 0 where it has none."""
+        """The largest of its scales; 0 if it has none."""
         return float(self.scales.max(initial=0.0))
 
     def whole_numbers(self) -> tuple[int, ...] | None:
-        """What a constant of whole numbers holds; None where it is computed or of another type."""
+        """The elements of a constant int32 or int64 tensor; None for any other tensor."""
         if self.content is None or self.kind not in (INT32, INT64):
             return None
         return tuple(int(number) for number in np.frombuffer(self.content.tobytes(), TYPES[self.kind]))
@@ -57,7 +60,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator; indices are those of its subgraph's tensors, -1 is an input that is left out."""
+    """One operator. `inputs` and `outputs` are indices of tensors of its subgraph; -1 is an absent optional input."""
 
     code: int
     inputs: tuple[int, ...]
@@ -67,17 +70,25 @@ class Operator:
 
 
 def read_tensor(table: Table, buffers: list[NDArray[np.uint8] | None]) -> Tensor:
-    """The tensor of a table. Raises FlatbufferError where a size, a type or a scale is none that a student has."""
+    """Read a tensor.
+
+    Args:
+        table: the tensor's table.
+        buffers: contents of all buffers of the file; None for an empty one.
+
+    Raises:
+        FlatbufferError: a size, a type or a scale is not possible in an exported student.
+    """
     found = table.numbers(0, "<i4")
     shape = () if found is None else tuple(int(size) for size in found)
     kind, buffer = table.integer(1, "b"), table.integer(2, "I")
     if kind not in TYPES:
         raise FlatbufferError(f"a tensor has the type {kind}")
-    if len(shape) > _DEEPEST or any(size < 1 for size in shape) or math.prod(shape) > LARGEST_TENSOR:
-        raise FlatbufferError(f"a tensor is to have the shape {list(shape[: _DEEPEST + 1])}")
+    if len(shape) > _MOST_DIMENSIONS or any(size < 1 for size in shape) or math.prod(shape) > LARGEST_TENSOR:
+        raise FlatbufferError(f"a tensor has the impossible shape {list(shape[: _MOST_DIMENSIONS + 1])}")
     signature = table.numbers(7, "<i4")
     if signature is not None and tuple(signature) not in (shape, ()):
-        raise FlatbufferError("a tensor has a size that is open")
+        raise FlatbufferError("a tensor has a dimension without a fixed size")
     if table.integer(5, "B") or table.has(6) or table.has(9) or table.integer(10, "I"):
         raise FlatbufferError("a tensor is variable, sparse or in another file")
     if buffer >= len(buffers):
@@ -94,27 +105,35 @@ def _quantization(table: Table | None, shape: tuple[int, ...], kind: int) -> tup
     if table is None:
         return none, 0
     if table.integer(4, "B") or table.has(5):
-        raise FlatbufferError("a tensor is quantized in a way of its own")
+        raise FlatbufferError("a tensor is quantized in an unknown way")
     scales, points, axis = table.numbers(2, "<f4"), table.numbers(3, "<i8"), table.integer(6)
     if scales is None or not len(scales):
         if points is not None and len(points):
-            raise FlatbufferError("a tensor has a zero point and no scale")
+            raise FlatbufferError("a tensor has a zero point but no scale")
         return none, 0
     if len(scales) > 1 and not (0 <= axis < len(shape) and len(scales) == shape[axis]):
         raise FlatbufferError(f"a tensor of the shape {list(shape)} has {len(scales)} scales")
-    if not (np.isfinite(scales).all() and _SCALES[0] <= scales.min() and scales.max() <= _SCALES[1]):
-        raise FlatbufferError("a scale is not positive, or not one that an ECG needs")
+    if not (np.isfinite(scales).all() and scales.min() >= _SMALLEST_SCALE and scales.max() <= _LARGEST_SCALE):
+        raise FlatbufferError(f"a scale is not between {_SMALLEST_SCALE:g} and {_LARGEST_SCALE:g}")
     dtype = TYPES[kind]
     if points is None or len(points) != len(scales) or not np.issubdtype(dtype, np.integer):
-        raise FlatbufferError("scales and zero points of a tensor do not fit")
+        raise FlatbufferError("the scales and zero points of a tensor do not fit each other or its type")
     limits = np.iinfo(dtype)
     if points.min() < limits.min or points.max() > limits.max or (len(points) > 1 and points.any()):
-        raise FlatbufferError("a zero point is none of its type")
+        raise FlatbufferError("a zero point is outside the range of its type")
     return scales, axis if len(scales) > 1 else 0
 
 
 def read_operator(table: Table, codes: list[int]) -> Operator:
-    """The operator of a table. Raises FlatbufferError where it has options of its own kind, or no known code."""
+    """Read an operator.
+
+    Args:
+        table: the operator's table.
+        codes: operator codes of the file.
+
+    Raises:
+        FlatbufferError: it has no code, or options that no export writes.
+    """
     index = table.integer(0, "I")
     if index >= len(codes):
         raise FlatbufferError("an operator has no code")

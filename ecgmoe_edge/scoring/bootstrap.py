@@ -65,7 +65,7 @@ def bootstrap(
         The interval of each figure. It is None for fewer than three patients, and for a figure that more than half
         of the resamples leave undefined.
 
-    >>> def sensitivity(total):  # of a sum (found, annotated)
+    >>> def sensitivity(total):  # total: sum of (found, annotated)
     ...     return {"se": 100 * total[0] / total[1]}
     >>> found = np.array([[90, 100], [80, 100], [100, 100], [95, 100]])
     >>> low, high = bootstrap(["a", "b", "c", "c"], found, sensitivity).intervals["se"]

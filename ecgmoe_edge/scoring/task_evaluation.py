@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 
 from ecgmoe_edge.errors import RecordError, UsageError
-from ecgmoe_edge.records.facts import Facts, facts_of
 from ecgmoe_edge.records.layouts import KnownRecord, other_patients
 from ecgmoe_edge.records.names import one_of_each_name
 from ecgmoe_edge.records.opening import open_in_batch
+from ecgmoe_edge.records.recording import Facts, facts_of
 from ecgmoe_edge.records.registry import is_recording
 from ecgmoe_edge.scoring.record_runs import ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.task_records import TaskOptions, TaskRecord, answer_record

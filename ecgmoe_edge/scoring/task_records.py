@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ecgmoe_edge.contract import routes_by_path, unusable_outputs
 from ecgmoe_edge.errors import ModelError, RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
-from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.layouts import KnownRecord
 from ecgmoe_edge.records.opening import chosen_leads, open_in_batch
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark, facts_of
+from ecgmoe_edge.scoring.cosen import THRESHOLD, af_seconds, cosen
 from ecgmoe_edge.scoring.ec57 import first_scored_sample
 from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.scoring.rhythm_durations import rhythm_durations
@@ -63,6 +63,8 @@ class TaskRecord:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     table: NDArray[np.float64] | None = None  # (RHYTHMS, ANSWERS) durations, s
     rr_errors_ms: NDArray[np.float64] | None = None  # (windows, 2): model (NaN without one), detector alone
+    #: (3,) AF annotated and reported by CoSEn, annotated only, reported only: in s, or 0 and 1 for a whole record.
+    af_by_cosen: NDArray[np.float64] | None = None
     experts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # path -> number of beats of each expert
     remarks: tuple[Remark, ...] = ()
 
@@ -94,18 +96,22 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
             f"For {known.name} the model outputs NaN or infinity ({', '.join(unusable)}): train the model again."
         )
     answer: str | float | None = None
-    probabilities, table, errors = dict[str, float](), None, None
+    probabilities, table, errors, af_by_cosen = dict[str, float](), None, None, None
     if task.score == "intervals" and annotated is not None:
         errors = _rr_errors(live, annotated, model, record, options.whole)
     elif task.score == "rhythm" and annotated is not None:
         first_s = first_scored_sample(record.fs, record.n_samples, options.whole) / record.fs
         table = rhythm_durations(annotated.rhythms, live.rhythms, record.fs, first_s)
+        times = np.array([beat.time_s for beat in live.beats])
+        af_by_cosen = af_seconds(times, annotated.rhythms, record.fs, first_s)
     elif task.kind == "regression":
         answer = _mean_answer(live, task.name)
     elif model is not None:
         probabilities = _record_probabilities(live, task.name, model)
         unanswered = "noisy" if task.score == "rhythm" else None  # a record without a detected beat counts as noisy
         answer = max(probabilities, key=probabilities.__getitem__) if probabilities else unanswered
+        if task.score == "rhythm":
+            af_by_cosen = _af_of_record_by_cosen(live, truth == "AF")
     return TaskRecord(
         name=known.name,
         patient=known.patient,
@@ -117,9 +123,17 @@ def answer_record(known: KnownRecord, model: BeatModel | None, options: TaskOpti
         probabilities=probabilities,
         table=table,
         rr_errors_ms=errors,
+        af_by_cosen=af_by_cosen,
         experts=expert_counts(live),
         remarks=chosen.remarks,
     )
+
+
+def _af_of_record_by_cosen(live: LiveRun, annotated: bool) -> NDArray[np.float64]:
+    """The three numbers of `af_seconds`, as 0 and 1, for a record with one label: the value after the last beat."""
+    values = cosen(np.array([beat.rr_ms for beat in live.beats if beat.rr_ms is not None]) / 1000.0)
+    reported = bool(len(values)) and bool(values[-1] >= THRESHOLD)
+    return np.array([annotated and reported, annotated and not reported, reported and not annotated], np.float64)
 
 
 def expert_counts(live: LiveRun) -> dict[str, tuple[int, ...]]:

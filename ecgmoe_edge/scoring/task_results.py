@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.records.plausibility import remarks_json
 from ecgmoe_edge.scoring.bootstrap import Bootstrap, Figures, bootstrap
 from ecgmoe_edge.scoring.class_table import ClassTable, rounded
+from ecgmoe_edge.scoring.cosen import cosen_figures
 from ecgmoe_edge.scoring.rhythm_durations import ANSWERS, RHYTHMS
 from ecgmoe_edge.scoring.task_records import TaskRecord
 from ecgmoe_edge.tasks import Score, Task, task_named
@@ -78,7 +79,14 @@ class TaskEvaluation:
 
         table = _summed(classes, answers, tables)
         unit = "s" if by_duration else "records"
-        return {"unit": unit, **table.to_json(scored)}, self._intervals(tables, figures)
+        shown = {"unit": unit, **table.to_json(scored), "cosen": self._cosen()}
+        return shown, self._intervals(tables, figures)
+
+    def _cosen(self) -> dict[str, Any]:
+        """Figures of the classical measure of AF on the same records."""
+        return cosen_figures(
+            [one.patient for one in self.records], np.array([one.af_by_cosen for one in self.records], np.float64)
+        )
 
     def _class(self) -> tuple[dict[str, Any], Bootstrap]:
         classes, answers, tables = self._class_tables()

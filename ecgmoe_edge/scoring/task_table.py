@@ -19,6 +19,23 @@ def render_task(evaluation: Mapping[str, Any]) -> str:
     return "\n".join(_lines(evaluation))
 
 
+def render_annotated_rhythm(evaluation: Mapping[str, Any]) -> str:
+    """Figures of atrial fibrillation from annotated beats, and the skipped records, as text.
+
+    Args:
+        evaluation: the output of `AnnotatedRhythms.to_json`.
+    """
+    patients = evaluation["patients"]
+    lines = [
+        f"rhythm from annotated beats: {evaluation['records']} records of {patients} "
+        f"patient{'' if patients == 1 else 's'}, {evaluation['hours']:.1f} h",
+        "in brackets: 95 % interval, bootstrap over patients",
+        cosen_line(evaluation["cosen"]),
+        *(f"skipped {name}: {reason}" for name, reason in evaluation["skipped_records"].items()),
+    ]
+    return "\n".join(lines)
+
+
 def _lines(evaluation: Mapping[str, Any]) -> Iterator[str]:
     task = evaluation["task"]
     figures, bootstrap = evaluation[task], evaluation["intervals"]
@@ -44,6 +61,8 @@ def _class_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str,
     mean = ", ".join(figures["mean_f1_of"])
     yield f"mean F1 of {mean}, %: {_with_interval(figures['mean_f1'], intervals.get('mean_f1'))}"
     yield f"accuracy, %: {_with_interval(figures['accuracy'], intervals.get('accuracy'))}"
+    if "cosen" in figures:
+        yield cosen_line(figures["cosen"])
     if "baseline" in figures:
         baseline = figures["baseline"]
         yield f"predicting {baseline['says']} for every record, accuracy, %: {baseline['accuracy']:.2f}"
@@ -53,6 +72,15 @@ def _class_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str,
     yield f"{'':<{_NAME_WIDTH}}" + "".join(f"{name:>{_CELL_WIDTH}}" for name in answers)
     for truth, row in figures["confusion"].items():
         yield f"{truth:<{_NAME_WIDTH}}" + "".join(f"{cell:>{_CELL_WIDTH}.0f}" for cell in row.values())
+
+
+def cosen_line(cosen: Mapping[str, Any]) -> str:
+    """Se, +P and F1 of the classical measure of AF, as text."""
+    cells = (
+        f"{title} {_with_interval(cosen['AF'][key], cosen['intervals'][key])}"
+        for title, key in (("Se", "se"), ("+P", "ppv"), ("F1", "f1"))
+    )
+    return f"AF by CoSEn of the RR intervals alone, %: {', '.join(cells)}"
 
 
 def _rr_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:

@@ -1,9 +1,11 @@
-"""From an R peak to all that is known of its beat: windows of the leads that show it, beside patient history."""
+"""From an R peak to a beat with all that a model needs: windows of the leads that show it, and patient history."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,11 @@ from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 from ecgmoe_edge.streaming.signal.windows import WindowSampler
 
-_GOOD = 0.5  # quality of a beat: a lead that shows it so well is not passed over for a later one
-_DOUBTED = 0.004  # of its quality has a beat in a lead without an ECG: too little for a label
-_SHOWN = 2  # leads that a model is shown of a beat: what a third would add is not measured, and each costs its time
+_GOOD = 0.5  # quality of a beat in a lead from which no later lead is preferred to it
+_NO_ECG_FACTOR = 0.004  # factor of the quality in a lead without an ECG: then it is too low for a label
+_MOST_LEADS = 2  # most leads of a beat that a model gets; the benefit of a third is not measured, and it takes time
+_NEVER = 1 << 62
+_BY_QUALITY = attrgetter("quality")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,70 +30,107 @@ class _View:
     """One beat in one lead."""
 
     lead: int
-    window: NDArray[np.float32]
+    window: NDArray[np.float32]  # (grid,), mV
     quality: float
     no_qrs: bool
 
 
 class BeatBuilder:
-    """Builds beats in their order, and remembers them.
+    """Builds beats in their order once their windows are complete, and adds them to the patient history.
 
-    leads: the signals. names: of the leads. grid: 128 Hz points of the window round R. context: sampler of the longer
-    stretch before a beat, None for none. peaks_only: no windows, templates and features are wanted.
+    Args:
+        leads: the signals.
+        names: names of the leads.
+        window: sampler of the beat window.
+        grid: points of the beat window at 128 Hz, counted from R.
+        context: sampler of the longer signal before the end of the window; None for none.
+        peaks_only: neither windows nor features are wanted.
     """
 
     def __init__(
         self,
         leads: Sequence[LeadSignal],
         names: Sequence[str],
+        window: WindowSampler,
         grid: NDArray[np.int64],
         context: WindowSampler | None,
         *,
         peaks_only: bool,
     ) -> None:
         self._leads, self._names = leads, tuple(names)
+        self._after = window.after
         self._context, self._peaks_only = context, peaks_only
         r_index = int(np.flatnonzero(grid == 0)[0])
         self._histories = [LeadHistory(grid.size, r_index) for _ in leads]
         self._rr_history = RRHistory()
-        self._was_poor = False  # the last beat
+        self._was_poor = False  # whether the last beat was poor
+        self._waiting: deque[tuple[RPeak, float | None]] = deque()  # R peaks with their RR interval, s
+        self._last_ready = 0  # `ready_at` of the last beat
+        self.use(range(len(leads)), ())
 
-    def build(
-        self, peak: RPeak, rr_s: float | None, ready: int, order: Sequence[int], no_ecg: Collection[int]
-    ) -> BeatContext:
-        """The beat of an R peak, once `ready` samples have arrived.
+    def use(self, order: Sequence[int], no_ecg: Collection[int]) -> None:
+        """Set the leads for the next beats.
 
-        order: of the leads, clear ones first. no_ecg: leads that have shown no ECG so far.
+        Args:
+            order: leads, in the order in which they are preferred.
+            no_ecg: leads that show no ECG.
         """
+        self._order, self._no_ecg = tuple(order), frozenset(no_ecg)
+
+    def add(self, peak: RPeak, rr_s: float | None) -> None:
+        """Add the next R peak, with its RR interval in s."""
+        self._waiting.append((peak, rr_s))
+
+    @property
+    def due(self) -> int:
+        """Samples that must have arrived before the next beat is complete."""
+        return self._ready_at(self._waiting[0][0]) if self._waiting else _NEVER
+
+    def complete_before(self, arrived: int) -> Iterator[BeatContext]:
+        """Yield the beats with a `ready_at` less than `arrived`."""
+        while self._waiting and self.due < arrived:
+            yield self._build(*self._waiting.popleft(), latest=_NEVER)
+
+    def complete_all(self, arrived: int) -> Iterator[BeatContext]:
+        """Yield all beats, since the signal ends after `arrived` samples; their windows may be incomplete."""
+        while self._waiting:
+            yield self._build(*self._waiting.popleft(), latest=arrived)
+
+    def _ready_at(self, peak: RPeak) -> int:
+        return max(peak.known_at, peak.sample + self._after + 1, self._last_ready)
+
+    def _build(self, peak: RPeak, rr_s: float | None, latest: int) -> BeatContext:
+        """Build the beat of an R peak; its `ready_at` is at most `latest`."""
+        self._last_ready = ready_at = min(self._ready_at(peak), latest)
         r = peak.sample
-        views = self._views(r, ready, order, no_ecg)
+        views = self._views(r, ready_at)
         if views:
-            # The first lead that shows the beat well, or else the one that shows it best.
-            view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_quality)
+            # The first lead that shows the beat well; if none does, the lead that shows it best.
+            view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_BY_QUALITY)
         else:
             view = _View(0, self._leads[0].window_of(r), 0.0, no_qrs=False)
         no_qrs = bool(views) and all(each.no_qrs for each in views)
         lead = self._names[view.lead] if len(self._leads) > 1 and views else None
         if self._peaks_only:
             return BeatContext(
-                r,
-                peak.known_at,
-                ready,
-                peak.search_back,
-                bool(views),
-                rr_s,
-                view.quality,
-                no_qrs,
-                peak.recurrence,
-                lead,
+                sample=r,
+                known_at=peak.known_at,
+                ready_at=ready_at,
+                search_back=peak.search_back,
+                complete=bool(views),
+                rr_s=rr_s,
+                quality=view.quality,
+                no_qrs=no_qrs,
+                recurrence=peak.recurrence,
+                lead=lead,
             )
         others = [each for each in views if each is not view and each.quality >= _GOOD]
-        shown, *others_shown = [self._shown(each, r) for each in (view, *others[: _SHOWN - 1])]
+        first, *other_leads = [self._lead_view(each, r) for each in (view, *others[: _MOST_LEADS - 1])]
         poor = not views or no_qrs or view.quality < POOR_QUALITY
-        rr_features, rr_sequence = self._rr_history.add(rr_s, teaches=not (poor or self._was_poor))
+        rr_features, rr_sequence = self._rr_history.add(rr_s, remember=not (poor or self._was_poor))
         self._was_poor = poor
-        # Every lead remembers the beat, so that the next one can step in with a history of its own.
-        taught = {
+        # The beat is added to the history of every lead, so that any of them can be the first at the next beat.
+        remembered = {
             each.lead
             for each in views
             if not each.no_qrs and self._histories[each.lead].remember(each.window, each.quality)
@@ -97,36 +138,37 @@ class BeatBuilder:
         return BeatContext(
             sample=r,
             known_at=peak.known_at,
-            ready_at=ready,
+            ready_at=ready_at,
             search_back=peak.search_back,
             complete=bool(views),
             rr_s=rr_s,
             quality=view.quality,
             no_qrs=no_qrs,
             recurrence=peak.recurrence,
-            teaches=bool(views) and view.lead in taught,
+            in_history=bool(views) and view.lead in remembered,
             lead=lead,
-            others=tuple(others_shown),
-            window=shown.window,
-            template=shown.template,
-            amplitude=shown.amplitude,
+            others=tuple(other_leads),
+            window=first.window,
+            template=first.template,
+            amplitude=first.amplitude,
             rr_features=rr_features,
             rr_sequence=rr_sequence,
-            context=shown.context,
+            context=first.context,
         )
 
-    def _views(self, r: int, ready: int, order: Sequence[int], no_ecg: Collection[int]) -> list[_View]:
-        """The beat at `r` in all leads that show the whole of it."""
+    def _views(self, r: int, ready_at: int) -> list[_View]:
+        """Return the beat with its R peak at sample `r` in all leads that show the whole of its window."""
         views = []
-        for k in order:
+        for k in self._order:
             lead = self._leads[k]
             if lead.shows(r):
                 window = lead.window_of(r)
-                quality = lead.quality_of(window, r, ready)
-                views.append(_View(k, window, _DOUBTED * quality if k in no_ecg else quality, lead.shows_no_qrs))
+                quality = lead.quality_of(window, r, ready_at)
+                factor = _NO_ECG_FACTOR if k in self._no_ecg else 1.0
+                views.append(_View(k, window, factor * quality, lead.shows_no_qrs))
         return views
 
-    def _shown(self, view: _View, r: int) -> LeadView:
+    def _lead_view(self, view: _View, r: int) -> LeadView:
         history = self._histories[view.lead]
         return LeadView(
             window=view.window,
@@ -139,7 +181,3 @@ class BeatBuilder:
         if self._context is None:
             return np.zeros(0, np.float32)
         return self._context.read(lead.between(r - self._context.before, r + self._context.after + 1))
-
-
-def _quality(view: _View) -> float:
-    return view.quality

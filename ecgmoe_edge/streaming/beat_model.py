@@ -1,4 +1,4 @@
-"""What the monitor needs of a model: what it declares of itself, and one beat's inference in each lead."""
+"""The interface of a model: what it declares, and the inference of one beat in each lead."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from ecgmoe_edge.streaming.decision import DecisionRule
 
 
 class BeatModel(Protocol):
-    """A bundle, or anything else that classifies one beat at a time."""
+    """A bundle, or any other model that classifies one beat at a time."""
 
     @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """Task -> its classes in the order of the logits; "beat" is always there."""
+        """Classes of each task, in the order of the logits; the task "beat" is always present."""
         ...
 
     @property
     def decision(self) -> DecisionRule:
-        """Constants of the rule that turns beat logits into a label."""
+        """Constants of the rule that turns beat logits into labels."""
         ...
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """All that it answers, in the order of its outputs: the tasks of `classes`, and values such as `age`."""
+        """All tasks, in the order of the outputs: those with `classes`, and values such as `age`."""
         ...
 
     @property
     def context_samples(self) -> int:
-        """Samples at 128 Hz before the window's end that it is given as "context"; 0 for none."""
+        """Length of the input "context", in samples at 128 Hz up to the end of the beat window; 0 for none."""
         ...
 
     @property
     def batched(self) -> bool:
-        """Whether many beats at once take it much less time than one by one."""
+        """Whether the inference of many beats at once is much faster than one by one."""
         ...
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        """Outputs of each task (leads, width) and router logits `route_*` (leads, experts) of one beat.
+        """Return the outputs of each task (leads, width) and the router logits `route_*` (leads, experts) of one beat.
 
-        `inputs`: those of `ecgmoe_edge.contract`, a row a lead: "beat" (leads, 2, 103), "features" (leads, 27) and
-        "rr_sequence" (leads, 2, 32); with `context_samples` above 0 also "context" (leads, 1, context_samples).
-        A `batched` model takes any number of rows.
+        Args:
+            inputs: those of `ecgmoe_edge.contract`, one row for each lead: "beat" (leads, 2, 103), "features" (leads,
+                27), "rr_sequence" (leads, 2, 32) and, with `context_samples` above 0, "context" (leads, 1,
+                context_samples). A `batched` model takes any number of rows.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ModelFunction:
-    """A model that is a function of its inputs, with what it declares of itself."""
+    """A model that consists of a function and its declarations."""
 
     classes: Mapping[str, tuple[str, ...]]
     decision: DecisionRule
@@ -62,5 +63,5 @@ class ModelFunction:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What it answers: the tasks that have classes."""
+        """The tasks that have classes."""
         return tuple(self.classes)

@@ -1,4 +1,4 @@
-"""From a beat to what a model answers: the stage between front end and labels."""
+"""From beats to the outputs of a model: the stage between front end and labels."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge import contract  # as a module: it imports this package itself, so its names may come later
+from ecgmoe_edge import contract  # as a module, since it imports this package itself
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.beats import BeatContext, LeadView
 from ecgmoe_edge.streaming.signal.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
 
 Inputs = Mapping[str, NDArray[np.float32]]
-_BATCH = 128  # beats that a batched model is given at once
+_BATCH = 128  # number of beats in one call of a batched model
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answers of one beat, a row a lead that shows it, the beat's own lead first."""
+    """The outputs of a model for one beat, one row for each lead that shows it, the beat's own lead first."""
 
-    outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # name -> (leads, width)
-    waveform: NDArray[np.float32] | None = None  # (103,) of the beat's own lead, in R amplitudes
-    seconds: float = 0.0  # that inputs and inference took
+    outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # by name, (leads, width)
+    waveform: NDArray[np.float32] | None = None  # window (103,) of the beat's own lead, in R amplitudes
+    seconds: float = 0.0  # computing time of inputs and inference
 
 
 class Classifier:
-    """Gives the beats of the front end to a model; keeps nothing from one beat to the next."""
+    """Runs a model on the beats of the front end; it has no state between beats.
+
+    Args:
+        model: the model.
+    """
 
     def __init__(self, model: BeatModel) -> None:
         self.model = model
         self.context = model.context_samples
-        # A model with context is trained on windows with room for shift and stretch; it sees their middle.
+        # A model with context is trained on windows with room for shift and stretch; its input is their middle.
         self.grid = WIDE_GRID if self.context else BEAT_GRID
         self._core = BEAT_CORE if self.context else slice(None)
 
     def inputs(self, beat: BeatContext) -> Inputs:
-        """What the model is given of a beat: a row a lead."""
+        """Return the model's inputs for a beat, one row for each lead."""
         views: tuple[BeatContext | LeadView, ...] = (beat, *beat.others)
         return contract.assemble_inputs(
             np.stack([view.window[self._core] for view in views]),
@@ -50,25 +54,25 @@ class Classifier:
         )
 
     def answer(self, beat: BeatContext) -> Answer:
-        """The model's answer of one beat."""
+        """Run the model on one beat."""
         started = time.perf_counter()
         inputs = self.inputs(beat)
         outputs = self.model.infer(inputs)
         return Answer(outputs, inputs[contract.BEAT][0, 0], time.perf_counter() - started)
 
     def answer_all(self, beats: Sequence[BeatContext]) -> list[Answer]:
-        """Answers of many beats, in their order; in batches where the model takes them."""
+        """Run the model on many beats, in their order; in batches if the model is `batched`."""
         if not self.model.batched:
             return [self.answer(beat) for beat in beats]
         answers: list[Answer] = []
         for start in range(0, len(beats), _BATCH):
             started = time.perf_counter()
-            given = [self.inputs(beat) for beat in beats[start : start + _BATCH]]
-            outputs = self.model.infer({name: np.concatenate([one[name] for one in given]) for name in given[0]})
-            ends = np.cumsum([len(one[contract.BEAT]) for one in given]).tolist()
-            seconds = (time.perf_counter() - started) / len(given)
+            batch = [self.inputs(beat) for beat in beats[start : start + _BATCH]]
+            outputs = self.model.infer({name: np.concatenate([one[name] for one in batch]) for name in batch[0]})
+            ends = np.cumsum([len(one[contract.BEAT]) for one in batch]).tolist()
+            seconds = (time.perf_counter() - started) / len(batch)
             answers += [
                 Answer({name: x[begin:end] for name, x in outputs.items()}, one[contract.BEAT][0, 0], seconds)
-                for one, begin, end in zip(given, [0, *ends], ends, strict=False)
+                for one, begin, end in zip(batch, [0, *ends], ends, strict=False)
             ]
         return answers

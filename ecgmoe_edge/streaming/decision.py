@@ -1,10 +1,14 @@
-"""From scores to a label, using the wearer's own past and no annotation: causal and a few multiplications a beat.
+"""From logits to labels, by patient history without annotations: causal, with a few multiplications for each beat.
 
-If several leads show a beat, their logits are combined first (`combined_logits`). Then three rules from patient-grouped
-validation on DS1 and svdb: beats of one shape that come as early are mostly of one class, so a beat's V margin is drawn
-to theirs; a class whose margin is always high in this wearer says little, so part of its running mean is taken off; and
-in atrial fibrillation an early beat is no proof of S. Frequent S make a rhythm irregular too, so where the model tells
-rhythms apart its word counts, and the irregularity alone only where it does not.
+If several leads show a beat, their logits are combined first (`combined_logits`). Then three rules apply, which were
+chosen by patient-grouped validation on DS1 and svdb.
+
+1. Beats of one shape that come as early are mostly of one class: the V margin of a beat (logit of V over N and S) is
+   moved towards theirs.
+2. If the margin of a class (logit of S or V minus that of N) is always high in a patient, it says little: part of its
+   running mean is subtracted.
+3. In atrial fibrillation, an early beat is no evidence of S: the logit of S is lowered. Frequent S beats make a rhythm
+   irregular too. So if the model has rhythm classes, its probability of AF decides, and otherwise the irregularity.
 """
 
 from __future__ import annotations
@@ -20,49 +24,55 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE, TO_MEAN_OF_8
 from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
 
-EARLY = math.log(0.9)  # of the RR interval to the mean of the eight before, below which a beat comes early
+EARLY = math.log(0.9)  # a beat is early if ln of its RR interval over the mean of the 8 before is below this
 
 
 def _constant(
     default: Any, *, least: float = -math.inf, most: float = math.inf, since: int = 1, before: Any = None
 ) -> Any:
-    """A constant with its limits; `before`: with this value the rule acts as it did before version `since`."""
+    """A constant with its limits. With the value `before`, the rule is the same as before version `since`."""
     return field(default=default, metadata={"least": least, "most": most, "since": since, "before": before})
 
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """Constants of the rule; they travel in the bundle's manifest. Logits are natural logarithms.
+    """Constants of the rules, which the manifest of a bundle contains. Logits are natural logarithms.
 
-    This is the one table of constants. To add one, add its line, with `since` one more than RULE_VERSION was and the
-    value with which the rule acts as it did before: bundles that were made without it keep their labels.
+    This is the only table of constants. To add one, add its line, with `since` one more than RULE_VERSION was and, as
+    `before`, the value that leaves the labels of bundles without it unchanged.
     """
 
-    # Of the patient's running S margin above `usual_margin`, taken off.
+    # Fraction of the patient's running S margin (V margin) above `usual_margin` that is subtracted.
     margin_share_s: float = _constant(0.25, least=0, most=1)
     margin_share_v: float = _constant(0.25, least=0, most=1)
-    # Logit of S or V less that of N in a patient who has none.
+    # Margin in a patient without beats of this class.
     usual_margin: float = _constant(-6.0)
+    # Number of beats of the running margins (exponential).
     memory_beats: int = _constant(300, least=1)
-    # Of the last 32 RR intervals, above which the guard acts.
+    # Fraction of irregular RR intervals among the last 32 above which the logit of S is lowered.
     irregular_share: float = _constant(0.4, least=0, most=1)
-    # Taken off the logit of S then, by a model without rhythms.
+    # By how much it is lowered, for a model without rhythm classes.
     irregular_penalty: float = _constant(0.5, least=0)
-    # The same by one with rhythms, times the square of the mean probability of AF. None: `irregular_penalty` there too.
+    # The same for a model with rhythm classes, times the square of the mean probability of AF; None for
+    # `irregular_penalty` there too.
     fibrillation_penalty: float | None = _constant(3.0, least=0, since=3, before=None)
-    # Over which that mean is taken (exponentially).
+    # Number of beats of that mean (exponential).
     fibrillation_beats: int = _constant(64, least=1, since=3, before=64)
-    # Of the way to the mean V margin of the beats of its shape; 0 for no such rule.
+    # Fraction of the difference to the V margin of its shape by which a beat is moved; 0 for no such rule.
     shape_share: float = _constant(0.8, least=0, most=1, since=2, before=0.0)
-    # Of a beat, QRS to T, with the mean of its shape.
+    # Smallest correlation of a beat, from QRS to T, with the mean of its shape.
     shape_correlation: float = _constant(0.85, least=0, most=1, since=2, before=0.85)
-    # Of the way from the margin of a shape to that of its beats that come as early.
+    # Weight of the mean margin of the beats of a shape that come as early.
     shape_early_share: float = _constant(0.85, least=0, most=1, since=4, before=0.0)
-    # Mean probability of AF from which early says nothing of a beat.
+    # Mean probability of AF from which it does not count whether a beat is early.
     fibrillation_limit: float = _constant(0.25, least=0, most=1, since=4, before=0.25)
 
     def __post_init__(self) -> None:
-        """Raises ValueError, which names the constant, where one cannot be."""
+        """Check the constants.
+
+        Raises:
+            ValueError: a constant is out of range; the message names it.
+        """
         for constant in fields(self):
             name, value = constant.name, getattr(self, constant.name)
             least, most = constant.metadata["least"], constant.metadata["most"]
@@ -81,12 +91,12 @@ RULE_VERSION = max(int(constant.metadata["since"]) for constant in fields(Decisi
 
 
 def constants_of(version: int) -> tuple[str, ...]:
-    """Names of the constants that a rule of that version has."""
+    """Return the names of the constants that the rules of a version have."""
     return tuple(constant.name for constant in fields(DecisionRule) if constant.metadata["since"] <= version)
 
 
 def constants_before(version: int) -> dict[str, Any]:
-    """The constants that a rule of that version did not have yet, with the values that act as it did."""
+    """Return the constants that the rules of a version do not have yet, with the values that change nothing."""
     return {
         constant.name: constant.metadata["before"]
         for constant in fields(DecisionRule)
@@ -95,10 +105,15 @@ def constants_before(version: int) -> dict[str, Any]:
 
 
 class Decision:
-    """The rule applied to one wearer's beats, in their order."""
+    """The rules, applied to one patient's beats in their order.
+
+    Args:
+        rule: constants.
+        classes: classes of the beat logits.
+        rhythms: classes of the rhythm logits; empty if the model has none.
+    """
 
     def __init__(self, rule: DecisionRule, classes: Sequence[str], rhythms: Sequence[str] = ()) -> None:
-        """`classes`: of the beat's logits. `rhythms`: of the rhythm's, where the model has them."""
         self._rule = rule
         weighs_rhythm = rule.fibrillation_penalty is not None
         self._af = rhythms.index("AF") if weighs_rhythm and "AF" in rhythms else None
@@ -119,11 +134,14 @@ class Decision:
         *,
         learn: bool = True,
     ) -> NDArray[np.float64]:
-        """Adjusted logits (classes,) of the next beat.
+        """Return the adjusted logits (classes,) of the next beat.
 
-        rr_features: (15,), from `patient.rr_history.RRHistory`. beat: its window (103,) on BEAT_GRID in R amplitudes,
-        or None for one without. rhythm: its rhythm logits (rhythms,), where the model has them. learn: False for a beat
-        too poor to learn anything from.
+        Args:
+            logits: beat logits of the model, (classes,).
+            rr_features: (15,) from `patient.rr_history.RRHistory`.
+            beat: window (103,) on BEAT_GRID in R amplitudes; None without the rule of shapes.
+            rhythm: rhythm logits (rhythms,); None if the model has none.
+            learn: whether the beat is added to the patient history; False for a poor beat.
         """
         rule = self._rule
         irregular = bool(rr_features[IRREGULAR_SHARE] > rule.irregular_share)
@@ -145,7 +163,8 @@ class Decision:
         if rhythm is not None and self._af is not None:
             if learn:
                 self._learn_fibrillation(np.asarray(rhythm, np.float64), self._af)
-            penalty = (rule.fibrillation_penalty or 0.0) * self._fibrillation**2  # a doubtful one counts little
+            # Squared, so that a low probability counts little.
+            penalty = (rule.fibrillation_penalty or 0.0) * self._fibrillation**2
         if irregular:
             adjusted[self._s] -= penalty
         self._beats += learn
@@ -157,18 +176,26 @@ class Decision:
 
 
 def combined_logits(logits: NDArray[np.float32], classes: Sequence[str], *, early: bool) -> NDArray[np.float32]:
-    """Logits (classes,) of a beat of which each lead has its own, (leads, classes), the beat's own lead first.
+    """Combine the logits of several leads for one beat.
 
-    N, S and F are the leads' mean. V of an early beat is what the lead says that shows it most, since a ventricular
-    beat can look like a normal one in one lead. A beat on time that one lead alone takes for V is mostly one of a
-    bundle branch block that comes and goes: there the first lead's word stands.
+    N, S and F are the means of the leads. The V margin of an early beat is the largest among the leads, since a
+    ventricular beat can look like a normal one in one lead. A beat on time with a high V margin in one lead only mostly
+    belongs to an intermittent bundle branch block: its V margin is that of the first lead.
+
+    Args:
+        logits: (leads, classes), the beat's own lead first.
+        classes: classes of the logits.
+        early: whether the beat is early.
+
+    Returns:
+        Logits (classes,).
     """
     if len(logits) == 1:
         return np.asarray(logits[0])
-    own = np.asarray(logits, np.float64)
-    own = own - np.logaddexp.reduce(own, axis=1, keepdims=True)
+    by_lead = np.asarray(logits, np.float64)
+    by_lead = by_lead - np.logaddexp.reduce(by_lead, axis=1, keepdims=True)
     n, s, v = classes.index("N"), classes.index("S"), classes.index("V")
-    margin = own[:, v] - np.logaddexp(own[:, n], own[:, s])
-    together = own.mean(axis=0)
-    together[v] = (margin.max() if early else margin[0]) + np.logaddexp(together[n], together[s])
-    return np.asarray(together, np.float32)
+    margin = by_lead[:, v] - np.logaddexp(by_lead[:, n], by_lead[:, s])
+    combined = by_lead.mean(axis=0)
+    combined[v] = (margin.max() if early else margin[0]) + np.logaddexp(combined[n], combined[s])
+    return np.asarray(combined, np.float32)

@@ -1,7 +1,7 @@
-"""The events of a live stream: what a monitor reports, one JSON line each, every key with its unit.
+"""The events of a monitor: one JSON line each, every key with its unit.
 
-All of these types are public. A JSON line has the kind of the event under "event" and the number of this description
-under "schema"; `docs/events.md` lists what each number changed.
+All types here are public. A JSON line contains the kind of the event as "event" and the version of this description as
+"schema"; `docs/events.md` lists the changes of each version.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ __all__ = [
     "EVENT_SCHEMA",
     "NO_ECG",
     "UNUSABLE",
+    "AfBurden",
     "Beat",
     "Clipping",
     "Clock",
@@ -65,67 +66,67 @@ FlatlineKind: TypeAlias = Literal["flat", "rail"]
 NotchState: TypeAlias = Literal["in", "out", "not possible at this rate"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
 
-NO_ECG: Final = "no ECG"  # the reason of a lead whose signal is none of a heart
-# Reasons of a gap of samples that came and are no use.
+NO_ECG: Final = "no ECG"  # reason of a lead whose signal is not that of a heart
+#: Reasons of a gap in which samples arrived but are unusable.
 UnusableReason: TypeAlias = Literal["nan", "range"]
-#: Reasons after which a signal is a new one, however few samples were lost.
+#: Reasons after which the signal is a new one, even if few samples were lost.
 NEW_SIGNAL: Final[tuple[GapReason, ...]] = ("reconnect", "restart")
 UNUSABLE: Final[tuple[UnusableReason, ...]] = get_args(UnusableReason)
 
 
 @dataclass(frozen=True)
 class Beat:
-    """One heart beat, final when it comes.
+    """One heart beat; its label is final.
 
-    `delay_ms` is (sample at which the event came out - R) / fs, counted in samples (causal delay, not compute time).
-    `label` is N, S, V or F; `?` a beat too poor to call; None where no classifier runs (R peaks only).
+    `delay_ms` is counted in samples: (sample with which the event was reported - R) / fs. It contains no computing
+    time. `label` is N, S, V or F; `?` if the quality is too poor for a label; None without a model (R peaks only).
     """
 
-    sample: int  # R peak, counted from the stream's first sample, lost samples included
+    sample: int  # R peak, counted from the first sample of the stream, lost samples included
     time_s: float  # sample / fs
-    rr_ms: float | None  # to the R peak before; None at the start and after a gap
+    rr_ms: float | None  # interval to the R peak before; None at the start and after a gap
     label: str | None
-    scores: Mapping[str, float]  # class -> probability after the label rule
-    experts: Mapping[str, int]  # path -> index of the expert that ran
-    quality: float  # 0 (unusable) .. 1 (clean)
-    detection_delay_ms: float  # R peak to the moment the detector was sure of it
-    delay_ms: float  # R peak to this event
-    compute_ms: float  # time that features and inference took; the only key that chunking may change
-    search_back: bool = False  # found afterwards with a lowered threshold
-    lead: str | None = None  # first of those that say what it is; None where there is one, or none shows it
+    scores: Mapping[str, float]  # probability by class, after the decision rules
+    experts: Mapping[str, int]  # index of the selected expert by path
+    quality: float  # 0 (unusable) to 1 (clean)
+    detection_delay_ms: float  # from the R peak until it was certain
+    delay_ms: float  # from the R peak until this event
+    compute_ms: float  # computing time of features and inference; the only key that depends on the chunking
+    search_back: bool = False  # whether it was found later, with a lower threshold
+    lead: str | None = None  # first lead that was classified; None if there is only one, or if none shows the beat
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """A stretch of one rhythm, sent when it begins and when it ends; a pause when it has ended."""
+    """A rhythm, reported when it begins and when it ends."""
 
     label: str  # N, AF, other, noisy; pause, V run, bradycardia, tachycardia
     from_s: float
     to_s: float | None  # None while it lasts
-    limit: str | None = None  # what defines the label, with its unit ("RR > 2000 ms")
+    limit: str | None = None  # definition of the label, with its unit ("RR > 2000 ms")
     phase: RhythmPhase = field(init=False)
 
     def __post_init__(self) -> None:
-        """A rhythm that has no end yet begins."""
+        """Set the phase: a rhythm without an end begins."""
         object.__setattr__(self, "phase", "begin" if self.to_s is None else "end")
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Samples that never arrived or could not be used. No RR interval and no beat is made across it, unless bridged."""
+    """Samples that never arrived or are unusable. Unless it is bridged, no beat and no RR interval spans it."""
 
-    sample: int  # the first sample concerned
+    sample: int  # first of these samples
     time_s: float
-    lost: int | None  # samples; None where the device cannot tell
+    lost: int | None  # number of samples; None if the device does not report it
     reason: GapReason  # nan: also a lead that is off; range: beyond what an electrode or a converter can give
-    at_least: bool = False  # the device's counter may have wrapped meanwhile: `lost` or more
-    bridged: bool = False  # so short that a straight line took its place, and beats and RR intervals go on
-    lead: str | None = None  # of a bridged one that not all leads have: which lead
+    at_least: bool = False  # `lost` is a lower limit, since the counter of the device may have wrapped
+    bridged: bool = False  # so short that it was replaced by a straight line; beats and RR intervals span it
+    lead: str | None = None  # lead of a bridged gap that not all leads have; else None
 
 
 @dataclass(frozen=True)
 class Stall:
-    """The device has sent nothing for a while, or its port has gone away."""
+    """The device has sent nothing for a while, or its port has disappeared."""
 
     sample: int
     time_s: float
@@ -134,7 +135,7 @@ class Stall:
 
 @dataclass(frozen=True)
 class Reconnect:
-    """The port went away and came back."""
+    """The port disappeared and came back."""
 
     sample: int
     time_s: float
@@ -144,27 +145,27 @@ class Reconnect:
 
 @dataclass(frozen=True)
 class FallingBehind:
-    """Samples pile up, for this program is slower than the device; once there is no more room, they are lost."""
+    """The queue of samples grows, since this program is slower than the device; when it is full, samples are lost."""
 
     sample: int
     time_s: float
-    waiting_s: float  # of signal that waits to be worked on
-    room_s: float  # of signal that may wait
+    waiting_s: float  # signal in the queue
+    room_s: float  # length of the queue
 
 
 @dataclass(frozen=True)
 class Clock:
-    """When a sample was measured by this machine's clock: at the start, once a minute, and after a break."""
+    """The time of a sample by the clock of this machine: at the start, once a minute, and after a break."""
 
     sample: int
     time_s: float
-    host_time_s: float  # Unix time at which `sample` was there; never earlier than that of a sample before
-    drift_ppm: float | None  # what the device's clock gains on this machine's; None until half a minute was seen
+    host_time_s: float  # Unix time of `sample`; never earlier than that of an earlier sample
+    drift_ppm: float | None  # how much faster the clock of the device is; None in the first half minute
 
 
 @dataclass(frozen=True)
 class LeadOff:
-    """Electrodes fell off (or are back on, when no lead is named)."""
+    """The leads that are off from here on; none if all electrodes are attached again."""
 
     sample: int
     time_s: float
@@ -173,87 +174,99 @@ class LeadOff:
 
 @dataclass(frozen=True)
 class Flatline:
-    """The input did not move for a second: sent when the second is full, and with its whole length at its end."""
+    """The input was constant for a second: reported after the second, and at its end with its whole length."""
 
     sample: int
     time_s: float
     duration_s: float  # samples / fs
-    kind: FlatlineKind  # rail: no sample of the signal lies beyond; flat: a dead input
-    samples: int  # that stood still
-    lead: str | None = None  # None where there is only one
+    kind: FlatlineKind  # rail: at the limit of the amplifier; flat: an input without a signal
+    samples: int  # number of constant samples
+    lead: str | None = None  # None if there is only one
 
 
 @dataclass(frozen=True)
 class Clipping:
-    """Waves were cut off at the input's rail."""
+    """Waves were clipped at the rail of the amplifier."""
 
     sample: int
     time_s: float
     duration_s: float  # samples / fs
-    samples: int  # that were cut off within one second, counted from `sample`
-    lead: str | None = None  # None where there is only one
+    samples: int  # number of samples that were clipped within the second from `sample` on
+    lead: str | None = None  # None if there is only one
 
 
 @dataclass(frozen=True)
 class Mains:
-    """Mains hum was measured, or is gone; by itself a notch goes in or out."""
+    """Mains hum began or ended, and a notch was switched on or off automatically."""
 
-    sample: int  # from here on
+    sample: int  # first sample of the change
     time_s: float
-    frequency_hz: float  # nominal: 50, 60, or 16.7 of railways
+    frequency_hz: float  # nominal: 50, 60, or 16.7 (railways)
     notch: NotchState
-    share: float | None  # of the signal's power in the monitoring band; None where it was not measured
-    amplitude_mv: float | None  # in the monitoring band
-    lead: str | None = None  # None where there is only one
+    share: float | None  # share of the power in the monitoring band; None if it was not measured
+    amplitude_mv: float | None  # amplitude in the monitoring band; None if it was not measured
+    lead: str | None = None  # None if there is only one
 
 
 @dataclass(frozen=True)
 class PacingSpike:
-    """A pacing spike: it is no beat and was taken out of the signal. From 250 Hz on."""
+    """A pacing spike, which was removed from the signal; detected from 250 Hz on."""
 
-    sample: int  # its first
+    sample: int  # first sample
     time_s: float
     amplitude_mv: float  # largest deflection, with its sign
     width_ms: float  # samples / fs
-    lead: str | None = None  # None where there is only one
+    lead: str | None = None  # None if there is only one
 
 
 @dataclass(frozen=True)
 class LeadChange:
-    """Other leads than before are of use, until the next such event or a gap. Of one lead: whether it shows an ECG."""
+    """Other leads are usable, until the next such event or a gap. With one lead: whether it shows an ECG."""
 
     sample: int
     time_s: float
-    leads: tuple[str, ...]  # in which beats are clear
-    others: Mapping[str, LeadReason]  # lead -> why not
+    leads: tuple[str, ...]  # leads with clear beats
+    others: Mapping[str, LeadReason]  # reason for each of the other leads
     broken: bool  # no lead was left: no RR interval spans this sample
 
 
 @dataclass(frozen=True)
 class ModelFault:
-    """The model answered with what is no number, so its beats are `?`: at the first, then once a minute at most."""
+    """Outputs of the model were no finite numbers, so these beats are `?`; reported at most once a minute."""
 
     sample: int  # R peak of the latest of these beats
     time_s: float
-    outputs: tuple[str, ...]  # names of the outputs that were NaN, infinite or beyond the contract's limit
-    beats: int  # with such an answer since the event before, this one included
+    outputs: tuple[str, ...]  # names of the outputs that were NaN, infinite or beyond the limit of the contract
+    beats: int  # number of these beats since the event before, this one included
+
+
+@dataclass(frozen=True)
+class AfBurden:
+    """How much of a stream was atrial fibrillation, by the `rhythm` events of the model."""
+
+    percent: float | None  # `af_s` in per cent of `classified_s`; None if this is 0
+    af_s: float
+    classified_s: float  # time for which N, AF or other was reported; noisy and unknown rhythm is left out
+    episodes: int  # interruptions of the signal end an episode
+    longest_s: float  # duration of the longest episode
 
 
 @dataclass(frozen=True)
 class End:
-    """The last event of a stream: totals that add up."""
+    """The last event of a stream: its totals."""
 
-    samples: int  # received
-    lost: int  # known to be lost
-    unusable: int  # received, but NaN, out of range, or of a lead that was off
-    gaps: int  # bridged ones among them
-    bridged: int  # samples of gaps that were bridged
+    samples: int  # number of samples received
+    lost: int  # number of samples known to be lost
+    unusable: int  # number received, but unusable on all leads: NaN, out of range, or off
+    gaps: int  # number of gaps, bridged ones included
+    bridged: int  # number of samples in bridged gaps
     duration_s: float  # (samples + lost) / fs
-    beats: Mapping[str, int]  # label -> count
+    beats: Mapping[str, int]  # number of beats by label
     mean_heart_rate_bpm: float | None
     delay_ms: Mapping[str, float | None]  # p50, p95, p99
     compute_ms: Mapping[str, float | None]  # p50, p95, p99
-    link: Mapping[str, Any] = field(default_factory=dict)  # what the serial link counted, where there is one
+    af_burden: AfBurden | None = None  # None: the model does not recognise rhythms
+    link: Mapping[str, Any] = field(default_factory=dict)  # counts of the serial link; empty without one
 
 
 Event: TypeAlias = (
@@ -294,5 +307,5 @@ _KINDS: Final[Mapping[type, EventKind]] = {
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """The event as a JSON-ready mapping, its kind under "event", the number of its description under "schema"."""
+    """Return the event as a mapping for JSON, with its kind as "event" and the version of this module as "schema"."""
     return {"event": _KINDS[type(event)], "schema": EVENT_SCHEMA, **asdict(event)}

@@ -1,7 +1,7 @@
-"""What a model is given of a beat besides its waveform: RR intervals and shape, relative to patient history.
+"""The features of a beat that a model gets with its waveform: RR intervals and shape, relative to patient history.
 
-Only ratios, never absolute times or amplitudes: those are what keeps a model from transferring to other patients.
-One implementation serves training (batches) and the stream (one beat).
+The features are ratios, never absolute times or amplitudes, since a model that depends on these does not transfer to
+other patients. Training (in batches) and the live stream (one beat) use the same code.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE, RR_FEATURE_NAMES
-from ecgmoe_edge.streaming.signal.ordered_sum import ordered_mean, ordered_sum
+from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES, RR_KNOWN
+from ecgmoe_edge.streaming.signal.sums import ordered_mean, ordered_sum
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 TEMPLATE_FEATURE_NAMES: Final = (
     "correlation, beat",
@@ -32,7 +33,7 @@ FEATURE_NAMES: Final = RR_FEATURE_NAMES + TEMPLATE_FEATURE_NAMES
 N_FEATURES: Final = len(FEATURE_NAMES)
 
 # Centre and scale of each feature, in the order of FEATURE_NAMES: mean and spread over ds1-fit and svdb-fit, rounded.
-# After them one int8 scale holds all features.
+# All scaled features have about the same range, so that one int8 scale suffices for them.
 _CENTRE_AND_SCALE = np.array(
     [
         (0, 0.17),
@@ -66,11 +67,25 @@ _CENTRE_AND_SCALE = np.array(
     np.float32,
 )
 FEATURE_CENTRE, FEATURE_SCALE = _CENTRE_AND_SCALE.T
-FEATURE_LIMIT = 4.0
-WAVEFORM_LIMIT = 6.0
+FEATURE_LIMIT = 4.0  # largest absolute value of a scaled feature
+WAVEFORM_LIMIT = 6.0  # largest absolute value of a waveform, in R amplitudes
 
-_PARTS = ((0, 103), (32, 62), (8, 36), (62, 103))  # beat, QRS, P, T on BEAT_GRID
-_WIDTH_WEIGHTS = np.arange(-20, 21, dtype=np.float32) ** 2
+
+def _points(first: int, last: int) -> slice:
+    """Indices in BEAT_GRID of the points `first` to `last` (inclusive), counted from R at 128 Hz (7.8 ms)."""
+    return slice(first - int(BEAT_GRID[0]), last + 1 - int(BEAT_GRID[0]))
+
+
+_BEAT = _points(int(BEAT_GRID[0]), int(BEAT_GRID[-1]))
+_QRS = _points(-13, 16)  # -0.10 to +0.13 s
+_P = _points(-37, -10)  # -0.29 to -0.08 s
+_T = _points(17, int(BEAT_GRID[-1]))  # +0.13 s to the end
+_PARTS = (_BEAT, _QRS, _P, _T)
+_AROUND_R = _points(-20, 20)  # -0.16 to +0.16 s: for QRS width and R amplitude
+_WIDTH_WEIGHTS = np.arange(-20, 21, dtype=np.float32) ** 2  # squared distance from R of each of these points
+_SLOPE_FROM, _SLOPE_TO = _points(-12, 11), _points(-11, 12)  # neighbouring points, -0.09 to +0.09 s: for the slope
+_BEFORE_QRS = _points(-41, -10)  # -0.32 to -0.08 s
+_BEFORE_QRS_POINTS = np.float32(_BEFORE_QRS.stop - _BEFORE_QRS.start)
 
 
 def model_inputs(
@@ -79,11 +94,17 @@ def model_inputs(
     amplitude: NDArray[np.float32],
     rr_features: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The tensors of a batch of beats.
+    """Compute the inputs "beat" and "features" of a model for a batch of beats.
 
-    `windows` and `templates` (beats, 103) and `amplitude` (beats,), the patient's running R amplitude, share any unit;
-    `rr_features` (beats, 15) come from `RRHistory`. Gives `beat` (beats, 2, 103): waveform and template over the
-    amplitude, within +-6; and `features` (beats, 27): centred, scaled, within +-4. Raises nothing.
+    Args:
+        windows: (beats, 103), in any unit.
+        templates: (beats, 103), in the same unit.
+        amplitude: (beats,) the patient's running R amplitude, in the same unit.
+        rr_features: (beats, 15) from `RRHistory`.
+
+    Returns:
+        "beat" (beats, 2, 103): waveform and template over the amplitude, within +-6; and "features" (beats, 27):
+        centred and scaled, within +-4.
     """
     scale = np.maximum(amplitude, 1e-3).astype(np.float32)[:, None]
     beat = np.empty((len(windows), 2, windows.shape[1]), np.float32)
@@ -96,26 +117,28 @@ def model_inputs(
     features -= FEATURE_CENTRE
     features /= FEATURE_SCALE
     _limit(features, FEATURE_LIMIT)
-    unknown = rr_features[:, IRREGULAR_SHARE + 1] == 0.0
-    features[unknown, : IRREGULAR_SHARE + 1] = 0.0
+    unknown = rr_features[:, RR_KNOWN] == 0.0
+    features[unknown, :RR_KNOWN] = 0.0
     return beat, features
 
 
 def _limit(x: NDArray[np.float32], limit: float) -> None:
-    """To within +-limit, in place; np.clip costs several times as much on one beat."""
+    """Limit `x` to +-limit in place; np.clip takes several times as long on one beat."""
     np.minimum(x, limit, out=x)
     np.maximum(x, -limit, out=x)
 
 
 def _template_features(beat: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-    """How beats differ from the patient's template, `beat` (beats, 2, 103) being both over the running R amplitude.
+    """Compute how beats differ from the patient's template.
 
-    Into `out` (beats, 12).
+    Args:
+        beat: (beats, 2, 103) window and template over the running R amplitude.
+        out: (beats, 12) is overwritten by the features of TEMPLATE_FEATURE_NAMES.
     """
     energy = np.empty((len(beat), len(_PARTS), 2), np.float32)
     shared = np.empty((len(beat), len(_PARTS)), np.float32)
-    for k, (low, high) in enumerate(_PARTS):
-        raw = beat[:, :, low:high]
+    for k, points in enumerate(_PARTS):
+        raw = beat[:, :, points]
         part = raw - ordered_mean(raw, 2)[:, :, None]
         energy[:, k] = ordered_sum(part * part, 2)
         shared[:, k] = ordered_sum(part[:, 0] * part[:, 1], 1)
@@ -124,15 +147,15 @@ def _template_features(beat: NDArray[np.float32], out: NDArray[np.float32]) -> N
     ratio = 0.5 * np.log(energy[:, :, 0] / energy[:, :, 1])
     _limit(ratio, 3.0)
     out[:, 1:8:2] = ratio
-    near = np.abs(beat[:, :, 25:66])
+    near = np.abs(beat[:, :, _AROUND_R])
     total = np.maximum(ordered_sum(near, 2), np.float32(1e-3))
     width = np.sqrt(ordered_sum(near * _WIDTH_WEIGHTS, 2) / total) / np.float32(10.0)
     out[:, 8] = width[:, 0] - width[:, 1]
-    steps = np.abs(beat[:, :, 34:58] - beat[:, :, 33:57])
-    before = beat[:, 0, 4:36] - beat[:, 1, 4:36]
+    steps = np.abs(beat[:, :, _SLOPE_TO] - beat[:, :, _SLOPE_FROM])
+    before = beat[:, 0, _BEFORE_QRS] - beat[:, 1, _BEFORE_QRS]
     logs = np.empty((len(beat), 5), np.float32)
     logs[:, :2] = np.maximum.reduce(steps, axis=2) + np.float32(0.02)
-    logs[:, 2] = np.sqrt(ordered_sum(before * before, 1) / np.float32(32.0)) + np.float32(0.02)
+    logs[:, 2] = np.sqrt(ordered_sum(before * before, 1) / _BEFORE_QRS_POINTS) + np.float32(0.02)
     logs[:, 3:] = np.maximum.reduce(near, axis=2) + np.float32(0.05)
     np.log(logs, out=logs)
     out[:, 9] = logs[:, 0] - logs[:, 1]

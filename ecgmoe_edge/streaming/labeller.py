@@ -1,4 +1,4 @@
-"""From what a model answers to labels and rhythm: the last stage, which knows the patient's beats so far."""
+"""From the outputs of a model to labels and rhythm: the last stage, with its own patient history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge import contract  # as a module: it imports this package itself, so its names may come later
+from ecgmoe_edge import contract  # as a module, since it imports this package itself
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
 from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, combined_logits
@@ -24,10 +24,13 @@ from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 
 
 class Labeller:
-    """Turns the items of a front end, each beat with its answer, into events.
+    """Turns the items of a front end, each beat with the model's answer, into events.
 
-    fs: Hz. classes: of each task, "beat" at least; empty where no model runs. rule: that of the model. limits: those of
-    the rhythm events.
+    Args:
+        fs: sampling rate, Hz.
+        classes: classes of each task, at least of "beat"; empty without a model.
+        rule: constants of the decision rules, from the model.
+        limits: limits of the rhythm alarms.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Labeller:
         self._faults = ModelFaults(fs)
 
     def take(self, item: Item, answer: Answer | None = None) -> list[Event]:
-        """Events of one item; `answer` is the model's of a beat, where there is a model."""
+        """Return the events of one item; `answer` is that of the model for a beat, None without a model."""
         if isinstance(item, BeatContext):
             return self._beat(item, answer)
         if isinstance(item, Silence):
@@ -55,7 +58,7 @@ class Labeller:
         return [item]
 
     def flush(self) -> list[Event]:
-        """The stream has ended: what was counted is reported."""
+        """Return the remaining events at the end of the stream."""
         return [*self._faults.flush()]
 
     def _beat(self, beat: BeatContext, answer: Answer | None) -> list[Event]:
@@ -69,7 +72,7 @@ class Labeller:
         faults: list[ModelFault] = []
         unusable = contract.unusable_outputs(answer.outputs) if answer is not None else ()
         if answer is not None and unusable:
-            # Nothing is learned from it: neither margins and shapes, nor the rhythm.
+            # Neither the decision rules nor the rhythm learn from it.
             label, seconds, poor = "?", answer.seconds, True
             faults = self._faults.add(beat.sample, unusable)
         elif self._decision is not None and answer is not None:
@@ -77,8 +80,8 @@ class Labeller:
             rhythm = outputs.get(contract.RHYTHM_TASK)
             rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
             early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
-            together = combined_logits(outputs[contract.BEAT_TASK], self._classes, early=early)
-            logits = self._decision.apply(together, beat.rr_features, answer.waveform, rhythm_logits, learn=not poor)
+            combined = combined_logits(outputs[contract.BEAT_TASK], self._classes, early=early)
+            logits = self._decision.apply(combined, beat.rr_features, answer.waveform, rhythm_logits, learn=not poor)
             scores = _probabilities(logits, self._classes)
             label = "?" if poor else self._classes[int(np.argmax(logits))]
             experts = {path: int(np.argmax(value[0])) for path, value in contract.routes_by_path(outputs).items()}
@@ -115,6 +118,7 @@ class Labeller:
 
 
 def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:
+    """Return the softmax of logits (classes,), rounded, by class."""
     top = float(logits.max())
     shares = [math.exp(logit - top) for logit in logits.tolist()]
     total = sum(shares)

@@ -1,4 +1,4 @@
-"""Beats for which a model answered with what is no number: counted, and reported without a flood of events."""
+"""Beats with unusable outputs of the model (NaN, infinite, beyond the limit): reported at most once a minute."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from collections.abc import Sequence
 
 from ecgmoe_edge.streaming.events import ModelFault
 
-_REPORT_S = 60.0  # of signal between two events at least
+_REPORT_S = 60.0  # least time between two events
 
 
 class ModelFaults:
-    """Counts them. fs: Hz."""
+    """Counts these beats.
+
+    Args:
+        fs: sampling rate, Hz.
+    """
 
     def __init__(self, fs: float) -> None:
         self._fs = fs
         self._reported: int | None = None  # sample of the last event
-        self._beats = 0  # since then
-        self._outputs: dict[str, None] = {}  # of these beats, in the order in which they came up
-        self._sample = 0  # of the latest
+        self._beats = 0  # number of these beats since then
+        self._outputs: dict[str, None] = {}  # names of their unusable outputs, in the order of their appearance
+        self._sample = 0  # R peak of the latest
 
     def add(self, sample: int, outputs: Sequence[str]) -> list[ModelFault]:
-        """The beat at `sample` has no usable answer in these outputs; the event, where it is time for one."""
+        """Count the beat with its R peak at `sample` and these unusable outputs; return an event if one is due."""
         self._beats += 1
         self._sample = sample
         self._outputs |= dict.fromkeys(outputs)
@@ -29,7 +33,7 @@ class ModelFaults:
         return self.flush()
 
     def flush(self) -> list[ModelFault]:
-        """What was counted and not reported yet."""
+        """Return an event of the beats that are not reported yet, if there are any."""
         if not self._beats:
             return []
         fault = ModelFault(self._sample, self._sample / self._fs, tuple(self._outputs), self._beats)

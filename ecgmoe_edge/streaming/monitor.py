@@ -1,4 +1,4 @@
-"""The live monitor: samples in, events out, beat by beat. A few lines over its stages."""
+"""The live monitor: samples in, events out, beat by beat. It connects front end, classifier and labeller."""
 
 from __future__ import annotations
 
@@ -23,18 +23,25 @@ from ecgmoe_edge.streaming.totals import StreamTotals
 class Monitor:
     """Beat-by-beat monitoring of a stream.
 
-    bundle: what `load_bundle` gives, or None to find R peaks only (labels are None then). fs: device rate in Hz,
-    100-1000. leads: names of the rows of what is pushed, each its own; R peaks are found in all of them together, and
-    the first two that show a beat well say what it is. invert: electrodes were swapped. mains: "auto" puts a notch in
-    where hum is measured, and a `Mains` event reports it; 50 or 60 Hz: one that is always in; None: none. limits: when
-    pause, asystole, rates and V runs are reported.
+    Every method returns the events that became certain, in order. Any chunking of the stream gives the same events,
+    except for `compute_ms`.
 
-    Every method returns the events that it made certain, in order. Any chunking gives the same events, `compute_ms`
-    aside. Raises SignalError for what cannot be used as given; a call that is refused changes nothing.
+    The stages can be used separately: `front_end` gives beats and breaks of the signal, `classifier` (None without a
+    model) the outputs of the model, and `labeller` the events. The outputs of the model do not affect the front end, so
+    beats may be collected between the stages and classified in batches.
 
-    Its stages can be used by themselves: `front_end` gives beats and breaks of the signal, `classifier` (None without a
-    model) the model's answers, `labeller` the events. What a model answers never changes what the front end does next,
-    so beats may be gathered between the stages and answered in batches.
+    Args:
+        bundle: the model, from `load_bundle`; None for R peaks only, without labels.
+        fs: sampling rate of the device, 100-1000 Hz.
+        leads: names of the rows of the samples, all different. R peaks are detected in all leads together; the first
+            two that show a beat well are classified.
+        invert: whether to invert all leads, for swapped electrodes.
+        mains: "auto" for a notch while hum is measured, which a `Mains` event reports; 50 or 60 for a constant notch;
+            None for none.
+        limits: limits of the rhythm alarms: pause, asystole, heart rate and V run.
+
+    Raises:
+        SignalError: an input that cannot be used, in the constructor or in a method; the call then changes nothing.
     """
 
     def __init__(
@@ -54,12 +61,12 @@ class Monitor:
 
     @property
     def leads(self) -> tuple[str, ...]:
-        """Names of the rows of what is pushed."""
+        """Names of the rows of the samples."""
         return self._leads
 
     @property
     def fs(self) -> float:
-        """Device rate, Hz."""
+        """Sampling rate of the device, Hz."""
         return self.front_end.fs
 
     def _begin(self, fs: float) -> None:
@@ -78,19 +85,29 @@ class Monitor:
         self._totals = StreamTotals(self.front_end.fs, classes)
 
     def push(self, samples: NDArray[np.floating[Any] | np.integer[Any]]) -> list[Event]:
-        """Take samples (leads, n) in mV, of any real type; NaN marks unusable ones. The array stays as it is."""
+        """Take the next samples.
+
+        Args:
+            samples: (leads, n) in mV, of any real type; NaN for unusable samples. The array is not changed.
+        """
         x = check_samples(samples, self._leads)
         self._totals.received += x.shape[1]
         return self._events(self.front_end.push(x))
 
     def gap(self, n_lost: int | None, reason: GapReason, *, at_least: bool = False) -> list[Event]:
-        """Note that `n_lost` samples never came (None: nobody knows how many), or with `at_least` that many or more."""
+        """Note that samples never arrived.
+
+        Args:
+            n_lost: number of samples; None if it is unknown.
+            reason: why they are lost.
+            at_least: `n_lost` is a lower limit.
+        """
         lost = check_loss(n_lost, reason)
         self._totals.lose(lost or 0, reason)
         return self._events(self.front_end.gap(lost, reason, at_least=check_flag("at_least", at_least)))
 
     def lead_off(self, mask: Sequence[bool] | NDArray[np.bool_]) -> list[Event]:
-        """Note which leads are off, one flag a lead; nothing is made of a lead while it is off."""
+        """Set which leads are off, one flag for each lead; a lead that is off is not used."""
         off = check_lead_off(mask, self._leads)
         events = self._events(self.front_end.lead_off(off))
         names = tuple(name for name, is_off in zip(self._leads, off, strict=True) if is_off)
@@ -98,11 +115,11 @@ class Monitor:
         return [*events, LeadOff(at, at / self.fs, names)]
 
     def flush(self) -> list[Event]:
-        """End the stream: what is left, and `End` with the totals."""
+        """End the stream: return the remaining events, and `End` with the totals."""
         return [*self._events(self.front_end.flush()), *self.labeller.flush(), self._totals.end()]
 
     def reset(self) -> None:
-        """Forget stream and patient: what comes next is another patient's, from sample 0 on."""
+        """Forget stream and patient; the next sample is sample 0 of another patient."""
         self._begin(self.fs)
 
     def _events(self, items: Sequence[Item]) -> list[Event]:

@@ -1,28 +1,30 @@
-"""Totals of a stream in constant memory."""
+"""Totals of a stream, in constant memory."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from ecgmoe_edge.streaming.events import UNUSABLE, Beat, End, Event, Gap, GapReason
+from ecgmoe_edge import contract
+from ecgmoe_edge.streaming.events import UNUSABLE, AfBurden, Beat, End, Event, Gap, GapReason, Rhythm
+from ecgmoe_edge.streaming.rhythm.model_rhythm import AF, NOISY
 
 _PERCENTS = (50, 95, 99)
 
 
 class Percentiles:
-    """Percentiles of positive numbers, to a hundredth of their size, however many there are."""
+    """Percentiles of any number of positive values, with an error of at most 1 %."""
 
     def __init__(self) -> None:
-        self._bins: Counter[int] = Counter()
+        self._bins: Counter[int] = Counter()  # number of values by 100 times their logarithm, rounded
 
     def add(self, value: float) -> None:
-        """Count one value."""
+        """Add one value."""
         self._bins[round(100.0 * math.log(max(value, 1e-6)))] += 1
 
     def summary(self) -> dict[str, float | None]:
-        """p50, p95 and p99 in the values' own unit; None where nothing was counted."""
+        """Return p50, p95 and p99 in the unit of the values; None without a value."""
         total = self._bins.total()
         if not total:
             return {f"p{p}": None for p in _PERCENTS}
@@ -30,37 +32,71 @@ class Percentiles:
         ordered = sorted(self._bins.items())
         for percent in _PERCENTS:
             rank, seen = math.ceil(total * percent / 100), 0
-            for place, count in ordered:
+            for log_percent, count in ordered:
                 seen += count
                 if seen >= rank:
-                    out[f"p{percent}"] = round(math.exp(place / 100.0), 4)
+                    out[f"p{percent}"] = round(math.exp(log_percent / 100.0), 4)
                     break
         return out
 
 
-class StreamTotals:
-    """Counts what a stream brought.
+class RhythmTotals:
+    """Durations of the rhythms that the model recognised."""
 
-    fs: Hz. classes: of the model's tasks; empty where no model runs.
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, float] = defaultdict(float)  # by label
+        self._episodes = 0
+        self._longest_s = 0.0
+
+    def add(self, event: Rhythm) -> None:
+        """Add a rhythm that has ended; alarms, and rhythms that still last, are ignored."""
+        if event.to_s is None or event.limit is not None:
+            return
+        duration_s = event.to_s - event.from_s
+        self._seconds[event.label] += duration_s
+        if event.label == AF:
+            self._episodes += 1
+            self._longest_s = max(self._longest_s, duration_s)
+
+    def af_burden(self) -> AfBurden:
+        """Return the totals of atrial fibrillation."""
+        classified_s = sum(seconds for label, seconds in self._seconds.items() if label != NOISY)
+        af_s = self._seconds[AF]
+        return AfBurden(
+            percent=100.0 * af_s / classified_s if classified_s else None,
+            af_s=af_s,
+            classified_s=classified_s,
+            episodes=self._episodes,
+            longest_s=self._longest_s,
+        )
+
+
+class StreamTotals:
+    """Totals of one stream.
+
+    Args:
+        fs: sampling rate, Hz.
+        classes: classes of each task of the model; empty without a model.
     """
 
     def __init__(self, fs: float, classes: Mapping[str, tuple[str, ...]]) -> None:
         self._fs = fs
-        self.received = self.lost = 0  # samples
+        self.received = self.lost = 0  # number of samples
         self._unusable = self._gaps = self._bridged = 0
         self._labels: Counter[str] = Counter(dict.fromkeys((*classes["beat"], "?"), 0) if classes else {})
         self._delays, self._compute = Percentiles(), Percentiles()
         self._rr_sum_ms = 0.0
         self._rr_count = 0
+        self._rhythms = RhythmTotals() if AF in classes.get(contract.RHYTHM_TASK, ()) else None
 
     def lose(self, samples: int, reason: GapReason) -> None:
-        """Count samples that never came; their gap is counted with the other events."""
+        """Count samples that never arrived; `count` gets their gap with the other events."""
         self.lost += samples
         if reason in UNUSABLE:
-            self._unusable -= samples  # `count` takes a gap of such a reason for samples that came
+            self._unusable -= samples  # `count` will add them, since it takes them for samples that arrived
 
     def count(self, events: Iterable[Event]) -> None:
-        """Add what these events say."""
+        """Count these events."""
         for event in events:
             if isinstance(event, Beat):
                 self._labels["unclassified" if event.label is None else event.label] += 1
@@ -74,9 +110,11 @@ class StreamTotals:
                 lost = event.lost or 0
                 self._unusable += lost if event.reason in UNUSABLE and event.lead is None else 0
                 self._bridged += lost if event.bridged else 0
+            elif isinstance(event, Rhythm) and self._rhythms is not None:
+                self._rhythms.add(event)
 
     def end(self) -> End:
-        """The event that ends the stream."""
+        """Return the event that ends the stream."""
         return End(
             samples=self.received,
             lost=self.lost,
@@ -88,4 +126,5 @@ class StreamTotals:
             mean_heart_rate_bpm=60000.0 * self._rr_count / self._rr_sum_ms if self._rr_count else None,
             delay_ms=self._delays.summary(),
             compute_ms=self._compute.summary(),
+            af_burden=None if self._rhythms is None else self._rhythms.af_burden(),
         )

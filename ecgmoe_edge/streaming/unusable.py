@@ -1,4 +1,4 @@
-"""Samples that came and are of no use on any lead: counted, and reported when they end, or after a minute."""
+"""Samples that arrived and are unusable on all leads: reported as a gap when they end, or after a minute."""
 
 from __future__ import annotations
 
@@ -6,25 +6,38 @@ from typing import Final
 
 from ecgmoe_edge.streaming.events import Gap, GapReason
 
-# A larger sample is as unusable as NaN. An amplifier saturates at some 100 mV; but signals without a known gain come as
-# the converter's own numbers, of which 24 bits reach 8,388,608. One sample at this limit costs the beats of 4 s, one of
-# 1e12 those of 8 s, and from 1e100 quality is NaN.
+# A larger sample is as unusable as NaN. An amplifier saturates at about 100 mV. But a signal without a known gain
+# consists of the numbers of the converter, which reach 8,388,608 with 24 bits. One sample at this limit costs the beats
+# of 4 s; one of 1e12 costs those of 8 s, and from 1e100 on quality is NaN.
 LARGEST_MV: Final = 1e7
 
-_REPORT_S = 60.0  # a hole is one gap, but a signal that never comes has to be reported some time
+_REPORT_S = 60.0  # longest gap in one report, so that a signal that never becomes usable is reported too
 
 
 class UnusableRun:
-    """The present run of samples that no lead can use. fs: Hz."""
+    """The present run of samples that are unusable on all leads.
+
+    Args:
+        fs: sampling rate, Hz.
+    """
 
     def __init__(self, fs: float) -> None:
         self._fs = fs
         self._limit = round(_REPORT_S * fs)
-        self.samples = 0  # not yet reported
-        self._reason: GapReason = "nan"  # of all of them
+        self.samples = 0  # number of samples that are not reported yet
+        self._reason: GapReason = "nan"  # why they are unusable
 
     def count(self, n: int, reason: GapReason, at: int) -> list[tuple[int, Gap]]:
-        """`n` more, from sample `at` on: gaps that are a minute long or whose reason ends, and when they are known."""
+        """Add samples to the run.
+
+        Args:
+            n: number of samples.
+            reason: why they are unusable.
+            at: number of the first of them.
+
+        Returns:
+            The gaps that are a minute long or end with a change of the reason, each with its `known_at`.
+        """
         gaps: list[tuple[int, Gap]] = []
         if reason != self._reason:
             gaps += [(at + 1, gap) for gap in self.report(at)]
@@ -39,7 +52,7 @@ class UnusableRun:
         return gaps
 
     def report(self, stop: int) -> list[Gap]:
-        """The gap up to sample `stop`, if there is one."""
+        """End the run before sample `stop`, and return its gap; an empty list if there is no run."""
         if not self.samples:
             return []
         start, lost = stop - self.samples, self.samples

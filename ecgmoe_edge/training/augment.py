@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgmoe_edge.contract import assemble_inputs
-from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.signal.filters import monitoring_band
 from ecgmoe_edge.streaming.signal.resampling import read_linear, resample
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
+from ecgmoe_edge.tasks import RHYTHM_CLASSES
 from ecgmoe_edge.training.config import Augment, Noise
 from ecgmoe_edge.training.examples import Examples
 
@@ -105,6 +106,7 @@ class Augmenter:
         """
         s, n = self.settings, len(index)
         rows = _rows(examples, index)
+        _lend_waveforms(examples, index, rows, rng)
         if self._noise is not None:
             self._add_noise(rows, rng)
         rows.amplitude[:] *= np.exp(s.gain * rng.standard_normal(n, np.float32))
@@ -186,6 +188,27 @@ def _rows(examples: Examples, index: NDArray[np.int64]) -> _Rows:
         rr_sequence=examples.rr_sequence[index],
         context=examples.context[index].astype(np.float32),
     )
+
+
+def _lend_waveforms(examples: Examples, index: NDArray[np.int64], rows: _Rows, rng: np.random.Generator) -> None:
+    """Give each row without a waveform that of a random beat with the same rhythm label; RR features stay its own."""
+    without = np.flatnonzero(rows.amplitude == 0)
+    if not len(without):
+        return
+    rhythm, has_waveform = examples.labels["rhythm"], examples.amplitude > 0
+    for label in np.unique(rhythm[index[without]]).tolist():
+        borrowers = without[rhythm[index[without]] == label]
+        lenders = np.flatnonzero(has_waveform & (rhythm == label))
+        if not len(lenders):
+            raise UsageError(
+                f"The rhythm {RHYTHM_CLASSES[label]} has annotations without signals but no beat with one. Add a data "
+                "set that has signals of this rhythm."
+            )
+        lent = rng.choice(lenders, len(borrowers))
+        rows.window[borrowers] = examples.window[lent]
+        rows.template[borrowers] = examples.template[lent]
+        rows.amplitude[borrowers] = examples.amplitude[lent]
+        rows.context[borrowers] = examples.context[lent]
 
 
 def _stretched(

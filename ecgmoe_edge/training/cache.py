@@ -29,11 +29,13 @@ from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import RecordError, SignalError, UsageError
 from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, from_arrays, join
+from ecgmoe_edge.training.examples_without_signal import examples_without_signal
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
 from ecgmoe_edge.training.survey import Survey, listed, survey
 
-_MAKES_EXAMPLES = "ecgmoe_edge.training.examples"  # the digest covers this module and all modules that it imports
+#: The digest covers these modules and all modules that they import.
+_MAKE_EXAMPLES = ("ecgmoe_edge.training.examples", "ecgmoe_edge.training.examples_without_signal")
 _FORMATS = "ecgmoe_edge.records.formats"  # the registry loads these modules without an import statement
 _WITHOUT_EFFECT = ("ecgmoe_edge.errors", "ecgmoe_edge.streaming.events")  # only definitions, no computation
 _ABANDONED_S = 3600.0  # an unfinished file of this age is not being written by a running process
@@ -142,9 +144,13 @@ def cached_examples(source: Source, cache: Path) -> Examples:
             path.unlink(missing_ok=True)  # damaged, for example cut off on a full disk; it is made again below
         else:
             return from_arrays(arrays, (source.name,))
-    examples = examples_of(source)
+    examples = _examples_of(source)
     _store(examples, source, cache)
     return examples
+
+
+def _examples_of(source: Source) -> Examples:
+    return examples_without_signal(source) if source.data.labels == "rhythm-annotations" else examples_of(source)
 
 
 def _store(examples: Examples, source: Source, cache: Path) -> None:
@@ -202,7 +208,7 @@ def front_end_modules() -> dict[str, bytes]:
     """Return the source code of the modules that examples and labels depend on, by name; imports are followed."""
     texts: dict[str, bytes] = {}
     formats = resources.files(_FORMATS).iterdir()
-    waiting = [_MAKES_EXAMPLES, *(f"{_FORMATS}.{file.name[:-3]}" for file in formats if file.name.endswith(".py"))]
+    waiting = [*_MAKE_EXAMPLES, *(f"{_FORMATS}.{file.name[:-3]}" for file in formats if file.name.endswith(".py"))]
     while waiting:
         name = waiting.pop().removesuffix(".__init__")
         if name not in texts and name not in _WITHOUT_EFFECT:
@@ -295,7 +301,7 @@ def _make(source: Source, cache: Path) -> str | None:
     The parent process reads the file, which is faster than sending arrays between processes.
     """
     try:
-        examples = examples_of(source)
+        examples = _examples_of(source)
     except (RecordError, SignalError) as reason:
         return str(reason)
     _store(examples, source, cache)

@@ -34,7 +34,8 @@ class DataSet(Strict, frozen=True):
 
     `labels` is the source of the labels. "beats": WFDB beat annotations, and rhythm annotations if `rhythm` is set.
     "cinc2017": REFERENCE.csv of that challenge (one rhythm per record). "ptbxl": ptbxl_database.csv (only age and sex).
-    "mimic-iv-ecg": the tables that `training.mimic` reads.
+    "mimic-iv-ecg": the tables that `training.mimic` reads. "rhythm-annotations": WFDB headers and annotations without
+    signals, which teach the rhythm from RR intervals and nothing else; such records cannot be used for validation.
 
     `fit` and `validation` list record names or named splits ("split:ds1-fit"). "rest" means all records that are not
     for validation. With `validation_share`, validation patients are selected by a hash of their names instead.
@@ -46,7 +47,7 @@ class DataSet(Strict, frozen=True):
 
     name: str
     folder: str  # inside the data folder, or an absolute path
-    labels: Literal["beats", "cinc2017", "ptbxl", "mimic-iv-ecg"] = "beats"
+    labels: Literal["beats", "cinc2017", "ptbxl", "mimic-iv-ecg", "rhythm-annotations"] = "beats"
     fit: tuple[str, ...] | Literal["rest"] = "rest"
     validation: tuple[str, ...] = ()
     validation_share: float = 0.0  # fraction of the patients

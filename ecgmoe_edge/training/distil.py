@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from ecgmoe_edge.contract import ROUTES
-from ecgmoe_edge.model.routing import Route, load_balance
+from ecgmoe_edge.model.shared_layers import Route, load_balance
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.tasks import STUDENT_TASKS, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch

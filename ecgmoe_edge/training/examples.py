@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from ecgmoe_edge.contract import CONTEXT_S, CONTEXT_SAMPLES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
-from ecgmoe_edge.records.facts import facts_of
 from ecgmoe_edge.records.opening import open_in_batch
-from ecgmoe_edge.records.recording import Recording
+from ecgmoe_edge.records.recording import Recording, facts_of
 from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
@@ -44,7 +43,7 @@ class Examples:
 
     window: NDArray[np.float32]  # (n, 118) mV on WIDE_GRID
     template: NDArray[np.float32]  # (n, 118) mV
-    amplitude: NDArray[np.float32]  # (n,) mV
+    amplitude: NDArray[np.float32]  # (n,) mV; 0: the example has no waveform, only RR intervals
     rr_features: NDArray[np.float32]  # (n, 15)
     rr_sequence: NDArray[np.float32]  # (n, 2, 32)
     context: NDArray[np.float16]  # (n, 1280) mV
@@ -116,11 +115,11 @@ def examples_of(source: Source) -> Examples:
         if source.record not in source.data.without_beat_labels:
             labels["beat"] = _beat_labels(annotations, samples, record.fs)
         if source.data.rhythm:
-            labels["rhythm"] = _rhythm_labels(annotations, samples, record.fs)
+            labels["rhythm"] = rhythm_labels(annotations, samples, record.fs)
     if source.data.labels != "mimic-iv-ecg":
         end = samples + WIDE_GRID[-1] / 128.0 * record.fs
         labels["rr"] = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
-    kept = _kept(samples / record.fs, source.data.first_s, source.data.beats_per_record)
+    kept = kept_beats(samples / record.fs, source.data.first_s, source.data.beats_per_record)
     with np.errstate(over="ignore"):  # a value that is too large for its type becomes infinite and is refused below
         examples = _examples(source, beats, kept, samples, labels)
     if not all(np.isfinite(getattr(examples, name)).all() for name in _NUMBERS):
@@ -198,7 +197,8 @@ def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: f
     return np.where(partner >= 0, labels[partner], UNKNOWN).astype(np.int8)
 
 
-def _rhythm_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:
+def rhythm_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:
+    """Return the rhythm label of beats at `samples`, (n,); UNKNOWN in the first seconds of a rhythm."""
     labels = np.full(len(samples), UNKNOWN, np.int8)
     for segment in annotations.rhythms:
         known_from = segment.start + (SETTLED_S * fs if segment.start > SETTLED_S * fs else 0)
@@ -220,7 +220,7 @@ def _mean_rr(r_peaks: NDArray[np.int64], end: NDArray[np.float64], fs: float) ->
     return rr
 
 
-def _kept(time_s: NDArray[np.float64], first_s: float, most: int) -> NDArray[np.int64]:
+def kept_beats(time_s: NDArray[np.float64], first_s: float, most: int) -> NDArray[np.int64]:
     """Return the indices of the beats from `first_s` on, evenly thinned to at most `most` (0: all)."""
     index = np.flatnonzero(time_s >= first_s)
     if most and len(index) > most:

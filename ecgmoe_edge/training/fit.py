@@ -12,7 +12,7 @@ from torch.nn import functional as fn
 from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
-from ecgmoe_edge.model.routing import Route, load_balance
+from ecgmoe_edge.model.shared_layers import Route, load_balance
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASK_NAMES, Task
 from ecgmoe_edge.training.augment import Augmenter, Batch

@@ -177,7 +177,7 @@ def candidate_examples(source: TrainingSignal, network: QrsNetwork | None) -> Ca
             detector.restart()
             detector.process([LeadBegin(0, at)], at)
             block = _candidates(source, at, stop) if source.restarts else candidates
-        detector.process([each for each in block if at < each.arrived <= stop], stop)
+        detector.process([each for each in block if at < each.known_at <= stop], stop)
         at = stop
     rated = [at for at in rater.inputs_of if at in truth and at not in out]
     inputs = np.array([rater.inputs_of[at] for at in rated], np.float32).reshape(-1, len(INPUTS))

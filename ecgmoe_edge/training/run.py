@@ -13,9 +13,10 @@ import torch
 
 from ecgmoe_edge.durable_files import write_text
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.model.streaming_models import taught_tasks
+from ecgmoe_edge.model.streaming_models import trained_heads
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import load_teacher, save_teacher
 from ecgmoe_edge.tasks import STUDENT_TASKS
 from ecgmoe_edge.training.augment import Augmenter, read_noise
 from ecgmoe_edge.training.cache import ExampleSets, build_examples, front_end_digest
@@ -145,7 +146,7 @@ def distill(
     torch.set_num_threads(threads)
     processor = choose_device(device)
     teacher_model = load_teacher(teacher, trust_code=trust_code)
-    trained = taught_tasks(teacher, teacher_model)
+    trained = trained_heads(teacher, teacher_model)
     wanted = _usual_tasks(width, trained) if tasks is None else tasks
     if untrained := set(wanted) - set(trained):
         raise UsageError(

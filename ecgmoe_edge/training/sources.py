@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ecgmoe_edge.errors import RecordError, UsageError
+from ecgmoe_edge.records.annotations_alone import annotated_records
 from ecgmoe_edge.records.databases import patient_of
-from ecgmoe_edge.records.facts import stated_facts
 from ecgmoe_edge.records.names import one_of_each_name, record_name
-from ecgmoe_edge.records.recording import Sex
+from ecgmoe_edge.records.recording import Sex, stated_facts
 from ecgmoe_edge.records.registry import find_recordings, formats_in_folders, is_recording
 from ecgmoe_edge.records.splits import hash_fraction, locate
 from ecgmoe_edge.records.tables import cinc_rhythms, ptbxl_rows
@@ -145,6 +145,8 @@ def _all_sources(data: DataSet, data_dir: Path) -> tuple[dict[str, Source], dict
         return {source.record: source for source in _ptbxl(data, folder)}, {}
     if data.labels == "mimic-iv-ecg":
         return {source.record: source for source in _mimic(data, folder, data_dir)}, {}
+    if data.labels == "rhythm-annotations":
+        return _annotations_alone(data, folder), {}
     paths, of_same_name = one_of_each_name(find_recordings(folder))
     if not paths:
         raise RecordError(f"Data set {data.name!r}: {folder} contains no recording ({formats_in_folders()}).")
@@ -159,6 +161,23 @@ def _all_sources(data: DataSet, data_dir: Path) -> tuple[dict[str, Source], dict
         if name in rhythms
     }
     return sources, left_out
+
+
+def _annotations_alone(data: DataSet, folder: Path) -> dict[str, Source]:
+    needs_signal = {
+        "validation": data.validation,
+        "validation_share": data.validation_share,
+        "leads": data.leads != (0,),
+        "invert_share": data.invert_share,
+        "rates": data.rates,
+    }
+    given = [key for key, value in needs_signal.items() if value]
+    if given:
+        raise UsageError(
+            f"Data set {data.name!r} has annotations without signals: omit {' and '.join(given)}. Validate on a data "
+            "set that has signals."
+        )
+    return {name: Source(data, path, name) for name, path in annotated_records(folder, data.annotator).items()}
 
 
 def _ptbxl(data: DataSet, folder: Path) -> list[Source]:

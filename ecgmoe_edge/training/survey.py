@@ -18,6 +18,7 @@ from ecgmoe_edge.records.opening import open_in_batch
 from ecgmoe_edge.records.plausibility import Plausibility, check_plausibility
 from ecgmoe_edge.records.recording import Lead, Recording, Remark, is_voltage, position_of
 from ecgmoe_edge.training.config import DataSet
+from ecgmoe_edge.training.examples_without_signal import read_rhythms
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Division, Source
 
@@ -86,6 +87,9 @@ def listed(left_out: Mapping[str, str]) -> str:
 def check_record(source: Source) -> RecordCheck:
     """Find the usable leads of a record. An error in the record is returned as reason and not raised."""
     try:
+        if source.data.labels == "rhythm-annotations":
+            read_rhythms(source)
+            return RecordCheck(source.data.leads)
         recording = open_in_batch(source.path)
         if source.data.labels == "beats":
             read_annotations(recording, source.data.annotator)

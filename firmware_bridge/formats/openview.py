@@ -43,7 +43,7 @@ class Payload:
     leads: tuple[str, ...]
     rate: int  # Hz
     dtype: str  # numpy's name of the integer type of a code
-    offset: int = 0  # of the first code in the payload, bytes
+    offset: int = 0  # position of the first code in the payload, bytes
     samples: int = 1
     zero_is_off: bool = False  # the device sends 0 while the electrodes are off
     trailer: bytes = b""  # what our virtual device sends after the ECG

@@ -1,4 +1,4 @@
-"""Scores how likely bytes are of a framed protocol, by the fraction of bytes in valid frames."""
+"""Scores how likely received bytes belong to a framed protocol, by the fraction of bytes in valid frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def framed_score(decoder: FramedDecoder, data: bytes, check_bits: float, minimum
     Args:
         decoder: a new decoder of the protocol.
         data: received bytes.
-        check_bits: of one frame (see `WireFormat.check_bits`).
+        check_bits: check bits of one frame (see `WireFormat.check_bits`).
         minimum: with fewer frames the score is 0.
 
     Returns:

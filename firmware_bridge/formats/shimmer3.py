@@ -118,7 +118,7 @@ class ShimmerDecoder(FramedDecoder):
         return integers(raw.reshape(len(frames), -1), ">i3"), None
 
     def holds_samples(self, frame: bytes) -> bool:
-        """Always True."""
+        """Always True. The time stamp of the frame is kept for the search of the next one."""
         self._last_stamp = self.counter_of(frame)
         return True
 

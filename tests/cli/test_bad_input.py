@@ -148,11 +148,11 @@ def test_a_csv_without_its_rate(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("II\n", "contains no samples"), ("I,II\n0.1,inf\n", "Line 2, column 2 (II)")]
+    ("text", "message"), [("II\n", "contains no samples"), ("I,II\n0.1,inf\n", "Line 2, column 2 (II)")]
 )
-def test_a_csv_that_is_empty_or_has_no_finite_number(cli: Cli, text: str, says: str) -> None:
+def test_a_csv_that_is_empty_or_has_no_finite_number(cli: Cli, text: str, message: str) -> None:
     (cli.folder / "bad.csv").write_text(text)
-    assert_fails(cli("replay", "bad.csv", "--fs", "250", "--speed", "0"), 3, says)
+    assert_fails(cli("replay", "bad.csv", "--fs", "250", "--speed", "0"), 3, message)
 
 
 @pytest.mark.parametrize("given", [("--fs", "250"), ("--fs", "nan"), ("--unit", "mV")])

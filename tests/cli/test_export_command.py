@@ -61,8 +61,10 @@ def test_an_export_that_is_killed_leaves_the_old_bundle_or_the_new(cli: Cli, mom
     shipped = json.loads(cli("profiles", "generic-cpu").out)
     nano = {**shipped, "name": "nano", "model": {**shipped["model"], "width": "nano", "tasks": ["beat"]}}
     (cli.folder / "nano.toml").write_text(_toml(nano))
-    words = ["export", "--profile", "nano.toml", "-o", "out", "--overwrite"]
-    process = subprocess.Popen([COMMAND, *words], cwd=cli.folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    arguments = ["export", "--profile", "nano.toml", "-o", "out", "--overwrite"]
+    process = subprocess.Popen(
+        [COMMAND, *arguments], cwd=cli.folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     wanted = "*.nothing" if moment == "while it converts" else ".out.*.partial"
     deadline = time.monotonic() + (8.0 if moment == "while it converts" else 500.0)
     while time.monotonic() < deadline and process.poll() is None and not list(cli.folder.glob(wanted)):
@@ -79,15 +81,15 @@ def test_no_gate_uses_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     from ecgmoe_edge.cli import export
     from ecgmoe_edge.converters import accuracy
 
-    asked: list[str] = []
-    monkeypatch.setattr(accuracy, "accuracy_on", lambda records, *_: asked.extend(path.name for path in records))
+    used: list[str] = []
+    monkeypatch.setattr(accuracy, "accuracy_on", lambda records, *_: used.extend(path.name for path in records))
     board = load_profile("generic-cpu")
     for folder, names in (("mitdb", ("100", "106")), ("ward", ("100", "bed1"))):  # no record of ds1-val in either
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / f"{name}.hea").touch()
         export._accuracy(tmp_path / folder, board)
-    assert asked == ["106", "100", "bed1"]
+    assert used == ["106", "100", "bed1"]
     (tmp_path / "mitdb" / "106.hea").unlink()
     with pytest.raises(RecordError):  # only the test half is left
         export._accuracy(tmp_path / "mitdb", board)

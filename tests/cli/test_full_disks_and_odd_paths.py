@@ -95,10 +95,10 @@ def test_a_full_stdout_is_reported_with_an_exit_code(tmp_path: Path, command: st
     ],
 )
 def test_the_same_of_a_command_that_has_worked_for_its_result(wfdb_folder: Path, command: str) -> None:
-    words = command.format(records=wfdb_folder).split()
+    arguments = command.format(records=wfdb_folder).split()
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=200, check=False
+            [COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=200, check=False
         )
     assert done.returncode == 3, done.stderr
     assert "stdout: No space left on device" in done.stderr

@@ -54,7 +54,7 @@ def test_a_drawing_of_another_format_is_refused(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: m["decision"].update(margin_share_s="x"), "margin_share_s"),
         (lambda m: m["preprocessing"].update(band_hz=[0.5, 41.0]), "band_hz"),
@@ -64,13 +64,13 @@ def test_a_drawing_of_another_format_is_refused(cli: Cli) -> None:
     ],
 )
 def test_a_bundle_that_does_not_run_is_refused(
-    cli: Cli, bundle: Path, change: Callable[[dict[str, Any]], object], said: str
+    cli: Cli, bundle: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     edit(bundle, change)
     done = cli("inspect", bundle)
     assert done.code == 3
     assert done.err.splitlines()[-1].startswith("error: ")
-    assert said in done.err
+    assert message in done.err
     assert done.out == ""
 
 
@@ -108,9 +108,9 @@ def test_a_bundle_with_c_source_is_described(cli: Cli, bundle: Path) -> None:
     assert "does not run here" in done.err
 
 
-@pytest.mark.parametrize(("picture", "said"), [("nowhere/x.svg", "No such file"), ("full.svg", "No space left")])
-def test_a_drawing_that_cannot_be_written_is_not_a_usage_error(cli: Cli, picture: str, said: str) -> None:
+@pytest.mark.parametrize(("picture", "message"), [("nowhere/x.svg", "No such file"), ("full.svg", "No space left")])
+def test_a_drawing_that_cannot_be_written_is_not_a_usage_error(cli: Cli, picture: str, message: str) -> None:
     (cli.folder / "full.svg").symlink_to("/dev/full")
     done = cli("inspect", "--graph", picture)
     assert done.code == 3
-    assert done.err.splitlines()[-1].startswith(f"error: {picture}: {said}")
+    assert done.err.splitlines()[-1].startswith(f"error: {picture}: {message}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.compress.merge import merge_student, select_tasks
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.lora import LoRALinear
+from ecgmoe_edge.model.shared_layers import LoRALinear
 from ecgmoe_edge.model.student import Student
 
 MakeBeats: TypeAlias = Callable[..., tuple[Tensor, Tensor, Tensor]]

@@ -100,6 +100,6 @@ def host_tflite(converted: ConvertedPieces, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def here() -> tuple[bytes, ...]:
+def forbidden() -> tuple[bytes, ...]:
     """Byte strings that no exported file may contain: paths of this machine, and parts of stack traces."""
     return (str(Path.home()).encode(), str(Path.cwd()).encode(), b"site-packages", b".py", b"stack_trace")

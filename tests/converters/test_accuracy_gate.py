@@ -1,26 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import beat_models
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from beat_models import FakeModel, Tensors
 
 from ecgmoe_edge.converters.accuracy import accuracy_on
 from ecgmoe_edge.streaming.beat_model import ModelFunction
-from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.tasks import BEAT_CLASSES
 
 wfdb = pytest.importorskip("wfdb")
 
 
-def always(label: str) -> ModelFunction:
-    def infer(_: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        return {"beat": np.array([[4.0 if name == label else 0.0 for name in BEAT_CLASSES]], np.float32)}
+def function_of(model: FakeModel) -> ModelFunction:
+    return ModelFunction(model.classes, model.decision, model.infer)
 
-    return ModelFunction({"beat": BEAT_CLASSES}, DecisionRule(), infer)
+
+def always(label: str) -> ModelFunction:
+    return function_of(beat_models.always(label))
 
 
 @pytest.fixture
@@ -82,14 +82,13 @@ def test_a_model_with_the_same_labels_passes(record: Path) -> None:
 @pytest.mark.parametrize("faulty", ["full", "exported", "both"])
 def test_an_output_that_is_not_finite_fails_regardless_of_f1(record: Path, faulty: str) -> None:
     def with_one_fault() -> ModelFunction:
-        sound = always("V")
-        beats = iter(range(10_000))
+        sound = beat_models.always("V")
 
-        def infer(inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-            outputs = sound.infer(inputs)
-            return {"beat": np.full_like(outputs["beat"], np.nan)} if next(beats) == 7 else outputs
+        def outputs(inputs: Tensors) -> Tensors:
+            logits = sound.infer(inputs)["beat"]
+            return {"beat": np.full_like(logits, np.nan) if len(sound.inputs) == 8 else logits}
 
-        return ModelFunction({"beat": BEAT_CLASSES}, DecisionRule(), infer)
+        return function_of(FakeModel(outputs))
 
     full = always("V") if faulty == "exported" else with_one_fault()
     exported = always("V") if faulty == "full" else with_one_fault()

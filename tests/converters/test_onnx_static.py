@@ -147,7 +147,7 @@ def test_the_profiler_of_onnxruntime_shows_only_the_chosen_experts(
 
 @pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])
 def test_a_file_is_readable_by_old_runtimes_and_contains_no_paths_of_the_exporter(
-    kind: str, here: tuple[bytes, ...], request: pytest.FixtureRequest
+    kind: str, forbidden: tuple[bytes, ...], request: pytest.FixtureRequest
 ) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
     model = onnx.load(summary.path)
@@ -156,7 +156,7 @@ def test_a_file_is_readable_by_old_runtimes_and_contains_no_paths_of_the_exporte
     assert list(summary.inputs) == ["beat", "features", "rr_sequence"]
     assert list(summary.outputs) == ["beat_logits", "rhythm_logits", "route_morphology", "route_rhythm"]
     content = summary.path.read_bytes()
-    assert not [part for part in here if part in content]
+    assert not [part for part in forbidden if part in content]
 
 
 def two_pieces(second_scale: float) -> GraphProto:

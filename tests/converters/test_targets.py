@@ -150,7 +150,7 @@ def test_a_new_format_is_exported_gated_and_run_without_other_changes(
     assert not (tmp_path / "second").exists()
 
     unregister_engine("toy")
-    with pytest.raises(BundleError, match="holds a toy file and cannot run here"):
+    with pytest.raises(BundleError, match="contains a toy file and cannot run on this machine"):
         load_bundle(exported.folder)
 
 

@@ -149,10 +149,10 @@ def test_four_experts_need_two_comparisons(if_tflite: ModelSummary) -> None:
 
 @BOTH
 def test_a_file_contains_no_paths_of_the_exporter(
-    kind: str, here: tuple[bytes, ...], request: pytest.FixtureRequest
+    kind: str, forbidden: tuple[bytes, ...], request: pytest.FixtureRequest
 ) -> None:
     content = request.getfixturevalue(kind).path.read_bytes()
-    assert not [part for part in here if part in content]
+    assert not [part for part in forbidden if part in content]
 
 
 def test_pieces_with_different_scales_are_refused(converted: ConvertedPieces, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ FORMATS = [wire_format for wire_format in all_protocols() if wire_format.name !=
 COUNTED = [wire_format for wire_format in FORMATS if wire_format.counter_range is not None]
 UNCOUNTED = [wire_format for wire_format in FORMATS if wire_format.counter_range is None]
 SHORT = ("cyton", "bitalino", "chords", "olimex")  # a counter of one byte or less
-STEPS = {"bitalino": 16}  # of 6-bit channels, in LSB
+STEPS = {"bitalino": 16}  # step of the 6-bit channels, in LSB
 
 
 def name_of(wire_format: WireFormat) -> str:

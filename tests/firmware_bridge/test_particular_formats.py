@@ -97,7 +97,7 @@ def test_hp6_counts_missing_ecg_blocks_among_those_of_other_channels() -> None:
         body = block[:8] + struct.pack("<I", 2 * number) + block[12:-4]
         blocks += [body + struct.pack("<I", zlib.crc32(body)), other(2 * number + 1, 32 * number + 10)]
     decoder = decoder_of(wire_format)
-    del blocks[3]  # of the other channel
+    del blocks[3]  # a block of the other channel
     del blocks[4:7]  # one of ECG, and one of the other channel on each side
     items = decoder.feed(b"".join(blocks))
     assert losses_of(items) == [SampleLoss(16, "link")]

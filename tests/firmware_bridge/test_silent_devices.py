@@ -77,18 +77,18 @@ def test_a_device_that_sends_nothing_is_given_up_with_advice(port: Path, wire_fo
 
 
 def test_the_message_of_a_dongle_without_its_board_is_quoted(port: Path) -> None:
-    words = b"Failure: Communications timeout - Device failed to poll Host$$$"
-    with device_that(port, lambda data: words if data else b""):
+    report = b"Failure: Communications timeout - Device failed to poll Host$$$"
+    with device_that(port, lambda data: report if data else b""):
         message, _ = failure_of(port, protocol="cyton")
     assert "the dongle reports 'Failure: Communications timeout - Device failed to poll Host'" in message
     assert "Switch it to PC" in message
 
 
 def test_a_probe_does_not_recognise_a_dongle_without_its_board_and_quotes_it(port: Path) -> None:
-    words = b"Failure: Communications timeout - Device failed to poll Host$$$"
+    report = b"Failure: Communications timeout - Device failed to poll Host$$$"
     cyton = [get_protocol("cyton")]
     with (
-        device_that(port, lambda data: words if data else b""),
+        device_that(port, lambda data: report if data else b""),
         pytest.raises(DeviceError, match=r"Device failed to poll Host.*Switch it to PC"),
     ):
         recognise(str(port), probe=True, protocols=cyton)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.lora import LoRALinear
+from ecgmoe_edge.model.shared_layers import LoRALinear
 
 
 @pytest.fixture

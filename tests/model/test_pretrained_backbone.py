@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import Backbone, resample
 from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import ENTRY_POINTS, BackboneSpec, TeacherConfig
+from ecgmoe_edge.model.teacher_file import load_teacher, save_teacher
 
 
 class Foundation(nn.Module):
@@ -148,36 +149,36 @@ def test_a_pretrained_backbone_moves_with_the_model(spec: BackboneSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"factory": None}, "factory"),
         ({"weights": None}, "weights"),
         ({"weights": "/nowhere/model.safetensors"}, "cannot be read"),
         ({"factory": "no_such_module_at_all:make"}, "cannot be imported"),
         ({"factory": f"{__name__}:nothing"}, "cannot be imported"),
-        ({"factory": f"{__name__}:no_module"}, "no torch module"),
-        ({"factory": f"{__name__}:pytest"}, "no function"),
+        ({"factory": f"{__name__}:no_module"}, "not a torch module"),
+        ({"factory": f"{__name__}:pytest"}, "is not a function"),
         ({"factory": "unheard-of"}, "entry points"),
         ({"sha256": "00"}, "sha256"),
         ({"place": (12,)}, "place"),
         ({"place": (1, 2)}, "place"),
-        ({"leads": 3}, "does not take"),
-        ({"length": 20}, "does not take"),
+        ({"leads": 3}, "does not accept"),
+        ({"length": 20}, "does not accept"),
         ({"factory": f"{__name__}:needs_depth"}, r"needs_depth' failed \(TypeError: .*depth.*without arguments"),
         ({"factory": f"{__name__}:looks_up"}, r"looks_up' failed \(KeyError: 'encoder'\)"),
         ({"factory": f"{__name__}:reads_a_file"}, r"failed \(FileNotFoundError: .*their\.yaml"),
         ({"factory": f"{__name__}:without_a_word"}, r"failed \(RuntimeError\)"),
-        ({"factory": f"{__name__}:of_one_length"}, r"not take \(batch, 12, 2500\).*AssertionError: 10 s only.*Set"),
+        ({"factory": f"{__name__}:of_one_length"}, r"not accept \(batch, 12, 2500\).*AssertionError: 10 s only.*Set"),
         ({"factory": ".relative:make"}, "cannot be imported"),
     ],
 )
-def test_what_is_wrong_is_said(spec: BackboneSpec, change: dict[str, Any], said: str) -> None:
-    with pytest.raises(ModelError, match=said):
+def test_each_fault_of_a_specification_is_named(spec: BackboneSpec, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
         Backbone(msgspec.structs.replace(spec, **change), 16, 1)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("def make(:", "SyntaxError: .*line 1"),
         ("1 / 0", "ZeroDivisionError"),
@@ -185,12 +186,12 @@ def test_what_is_wrong_is_said(spec: BackboneSpec, change: dict[str, Any], said:
     ],
 )
 def test_a_module_that_fails_when_imported_is_named_with_its_error(
-    text: str, said: str, spec: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, message: str, spec: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = f"broken_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     (tmp_path / f"{module}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelError, match=rf"{module}:make' cannot be imported .*{said}"):
+    with pytest.raises(ModelError, match=rf"{module}:make' cannot be imported .*{message}"):
         Backbone(msgspec.structs.replace(spec, factory=f"{module}:make"), 16, 1)
 
 
@@ -207,7 +208,9 @@ def test_weights_that_are_not_there_are_said_with_the_whole_path_that_was_tried(
     spec: BackboneSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match=rf"{tmp_path}/absent\.safetensors cannot be read.*beside the teacher"):
+    with pytest.raises(
+        ModelError, match=rf"{tmp_path}/absent\.safetensors cannot be read.*in the folder of the teacher"
+    ):
         Backbone(msgspec.structs.replace(spec, weights="absent.safetensors"), 16, 1)
 
 
@@ -224,8 +227,10 @@ def test_a_weights_file_that_does_not_fit_is_refused_by_tensor(spec: BackboneSpe
     save_file(tensors, path)
     if damage == "bytes":
         path.write_bytes(b"not a model")
-    said = {"unknown": "net.0.colour is not known", "bytes": "cannot be read"}.get(damage, r"net\.0\.weight")
-    with pytest.raises(ModelError, match=said):
+    message = {"unknown": "net.0.colour is not in the network", "bytes": "cannot be read"}.get(
+        damage, r"net\.0\.weight"
+    )
+    with pytest.raises(ModelError, match=message):
         Backbone(msgspec.structs.replace(spec, sha256=None), 16, 1)
 
 

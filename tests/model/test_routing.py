@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.routing import Annealing, Route, RouterGradient, load_balance, route_weights
+from ecgmoe_edge.model.shared_layers import Annealing, Route, RouterGradient, load_balance, route_weights
 
 
 def test_hard_route_is_one_hot_at_the_largest_logit() -> None:

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ecgmoe_edge.model.heads import RRHead
 from ecgmoe_edge.model.rr_prior import mean_rr
-from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher import EcgMoe, RRHead
 from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, WIDE_GRID
 from ecgmoe_edge.tasks import task_named
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 import wfdb
-from numpy.typing import NDArray
+from beat_models import FakeModel
 
+from ecgmoe_edge.contract import CONTEXT, INPUTS
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.streaming_models import StreamingTeacher, load_streaming_student, load_streaming_teacher
 from ecgmoe_edge.model.student import Student, StudentConfig, save_student
-from ecgmoe_edge.model.teacher import EcgMoe, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import save_teacher
 from ecgmoe_edge.streaming.monitor import Monitor
 from ecgmoe_edge.tasks import task_named
 from ecgmoe_edge.training.augment import clean_batch
@@ -24,18 +26,9 @@ from ecgmoe_edge.training.examples import examples_of
 from ecgmoe_edge.training.sources import Source
 
 FS = 250.0
-GIVEN = ("beat", "features", "rr_sequence", "context")
 
 
-class Listens(StreamingTeacher):
-    """Keeps what it is given."""
-
-    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        self.__dict__.setdefault("given", []).append(inputs)
-        return super().infer(inputs)
-
-
-def test_the_live_teacher_is_given_what_its_training_examples_hold(
+def test_the_live_teacher_gets_the_same_inputs_as_in_training(
     tmp_path: Path, simulated_ecg: Callable[..., Any]
 ) -> None:
     ecg = simulated_ecg(40.0, fs=FS, noise_mv=0.02)
@@ -47,16 +40,16 @@ def test_the_live_teacher_is_given_what_its_training_examples_hold(
     examples = examples_of(Source(DataSet("one", "."), tmp_path / "r", "r"))
     batch = clean_batch(examples, np.arange(len(examples)))
 
-    teacher = Listens(EcgMoe(), ("beat", "rhythm", "rr", "age", "sex"))
-    monitor = Monitor(teacher, FS)
+    teacher = StreamingTeacher(EcgMoe(), ("beat", "rhythm", "rr", "age", "sex"))
+    model = FakeModel(teacher.infer, teacher.tasks, context_samples=teacher.context_samples, batched=True)
+    monitor = Monitor(model, FS)
     signal = wfdb.rdrecord(str(tmp_path / "r")).p_signal.T
     monitor.push(signal)
-    live: list[Any] = teacher.__dict__["given"]
-    assert 40 < len(live) <= len(examples)
-    for name in GIVEN:
-        trained = getattr(batch, name)[: len(live)].numpy()
+    assert 40 < len(model.inputs) <= len(examples)
+    for name in (*INPUTS, CONTEXT):
+        trained = getattr(batch, name)[: len(model.inputs)].numpy()
         tolerance = 2e-3 if name == "context" else 1e-5  # examples keep the context in half precision
-        np.testing.assert_allclose(np.concatenate([one[name] for one in live]), trained, atol=tolerance)
+        np.testing.assert_allclose(np.concatenate([inputs[name] for inputs in model.inputs]), trained, atol=tolerance)
 
 
 def test_regressions_come_out_in_their_unit(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.routing import load_balance
+from ecgmoe_edge.model.shared_layers import load_balance
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
 
 

@@ -55,7 +55,7 @@ exec(compile(source.read_text().replace(")\\nTASK_NAMES", entry, 1), str(source)
 import numpy as np, torch
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
-from ecgmoe_edge.records.facts import stated_facts
+from ecgmoe_edge.records.recording import stated_facts
 from ecgmoe_edge.scoring.model_card import _figures
 from ecgmoe_edge.scoring.task_records import TaskRecord
 from ecgmoe_edge.scoring.task_results import Baseline, TaskEvaluation

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import backbone_kinds, build_backbones, register_backbone
-from ecgmoe_edge.model.fusion import merge_adapters
-from ecgmoe_edge.model.lora import LoRALinear
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher, save_teacher
+from ecgmoe_edge.model.shared_layers import LoRALinear, merge_adapters
+from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
+from ecgmoe_edge.model.teacher_file import load_teacher, save_teacher
 from ecgmoe_edge.tasks import TASK_NAMES, TASKS
 
 Inputs: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]

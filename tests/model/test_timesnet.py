@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ecgmoe_edge.model.backbones import build_backbones
+from ecgmoe_edge.model.backbones import COLUMNS, ROWS, Inception, build_backbones, fold, strongest_periods, unfold
 from ecgmoe_edge.model.teacher_config import BackboneSpec
-from ecgmoe_edge.model.timesnet import COLUMNS, ROWS, Inception, fold, strongest_periods, unfold
 
 
 def wave(cycles: float, n: int = 256) -> torch.Tensor:

@@ -75,7 +75,7 @@ def test_a_jetson_reports_rails_gpu_temperature_and_power_mode(jetson: Path) -> 
     assert machine.cpu_mhz == {"cpu0": 1510.4, "cpu2": 1510.4, "cpu10": 729.6}
     assert list(machine.cpu_mhz) == ["cpu0", "cpu2", "cpu10"]
     assert machine.gpu_mhz == {"17000000.gpu": {"now": 306.0, "max": 624.75}}
-    assert machine.temperature_c == {"cpu-thermal": 47.5}, "a zone that tells garbage is left out"
+    assert machine.temperature_c == {"cpu-thermal": 47.5}, "a zone with invalid content is left out"
     assert machine.power_mode == "7W"
     assert machine.throttling is None
     assert sensors.peak_memory_mib(jetson) == 50.0

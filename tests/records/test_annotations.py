@@ -12,6 +12,7 @@ from ecgmoe_edge.records.annotations import AAMI, RhythmSegment, read_annotation
 from ecgmoe_edge.records.databases.mitdb import PACED
 from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
+from ecgmoe_edge.records.wfdb_files.annotation_file import read_annotation_file
 from ecgmoe_edge.streaming.events import Beat
 
 wfdb = pytest.importorskip("wfdb", reason="annotations need the records extra")
@@ -128,3 +129,12 @@ def test_mitdb_has_the_published_number_of_beats(mitdb: Path) -> None:
     assert sum(classes.values()) == 109_494
     assert classes == {"N": 90_631, "S": 2_781, "V": 7_236, "F": 803, "Q": 8_043}
     assert tuple(paced) == PACED
+
+
+@pytest.mark.parametrize("name", ["patient.7", "patient 7"])
+def test_annotations_of_a_record_with_any_name_can_be_written(tmp_path: Path, name: str) -> None:
+    beats = [Beat(250, 1.0, None, "V", {}, {}, 1.0, 0.0, 0.0, 0.0)]
+    file = write_annotations(tmp_path, name, beats, 250.0)
+    assert file == tmp_path / f"{name}.ecgmoe"
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert read_annotation_file(file).ticks.tolist()[-1] == 250

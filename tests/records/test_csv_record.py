@@ -98,7 +98,7 @@ def test_a_row_that_is_too_short_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fs", "unit", "columns", "says"),
+    ("fs", "unit", "columns", "message"),
     [
         (0.0, "mV", None, "rate of 0.0 Hz is invalid"),
         (float("nan"), "mV", None, "is invalid"),
@@ -107,9 +107,9 @@ def test_a_row_that_is_too_short_is_reported(tmp_path: Path) -> None:
     ],
 )
 def test_invalid_arguments_are_refused_before_samples_are_read(
-    tmp_path: Path, fs: float, unit: str, columns: list[str | int] | None, says: str
+    tmp_path: Path, fs: float, unit: str, columns: list[str | int] | None, message: str
 ) -> None:
-    with pytest.raises(RecordError, match=says):
+    with pytest.raises(RecordError, match=message):
         open_csv(_write(tmp_path, "I,II\n1,2\n"), fs, unit=unit, columns=columns)
 
 

@@ -56,7 +56,7 @@ def test_an_ecg_of_plausible_amplitude_gets_no_remark(ecg: NDArray[np.float64], 
 
 
 @pytest.mark.parametrize(
-    ("factor", "says"),
+    ("factor", "message"),
     [
         (1e3, "R waves of about 1,300 mV in L0: the values are probably uV; give --unit uV"),
         (1e6, "the values are probably nV; give --unit nV"),
@@ -67,11 +67,11 @@ def test_an_ecg_of_plausible_amplitude_gets_no_remark(ecg: NDArray[np.float64], 
     ],
 )
 def test_an_implausible_amplitude_gets_a_remark_with_the_likely_unit(
-    ecg: NDArray[np.float64], factor: float, says: str
+    ecg: NDArray[np.float64], factor: float, message: str
 ) -> None:
     seen = check_plausibility(recording(factor * ecg))
     assert [one.kind for one in seen.remarks] == ["amplitude"]
-    assert says in texts(seen.remarks)
+    assert message in texts(seen.remarks)
     assert (seen.usable, seen.problem) == ((0,), None)
 
 

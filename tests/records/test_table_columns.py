@@ -36,10 +36,11 @@ def test_columns_are_chosen_by_name_label_or_index(tmp_path: Path, columns: list
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"), [(["III"], "no lead 'III'"), ([7], "no lead 7"), ([], "was named"), (["I", 0], "named twice")]
+    ("columns", "message"),
+    [(["III"], "no lead 'III'"), ([7], "no lead 7"), ([], "was named"), (["I", 0], "named twice")],
 )
-def test_missing_columns_are_refused(tmp_path: Path, columns: list[str | int], says: str) -> None:
-    with pytest.raises(RecordError, match=says):
+def test_missing_columns_are_refused(tmp_path: Path, columns: list[str | int], message: str) -> None:
+    with pytest.raises(RecordError, match=message):
         open_csv(_table(tmp_path, "I,II", _SIGNAL, _SIGNAL), 250.0, columns=columns)
 
 
@@ -98,7 +99,7 @@ def test_counts_of_an_ad_converter_are_scaled(tmp_path: Path, unit: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("header", "options", "says"),
+    ("header", "options", "message"),
     [
         ("II [mV]", {"uv_per_lsb": 2.0}, "Omit --uv-per-lsb"),
         ("II [mV]", {"unit": "count", "uv_per_lsb": 2.0}, "--unit is count"),
@@ -109,9 +110,9 @@ def test_counts_of_an_ad_converter_are_scaled(tmp_path: Path, unit: str) -> None
     ],
 )
 def test_counts_and_volts_that_contradict_are_refused(
-    tmp_path: Path, header: str, options: dict[str, Any], says: str
+    tmp_path: Path, header: str, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=message):
         open_csv(_table(tmp_path, header, _SIGNAL), 250.0, **options)
 
 

@@ -1,4 +1,4 @@
-"""Random tables: valid ones give the samples that were written, damaged ones samples or one sentence."""
+"""Random tables: a valid table gives its samples, a damaged table gives samples or an error of one sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ecgmoe_edge.records.registry import open_recording
 
 _FS = 250.0
 _MOST_BLOCKS = 40
-_MOST_GROWN_KB = 300 * 1024
+_LARGEST_GROWTH_KB = 300 * 1024
 _PIECES = (
     b"\0", b"\xff", b"\xc2\xb5", b"\r", b"\n", b"\r\n", b",", b";", b"\t", b'"', b"'", b"-", b"nan", b"inf", b"1e999",
     b"1e308", b"# x\n", b"%", b"time", b"[uV]", b"0,5", b"1.234,5", b"1,234.5", b"2024-03-05 10:00:00", b"99:99:99",
@@ -24,7 +24,7 @@ _PIECES = (
 )  # fmt: skip
 
 
-class _Drawn:
+class _RandomTable:
     """A valid table: its text and the expected samples."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -94,16 +94,16 @@ def _options(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _survived(folder: Path, seed: int) -> None:
+def _check_damaged_table(folder: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     path = folder / ("ecg.csv", "ecg.txt", "ecg.tsv")[seed % 3]
-    path.write_bytes(_damaged(_Drawn(rng).data, rng))
-    sentence = _outcome(path, _options(rng), seed)
-    assert sentence is None or (sentence.strip().endswith(".") and "\n" not in sentence), (seed, sentence)
-    assert len(sentence or "") < 2000
+    path.write_bytes(_damaged(_RandomTable(rng).data, rng))
+    message = _message_of(path, _options(rng), seed)
+    assert message is None or (message.strip().endswith(".") and "\n" not in message), (seed, message)
+    assert len(message or "") < 2000
 
 
-def _outcome(path: Path, options: dict[str, Any], seed: int) -> str | None:
+def _message_of(path: Path, options: dict[str, Any], seed: int) -> str | None:
     """The message if the table is refused; None if it can be read."""
     try:
         recording = open_recording(path, **options)
@@ -117,32 +117,32 @@ def _outcome(path: Path, options: dict[str, Any], seed: int) -> str | None:
     return None
 
 
-def _survive(folder: Path, seeds: range) -> None:
+def _check_damaged_tables(folder: Path, seeds: range) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for seed in seeds:
-        _survived(folder, seed)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < _MOST_GROWN_KB
+        _check_damaged_table(folder, seed)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < _LARGEST_GROWTH_KB
 
 
-def _read_right(folder: Path, seeds: range) -> None:
+def _check_valid_tables(folder: Path, seeds: range) -> None:
     for seed in seeds:
-        drawn = _Drawn(np.random.default_rng(seed))
+        table = _RandomTable(np.random.default_rng(seed))
         path = folder / "ecg.csv"
-        path.write_bytes(drawn.data)
-        recording = open_recording(path, fs=None if drawn.timed else _FS)
+        path.write_bytes(table.data)
+        recording = open_recording(path, fs=None if table.timed else _FS)
         assert recording.fs == _FS, seed
-        np.testing.assert_array_equal(recording.read(), drawn.signal, err_msg=f"seed {seed}")
+        np.testing.assert_array_equal(recording.read(), table.signal, err_msg=f"seed {seed}")
 
 
 def test_three_hundred_valid_tables_are_read_as_written(tmp_path: Path) -> None:
-    _read_right(tmp_path, range(300))
+    _check_valid_tables(tmp_path, range(300))
 
 
-def test_three_hundred_damaged_tables_give_samples_or_a_sentence(tmp_path: Path) -> None:
-    _survive(tmp_path, range(300))
+def test_three_hundred_damaged_tables_give_samples_or_one_sentence(tmp_path: Path) -> None:
+    _check_damaged_tables(tmp_path, range(300))
 
 
 @pytest.mark.slow
 def test_ten_thousand_valid_and_damaged_tables(tmp_path: Path) -> None:
-    _read_right(tmp_path, range(1000, 3000))
-    _survive(tmp_path, range(1000, 11_000))
+    _check_valid_tables(tmp_path, range(1000, 3000))
+    _check_damaged_tables(tmp_path, range(1000, 11_000))

@@ -74,7 +74,7 @@ def test_two_columns_of_integers_are_two_leads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("".join(f"{12 + k % 2},{3 + k % 7}\n" for k in range(100)), "may be a decimal comma or separate two columns"),
         ("I,II\n" + "".join(f"0,{k:04d},0,{k + 7:04d}\n" for k in range(100)), "commas and also commas between"),
@@ -86,14 +86,14 @@ def test_two_columns_of_integers_are_two_leads(tmp_path: Path) -> None:
         ("a,b\n" + "1,2,3\n" * 30, "names 2 columns, but the rows below have 3"),
     ],
 )  # fmt: skip
-def test_an_ambiguous_layout_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(RecordError, match=says) as refused:
+def test_an_ambiguous_layout_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecordError, match=message) as refused:
         _all(open_csv(_write(tmp_path, text), 250.0))
     assert "rite" in str(refused.value) or "Name every column" in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("cell", "says"),
+    ("cell", "message"),
     [
         ("1,5", "a decimal comma where the lines before have none"),
         ("1,234.5", "thousands separator"),
@@ -101,10 +101,10 @@ def test_an_ambiguous_layout_is_refused(tmp_path: Path, text: str, says: str) ->
         ("lead off", "not a number"),
     ],
 )
-def test_an_invalid_cell_is_reported_with_line_and_column(tmp_path: Path, cell: str, says: str) -> None:
+def test_an_invalid_cell_is_reported_with_line_and_column(tmp_path: Path, cell: str, message: str) -> None:
     rows = ["0.5;0.25"] * 6000
     rows[5500] = f"0.5;{cell}"
-    with pytest.raises(RecordError, match=rf"Line 5502, column 2 \(II\) of ecg\.csv contains '{cell}', .*{says}"):
+    with pytest.raises(RecordError, match=rf"Line 5502, column 2 \(II\) of ecg\.csv contains '{cell}', .*{message}"):
         _all(open_csv(_write(tmp_path, "I;II\n" + "\n".join(rows) + "\n"), 250.0))
 
 

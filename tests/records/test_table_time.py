@@ -188,14 +188,14 @@ def test_a_rate_that_contradicts_the_time_column_is_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("stamp", "says"), [(100, "jumps backwards by"), (499, "repeats"), (10**9, "jumps forwards by")]
+    ("stamp", "message"), [(100, "jumps backwards by"), (499, "repeats"), (10**9, "jumps forwards by")]
 )
 def test_time_that_goes_backwards_repeats_or_jumps_is_refused_with_its_line(
-    tmp_path: Path, stamp: int, says: str
+    tmp_path: Path, stamp: int, message: str
 ) -> None:
     stamps = [f"{k / 250:.3f}" for k in range(1000)]
     stamps.insert(500, f"{stamp / 250:.3f}")
-    with pytest.raises(RecordError, match=rf"time of ecg\.csv {says}.*line 50\d"):
+    with pytest.raises(RecordError, match=rf"time of ecg\.csv {message}.*line 50\d"):
         _all(open_csv(_table(tmp_path, stamps, _signal(1001))))
 
 

@@ -33,7 +33,7 @@ def test_a_row_of_ptbxl_gives_patient_age_sex_and_fold(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ("2,12.0,50.0,1,sinus,3", "more or fewer cells"),  # truncated
         ("2,12.0,50.0,1,sin", "more or fewer cells"),
@@ -48,8 +48,8 @@ def test_a_row_of_ptbxl_gives_patient_age_sex_and_fold(tmp_path: Path) -> None:
         ("2,12.0,50.0,1,,3,,hr/2", "empty filename_lr"),
     ],
 )
-def test_a_damaged_row_of_ptbxl_is_reported_with_file_and_line(line: str, says: str, tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=rf"^Line 3 of .*ptbxl_database\.csv .*{says}"):
+def test_a_damaged_row_of_ptbxl_is_reported_with_file_and_line(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=rf"^Line 3 of .*ptbxl_database\.csv .*{message}"):
         ptbxl_rows(_ptbxl(tmp_path, _GOOD, line))
 
 
@@ -76,7 +76,7 @@ def test_each_line_of_the_challenge_table_gives_a_rhythm(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("A1,N\nA2", r"^Line 2 of .*REFERENCE\.csv does not have a record and a label"),
         ("A1,N\nA2,", r"^Line 2 of .*REFERENCE\.csv has the label , which is not"),
@@ -85,7 +85,7 @@ def test_each_line_of_the_challenge_table_gives_a_rhythm(tmp_path: Path) -> None
     ],
 )
 def test_a_damaged_line_of_the_challenge_table_is_reported_with_file_and_line(
-    text: str, says: str, tmp_path: Path
+    text: str, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(RecordError, match=says):
+    with pytest.raises(RecordError, match=message):
         cinc_rhythms(_cinc(tmp_path, text))

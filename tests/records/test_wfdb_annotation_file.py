@@ -155,7 +155,7 @@ _RANDOM = np.random.default_rng(1).bytes(4000)
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (b"", "is empty"),
         (b"time,label\n0.1,N\n0.9,N\n", "is text"),
@@ -181,8 +181,8 @@ _RANDOM = np.random.default_rng(1).bytes(4000)
         (END, "no beat annotation"),
     ],
 )
-def test_a_file_that_is_not_an_annotation_file_of_the_record_is_refused(read: Read, raw: bytes, said: str) -> None:
-    with pytest.raises(RecordError, match=said) as refused:
+def test_a_file_that_is_not_an_annotation_file_of_the_record_is_refused(read: Read, raw: bytes, message: str) -> None:
+    with pytest.raises(RecordError, match=message) as refused:
         read(raw)
     assert "a.atr" in str(refused.value)
 

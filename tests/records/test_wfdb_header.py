@@ -87,7 +87,7 @@ def test_assumed_gains_and_units_get_a_remark(tmp_path: Path, line: str, kinds: 
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "message"),
     [
         (np.full(500, -32768), "no valid sample"),
         (np.full(500, 7), "is flat"),
@@ -95,11 +95,11 @@ def test_assumed_gains_and_units_get_a_remark(tmp_path: Path, line: str, kinds: 
     ],
 )
 def test_an_implausible_amplitude_in_the_first_seconds_gets_a_remark(
-    tmp_path: Path, counts: np.ndarray[tuple[int], np.dtype[np.int64]], said: str
+    tmp_path: Path, counts: np.ndarray[tuple[int], np.dtype[np.int64]], message: str
 ) -> None:
     record = _open(tmp_path, "a 1 250 500\na.dat 16 200/mV 16 0 0 0 0 II\n", signal=counts.astype("<i2").tobytes())
     assert [(remark.kind, remark.leads) for remark in record.remarks] == [("amplitude", ("II",))]
-    assert said in record.remarks[0].text
+    assert message in record.remarks[0].text
 
 
 def test_an_assumed_rate_gets_a_remark(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ _GOOD = "a.dat 16 200/mV 16 0 0 0 0 II"
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         (f"a 1 250 500\n{_GOOD.replace('200/mV', '204,8/mV')}", r"'204,8/mV'.*comma: write a decimal point"),
         (f"a 1 250 500\n{_GOOD.replace('200/mV', '204,8')}", "comma: write a decimal point"),
@@ -307,10 +307,12 @@ _GOOD = "a.dat 16 200/mV 16 0 0 0 0 II"
         ("a 1 250 500\n\x00 16 200", "it is not text"),
     ],
 )
-def test_an_invalid_header_is_refused_with_a_sentence_and_little_memory(tmp_path: Path, header: str, said: str) -> None:
+def test_an_invalid_header_is_refused_with_a_sentence_and_little_memory(
+    tmp_path: Path, header: str, message: str
+) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(RecordError, match=said) as refused:
+        with pytest.raises(RecordError, match=message) as refused:
             _open(tmp_path, header)
         assert tracemalloc.get_traced_memory()[1] < 3e6
     finally:

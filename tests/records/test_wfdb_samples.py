@@ -144,7 +144,7 @@ def test_a_flac_file_with_several_samples_per_frame_and_without_length_is_read(t
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda raw: raw[: len(raw) // 2], r"a\.dat (cannot be decoded|ends before frame 1200)"),
         (lambda raw: b"RIFF" + raw[4:], r"a\.dat cannot be decoded"),
@@ -152,21 +152,21 @@ def test_a_flac_file_with_several_samples_per_frame_and_without_length_is_read(t
     ],
 )
 def test_a_truncated_or_invalid_flac_file_is_refused(
-    tmp_path: Path, change: Callable[[bytes], bytes], said: str
+    tmp_path: Path, change: Callable[[bytes], bytes], message: str
 ) -> None:
     _flac(tmp_path / "a.dat", _drawn(16, 1200, 1, 1), 16)
     (tmp_path / "a.hea").write_text("a 1 250 1200\na.dat 516 200/mV 16 0 0 0 0 I\n")
     raw = (tmp_path / "a.dat").read_bytes()
     (tmp_path / "a.dat").write_bytes(change(raw))
-    with pytest.raises(RecordError, match=said):
+    with pytest.raises(RecordError, match=message):
         open_record(tmp_path / "a").read()
 
 
 def test_a_flac_file_of_other_channels_or_more_bits_is_refused(tmp_path: Path) -> None:
     _flac(tmp_path / "a.dat", _drawn(16, 100, 2, 1), 16)
-    for line, said in (("516", "FLAC with 1 channels and 16 bits"), ("508", "FLAC with 1 channels and 8 bits")):
+    for line, message in (("516", "FLAC with 1 channels and 16 bits"), ("508", "FLAC with 1 channels and 8 bits")):
         (tmp_path / "a.hea").write_text(f"a 1 250 100\na.dat {line} 200/mV 16 0 0 0 0 I\n")
-        with pytest.raises(RecordError, match=rf"a\.dat is FLAC with 2 channels.*{said}"):
+        with pytest.raises(RecordError, match=rf"a\.dat is FLAC with 2 channels.*{message}"):
             open_record(tmp_path / "a")
 
 

@@ -97,7 +97,7 @@ def test_a_truncated_or_missing_segment_is_refused_or_missing_time_on_request(fo
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda text: text.replace("layout 0\n", "").replace("/5 3", "/4 2"),
@@ -115,9 +115,9 @@ def test_a_truncated_or_missing_segment_is_refused_or_missing_time_on_request(fo
     ],
 )
 def test_segments_that_contradict_their_record_are_refused(
-    folder: Path, change: Callable[[str], str], said: str
+    folder: Path, change: Callable[[str], str], message: str
 ) -> None:
-    with pytest.raises(RecordError, match=said):
+    with pytest.raises(RecordError, match=message):
         _open(folder, change(CHANGING))
 
 

@@ -1,4 +1,4 @@
-"""Files damaged in any way are refused in a sentence or read as before: no traceback, no end, no memory, no waiting."""
+"""Damaged files are refused with one sentence or read normally: no traceback, crash, excessive memory or hang."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import fuzz_files
 
-# Files of each kind; those of weights start torch in every process.
+# Number of files for the slow kinds: the processes that read weights import torch.
 FEW = {"student": 10, "qat student": 0, "teacher": 3, "onnx": 15, "onnx fields": 10, "manifest": 20}
 FEW |= {"bundle zip": 20, "bundle folder": 10}
 each = pytest.mark.parametrize("kind", sorted(fuzz_files.kinds()))

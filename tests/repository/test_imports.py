@@ -40,9 +40,9 @@ import sys
 from ecgmoe_edge import Monitor, load_bundle
 print(Monitor.__name__, load_bundle.__name__, *sys.modules)
 """
-    said = _python(code, tmp_path).split()
-    assert said[:2] == ["Monitor", "load_bundle"]
-    assert not set(WORKSTATION) & set(said)
+    output = _python(code, tmp_path).split()
+    assert output[:2] == ["Monitor", "load_bundle"]
+    assert not set(WORKSTATION) & set(output)
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error(tmp_path: Path) -> None:

@@ -139,11 +139,11 @@ print(json.dumps({
         [installed / "python", "-I", "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert Path(said["where"]).is_relative_to(said["prefix"])
-    assert said["samples"] == 108_000
-    assert {"jetson", "raspberry-pi", "generic-cpu", "cortex-m4"} <= set(said["profiles"])
-    assert said["beats"] >= 15
+    result = json.loads(done.stdout)
+    assert Path(result["where"]).is_relative_to(result["prefix"])
+    assert result["samples"] == 108_000
+    assert {"jetson", "raspberry-pi", "generic-cpu", "cortex-m4"} <= set(result["profiles"])
+    assert result["beats"] >= 15
 
 
 def test_an_installed_wheel_brings_the_command(installed: Path, tmp_path: Path) -> None:

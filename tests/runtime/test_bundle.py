@@ -119,7 +119,7 @@ def test_a_zip_with_a_damaged_byte_is_refused(bundle_folder: Path, tmp_path: Pat
 
 def test_a_missing_and_an_extra_file_are_named(bundle_folder: Path) -> None:
     (bundle_folder / "notes.txt").write_text("mine")
-    with pytest.raises(BundleError, match=r"holds notes\.txt, which its manifest does not list"):
+    with pytest.raises(BundleError, match=r"contains notes\.txt, which its manifest does not list"):
         load_bundle(bundle_folder)
     (bundle_folder / "notes.txt").unlink()
     (bundle_folder / "model.onnx").unlink()
@@ -136,7 +136,7 @@ def test_a_link_in_a_bundle_is_refused(bundle_folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: m.update(colour="red"), "unknown field `colour`"),
         (lambda m: m["model"].update(speed=3), "unknown field `speed`"),
@@ -154,7 +154,7 @@ def test_a_link_in_a_bundle_is_refused(bundle_folder: Path, tmp_path: Path) -> N
         (lambda m: m["decision"].update(rule="4"), "version of the decision rule is '4'"),
         (lambda m: m["decision"].update(rule=2), "version 2 of the decision rule has no constant fibrillation"),
         (lambda m: m["decision"].pop("shape_share"), "missing constants of the decision rule: shape_share"),
-        (lambda m: m["decision"].update(memory_beats="many"), "decision rule does not hold"),
+        (lambda m: m["decision"].update(memory_beats="many"), "decision rule is invalid"),
         (lambda m: m["decision"].update(memory_beats=0), "memory_beats must be at least 1, and is 0"),
         (lambda m: m["decision"].update(shape_share=-1), "shape_share must be from 0 to 1, and is -1.0"),
         (lambda m: m["classes"].update(beat=["S", "N", "V", "F"]), "has the classes S, N, V, F for the task beat"),
@@ -168,21 +168,21 @@ def test_a_link_in_a_bundle_is_refused(bundle_folder: Path, tmp_path: Path) -> N
         (lambda m: m["classes"].pop("beat"), "no task `beat`"),
         (lambda m: m["classes"].update(beat=["N", "V"]), "2 classes and an output of 4"),
         (lambda m: m["model"]["experts"].update(morphology=4), "4 experts and a router of 2"),
-        (lambda m: m["gates"][0].update(status="passed", value=5.0), "says passed"),
-        (lambda m: m["gates"][1].update(status="passed"), "without value"),
+        (lambda m: m["gates"][0].update(status="passed", value=5.0), "but its value 5.0 must be at most"),
+        (lambda m: m["gates"][1].update(status="passed"), "lacks value"),
         (lambda m: m["files"].update({"../x": m["files"]["model.onnx"]}), "leads out of it"),
-        (lambda m: m["model"].update(file="other.onnx"), "does not list it"),
+        (lambda m: m["model"].update(file="other.onnx"), "does not contain its model file"),
         (lambda m: m["outputs"][0].update(shape=[1, 5]), "classes and an output of 5"),
         (lambda m: m["inputs"][0].update(shape=[1, 2, 100]), "disagree on the input beat"),
     ],
 )
 def test_a_manifest_that_does_not_hold_is_refused_and_says_why(
-    bundle_folder: Path, change: Callable[[dict[str, Any]], object], said: str
+    bundle_folder: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     edit(bundle_folder, change)
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle_folder)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_task_that_nobody_knows_is_refused(bundle_folder: Path) -> None:
@@ -273,14 +273,14 @@ def test_a_bundle_is_replaced_only_when_asked_and_other_folders_never(
     bundle_folder: Path, tmp_path: Path, manifest: Manifest, files: Files
 ) -> None:
     other = msgspec.structs.replace(manifest, name="other")
-    with pytest.raises(BundleError, match="already holds a bundle"):
+    with pytest.raises(BundleError, match="already contains a bundle"):
         write_bundle(bundle_folder, other, files)
     assert open_bundle(bundle_folder).manifest.name == "tiny"
     write_bundle(bundle_folder, other, files, overwrite=True)
     assert open_bundle(bundle_folder).manifest.name == "other"
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("dear")
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         write_bundle(tmp_path / "home", manifest, files, overwrite=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "tiny"]
     assert stat.S_IMODE(bundle_folder.stat().st_mode) & 0o500 == 0o500
@@ -328,7 +328,7 @@ def test_c_source_and_foreign_runtimes_are_refused_with_a_way_out(
 
 
 def test_an_unknown_shipped_bundle_is_refused() -> None:
-    with pytest.raises(BundleError, match="ships no bundle absent"):
+    with pytest.raises(BundleError, match="contains no bundle absent"):
         shipped_bundle("absent")
 
 

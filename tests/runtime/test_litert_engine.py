@@ -76,7 +76,7 @@ def test_pieces_that_are_missing_or_do_not_fit_are_refused() -> None:
         LiteRtEngine(host_model(leave_out="rhythm_1"))
     with pytest.raises(BundleError, match="lacks tail"):
         LiteRtEngine(host_model(leave_out="tail"))
-    with pytest.raises(BundleError, match="y_morphology is given as int8"):
+    with pytest.raises(BundleError, match="y_morphology is computed as int8"):
         LiteRtEngine(host_model(expert_scale=0.07))
 
 

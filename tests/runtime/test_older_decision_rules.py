@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny_bundle import tiny_files, tiny_manifest
 
 from ecgmoe_edge.runtime import load_bundle, shipped_bundle, write_bundle
-from ecgmoe_edge.runtime.preprocessing import LAST_WITHOUT_NUMBER, decision_from_manifest, decision_to_manifest
+from ecgmoe_edge.runtime.compatibility import LAST_WITHOUT_NUMBER, decision_from_manifest, decision_to_manifest
 from ecgmoe_edge.streaming.decision import RULE_VERSION, Decision, DecisionRule, constants_before, constants_of
 from ecgmoe_edge.streaming.features import FEATURE_NAMES
 from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE

@@ -52,11 +52,11 @@ def test_a_file_that_is_no_model_is_refused(content: bytes) -> None:
 
 def test_a_manifest_that_differs_from_the_file_is_refused() -> None:
     wrong = (TensorSpec("beat", (1, 2, 104)), *INPUTS[1:])
-    with pytest.raises(BundleError, match=r"disagree on the input beat: float32 \(1, 2, 104\) against"):
+    with pytest.raises(BundleError, match=r"disagree on the input beat: float32 \(1, 2, 104\) in the manifest"):
         OnnxEngine(onnx_model(), inputs=wrong)
     with pytest.raises(BundleError, match="no output sex; it has beat_logits"):
         OnnxEngine(onnx_model(), outputs=(TensorSpec("sex", (1, 2)),))
-    with pytest.raises(BundleError, match="wants rr_sequence, which the manifest does not list"):
+    with pytest.raises(BundleError, match="needs the input rr_sequence, which the manifest does not list"):
         OnnxEngine(onnx_model(), inputs=INPUTS[:2])
 
 

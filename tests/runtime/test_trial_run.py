@@ -32,10 +32,10 @@ def with_weight(name: str, value: float) -> bytes:
 @pytest.mark.parametrize(
     ("weight", "value", "outputs"),
     [
-        ("skip", np.nan, "beat"),  # of zeros too
+        ("skip", np.nan, "beat"),  # also for an input of zeros
         ("skip", np.inf, "beat"),
         ("skip", 1e30, "beat"),  # finite, and no logit
-        ("m1", np.nan, "beat"),  # of an expert that zeros do not take
+        ("m1", np.nan, "beat"),  # an expert that an input of zeros does not select
         ("r0", np.nan, "rhythm"),
         ("route_m", np.nan, "route_morphology"),
     ],
@@ -46,7 +46,7 @@ def test_a_bundle_that_answers_with_no_number_is_refused(
     path = write_bundle(
         tmp_path / "bundle", manifest, {"model.onnx": with_weight(weight, value), "MODEL_CARD.md": b"# tiny\n"}
     )
-    with pytest.raises(BundleError, match=rf"bundle answers .*{outputs}.* with NaN, infinity or more"):
+    with pytest.raises(BundleError, match=rf"bundle gives .*{outputs}.* with NaN, infinity or more"):
         load_bundle(path)
 
 
@@ -63,7 +63,7 @@ class Answers(OnnxEngine):
 
 @pytest.mark.parametrize("shape", [(4, 5), (1, 4), (4,), (4, 4, 1)])
 def test_an_answer_of_another_shape_is_refused(manifest: Manifest, shape: tuple[int, ...]) -> None:
-    with pytest.raises(BundleError, match=r"rhythm in the shape .* for 4 beats; its manifest says \(4, 4\)"):
+    with pytest.raises(BundleError, match=r"rhythm in the shape .* for 4 beats; its manifest has \(4, 4\)"):
         try_model(Answers("rhythm", np.zeros(shape, np.float32)), manifest, "this")
     try_model(Answers("rhythm", np.zeros((4, 4), np.float32)), manifest, "this")
 
@@ -84,5 +84,5 @@ def test_a_model_that_takes_other_inputs_than_a_monitor_gives_is_refused(tmp_pat
         msgspec.structs.replace(manifest, inputs=inputs),
         {"model.onnx": bytes(model.SerializeToString()), "MODEL_CARD.md": b"# tiny\n"},
     )
-    with pytest.raises(BundleError, match=r"does not take the inputs of a monitor: features must have the shape"):
+    with pytest.raises(BundleError, match=r"does not accept the inputs of a monitor: features must have the shape"):
         load_bundle(path)

@@ -9,8 +9,8 @@ from pathlib import Path
 from tiny_onnx import onnx_model
 
 from ecgmoe_edge.runtime.bundle import write_bundle
+from ecgmoe_edge.runtime.compatibility import installed_preprocessing
 from ecgmoe_edge.runtime.manifest import Gate, Manifest, ModelEntry, TensorSpec
-from ecgmoe_edge.runtime.preprocessing import installed_preprocessing
 from ecgmoe_edge.streaming.decision import DecisionRule
 
 

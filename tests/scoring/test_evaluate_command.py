@@ -12,13 +12,13 @@ from installed_command import Cli, Finished
 pytest.importorskip("wfdb", reason="records need the records extra")
 
 
-def _evaluate(cli: Cli, *words: str | Path) -> Finished:
-    return cli("evaluate", *words)
+def _evaluate(cli: Cli, *arguments: str | Path) -> Finished:
+    return cli("evaluate", *arguments)
 
 
 def test_noise_adds_one_key_and_a_csv_file(cli: Cli, write_noisy_set: Callable[..., Path], tmp_path: Path) -> None:
-    words = ("--data", write_noisy_set("1") / "mitdb", "--only", "rpeaks", "--jobs", "1", "--json")
-    done = _evaluate(cli, *words, "--noise", "em", "--snr", "-9,30", "--csv", tmp_path / "tables")
+    arguments = ("--data", write_noisy_set("1") / "mitdb", "--only", "rpeaks", "--jobs", "1", "--json")
+    done = _evaluate(cli, *arguments, "--noise", "em", "--snr", "-9,30", "--csv", tmp_path / "tables")
     assert done.code == 0, done.err
     figures = json.loads(done.out)
     assert figures["rpeaks"]["150ms"]["f1"] == 100.0  # the record without noise
@@ -32,17 +32,19 @@ def test_noise_adds_one_key_and_a_csv_file(cli: Cli, write_noisy_set: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "message"),
     [
         (("--snr", "6"), "--noise"),
         (("--noise", "em", "--snr", "6,loud"), "numbers in dB"),
         (("--noise", "pop"), "pop"),
     ],
 )
-def test_bad_noise_is_refused_with_a_sentence(cli: Cli, words: tuple[str, ...], says: str, tmp_path: Path) -> None:
-    done = _evaluate(cli, "--data", tmp_path, *words)
+def test_bad_noise_is_refused_with_a_sentence(
+    cli: Cli, arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = _evaluate(cli, "--data", tmp_path, *arguments)
     assert done.code == 2
-    assert says in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 
@@ -51,8 +53,8 @@ def test_a_task_prints_its_figures_and_writes_a_report(
 ) -> None:
     pytest.importorskip("matplotlib", reason="reports need matplotlib")
     data = write_noisy_set("1", "2", "3") / "mitdb"
-    words = ("--data", data, "--jobs", "1", "--task", "rr", "--only", "rpeaks", "--report", tmp_path / "report")
-    done = _evaluate(cli, *words, "--json")
+    arguments = ("--data", data, "--jobs", "1", "--task", "rr", "--only", "rpeaks", "--report", tmp_path / "report")
+    done = _evaluate(cli, *arguments, "--json")
     assert done.code == 0, done.err
     figures = json.loads(done.out)
     assert (figures["task"], figures["records"], figures["skipped_records"]) == ("rr", 3, {})
@@ -62,15 +64,15 @@ def test_a_task_prints_its_figures_and_writes_a_report(
     assert "--task rr" in page
 
 
-@pytest.mark.parametrize("words", [(), ("--task", "rr")])
+@pytest.mark.parametrize("arguments", [(), ("--task", "rr")])
 def test_the_annotator_option_selects_another_annotation_file(
-    cli: Cli, words: tuple[str, ...], write_noisy_set: Callable[..., Path]
+    cli: Cli, arguments: tuple[str, ...], write_noisy_set: Callable[..., Path]
 ) -> None:
     data = write_noisy_set("1") / "mitdb"
     (data / "1.atr").rename(data / "1.qrs")
-    words = ("--data", str(data), "--only", "rpeaks", "--jobs", "1", "--json", *words)
-    assert _evaluate(cli, *words, "--annotator", "qrs").code == 0
-    refused = _evaluate(cli, *words)
+    arguments = ("--data", str(data), "--only", "rpeaks", "--jobs", "1", "--json", *arguments)
+    assert _evaluate(cli, *arguments, "--annotator", "qrs").code == 0
+    refused = _evaluate(cli, *arguments)
     assert refused.code == 3
     assert "there is no 1.atr" in refused.err
 
@@ -94,7 +96,7 @@ def test_beat_figures_have_intervals_whole_record_figures_and_a_report(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (("--task", "potassium"), 2, "head is untrained"),
         (("--task", "sex", "--csv", "tables"), 2, "--csv"),
@@ -104,12 +106,12 @@ def test_beat_figures_have_intervals_whole_record_figures_and_a_report(
     ],
 )
 def test_invalid_tasks_and_models_are_refused_with_a_sentence(
-    cli: Cli, words: tuple[str, ...], code: int, says: str, tmp_path: Path
+    cli: Cli, arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="the full-precision model needs torch")
-    done = _evaluate(cli, "--data", tmp_path, "--jobs", "1", *words)
+    done = _evaluate(cli, "--data", tmp_path, "--jobs", "1", *arguments)
     assert done.code == code
-    assert says in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 
@@ -128,8 +130,8 @@ def test_an_output_folder_that_cannot_be_created_is_reported_before_scoring(
     cli: Cli, option: str, write_noisy_set: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "afile").touch()
-    words = ("--data", write_noisy_set("1") / "mitdb", "--only", "rpeaks", "--jobs", "1")
-    done = _evaluate(cli, *words, option, tmp_path / "afile")
+    arguments = ("--data", write_noisy_set("1") / "mitdb", "--only", "rpeaks", "--jobs", "1")
+    done = _evaluate(cli, *arguments, option, tmp_path / "afile")
     assert done.code == 3
     assert done.out == ""
     assert f"{option} " in done.err

@@ -75,7 +75,7 @@ def test_two_leads_find_more_v_beats_than_the_first_alone(mitdb: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
         (("--leads", "all", "--lead", "V1"), 2, "not both"),
         (("--leads", ","), 2, "names no lead"),
@@ -84,9 +84,9 @@ def test_two_leads_find_more_v_beats_than_the_first_alone(mitdb: Path) -> None:
     ],
 )
 def test_invalid_leads_are_refused_with_a_sentence(
-    cli: Cli, two_lead_data: Path, words: tuple[str, ...], code: int, says: str
+    cli: Cli, two_lead_data: Path, words: tuple[str, ...], code: int, message: str
 ) -> None:
     done = _evaluate(cli, "--data", two_lead_data, *words)
     assert done.code == code
-    assert says in done.err
+    assert message in done.err
     assert "Traceback" not in done.err

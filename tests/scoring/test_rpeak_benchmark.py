@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "rpeaks.py"
 
 
-def _main(monkeypatch: pytest.MonkeyPatch, module: str, *words: str | Path) -> None:
+def _main(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: str | Path) -> None:
     """Run a script in this process, as `python -m module` would."""
     monkeypatch.syspath_prepend(str(ROOT))
-    monkeypatch.setattr(sys, "argv", [module, *map(str, words)])
+    monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
     importlib.import_module(module).main()
 
 
@@ -34,8 +34,8 @@ def test_detectors_are_compared_in_json_table_and_plot(
     page = tmp_path / "docs" / "rpeaks.md"
     page.parent.mkdir()
     page.write_text("before\n<!-- begin mitdb -->\nunmeasured\n<!-- end mitdb -->\nafter\n")
-    words = ("--data", data, "--jobs", "1", "--without", "xqrs", "--without", "neurokit", "--noise", "em")
-    command: list[str | Path] = [sys.executable, SCRIPT, *words, "--snr=-10", "--json", "--out", page.parent]
+    arguments = ("--data", data, "--jobs", "1", "--without", "xqrs", "--without", "neurokit", "--noise", "em")
+    command: list[str | Path] = [sys.executable, SCRIPT, *arguments, "--snr=-10", "--json", "--out", page.parent]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)

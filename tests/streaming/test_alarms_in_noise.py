@@ -1,4 +1,4 @@
-"""Noise, steps and beats that are `?` raise no alarm; rates have hysteresis; what is clipped is no break."""
+"""Noise, steps and `?` beats raise no alarm; rates have hysteresis; clipping is no break of the signal."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def muscle() -> Signal:
 
 
 def square() -> Signal:
-    """The test signal of many front ends, 1 Hz."""
+    """A square wave of 1 Hz, the test signal of many amplifiers."""
     noise = white(0.001)
     noise += np.where(np.arange(noise.size) // round(FS / 2) % 2, 4.0, -4.0)
     return noise
@@ -66,7 +66,7 @@ def test_ten_minutes_of_noise_raise_no_alarm(noise: Signal) -> None:
 
 
 def telegraph(dwell_s: float, noise_mv: float, minutes: float = 3.0) -> Signal:
-    """Random switching between two levels."""
+    """Random switching between two levels (telegraph noise)."""
     random = np.random.default_rng(3)
     n = round(minutes * 60 * FS)
     levels = np.where(np.cumsum(random.random(n) < 1.0 / (dwell_s * FS)) % 2, 1.0, -1.0)
@@ -80,7 +80,7 @@ def test_random_switching_between_two_levels_raises_no_alarm(dwell_s: float, noi
 
 
 @pytest.mark.parametrize("rate", [0.7, 1.5, 2.5])
-def test_one_lead_of_equal_spikes_at_random_times_raises_no_alarm(rate: float) -> None:
+def test_equal_spikes_at_random_times_raise_no_alarm(rate: float) -> None:
     random = np.random.default_rng(5)
     signal = 0.01 * random.standard_normal(round(5 * 60 * FS))
     for at in (FS * np.cumsum(random.exponential(1.0 / rate, round(290 * rate)))).astype(int).tolist():
@@ -109,7 +109,7 @@ def ended(events: Iterable[Rhythm]) -> list[str]:
 
 
 class Beats:
-    """Gives a tracker one beat after the other."""
+    """A rhythm tracker that gets one beat after the other."""
 
     def __init__(self, limits: RhythmLimits | None = None) -> None:
         self.tracker = RhythmTracker((), limits)
@@ -125,7 +125,7 @@ class Beats:
         quality: float = 1.0,
         recurrence: float | None = 1.0,
     ) -> list[Rhythm]:
-        """So many beats; the events that they bring."""
+        """Add equal beats, and return their events."""
         out: list[Rhythm] = []
         for _ in range(times):
             self.time_s += rr_s
@@ -143,7 +143,7 @@ class Beats:
         return out
 
 
-def test_beats_that_are_poor_give_no_rate_and_no_pause() -> None:
+def test_poor_beats_give_no_rate_and_no_pause() -> None:
     beats = Beats()
     beats.beat(0.8, times=30)
     assert not beats.beat(0.3, "?", times=40)
@@ -152,7 +152,7 @@ def test_beats_that_are_poor_give_no_rate_and_no_pause() -> None:
     assert not beats.beat(0.8, "N", times=20)
 
 
-def test_a_poor_beat_neither_continues_nor_bridges_a_v_run() -> None:
+def test_a_poor_beat_ends_a_v_run() -> None:
     beats = Beats()
     beats.beat(0.8, times=30)
     for label in "VV?VV?":
@@ -161,7 +161,7 @@ def test_a_poor_beat_neither_continues_nor_bridges_a_v_run() -> None:
     assert ended(beats.beat(0.7, "?")) == ["V run"]
 
 
-def test_a_v_run_is_reported_though_its_own_quality_is_low() -> None:
+def test_a_v_run_of_low_quality_is_reported_if_beats_were_clear_before() -> None:
     beats = Beats()
     beats.beat(0.8, times=30)
     assert begun(beats.beat(0.3, "V", times=11, quality=0.02)) == ["V run"]
@@ -181,27 +181,27 @@ def test_asystole_after_noise_is_reported() -> None:
     assert begun(beats.tracker.silence(beats.time_s, 4.0, after_beat=True)) == ["asystole"]
 
 
-def test_a_lead_that_gave_noise_alone_for_a_minute_is_no_longer_known_to_have_an_ecg() -> None:
+def test_after_a_minute_of_noise_alone_no_asystole_is_reported() -> None:
     beats = Beats()
     beats.beat(0.8, times=30)
     beats.beat(0.8, "?", times=90)
     assert not beats.tracker.silence(beats.time_s, 4.0, after_beat=True)
 
 
-def test_beats_that_are_not_alike_raise_no_alarm_however_clear_they_are() -> None:
+def test_clear_beats_that_are_not_alike_raise_no_alarm() -> None:
     beats = Beats()
     assert not beats.beat(0.4, times=60, recurrence=0.5)
     assert not beats.tracker.silence(beats.time_s, 4.0, after_beat=True)
 
 
-def test_a_known_patient_whose_beats_turn_into_many_forms_keeps_the_alarms() -> None:
+def test_beats_of_many_forms_raise_alarms_if_the_ecg_was_clear_for_long_before() -> None:
     beats = Beats()
     beats.beat(0.8, times=60)
     assert begun(beats.beat(0.3, times=20, recurrence=0.3)) == ["tachycardia"]
     assert begun(beats.tracker.silence(beats.time_s, 2.0, after_beat=True)) == ["pause"]
 
 
-def test_a_lead_that_gave_noise_from_the_start_has_to_show_its_ecg_for_longer() -> None:
+def test_after_noise_from_the_start_an_ecg_has_to_be_shown_for_longer() -> None:
     beats = Beats()
     beats.beat(0.8, "?", times=90)
     beats.beat(0.8, times=30)
@@ -210,7 +210,7 @@ def test_a_lead_that_gave_noise_from_the_start_has_to_show_its_ecg_for_longer() 
     assert begun(beats.tracker.silence(beats.time_s, 4.0, after_beat=True)) == ["asystole"]
 
 
-def test_a_patient_known_before_a_minute_of_noise_is_believed_soon_after_it() -> None:
+def test_after_noise_alarms_return_soon_if_the_ecg_was_clear_for_long_before() -> None:
     beats = Beats()
     beats.beat(0.8, times=60)
     beats.beat(0.8, "?", times=90)
@@ -218,7 +218,7 @@ def test_a_patient_known_before_a_minute_of_noise_is_believed_soon_after_it() ->
     assert begun(beats.tracker.silence(beats.time_s, 4.0, after_beat=True)) == ["asystole"]
 
 
-def test_a_rate_that_wavers_about_its_limit_is_one_alarm() -> None:
+def test_a_rate_that_varies_around_its_limit_is_one_alarm() -> None:
     beats = Beats()
     for k in range(200):
         beats.beat(60 / 101 if k // 8 % 2 else 60 / 98)
@@ -245,7 +245,7 @@ def test_two_rates_never_overlap() -> None:
     assert seen > 20
 
 
-def test_a_tachycardia_ends_with_the_standstill_that_follows_it() -> None:
+def test_a_tachycardia_ends_with_the_asystole_that_follows_it() -> None:
     beats = Beats()
     assert begun(beats.beat(0.4, times=20)) == ["tachycardia"]
     assert begun(beats.tracker.silence(beats.time_s, 2.0, after_beat=True)) == ["pause"]
@@ -274,7 +274,7 @@ def test_a_clipped_lead_still_reports_tachycardia(simulated_ecg: Callable[..., A
     assert rates[1].to_s > 57.0
 
 
-def test_a_poor_beat_teaches_the_rule_nothing() -> None:
+def test_the_decision_rules_learn_nothing_from_a_poor_beat() -> None:
     classes, rhythms = ("N", "S", "V", "F"), ("N", "AF")
     features = np.zeros(15, np.float32)
     poor = (np.array([0.0, 5.0, 5.0, 0.0], np.float32), features, np.ones(103, np.float32), np.array([0.0, 9.0]))

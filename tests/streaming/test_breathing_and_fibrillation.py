@@ -1,4 +1,4 @@
-"""A sinus rhythm that follows the breath is no atrial fibrillation; fibrillation is."""
+"""Respiratory arrhythmia is not reported as atrial fibrillation, even if the model has it as its first class."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.events import Rhythm
 from ecgmoe_edge.streaming.rhythm.model_rhythm import ModelRhythm
 from ecgmoe_edge.streaming.rhythm.predictability import Predictability
+from ecgmoe_edge.tasks import RHYTHM_CLASSES
 
-CLASSES = ("N", "AF", "other", "noisy")
-SAYS_AF = np.array([1.0, 4.0, 2.0, 0.0], np.float32)
+AF_LOGITS = np.array([1.0, 4.0, 2.0, 0.0], np.float32)
 
 
 def breathing(beats: int, depth: float, period_s: float, jitter: float, seed: int = 0) -> list[float]:
-    """RR intervals in ms."""
+    """RR intervals of a simulated respiratory arrhythmia, ms."""
     random = np.random.default_rng(seed)
     time_s, out = 0.0, []
     for _ in range(beats):
@@ -28,51 +28,51 @@ def breathing(beats: int, depth: float, period_s: float, jitter: float, seed: in
 
 
 def fibrillation(beats: int, seed: int = 0) -> list[float]:
-    drawn = np.random.default_rng(seed).normal(0.66, 0.15, beats)
-    return [1000.0 * float(rr) for rr in np.clip(drawn, 0.34, 1.2)]
+    rr_s = np.random.default_rng(seed).normal(0.66, 0.15, beats)
+    return [1000.0 * float(rr) for rr in np.clip(rr_s, 0.34, 1.2)]
 
 
-def rhythms(rr_ms: Iterable[float], logits: NDArray[np.float32] = SAYS_AF) -> list[tuple[str, str, float]]:
-    """What is reported, with the time at which it was."""
-    model, time_s = ModelRhythm(CLASSES), 0.0
-    said: list[tuple[str, str, float]] = []
+def rhythms(rr_ms: Iterable[float], logits: NDArray[np.float32] = AF_LOGITS) -> list[tuple[str, str, float]]:
+    """The reported rhythms: label, phase, and time of the report."""
+    model, time_s = ModelRhythm(RHYTHM_CLASSES), 0.0
+    reported: list[tuple[str, str, float]] = []
     for rr in rr_ms:
         time_s += rr / 1000.0
         out: list[Rhythm] = []
         model.add_rr(rr)
         model.beat(time_s, logits, out, may_begin=True)
-        said += [(event.label, event.phase, time_s) for event in out]
-    return said
+        reported += [(event.label, event.phase, time_s) for event in out]
+    return reported
 
 
 @pytest.mark.parametrize("depth", [0.1, 0.15, 0.2, 0.3])
 @pytest.mark.parametrize("period_s", [3.0, 4.0, 5.5, 8.0, 12.0])
 @pytest.mark.parametrize("jitter", [0.0, 0.02])
-def test_breathing_that_the_model_takes_for_fibrillation_is_reported_as_what_comes_next(
+def test_respiratory_arrhythmia_that_the_model_calls_fibrillation_is_reported_as_its_second_class(
     depth: float, period_s: float, jitter: float
 ) -> None:
     for seed in range(4):
-        said = rhythms(breathing(200, depth, period_s, jitter, seed))
-        assert {label for label, _, _ in said} == {"other"}
+        reported = rhythms(breathing(200, depth, period_s, jitter, seed))
+        assert {label for label, _, _ in reported} == {"other"}
 
 
 def test_fibrillation_is_reported_within_twenty_beats() -> None:
     for seed in range(40):
-        said = rhythms(fibrillation(200, seed))
-        assert [(label, phase) for label, phase, _ in said][-1] == ("AF", "begin")
-        assert said[-1][2] < 40.0
+        reported = rhythms(fibrillation(200, seed))
+        assert [(label, phase) for label, phase, _ in reported][-1] == ("AF", "begin")
+        assert reported[-1][2] < 40.0
 
 
-def test_fibrillation_that_gives_way_to_a_breathing_sinus_rhythm_ends() -> None:
-    said = rhythms([*fibrillation(100), *breathing(120, 0.2, 5.0, 0.01)])
-    assert [(label, phase) for label, phase, _ in said] == [("AF", "begin"), ("AF", "end"), ("other", "begin")]
+def test_fibrillation_followed_by_respiratory_arrhythmia_ends() -> None:
+    reported = rhythms([*fibrillation(100), *breathing(120, 0.2, 5.0, 0.01)])
+    assert [(label, phase) for label, phase, _ in reported] == [("AF", "begin"), ("AF", "end"), ("other", "begin")]
 
 
-def test_a_rhythm_that_hardly_varies_is_left_to_the_model() -> None:
+def test_on_a_rhythm_that_hardly_varies_the_model_decides() -> None:
     assert [(label, phase) for label, phase, _ in rhythms([500.0] * 60)] == [("AF", "begin")]
 
 
-def test_what_is_unexplained_is_a_share_of_the_variance() -> None:
+def test_the_unexplained_fraction_of_the_variance() -> None:
     series = {"constant": [800.0] * 64, "alternating": [700.0, 900.0] * 32, "random": fibrillation(64)}
     shares = {}
     for name, rr_ms in series.items():

@@ -1,4 +1,4 @@
-"""Short holes are bridged: counted, reported and paid for in quality, and beats and RR intervals go on."""
+"""Short holes are bridged: counted, reported, and with lower quality; beats and RR intervals span them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fixed_model import FixedModel, untimed
+from beat_models import random_model
+from event_lists import beats, untimed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
-from ecgmoe_edge.streaming.events import NEW_SIGNAL, Beat, End, Event, Gap, LeadChange, Rhythm
+from ecgmoe_edge.streaming.events import NEW_SIGNAL, End, Event, Gap, LeadChange, Rhythm
 from ecgmoe_edge.streaming.signal.bridge import LONGEST_S
 
 FS = 360
@@ -30,8 +31,8 @@ def signal() -> NDArray[np.float64]:
 def played(
     signal: NDArray[np.float64], cuts: Iterable[int] = (), lost: Sequence[tuple[int, int]] = (), *, model: bool = False
 ) -> list[Event]:
-    """Events of a signal that is cut anywhere; of `lost`, (first sample, how many), the samples never come."""
-    monitor = Monitor(FixedModel() if model else None, FS, [f"L{k}" for k in range(len(signal))])
+    """Events of a signal in chunks that end at `cuts`; the samples `lost` (first, number) never arrive."""
+    monitor = Monitor(random_model() if model else None, FS, [f"L{k}" for k in range(len(signal))])
     stops = {cut for cut in cuts if 0 < cut < signal.shape[1]} | {start for start, _ in lost} | {signal.shape[1]}
     events: list[Event] = []
     at, missing = 0, dict(lost)
@@ -42,10 +43,6 @@ def played(
             events += monitor.gap(missing[stop], "link")
             at = stop + missing[stop]
     return untimed([*events, *monitor.flush()])
-
-
-def beats(events: Iterable[Event]) -> list[Beat]:
-    return [event for event in events if isinstance(event, Beat)]
 
 
 def gaps(events: Iterable[Event]) -> list[Gap]:
@@ -97,7 +94,7 @@ def test_a_hole_in_a_qrs_complex_is_reported_keeps_its_beat_and_lowers_its_quali
     assert before.sample in found
 
 
-def test_a_hole_before_a_beat_lowers_its_quality_by_as_much_as_is_missing(signal: NDArray[np.float64]) -> None:
+def test_a_hole_before_a_beat_lowers_its_quality_by_the_missing_fraction(signal: NDArray[np.float64]) -> None:
     hit = next(b for b in beats(played(signal)) if b.sample > AT)
     found = beats(played(with_holes(signal, [(hit.sample - 80, 8)])))
     same = next(b for b in found if b.sample == hit.sample)
@@ -124,7 +121,7 @@ def test_lost_samples_among_unusable_ones_are_one_hole_and_keep_their_reason(sig
     assert (end.lost, end.unusable, end.bridged, end.gaps) == (5, 3, 8, 2)
 
 
-def test_frames_lost_one_after_the_other_are_too_long_a_hole_together(signal: NDArray[np.float64]) -> None:
+def test_losses_one_after_another_are_one_hole_that_is_too_long(signal: NDArray[np.float64]) -> None:
     monitor = Monitor(None, FS)
     events = monitor.push(signal[:, :AT])
     for _ in range(4):
@@ -141,14 +138,14 @@ def test_after_a_reconnect_the_signal_is_a_new_one(signal: NDArray[np.float64], 
     assert gap == Gap(AT, AT / FS, 1, reason)  # type: ignore[arg-type]
 
 
-def test_a_loss_that_may_be_longer_is_not_bridged(signal: NDArray[np.float64]) -> None:
+def test_a_loss_with_a_lower_limit_only_is_not_bridged(signal: NDArray[np.float64]) -> None:
     monitor = Monitor(None, FS)
     monitor.push(signal[:, :AT])
     (*_, gap) = monitor.gap(1, "link", at_least=True)
     assert gap == Gap(AT, AT / FS, 1, "link", at_least=True)
 
 
-def test_a_hole_in_one_of_two_leads_names_it_and_takes_nothing_from_the_other(signal: NDArray[np.float64]) -> None:
+def test_a_hole_in_one_of_two_leads_names_it_and_does_not_affect_the_other(signal: NDArray[np.float64]) -> None:
     two = np.concatenate((signal, -0.6 * signal))
     spoiled = two.copy()
     spoiled[1, AT : AT + 5] = np.nan
@@ -161,23 +158,23 @@ def test_a_hole_in_one_of_two_leads_names_it_and_takes_nothing_from_the_other(si
     assert (end.unusable, end.bridged) == (0, 5)
 
 
-def test_a_hole_in_a_standstill_of_the_heart_delays_no_alarm(signal: NDArray[np.float64]) -> None:
-    still = signal.copy()
+def test_a_hole_in_an_asystole_delays_no_alarm(signal: NDArray[np.float64]) -> None:
+    stopped = signal.copy()
     rs = [b.sample for b in beats(played(signal))]
     last = next(r for r, following in pairwise(rs) if r > 15 * FS and following - r > 250)
     noise = np.random.default_rng(0).normal(0.0, 0.002, signal.shape[1] - last - 200)
-    still[0, last + 200 :] = still[0, last + 200] + noise
+    stopped[0, last + 200 :] = stopped[0, last + 200] + noise
     holes = [(at, 5) for at in range(last + 300, last + 6 * FS, 200)]
 
     def alarms(events: Iterable[Event]) -> list[tuple[str, str, float]]:
         return [(e.label, e.phase, e.from_s) for e in events if isinstance(e, Rhythm)]
 
-    assert ("asystole", "begin", last / FS) in alarms(played(still))
-    assert alarms(played(with_holes(still, holes))) == alarms(played(still))
+    assert ("asystole", "begin", last / FS) in alarms(played(stopped))
+    assert alarms(played(with_holes(stopped, holes))) == alarms(played(stopped))
 
 
-def test_beats_just_before_a_gap_are_given_as_too_poor_to_call(signal: NDArray[np.float64]) -> None:
-    """Their window is not complete; a top that has just come is enough for an R peak."""
+def test_beats_just_before_a_gap_are_too_poor_for_a_label(signal: NDArray[np.float64]) -> None:
+    """Their window is not complete; for an R peak it is enough that its top has arrived."""
     whole = [b.sample for b in beats(played(signal)) if 5 * FS < b.sample < 50 * FS]
     given_beats = 0
     for r in whole:
@@ -217,7 +214,7 @@ def test_any_chunking_gives_the_same_events(
 def test_with_one_sample_a_push_each_beat_comes_out_exactly_its_delay_after_r(signal: NDArray[np.float64]) -> None:
     random = np.random.default_rng(5)
     x = with_holes(signal[:, : 20 * FS], ((int(at), 9) for at in random.integers(FS, 20 * FS, 60)))
-    monitor = Monitor(FixedModel(), FS)
+    monitor = Monitor(random_model(), FS)
     seen = waited = 0
     usual = {b.sample: b.delay_ms for b in beats(played(signal[:, : 20 * FS], model=True))}
     for at in range(x.shape[1]):

@@ -1,4 +1,4 @@
-"""Which constants the decision rule takes, and how several leads are combined."""
+"""Constants of the decision rules, and the combination of several leads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.decision import DecisionRule, combined_logits
-
-CLASSES = ("N", "S", "V", "F")
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("memory_beats", 0, "at least 1, and is 0"),
         ("memory_beats", -1, "at least 1, and is -1"),
@@ -35,40 +34,40 @@ CLASSES = ("N", "S", "V", "F")
         ("fibrillation_penalty", math.inf, "a finite number, and is inf"),
     ],
 )
-def test_a_constant_that_cannot_be_is_refused_by_name(name: str, value: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{name} must be {said}"):
+def test_a_constant_out_of_range_is_refused_by_name(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be {message}"):
         replace(DecisionRule(), **{name: value})
 
 
-def test_the_constants_at_their_limits_are_taken() -> None:
+def test_constants_at_their_limits_are_accepted() -> None:
     least = DecisionRule(0.0, 0.0, 0.0, 1, 0.0, 0.0, 0.0, 1, 0.0, 0.01, 0.0, 0.0)
     most = DecisionRule(1.0, 1.0, 9.0, 10**6, 1.0, 99.0, 99.0, 10**6, 1.0, 1.0, 1.0, 1.0)
     assert least.memory_beats < most.memory_beats
 
 
-FLAT, SURE = [2.0, 0.0, -3.0, -2.0], [1.0, 0.0, 5.0, -2.0]  # logits of a lead that takes a beat for N, and for V
+N_LEAD, V_LEAD = [2.0, 0.0, -3.0, -2.0], [1.0, 0.0, 5.0, -2.0]  # logits of a lead that shows N, and of one that shows V
 
 
 def margin_of_v(logits: NDArray[np.float32]) -> float:
-    n, s, v = (float(logits[CLASSES.index(name)]) for name in "NSV")
+    n, s, v = (float(logits[BEAT_CLASSES.index(name)]) for name in "NSV")
     return float(v - np.logaddexp(n, s))
 
 
-@pytest.mark.parametrize("leads", [[FLAT, SURE], [SURE, FLAT]])
+@pytest.mark.parametrize("leads", [[N_LEAD, V_LEAD], [V_LEAD, N_LEAD]])
 @pytest.mark.parametrize("early", [True, False])
-def test_of_an_early_beat_the_lead_that_shows_v_most_says_v_and_else_the_first(
+def test_the_v_margin_is_the_largest_for_an_early_beat_and_else_that_of_the_first_lead(
     leads: list[list[float]], early: bool
 ) -> None:
-    together = combined_logits(np.array(leads, np.float32), CLASSES, early=early)
-    believed = SURE if early else leads[0]
-    assert margin_of_v(together) == pytest.approx(margin_of_v(np.array(believed, np.float32)), abs=1e-5)
+    combined = combined_logits(np.array(leads, np.float32), BEAT_CLASSES, early=early)
+    expected = V_LEAD if early else leads[0]
+    assert margin_of_v(combined) == pytest.approx(margin_of_v(np.array(expected, np.float32)), abs=1e-5)
     own = np.array(leads) - np.logaddexp.reduce(leads, axis=1, keepdims=True)
-    np.testing.assert_allclose(together[[0, 1, 3]], own.mean(axis=0)[[0, 1, 3]], atol=1e-5)
+    np.testing.assert_allclose(combined[[0, 1, 3]], own.mean(axis=0)[[0, 1, 3]], atol=1e-5)
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_one_lead_is_left_as_it_is(early: bool) -> None:
-    logits = np.array([FLAT], np.float32)
-    np.testing.assert_array_equal(combined_logits(logits, CLASSES, early=early), logits[0])
-    twice = combined_logits(logits.repeat(2, axis=0), CLASSES, early=early)
+def test_the_logits_of_one_lead_are_not_changed(early: bool) -> None:
+    logits = np.array([N_LEAD], np.float32)
+    np.testing.assert_array_equal(combined_logits(logits, BEAT_CLASSES, early=early), logits[0])
+    twice = combined_logits(logits.repeat(2, axis=0), BEAT_CLASSES, early=early)
     np.testing.assert_allclose(twice - logits[0], -np.logaddexp.reduce(logits[0]), atol=1e-6)

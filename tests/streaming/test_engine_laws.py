@@ -1,9 +1,9 @@
-"""The laws of the engine, with one, two and three leads: any chunking, causality, a record cut short, bounded state."""
+"""The laws of the monitor, with one to three leads: any chunking, causality, a record cut short, bounded state."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -11,11 +11,12 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from event_lists import untimed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.events import Beat, End, Event
+from ecgmoe_edge.streaming.events import Beat, Event
 from ecgmoe_edge.streaming.monitor import Monitor
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.state import lead_buffers, patient_buffers, table
@@ -30,7 +31,7 @@ Kind = Literal["nan", "rail", "flat", "off", "gap"]
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a lead (0 to 2; 3 is all of them) from a sample on."""
+    """A fault of one lead (0 to 2) or of all leads (3), from a sample on."""
 
     kind: Kind
     lead: int
@@ -51,7 +52,7 @@ def faults() -> st.SearchStrategy[list[Fault]]:
 
 
 def heart(leads: int) -> NDArray[np.float64]:
-    """(leads, samples) in mV: each with its own size, polarity, delay and noise."""
+    """An ECG (leads, samples) in mV; each lead has its own amplitude, polarity, delay and noise."""
     random = np.random.default_rng(4)
     t = np.arange(LENGTH) / FS
     times = 0.5 + np.cumsum(random.normal(0.8, 0.06, 40))
@@ -67,7 +68,10 @@ def heart(leads: int) -> NDArray[np.float64]:
 def played(
     signal: NDArray[np.float64], what: Sequence[Fault], cuts: Sequence[int] = (), until: int = LENGTH
 ) -> tuple[list[Event], list[int]]:
-    """Events of a stream with faults, cut at `cuts` and after `until`, and the samples that had come at each."""
+    """Events of a stream with faults, up to sample `until`, in chunks that end at `cuts`.
+
+    The second result is the number of samples that had arrived at each event.
+    """
     leads = len(signal)
     x, calls = signal.copy(), dict[int, list[Fault]]()
     for fault in what:
@@ -83,7 +87,8 @@ def played(
             calls.setdefault(fault.start, []).append(fault)
             if fault.kind == "off":
                 calls.setdefault(fault.start + fault.length, []).append(fault)
-    monitor, off, events, came = Monitor(None, FS, leads=NAMES[:leads]), [False] * leads, list[Event](), list[int]()
+    monitor, off = Monitor(None, FS, leads=NAMES[:leads]), [False] * leads
+    events, arrived_at = list[Event](), list[int]()
     stops = sorted({cut for cut in (*cuts, *calls, until) if 0 < cut <= until})
     at = 0
     for stop in stops:
@@ -96,14 +101,8 @@ def played(
                 for k in range(leads) if fault.lead >= leads else [fault.lead]:
                     off[k] = stop == fault.start
                 events += monitor.lead_off(off)
-        came += [stop] * (len(events) - len(came))
-    return [untimed(event) for event in events], came
-
-
-def untimed(event: Event) -> Event:
-    if isinstance(event, Beat):
-        return replace(event, compute_ms=0.0)
-    return replace(event, compute_ms={}) if isinstance(event, End) else event
+        arrived_at += [stop] * (len(events) - len(arrived_at))
+    return untimed(events), arrived_at
 
 
 HEARTS = {leads: heart(leads) for leads in (1, 2, 3)}
@@ -121,19 +120,20 @@ def test_any_chunking_gives_the_same_events(leads: int, what: list[Fault], cuts:
 @given(leads=st.integers(1, 3), what=faults(), until=st.integers(800, LENGTH - 1))
 def test_a_record_cut_short_gives_the_same_events_up_to_the_cut(leads: int, what: list[Fault], until: int) -> None:
     events, _ = played(HEARTS[leads], what, range(0, LENGTH, 1), until=until)
-    longer, came = played(HEARTS[leads], what, range(0, LENGTH, 1))
-    assert events == [event for event, stop in zip(longer, came, strict=True) if stop <= until][: len(events)]
+    longer, arrived_at = played(HEARTS[leads], what, range(0, LENGTH, 1))
+    earlier = [event for event, arrived in zip(longer, arrived_at, strict=True) if arrived <= until]
+    assert events == earlier[: len(events)]
 
 
 @SEARCH
 @given(leads=st.integers(1, 3), what=faults(), at=st.integers(500, LENGTH - 1))
-def test_what_has_not_arrived_changes_nothing(leads: int, what: list[Fault], at: int) -> None:
+def test_later_samples_do_not_change_earlier_events(leads: int, what: list[Fault], at: int) -> None:
     changed = HEARTS[leads].copy()
     changed[:, at:] = np.random.default_rng(1).normal(0.0, 2.0, (leads, LENGTH - at))
-    before, came = played(HEARTS[leads], what, [at])
-    after, came_after = played(changed, what, [at])
-    known = [event for event, stop in zip(before, came, strict=True) if stop <= at]
-    assert known == [event for event, stop in zip(after, came_after, strict=True) if stop <= at]
+    events, arrived_at = played(HEARTS[leads], what, [at])
+    other_events, other_arrived_at = played(changed, what, [at])
+    earlier = [event for event, arrived in zip(events, arrived_at, strict=True) if arrived <= at]
+    assert earlier == [event for event, arrived in zip(other_events, other_arrived_at, strict=True) if arrived <= at]
 
 
 @pytest.mark.parametrize("leads", [1, 2, 3])
@@ -144,29 +144,29 @@ def test_with_one_sample_a_push_each_beat_comes_out_exactly_its_delay_after_r(le
         Fault("gap", 3, 4000, 250),
         Fault("nan", 3, 5000, 9),
     ]
-    events, came = played(HEARTS[leads], what, range(1, LENGTH))
+    events, arrived_at = played(HEARTS[leads], what, range(1, LENGTH))
     lost = 0
     beats = 0
-    for event, stop in zip(events, came, strict=True):
+    for event, arrived in zip(events, arrived_at, strict=True):
         if isinstance(event, Beat):
             beats += 1
             lost = 250 if event.sample > 4100 else 0
-            assert event.sample + round(event.delay_ms * FS / 1000) + 1 == stop + lost
+            assert event.sample + round(event.delay_ms * FS / 1000) + 1 == arrived + lost
             assert event.delay_ms >= event.detection_delay_ms
     assert beats > 15
 
 
 @pytest.mark.parametrize("leads", [1, 2, 3])
-def test_no_beat_lies_at_the_edge_of_a_signal_and_no_rr_interval_begins_with_what_may_be_a_t_wave(leads: int) -> None:
+def test_no_beat_lies_at_the_start_of_a_signal_and_no_rr_interval_begins_with_a_possible_t_wave(leads: int) -> None:
     random = np.random.default_rng(3)
     for start in random.integers(1000, LENGTH - 1000, 20).tolist():
         events, _ = played(HEARTS[leads], [Fault("gap", 3, start, 500)])
         again = start + 500
         after = [event for event in events if isinstance(event, Beat) and event.sample >= again]
         assert not [beat for beat in after if beat.sample < again + round(0.06 * FS)]
-        in_doubt = {beat.sample for beat in after if beat.sample < again + round(0.4 * FS)}
+        may_be_t_waves = {beat.sample for beat in after if beat.sample < again + round(0.4 * FS)}
         for beat, following in pairwise(after):
-            if beat.sample in in_doubt:
+            if beat.sample in may_be_t_waves:
                 assert following.rr_ms is None
 
 
@@ -184,7 +184,7 @@ def test_a_step_to_a_rail_is_no_beat(leads: int) -> None:
 
 
 class _Forgetful(History):
-    """A history that spoils at once what it may drop."""
+    """A history that overwrites at once all samples that it may drop."""
 
     def append(self, x: NDArray[np.float64]) -> None:
         super().append(x)
@@ -194,7 +194,7 @@ class _Forgetful(History):
 @pytest.mark.parametrize("leads", [1, 2])
 def test_buffers_of_the_stated_length_are_enough(leads: int) -> None:
     x = HEARTS[leads].copy()
-    x[:, 3000:] *= 0.12  # search-back and learning again look back far
+    x[:, 3000:] *= 0.12  # so that search-back and learning need old samples
     what = [Fault("nan", 3, 1500, 40)]
     whole, _ = played(x, what)
     assert any(isinstance(event, Beat) and event.search_back for event in whole)

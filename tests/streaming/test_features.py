@@ -1,4 +1,4 @@
-"""RR and template features are relative to the wearer, masked where unknown, and the same for one beat and many."""
+"""RR features, template features, beat windows, decision rules and beat shapes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from ecgmoe_edge.streaming.patient.rr_history import (
 from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
 from ecgmoe_edge.streaming.rhythm.tracker import RhythmTracker
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, WIDE_GRID, WindowSampler
-
-CLASSES = ("N", "S", "V", "F")
-RHYTHM_CLASSES = ("N", "AF", "other", "noisy")
+from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES
 
 
 def test_names_and_numbers_of_features_agree() -> None:
@@ -30,7 +28,7 @@ def test_names_and_numbers_of_features_agree() -> None:
     assert len(set(FEATURE_NAMES)) == 27
 
 
-def test_a_steady_rhythm_has_no_relative_features_and_an_early_beat_shows_in_them() -> None:
+def test_relative_features_are_zero_in_a_steady_rhythm_and_negative_for_an_early_beat() -> None:
     memory = RRHistory()
     for _ in range(40):
         features, _ = memory.add(0.8)
@@ -43,7 +41,7 @@ def test_a_steady_rhythm_has_no_relative_features_and_an_early_beat_shows_in_the
     assert sequence[0, -1] == pytest.approx(np.log(0.5 / 0.8), abs=1e-6)
 
 
-def test_rr_features_do_not_know_the_heart_rate() -> None:
+def test_rr_features_do_not_depend_on_the_heart_rate() -> None:
     intervals = np.random.default_rng(0).normal(0.8, 0.05, 60)
     slow, fast = RRHistory(), RRHistory()
     for rr in intervals:
@@ -53,7 +51,7 @@ def test_rr_features_do_not_know_the_heart_rate() -> None:
     np.testing.assert_allclose(sequence_slow, sequence_fast, atol=1e-5)
 
 
-def test_an_unknown_interval_is_zero_with_its_mask_and_leaves_the_memory_alone() -> None:
+def test_an_unknown_interval_has_features_and_mask_zero_and_is_not_remembered() -> None:
     memory = RRHistory()
     for rr in (0.8, 0.82, 0.78):
         memory.add(rr)
@@ -76,7 +74,7 @@ def test_the_memory_of_rr_intervals_is_bounded() -> None:
     assert features[-1] == pytest.approx(1.0)
 
 
-def test_a_batch_gives_each_beat_what_it_gets_alone() -> None:
+def test_a_beat_has_the_same_inputs_alone_and_in_a_batch() -> None:
     random = np.random.default_rng(2)
     windows, templates = random.normal(0, 1, (2, 9, 103)).astype(np.float32)
     amplitude = random.uniform(0.3, 2.0, 9).astype(np.float32)
@@ -92,7 +90,7 @@ def test_a_batch_gives_each_beat_what_it_gets_alone() -> None:
     assert np.abs(features).max() <= 4.0
 
 
-def test_gain_and_unit_of_the_signal_cannot_be_seen() -> None:
+def test_inputs_do_not_depend_on_gain_and_unit() -> None:
     random = np.random.default_rng(3)
     windows, templates = random.normal(0, 1, (2, 5, 103)).astype(np.float32)
     amplitude, rr = np.ones(5, np.float32), np.zeros((5, 15), np.float32)
@@ -124,10 +122,10 @@ def _rr(irregular_share: float, ratio: float = 1.0) -> NDArray[np.float32]:
     return features
 
 
-def test_an_irregular_rhythm_makes_s_harder_and_nothing_else() -> None:
+def test_an_irregular_rhythm_lowers_the_logit_of_s_only() -> None:
     logits = np.array([1.0, 1.5, -3.0, -4.0], np.float32)
-    assert int(np.argmax(Decision(DecisionRule(), CLASSES).apply(logits, _rr(0.0), None))) == 1
-    guarded = Decision(DecisionRule(), CLASSES).apply(logits, _rr(0.9), None)
+    assert int(np.argmax(Decision(DecisionRule(), BEAT_CLASSES).apply(logits, _rr(0.0), None))) == 1
+    guarded = Decision(DecisionRule(), BEAT_CLASSES).apply(logits, _rr(0.9), None)
     assert int(np.argmax(guarded)) == 0
     np.testing.assert_allclose(guarded[[0, 2, 3]], logits[[0, 2, 3]])
 
@@ -138,13 +136,13 @@ AF, OTHER = np.array([-3.0, 4.0, -1.0, -3.0], np.float32), np.array([-1.0, -3.0,
 
 
 def _after_forty(rhythm: NDArray[np.float32]) -> Decision:
-    decision = Decision(DecisionRule(), CLASSES, RHYTHM_CLASSES)
+    decision = Decision(DecisionRule(), BEAT_CLASSES, RHYTHM_CLASSES)
     for _ in range(40):
         decision.apply(NORMAL, _rr(0.9), None, rhythm)
     return decision
 
 
-def test_frequent_s_are_no_fibrillation_to_a_model_that_knows_rhythms() -> None:
+def test_frequent_s_are_no_fibrillation_if_the_model_has_rhythm_classes() -> None:
     fibrillating = _after_forty(AF).apply(EARLY, _rr(0.9), None, AF)
     assert int(np.argmax(fibrillating)) == 0
     np.testing.assert_allclose(fibrillating[[0, 2, 3]], EARLY[[0, 2, 3]])
@@ -152,12 +150,12 @@ def test_frequent_s_are_no_fibrillation_to_a_model_that_knows_rhythms() -> None:
     assert int(np.argmax(_after_forty(AF).apply(EARLY, _rr(0.1), None, AF))) == 1  # it is regular at present
 
 
-def test_one_beat_that_looks_like_fibrillation_among_many_that_do_not_takes_no_s_away() -> None:
+def test_one_beat_with_a_high_probability_of_af_among_many_without_does_not_change_the_label_s() -> None:
     assert int(np.argmax(_after_forty(OTHER).apply(EARLY, _rr(0.9), None, AF))) == 1
 
 
-def test_a_wearer_whose_beats_always_look_a_little_like_v_is_learnt() -> None:
-    decision = Decision(DecisionRule(), CLASSES)
+def test_a_v_margin_that_is_high_in_all_beats_of_a_patient_is_subtracted() -> None:
+    decision = Decision(DecisionRule(), BEAT_CLASSES)
     logits = np.array([0.0, -6.0, 0.3, -6.0], np.float32)
     first = decision.apply(logits, _rr(0.0), None)
     for _ in range(400):
@@ -170,46 +168,45 @@ def _qrs(width: float) -> NDArray[np.float32]:
     return np.exp(-0.5 * ((BEAT_GRID / 128.0) / width) ** 2).astype(np.float32)
 
 
-def test_one_doubtful_beat_is_called_as_the_other_beats_of_its_shape() -> None:
-    decision = Decision(DecisionRule(), CLASSES)
+def test_an_uncertain_beat_gets_the_label_of_the_other_beats_of_its_shape() -> None:
+    decision = Decision(DecisionRule(), BEAT_CLASSES)
     narrow, wide = _qrs(0.012), _qrs(0.05)
-    surely_v, doubtful = np.array([-2.0, -5.0, 2.0, -5.0], np.float32), np.array([1.0, -5.0, 0.0, -5.0], np.float32)
+    uncertain = np.array([1.0, -5.0, 0.0, -5.0], np.float32)
     for k in range(30):
-        surely_n = np.array([4.0, -3.0, -4.0, -5.0], np.float32)
-        decision.apply(surely_n if k % 3 else surely_v, _rr(0.0), narrow if k % 3 else wide)
-    assert int(np.argmax(decision.apply(doubtful, _rr(0.0), wide))) == 2
-    assert int(np.argmax(decision.apply(doubtful, _rr(0.0), narrow))) == 0
-    assert int(np.argmax(decision.apply(doubtful, _rr(0.0), None))) == 0
+        decision.apply(NORMAL if k % 3 else CERTAIN_V, _rr(0.0), narrow if k % 3 else wide)
+    assert int(np.argmax(decision.apply(uncertain, _rr(0.0), wide))) == 2
+    assert int(np.argmax(decision.apply(uncertain, _rr(0.0), narrow))) == 0
+    assert int(np.argmax(decision.apply(uncertain, _rr(0.0), None))) == 0
 
 
 def _one_shape(ratio_of_v: float, rhythm: NDArray[np.float32] | None = None, irregular: float = 0.0) -> Decision:
-    """After forty ventricular beats among 120 normal ones of the same QRS."""
-    decision = Decision(DecisionRule(), CLASSES, () if rhythm is None else RHYTHM_CLASSES)
+    """The decision rules after 40 ventricular beats among 120 normal ones with the same QRS complex."""
+    decision = Decision(DecisionRule(), BEAT_CLASSES, () if rhythm is None else RHYTHM_CLASSES)
     for k in range(120):
         decision.apply(NORMAL, _rr(irregular), _qrs(0.012), rhythm)
         if k % 3 == 0:
-            decision.apply(SURELY_V, _rr(irregular, ratio_of_v), _qrs(0.012), rhythm)
+            decision.apply(CERTAIN_V, _rr(irregular, ratio_of_v), _qrs(0.012), rhythm)
     return decision
 
 
-SURELY_V = np.array([-2.0, -5.0, 2.0, -5.0], np.float32)
-DOUBTFUL_V = np.array([0.0, -5.0, 1.5, -5.0], np.float32)
+CERTAIN_V = np.array([-2.0, -5.0, 2.0, -5.0], np.float32)
+UNCERTAIN_V = np.array([0.0, -5.0, 1.5, -5.0], np.float32)
 
 
-def test_ventricular_beats_with_a_normal_qrs_are_told_from_normal_ones_by_coming_early() -> None:
-    assert int(np.argmax(_one_shape(0.75).apply(DOUBTFUL_V, _rr(0.0, 0.75), _qrs(0.012)))) == 2
-    on_time = _one_shape(0.75).apply(DOUBTFUL_V, _rr(0.0), _qrs(0.012))
-    assert int(np.argmax(on_time)) == 0  # as nearly all beats of its shape that come on time
+def test_early_ventricular_beats_with_a_normal_qrs_are_distinguished_from_normal_beats() -> None:
+    assert int(np.argmax(_one_shape(0.75).apply(UNCERTAIN_V, _rr(0.0, 0.75), _qrs(0.012)))) == 2
+    on_time = _one_shape(0.75).apply(UNCERTAIN_V, _rr(0.0), _qrs(0.012))
+    assert int(np.argmax(on_time)) == 0  # like nearly all beats of its shape that come on time
 
 
-@pytest.mark.parametrize(("early_share", "believed"), [(0.0, False), (0.85, True)])
-def test_the_early_beats_of_a_shape_count_by_their_share(early_share: float, believed: bool) -> None:
+@pytest.mark.parametrize(("early_share", "counts"), [(0.0, False), (0.85, True)])
+def test_the_early_beats_of_a_shape_count_by_their_share(early_share: float, counts: bool) -> None:
     memory, early, on_time = ShapeMemory(0.9, early_share), math.log(0.75), 0.0
     for k in range(60):
         memory.correction(_qrs(0.012), -6.0, on_time)
         if k % 6 == 0:
             memory.correction(_qrs(0.012), 4.0, early)
-    assert (memory.correction(_qrs(0.012), 1.5, early) > -3.0) == believed
+    assert (memory.correction(_qrs(0.012), 1.5, early) > -3.0) == counts
     assert memory.correction(_qrs(0.012), 1.5, on_time) < -3.0
 
 
@@ -217,11 +214,11 @@ def test_the_early_beats_of_a_shape_count_by_their_share(early_share: float, bel
 def test_in_fibrillation_early_beats_of_a_shape_are_not_kept_apart(
     rhythm: NDArray[np.float32] | None, irregular: float
 ) -> None:
-    early = _one_shape(0.75, rhythm, irregular).apply(DOUBTFUL_V, _rr(irregular, 0.75), _qrs(0.012), rhythm)
+    early = _one_shape(0.75, rhythm, irregular).apply(UNCERTAIN_V, _rr(irregular, 0.75), _qrs(0.012), rhythm)
     assert int(np.argmax(early)) == 0
 
 
-def test_a_shape_of_which_no_early_beat_was_seen_speaks_for_those_too() -> None:
+def test_the_margin_of_a_shape_without_early_beats_applies_to_its_first_early_beat() -> None:
     memory = ShapeMemory(0.9, 0.85)
     for _ in range(20):
         memory.correction(_qrs(0.012), -3.0, 0.0)
@@ -233,23 +230,23 @@ def test_the_t_wave_belongs_to_the_shape() -> None:
     upright, turned = _qrs(0.012) + 0.3 * t, _qrs(0.012) - 0.3 * t
     for _ in range(20):
         memory.correction(upright, -4.0, 0.0)
-    assert memory.correction(turned, 1.0, 0.0) == 0.0  # founds a shape of its own
+    assert memory.correction(turned, 1.0, 0.0) == 0.0  # a new shape
     assert memory.correction(upright, 1.0, 0.0) < -3.0
 
 
-def test_shapes_are_told_apart_by_form_and_size_and_the_oldest_gives_way() -> None:
+def test_shapes_differ_in_form_and_size_and_the_oldest_is_replaced() -> None:
     memory = ShapeMemory(0.9, 0.85)
     for _ in range(10):
         assert memory.correction(_qrs(0.012), -3.0, 0.0) == pytest.approx(0.0, abs=1e-9)
     assert memory.correction(_qrs(0.012), 1.0, 0.0) < -3.0
-    assert memory.correction(2.0 * _qrs(0.012), 1.0, 0.0) == 0.0  # the same form twice as large: new
+    assert memory.correction(2.0 * _qrs(0.012), 1.0, 0.0) == 0.0  # the same form, twice as large, is a new shape
     rng = np.random.default_rng(0)
-    for _ in range(40):  # more new shapes than there is room for
+    for _ in range(40):  # more new shapes than the memory has
         memory.correction(rng.standard_normal(len(BEAT_GRID)).astype(np.float32), 0.0, 0.0)
     assert memory.correction(_qrs(0.012), 1.0, 0.0) == 0.0
 
 
-def test_rhythm_events_open_and_close_with_their_times() -> None:
+def test_rhythms_begin_and_end_with_their_times() -> None:
     tracker = RhythmTracker(("N", "AF"))
     events = []
     for k in range(20):
@@ -257,12 +254,12 @@ def test_rhythm_events_open_and_close_with_their_times() -> None:
             0.5 * k, 500.0 if k else None, "V" if 8 <= k < 12 else "N", np.array([2.0, 0.0], np.float32)
         )
     events += tracker.interrupt(9.8, lead_lost=False)
-    said = [(e.label, e.to_s is None) for e in events]
-    assert said.count(("V run", True)) == said.count(("V run", False)) == 1
-    assert said.count(("tachycardia", True)) == said.count(("tachycardia", False)) == 1
+    phases = [(e.label, e.phase) for e in events]
+    assert phases.count(("V run", "begin")) == phases.count(("V run", "end")) == 1
+    assert phases.count(("tachycardia", "begin")) == phases.count(("tachycardia", "end")) == 1
     run = next(e for e in events if e.label == "V run" and e.to_s is not None)
     assert (run.from_s, run.to_s) == (4.0, 5.5)
-    assert ("N", True) in said
+    assert ("N", "begin") in phases
     for time_s in (11.5, 13.0, 14.5, 16.0, 17.5):
         tracker.beat(time_s, 1500.0, "N", None)
     pause = tracker.beat(20.0, 2500.0, "N", None)

@@ -1,4 +1,4 @@
-"""The front end: R peaks alone are the same as with windows, waiting costs no delay, quality tells noise from beats."""
+"""The front end: the same R peaks with and without windows, no delay by collected samples, quality falls with noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.qrs.detector import RPeakDetector
 from ecgmoe_edge.streaming.signal.filters import CausalFilter, monitoring_band
-from ecgmoe_edge.streaming.signal.running_median import RunningMedian
+from ecgmoe_edge.streaming.signal.median import RunningMedian
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, WIDE_GRID
 
 R_PEAKS_ONLY = None
@@ -33,7 +33,7 @@ def beats_of(x: NDArray[np.float64], fs: float, grid: NDArray[np.int64] | None =
     return [item for item in [*front.push(x[None]), *front.flush()] if isinstance(item, BeatContext)]
 
 
-def test_r_peaks_alone_are_those_of_the_full_path_with_the_same_quality(
+def test_r_peaks_and_quality_are_the_same_with_and_without_windows(
     recording: tuple[NDArray[np.float64], float],
 ) -> None:
     alone, narrow, wide = (beats_of(*recording, grid) for grid in (R_PEAKS_ONLY, BEAT_GRID, WIDE_GRID))
@@ -46,11 +46,13 @@ def test_r_peaks_alone_are_those_of_the_full_path_with_the_same_quality(
             assert a.ready_at <= b.ready_at
 
 
-def test_an_r_peak_alone_is_given_the_moment_it_is_certain(recording: tuple[NDArray[np.float64], float]) -> None:
+def test_without_windows_an_r_peak_is_reported_as_soon_as_it_is_certain(
+    recording: tuple[NDArray[np.float64], float],
+) -> None:
     found = beats_of(*recording)
     waits = [beat.ready_at - beat.known_at for beat in found]
     assert min(waits) == 0
-    assert sum(wait > 0 for wait in waits) <= 0.01 * len(found)  # only for an earlier one that took longer
+    assert sum(wait > 0 for wait in waits) <= 0.01 * len(found)  # only for an earlier beat that took longer
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 36])
@@ -66,7 +68,7 @@ def test_the_work_does_not_grow_with_the_number_of_pushes(
     assert process.call_count < 20 * seconds
 
 
-def test_the_caller_s_array_may_be_used_again(recording: tuple[NDArray[np.float64], float]) -> None:
+def test_the_array_of_the_caller_can_be_reused(recording: tuple[NDArray[np.float64], float]) -> None:
     x, fs = recording[0][: 20 * 360], recording[1]
     front, buffer = FrontEnd(fs, grid=R_PEAKS_ONLY), np.empty(8)
     items = []
@@ -78,7 +80,7 @@ def test_the_caller_s_array_may_be_used_again(recording: tuple[NDArray[np.float6
     assert found == [beat.sample for beat in beats_of(x, fs)]
 
 
-def test_the_position_counts_samples_that_wait() -> None:
+def test_the_position_includes_collected_samples() -> None:
     front = FrontEnd(250.0)
     front.push(np.zeros((1, 3)))
     front.push(np.zeros((1, 4)))
@@ -88,7 +90,7 @@ def test_the_position_counts_samples_that_wait() -> None:
 
 
 @pytest.mark.parametrize("fs", [100.0, 360.0, 1000.0])
-def test_the_filter_is_that_of_second_order_sections(fs: float) -> None:
+def test_the_filter_equals_second_order_sections(fs: float) -> None:
     from scipy.signal import butter
 
     sos = butter(2, (0.5, 40.0), "bandpass", fs=fs, output="sos")
@@ -98,7 +100,7 @@ def test_the_filter_is_that_of_second_order_sections(fs: float) -> None:
 
 
 @pytest.mark.parametrize("mains", [None, 50, 60])
-def test_a_signal_that_always_stood_still_is_zero_after_the_filter(mains: int | None) -> None:
+def test_a_constant_signal_is_zero_after_the_filter(mains: int | None) -> None:
     assert np.abs(monitoring_band(500.0, mains).process(np.full(5000, 4.0))).max() < 1e-9
 
 
@@ -111,7 +113,7 @@ def test_the_running_median_is_the_median_of_the_last_numbers() -> None:
 
 
 def noise_of(kind: str, n: int) -> NDArray[np.float64]:
-    """Made-up noise (n,) of RMS 1 at 360 Hz: white as of muscle, or slow as of electrodes that move."""
+    """Simulated noise (n,) of RMS 1 at 360 Hz: white like muscle noise, or slow like electrode motion."""
     white = np.random.default_rng(7).normal(size=n)
     slow = CausalFilter(np.array([[0.05, 0.0, 0.0, 1.0, -0.95, 0.0]])).process(white)
     noise = white if kind == "muscle" else slow
@@ -119,7 +121,7 @@ def noise_of(kind: str, n: int) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("kind", ["muscle", "motion"])
-def test_quality_falls_with_noise_and_comes_back_after_it(
+def test_quality_falls_with_noise_and_recovers_after_it(
     recording: tuple[NDArray[np.float64], float], kind: str
 ) -> None:
     x, fs = recording[0][: 60 * 360], recording[1]
@@ -136,7 +138,7 @@ def test_quality_falls_with_noise_and_comes_back_after_it(
     assert medians[-1] < 0.02
 
 
-def test_recorded_noise_is_told_from_clean_beats() -> None:
+def test_beats_in_recorded_noise_have_less_quality_than_clean_beats() -> None:
     folder = os.environ.get("ECGMOE_DATA")
     if not folder or not (Path(folder) / "nstdb").is_dir():
         pytest.skip("needs ECGMOE_DATA with mitdb and nstdb")
@@ -166,5 +168,5 @@ def test_the_same_recording_at_another_rate_has_the_same_beats(
     found = np.array([beat.sample for beat in beats_of(resampled, float(rate))]) / rate
     apart = np.abs(found[:, None] - expected[None])
     assert np.mean(apart.min(axis=0) <= 1.0 / min(rate, 128)) > 0.97
-    assert np.sum(apart.min(axis=0) > 0.15) <= 3  # of about 510, in a record full of V and F
+    assert np.sum(apart.min(axis=0) > 0.15) <= 3  # of about 510 beats, in a record with many V and F
     assert np.sum(apart.min(axis=1) > 0.15) <= 3

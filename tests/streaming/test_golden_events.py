@@ -1,4 +1,4 @@
-"""The beats of recordings are those that were frozen: `python -m tools.golden_events` says what differs."""
+"""The beats of recordings are the frozen ones; `python -m tools.golden_events` lists differences."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_the_beats_of_a_set_are_as_frozen(name: str) -> None:
     assert golden_events.differing(name, golden_events.run(name, None, 2)) == []
 
 
-def test_another_label_of_one_beat_is_found_and_said(tmp_path: Path) -> None:
+def test_another_label_of_one_beat_is_reported(tmp_path: Path) -> None:
     found = golden_events.run("shipped", None, 1)
     golden_events.keep(tmp_path, "shipped", found)
     assert golden_events.differences(tmp_path, "shipped", found) == []
     title, beats = next(iter(found.items()))
     beats.label[7] = "F" if beats.label[7] != "F" else "N"
-    (said,) = golden_events.differences(tmp_path, "shipped", found)
-    assert said == f"{title}: of {beats.sample.size} beats 1 other label"
+    (message,) = golden_events.differences(tmp_path, "shipped", found)
+    assert message == f"{title}: of {beats.sample.size} beats 1 other label"
     assert len(golden_events.differing("shipped", found)) == 1
     assert np.load(tmp_path / "shipped.npz", allow_pickle=False)

@@ -1,34 +1,37 @@
-"""A lead that shows no ECG has no weight, names no beat and is reported; it earns its weight by showing one."""
+"""A lead without an ECG has no weight, labels no beat and is reported, until it shows an ECG."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from event_lists import beats, untimed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming import Monitor
-from ecgmoe_edge.streaming.events import Beat, End, Event, LeadChange
+from ecgmoe_edge.streaming.events import Event, LeadChange
 
 FS = 250.0
 SECONDS = 60
 N = round(SECONDS * FS)
-EARNING_S = 4.0  # until then no lead has shown enough
+SHOWN_S = 4.0  # by then, a lead with an ECG has shown it
 Signal = NDArray[Any]
 
 NORMAL = ((-0.16, 0.022, 0.12), (0.0, 0.011, 1.0), (0.03, 0.011, -0.2), (0.27, 0.05, 0.3))
 WIDE = ((0.0, 0.034, 1.45), (0.085, 0.03, -0.5), (0.31, 0.075, -0.42))
 
 
-def drawn(beats: Iterable[tuple[float, Sequence[tuple[float, float, float]]]], seconds: float = SECONDS) -> Signal:
+def simulated(
+    with_waves: Iterable[tuple[float, Sequence[tuple[float, float, float]]]], seconds: float = SECONDS
+) -> Signal:
+    """An ECG of beats at given times with given waves (delay s, width s, height mV)."""
     t = np.arange(round(seconds * FS)) / FS
     x = 0.01 * np.random.default_rng(1).normal(size=t.size) + 0.05 * np.sin(2 * np.pi * 0.23 * t)
-    for r, waves in beats:
+    for r, waves in with_waves:
         for after, width, height in waves:
             x += height * np.exp(-0.5 * ((t - r - after) / width) ** 2)
     return x
@@ -39,7 +42,7 @@ def steady_beats(rr_s: float = 0.83, seconds: float = SECONDS) -> NDArray[np.flo
 
 
 def bigeminal_beats() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times of normal and of wide beats, which come early, after ten normal ones."""
+    """Times of normal beats, and of wide, early beats that begin after ten normal ones."""
     normal = np.concatenate((0.6 + 0.86 * np.arange(10), 0.6 + 8.6 + 1.72 * np.arange(28)))
     return normal, normal[10:] + 0.5
 
@@ -48,9 +51,9 @@ def an_ecg(name: str) -> tuple[Signal, NDArray[np.float64]]:
     """The signal (n,), mV, and the times of its R peaks, s."""
     if name == "steady":
         times = steady_beats()
-        return drawn((r, NORMAL) for r in times), times
+        return simulated((r, NORMAL) for r in times), times
     normal, wide = bigeminal_beats()
-    return drawn([(r, NORMAL) for r in normal] + [(r, WIDE) for r in wide]), np.sort(np.concatenate((normal, wide)))
+    return simulated([(r, NORMAL) for r in normal] + [(r, WIDE) for r in wide]), np.sort(np.concatenate((normal, wide)))
 
 
 def random() -> np.random.Generator:
@@ -81,13 +84,7 @@ WITHOUT_ECG: dict[str, Callable[[], Signal]] = {
 def played(x: NDArray[np.float64], leads: Sequence[str], cuts: Sequence[int] = ()) -> list[Event]:
     monitor = Monitor(None, FS, leads=leads)
     events = [event for chunk in np.split(x, sorted(set(cuts)), axis=1) for event in monitor.push(chunk)]
-    events += monitor.flush()
-    timed = {Beat: {"compute_ms": 0.0}, End: {"compute_ms": {}}}
-    return [replace(event, **timed.get(type(event), {})) for event in events]  # type: ignore[arg-type]
-
-
-def beats(events: Iterable[Event]) -> list[Beat]:
-    return [event for event in events if isinstance(event, Beat)]
+    return untimed([*events, *monitor.flush()])
 
 
 def changes(events: Iterable[Event]) -> list[tuple[tuple[str, ...], dict[str, str]]]:
@@ -102,15 +99,15 @@ def missed_and_false(events: Iterable[Event], truth: NDArray[np.float64]) -> tup
 @pytest.mark.parametrize("ecg", ["steady", "bigeminy"])
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("kind", WITHOUT_ECG)
-def test_beside_an_ecg_it_costs_no_beat_and_names_none(kind: str, first: bool, ecg: str) -> None:
+def test_a_lead_without_an_ecg_beside_one_with_costs_no_beat_and_labels_none(kind: str, first: bool, ecg: str) -> None:
     x, truth = an_ecg(ecg)
     other = WITHOUT_ECG[kind]()
     names, signal = (("other", "II"), np.stack((other, x))) if first else (("II", "other"), np.stack((x, other)))
     events = played(signal, names)
     missed, false = missed_and_false(events, truth)
     assert missed == 0
-    assert false <= 1  # in the first two seconds, when nothing is known of either
-    assert {beat.lead for beat in beats(events) if beat.time_s > EARNING_S} == {"II"}
+    assert false <= 1  # in the first two seconds, when nothing is known of the leads
+    assert {beat.lead for beat in beats(events) if beat.time_s > SHOWN_S} == {"II"}
     assert changes(events)[-1] == (("II",), {"other": "no ECG"})
     reported = next(event for event in events if isinstance(event, LeadChange) and event.others == {"other": "no ECG"})
     assert reported.time_s == 10.0
@@ -137,7 +134,7 @@ def test_a_lead_that_stops_showing_beats_loses_its_weight_while_others_go_on() -
         assert {beat.lead for beat in beats(events) if beat.time_s > 25.0} == {"II"}
 
 
-def test_a_lead_earns_its_weight_by_beats_that_the_others_show_too() -> None:
+def test_a_lead_votes_once_it_shows_the_beats_of_the_others() -> None:
     x, truth = an_ecg("steady")
     late = np.where(t < 20, 0.02 * t, 0.4 + 0.6 * x)
     events = played(np.stack((late, x)), ("V1", "II"))
@@ -149,7 +146,7 @@ def test_a_lead_earns_its_weight_by_beats_that_the_others_show_too() -> None:
 
 
 @pytest.mark.parametrize("kind", WITHOUT_ECG)
-def test_one_lead_alone_without_an_ecg_is_reported_and_its_beats_are_of_no_quality(kind: str) -> None:
+def test_a_single_lead_without_an_ecg_is_reported_and_its_beats_have_no_quality(kind: str) -> None:
     events = played(WITHOUT_ECG[kind]()[None], ("II",))
     assert changes(events) == [((), {"II": "no ECG"})]
     assert next(event.time_s for event in events if isinstance(event, LeadChange)) == 10.0
@@ -158,7 +155,7 @@ def test_one_lead_alone_without_an_ecg_is_reported_and_its_beats_are_of_no_quali
 
 
 @pytest.mark.parametrize("kind", ["breathing", "small noise", "byte counter", "mains hum"])
-def test_an_ecg_that_comes_on_a_lead_alone_is_reported(kind: str) -> None:
+def test_an_ecg_that_begins_in_a_single_lead_is_reported(kind: str) -> None:
     x, truth = an_ecg("steady")
     events = played(np.where(t < 20, WITHOUT_ECG[kind](), x)[None], ("II",))
     assert changes(events) == [((), {"II": "no ECG"}), (("II",), {})]
@@ -170,25 +167,25 @@ def test_an_ecg_that_comes_on_a_lead_alone_is_reported(kind: str) -> None:
 
 
 @pytest.mark.parametrize("rr_s", [0.3, 0.83, 2.0, 3.5])
-def test_a_lead_alone_with_a_heart_s_beats_is_never_without_an_ecg(rr_s: float) -> None:
+def test_a_single_lead_with_the_beats_of_a_heart_always_shows_an_ecg(rr_s: float) -> None:
     times = steady_beats(rr_s)
     waves = NORMAL[1:3] if rr_s < 0.5 else NORMAL
-    events = played(drawn((r, waves) for r in times)[None], ("II",))
+    events = played(simulated((r, waves) for r in times)[None], ("II",))
     assert not changes(events)
     assert len(beats(events)) >= len(times) - 1
 
 
 @pytest.mark.parametrize("after", ["asystole", "fibrillation"])
-def test_what_showed_beats_before_is_still_an_ecg_when_the_heart_stops(after: str) -> None:
-    x = drawn((r, NORMAL) for r in steady_beats() if r < 20)
+def test_a_lead_that_showed_beats_keeps_its_ecg_when_the_heart_stops(after: str) -> None:
+    x = simulated((r, NORMAL) for r in steady_beats() if r < 20)
     if after == "fibrillation":
         slow = np.convolve(random().normal(size=N + 30), np.hanning(31), "valid")
         x += np.where(t > 20, 0.3 * slow / slow.std(), 0.0)
     assert not changes(played(x[None], ("II",)))
 
 
-def test_a_gap_does_not_make_an_ecg_doubtful() -> None:
-    x = drawn((r, NORMAL) for r in steady_beats() if r < 20)
+def test_a_gap_does_not_end_an_ecg() -> None:
+    x = simulated((r, NORMAL) for r in steady_beats() if r < 20)
     monitor = Monitor(None, FS)
     events = [*monitor.push(x[None, :5000]), *monitor.gap(100, "link"), *monitor.push(x[None, 5100:])]
     assert not changes([*events, *monitor.flush()])
@@ -219,7 +216,7 @@ def test_with_one_sample_a_push_a_change_of_leads_comes_with_its_sample() -> Non
     assert all(event.sample == at + 1 for event, at in came)
 
 
-def test_when_the_only_ecg_is_lost_a_lead_that_showed_none_may_find_one() -> None:
+def test_when_the_only_ecg_is_lost_another_lead_can_begin_to_show_one() -> None:
     x, truth = an_ecg("steady")
     first = np.where(t < 20, x, np.nan)
     second = np.where(t < 25, 0.02 * t, 0.5 + x)

@@ -1,4 +1,4 @@
-"""What a monitor refuses, in a sentence and without a change to its state; what it takes; and how it starts afresh."""
+"""Input that a monitor refuses, with a sentence and without a change of its state; input that it accepts; reset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from fixed_model import FixedModel, untimed
+from beat_models import random_model
+from event_lists import untimed
 from numpy.typing import NDArray
 
 from ecgmoe_edge.calibration_data import load_calibration
@@ -28,32 +29,32 @@ def signal() -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(
-    ("leads", "said"),
+    ("leads", "message"),
     [
-        ("II", r"write leads=\('II',\)"),
-        (b"II", "no list of names"),
+        ("II", r"such as leads=\('II',\)"),
+        (b"II", "not a list of names"),
         ((), "at least one lead"),
-        (None, "no list of names"),
-        (2, "no list of names"),
-        (("II", 1), "no list of names"),
+        (None, "not a list of names"),
+        (2, "not a list of names"),
+        (("II", 1), "not a list of names"),
         (("II", ""), "empty name"),
         (("II", " "), "empty name"),
         (("ECG", "V1", "ECG"), "Two leads are called ECG"),
     ],
 )
-def test_leads_that_are_no_list_of_different_names_are_refused(leads: Any, said: str) -> None:
-    with pytest.raises(SignalError, match=said):
+def test_leads_that_are_not_a_list_of_different_names_are_refused(leads: Any, message: str) -> None:
+    with pytest.raises(SignalError, match=message):
         Monitor(None, FS, leads=leads)
 
 
 @pytest.mark.parametrize("leads", [["II", "V1"], ("II", "V1"), np.array(["II", "V1"])])
-def test_names_of_leads_come_in_any_list(leads: Any) -> None:
+def test_names_of_leads_can_be_any_sequence(leads: Any) -> None:
     monitor = Monitor(None, FS, leads=leads)
     assert monitor.leads == ("II", "V1")
     assert all(type(name) is str for name in monitor.leads)
 
 
-def test_rate_and_leads_of_a_monitor_cannot_be_exchanged() -> None:
+def test_rate_and_leads_of_a_monitor_cannot_be_changed() -> None:
     monitor: Any = Monitor(None, FS)
     for name, value in (("leads", ("I", "II")), ("fs", 250.0)):
         with pytest.raises(AttributeError):
@@ -61,13 +62,13 @@ def test_rate_and_leads_of_a_monitor_cannot_be_exchanged() -> None:
 
 
 @pytest.mark.parametrize("fs", [True, "360", None, [360], 360 + 0j, np.array(360.0), float("nan"), np.bool_(True)])
-def test_a_rate_that_is_no_number_is_refused(fs: Any) -> None:
+def test_a_rate_that_is_not_a_number_is_refused(fs: Any) -> None:
     with pytest.raises(SignalError, match="sampling rate"):
         Monitor(None, fs)
 
 
 @pytest.mark.parametrize("fs", [360, np.int16(360), np.float32(360), Fraction(360)])
-def test_a_rate_of_any_kind_of_number_is_taken(fs: Any, signal: NDArray[np.float64]) -> None:
+def test_a_rate_of_any_type_of_number_is_accepted(fs: Any, signal: NDArray[np.float64]) -> None:
     monitor = Monitor(None, fs)
     assert monitor.fs == FS
     assert type(monitor.fs) is float
@@ -87,28 +88,28 @@ def test_invert_is_true_or_false(invert: Any) -> None:
 
 
 REFUSED: list[tuple[Callable[[Any], object], str]] = [
-    (lambda m: m.push("text"), "no real number"),
-    (lambda m: m.push([["a", "b"], ["c", "d"]]), "no real number"),
-    (lambda m: m.push(np.array([["1.0"], ["2.0"]])), "no real number"),
-    (lambda m: m.push(np.array([[1.0, None], [2.0, 3.0]], object)), "no real number"),
-    (lambda m: m.push([[1.0, None], [2.0, 3.0]]), "no real number"),
-    (lambda m: m.push(np.zeros((2, 9), complex)), "no real number"),
-    (lambda m: m.push(np.zeros((2, 9), bool)), "no real number"),
-    (lambda m: m.push(np.zeros((2, 9), "M8[s]")), "no real number"),
-    (lambda m: m.push([[1.0, 2.0], [3.0]]), "no array of numbers"),
-    (lambda m: m.push(None), "no real number"),
+    (lambda m: m.push("text"), "not a real number"),
+    (lambda m: m.push([["a", "b"], ["c", "d"]]), "not a real number"),
+    (lambda m: m.push(np.array([["1.0"], ["2.0"]])), "not a real number"),
+    (lambda m: m.push(np.array([[1.0, None], [2.0, 3.0]], object)), "not a real number"),
+    (lambda m: m.push([[1.0, None], [2.0, 3.0]]), "not a real number"),
+    (lambda m: m.push(np.zeros((2, 9), complex)), "not a real number"),
+    (lambda m: m.push(np.zeros((2, 9), bool)), "not a real number"),
+    (lambda m: m.push(np.zeros((2, 9), "M8[s]")), "not a real number"),
+    (lambda m: m.push([[1.0, 2.0], [3.0]]), "not an array of numbers"),
+    (lambda m: m.push(None), "not a real number"),
     (lambda m: m.push(np.float64(1.0)), r"\(leads, samples\)"),
     (lambda m: m.push(np.zeros(9)), r"\(leads, samples\)"),
     (lambda m: m.push(np.zeros((2, 9, 1))), r"\(leads, samples\)"),
     (lambda m: m.push(np.zeros((1, 9))), r"2 lead\(s\) II, V1"),
     (lambda m: m.push(np.zeros((9, 2))), r"2 lead\(s\) II, V1"),
-    (lambda m: m.gap(-500, "link"), "A gap of -500 samples cannot be"),
+    (lambda m: m.gap(-500, "link"), "A gap of -500 samples is not possible"),
     (lambda m: m.gap(float("nan"), "link"), "A gap of nan"),
     (lambda m: m.gap(2.5, "link"), r"A gap of 2\.5"),
     (lambda m: m.gap(5.0, "link"), r"A gap of 5\.0"),
     (lambda m: m.gap(True, "link"), "A gap of True"),
     (lambda m: m.gap("9", "link"), "A gap of '9'"),
-    (lambda m: m.gap(2**70, "link"), "cannot be"),
+    (lambda m: m.gap(2**70, "link"), "is not possible"),
     (lambda m: m.gap(9, "lost"), "no reason 'lost': give one of link, device overflow, host overflow"),
     (lambda m: m.gap(9, None), "no reason None"),
     (lambda m: m.gap(None, ["link"]), "no reason"),
@@ -123,15 +124,15 @@ REFUSED: list[tuple[Callable[[Any], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "said"), REFUSED)
-def test_what_cannot_be_used_is_refused_in_a_sentence(call: Callable[[Any], object], said: str) -> None:
-    with pytest.raises(SignalError, match=said) as caught:
+@pytest.mark.parametrize(("call", "message"), REFUSED)
+def test_unusable_input_is_refused_with_a_sentence(call: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(SignalError, match=message) as caught:
         call(Monitor(None, FS, LEADS))
     assert str(caught.value).endswith(".")
 
 
 def test_a_call_that_is_refused_changes_nothing(signal: NDArray[np.float64]) -> None:
-    """Between the pieces of a stream every refused call is made: events and totals are those of the pieces alone."""
+    """All refused calls, made between the pieces of a stream, change neither its events nor its totals."""
 
     def played(*, disturbed: bool) -> list[Event]:
         monitor = Monitor(None, FS, LEADS)
@@ -160,7 +161,7 @@ def test_a_call_that_is_refused_changes_nothing(signal: NDArray[np.float64]) -> 
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint16, np.float32, ">f8", np.longdouble, np.float16])
-def test_samples_of_any_real_type_are_taken(dtype: Any, signal: NDArray[np.float64]) -> None:
+def test_samples_of_any_real_type_are_accepted(dtype: Any, signal: NDArray[np.float64]) -> None:
     typed = np.rint(100.0 * signal + 500.0).astype(dtype)
     monitor, plain = Monitor(None, FS, LEADS), Monitor(None, FS, LEADS)
     events = untimed([*monitor.push(typed), *monitor.flush()])
@@ -168,7 +169,7 @@ def test_samples_of_any_real_type_are_taken(dtype: Any, signal: NDArray[np.float
     assert events == untimed([*plain.push(typed.astype(np.float64)), *plain.flush()])
 
 
-def test_lists_and_other_layouts_of_memory_are_taken(signal: NDArray[np.float64]) -> None:
+def test_lists_and_other_memory_layouts_are_accepted(signal: NDArray[np.float64]) -> None:
     want = untimed(Monitor(None, FS, LEADS).push(signal))
     listed: Any = signal.tolist()
     assert untimed(Monitor(None, FS, LEADS).push(listed)) == want
@@ -176,7 +177,7 @@ def test_lists_and_other_layouts_of_memory_are_taken(signal: NDArray[np.float64]
     assert untimed(Monitor(None, FS, LEADS).push(np.repeat(signal, 2, axis=1)[:, ::2])) == want
 
 
-def test_masked_samples_are_unusable_ones(signal: NDArray[np.float64]) -> None:
+def test_masked_samples_are_unusable(signal: NDArray[np.float64]) -> None:
     masked = np.ma.masked_array(signal.copy(), np.zeros(signal.shape, bool))
     masked[:, 3000:3100] = np.ma.masked
     (gap,) = [event for event in Monitor(None, FS, LEADS).push(masked) if isinstance(event, Gap)]
@@ -205,7 +206,7 @@ def test_the_array_of_the_caller_is_neither_changed_nor_kept(
 
 
 @pytest.mark.parametrize("lost", [None, 0, 5, np.int32(5), np.uint64(5)])
-def test_a_gap_takes_any_whole_number_and_none(lost: Any) -> None:
+def test_a_gap_accepts_any_whole_number_and_none(lost: Any) -> None:
     monitor = Monitor(None, FS)
     (gap,) = monitor.gap(lost, "link")
     assert isinstance(gap, Gap)
@@ -217,7 +218,7 @@ def test_a_gap_takes_any_whole_number_and_none(lost: Any) -> None:
 
 
 @pytest.mark.parametrize("reason", get_args(GapReason))
-def test_a_gap_of_any_reason_is_lost_and_not_received(reason: GapReason) -> None:
+def test_the_samples_of_a_gap_count_as_lost_for_any_reason(reason: GapReason) -> None:
     monitor = Monitor(None, FS)
     monitor.push(np.zeros((1, 10)))
     monitor.gap(5, reason)
@@ -227,13 +228,13 @@ def test_a_gap_of_any_reason_is_lost_and_not_received(reason: GapReason) -> None
 
 
 @pytest.mark.parametrize("mask", [[True, False], (np.bool_(True), np.bool_(False)), np.array([True, False])])
-def test_lead_off_flags_come_in_any_list(mask: Any) -> None:
+def test_lead_off_flags_can_be_any_sequence(mask: Any) -> None:
     assert Monitor(None, FS, LEADS).lead_off(mask) == [LeadOff(0, 0.0, ("II",))]
 
 
 def test_after_a_reset_the_events_are_those_of_a_new_monitor(signal: NDArray[np.float64]) -> None:
-    """Nothing of the first patient is left: samples, lead-off flags, gaps, totals, or history."""
-    monitor, new = (Monitor(FixedModel(), FS, LEADS, mains=50) for _ in range(2))
+    """Nothing of the first patient is kept: samples, lead-off flags, gaps, totals, history."""
+    monitor, new = (Monitor(random_model(), FS, LEADS, mains=50) for _ in range(2))
     monitor.push(3.0 * signal[::-1, :5000])
     monitor.gap(77, "link")
     monitor.push(np.full((2, 100), np.nan))
@@ -257,6 +258,6 @@ def test_after_a_reset_the_events_are_those_of_a_new_monitor(signal: NDArray[np.
         (("", "lead 0", " "), ("lead 0", "lead 0 2", "lead 2")),
     ],
 )
-def test_a_source_that_repeats_a_name_gets_one_for_each_lead(names: tuple[str, ...], own: tuple[str, ...]) -> None:
+def test_repeated_names_become_different_names(names: tuple[str, ...], own: tuple[str, ...]) -> None:
     assert distinct_names(names) == own
     Monitor(None, FS, distinct_names(names))

@@ -1,12 +1,13 @@
-"""Any chunking gives the same events; nothing is used before it arrives; nothing is lost in silence."""
+"""Any chunking gives the same events, later samples do not change earlier events, and every loss is reported."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from fixed_model import FixedModel, untimed
+from beat_models import FakeModel, Tensors, random_model
+from event_lists import beats, untimed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.streaming.events import Beat, End, Event, Flatline, Gap, LeadOff
+from ecgmoe_edge.streaming.events import End, Event, Flatline, Gap, LeadOff
+from ecgmoe_edge.tasks import RHYTHM_CLASSES
 
 SECONDS = 40
 
@@ -28,19 +30,15 @@ def recording() -> tuple[NDArray[np.float64], float]:
 
 
 def played(signal: NDArray[np.float64], fs: float, cuts: Iterable[int], *, model: bool = True) -> list[Event]:
-    monitor = Monitor(FixedModel() if model else None, fs)
+    monitor = Monitor(random_model() if model else None, fs)
     events: list[Event] = []
     for chunk in np.split(signal, sorted({c for c in cuts if 0 < c < signal.shape[1]}), axis=1):
         events += monitor.push(chunk)
     return untimed(events + monitor.flush())
 
 
-def beats(events: Iterable[Event]) -> list[Beat]:
-    return [event for event in events if isinstance(event, Beat)]
-
-
 def spoiled(signal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same recording with a stretch of NaN and a flat stretch in it."""
+    """The same recording with a stretch of NaN and a flatline."""
     out = signal.copy()
     out[:, 4000:4700] = np.nan
     out[:, 8000:8600] = out[:, 8000:8001]
@@ -65,11 +63,11 @@ def test_with_one_sample_a_push_each_beat_comes_out_exactly_its_delay_after_r(
 ) -> None:
     signal, fs = recording
     signal = spoiled(signal)[:, : 15 * 360]
-    monitor = Monitor(FixedModel() if model else None, fs)
+    monitor = Monitor(random_model() if model else None, fs)
     seen = 0
     for at in range(signal.shape[1]):
         for beat in beats(monitor.push(signal[:, at : at + 1])):
-            if beat.label != "?":  # a beat cut short by a break comes out with the break
+            if beat.label != "?":  # a beat cut short by a break is reported with the break
                 assert beat.sample + round(beat.delay_ms * fs / 1000) == at
                 seen += 1
     assert seen > 10
@@ -82,12 +80,12 @@ def test_a_recording_cut_short_gives_the_same_events_up_to_the_cut(
 ) -> None:
     signal, fs = recording
     whole = [b for b in beats(played(signal, fs, ())) if b.sample + b.delay_ms * fs / 1000 < stop - 0.5]
-    monitor = Monitor(FixedModel(), fs)
+    monitor = Monitor(random_model(), fs)
     cut = beats(untimed(monitor.push(signal[:, :stop])))
     assert cut == whole
 
 
-def test_what_has_not_arrived_cannot_change_what_was_said(recording: tuple[NDArray[np.float64], float]) -> None:
+def test_later_samples_do_not_change_earlier_events(recording: tuple[NDArray[np.float64], float]) -> None:
     signal, fs = recording
     other = signal.copy()
     other[:, 6000:] = -3.0 * other[:, 6000:] + 1.0
@@ -97,9 +95,9 @@ def test_what_has_not_arrived_cannot_change_what_was_said(recording: tuple[NDArr
     assert before == after
 
 
-def test_nothing_is_made_across_a_gap(recording: tuple[NDArray[np.float64], float]) -> None:
+def test_no_beat_and_no_rr_interval_spans_a_gap(recording: tuple[NDArray[np.float64], float]) -> None:
     signal, fs = recording
-    monitor = Monitor(FixedModel(), fs)
+    monitor = Monitor(random_model(), fs)
     events = monitor.push(signal[:, :5000])
     events += monitor.gap(720, "link")
     events += monitor.push(signal[:, 5720:])
@@ -112,7 +110,7 @@ def test_nothing_is_made_across_a_gap(recording: tuple[NDArray[np.float64], floa
     end = events[-1]
     assert isinstance(end, End)
     assert (end.samples, end.lost, end.gaps) == (signal.shape[1] - 720, 720, 1)
-    # Away from the gap the beats lie where they lie without it: lost samples count.
+    # Some seconds after the gap, the beats have the same samples as without it, since lost samples count.
     whole = {b.sample for b in beats(played(signal, fs, ()))}
     assert {b.sample for b in later if b.sample > 5720 + 4 * 360} <= whole
 
@@ -127,7 +125,7 @@ def test_nan_samples_are_a_gap_with_their_exact_count(recording: tuple[NDArray[n
     assert (end.samples, end.lost, end.unusable) == (signal.shape[1], 0, 700)
 
 
-def test_a_signal_that_stands_still_is_an_event_and_breaks_the_rr_chain(
+def test_a_flatline_is_an_event_and_no_rr_interval_spans_it(
     recording: tuple[NDArray[np.float64], float],
 ) -> None:
     signal, fs = recording
@@ -139,7 +137,7 @@ def test_a_signal_that_stands_still_is_an_event_and_breaks_the_rr_chain(
     assert after.rr_ms is None
 
 
-def test_a_flat_lead_gives_no_beats_and_says_so() -> None:
+def test_a_flat_lead_gives_no_beats_and_is_reported() -> None:
     monitor = Monitor(None, 250.0)
     events = [*monitor.push(np.zeros((1, 250 * 20))), *monitor.flush()]
     assert not beats(events)
@@ -159,15 +157,15 @@ def test_a_lead_that_is_off_gives_no_beats_until_it_is_back(recording: tuple[NDA
     assert sum(e.lost or 0 for e in events if isinstance(e, Gap)) == 3600
 
 
-def test_inverting_the_signal_and_saying_so_changes_nothing(recording: tuple[NDArray[np.float64], float]) -> None:
+def test_the_option_invert_undoes_an_inversion(recording: tuple[NDArray[np.float64], float]) -> None:
     signal, fs = recording
-    monitor = Monitor(FixedModel(), fs, invert=True)
+    monitor = Monitor(random_model(), fs, invert=True)
     inverted = untimed([*monitor.push(-signal), *monitor.flush()])
     assert inverted == played(signal, fs, ())
 
 
 @pytest.mark.parametrize("fs", [0.0, -250.0, 99.0, 1001.0, float("nan"), float("inf")])
-def test_a_rate_that_cannot_be_is_refused(fs: float) -> None:
+def test_an_impossible_sampling_rate_is_refused(fs: float) -> None:
     with pytest.raises(SignalError, match="sampling rate"):
         Monitor(None, fs)
 
@@ -180,17 +178,15 @@ def test_a_wrong_number_of_leads_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("rhythm", "is_s"), [("AF", False), ("other", True)])
-def test_an_early_beat_is_no_s_in_what_the_model_takes_for_fibrillation(
+def test_an_early_beat_is_not_labelled_s_if_the_model_finds_fibrillation(
     recording: tuple[NDArray[np.float64], float], rhythm: str, is_s: bool
 ) -> None:
-    class Says(FixedModel):
-        decision = DecisionRule(irregular_share=0.0)  # one irregular interval of the last 32 is enough
-
-        def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-            sure = 6.0 * (np.array(self.classes["rhythm"]) == rhythm)
-            return {"beat": np.array([[1.0, 2.2, -4.0, -4.0]], np.float32), "rhythm": sure[None].astype(np.float32)}
+    def outputs(_: Tensors) -> Tensors:
+        certain = 6.0 * (np.array(RHYTHM_CLASSES) == rhythm)
+        return {"beat": np.array([[1.0, 2.2, -4.0, -4.0]], np.float32), "rhythm": certain[None].astype(np.float32)}
 
     signal, fs = recording
-    monitor = Monitor(Says(), fs)
+    rule = DecisionRule(irregular_share=0.0)  # one irregular interval of the last 32 is enough
+    monitor = Monitor(FakeModel(outputs, ("beat", "rhythm"), decision=rule), fs)
     labels = [beat.label for beat in beats([*monitor.push(signal), *monitor.flush()])]
     assert labels.count("S" if is_s else "N") > 0.7 * len(labels)

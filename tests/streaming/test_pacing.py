@@ -1,4 +1,4 @@
-"""Pacing spikes: each is an event and no beat, R is on the paced complex, and loss of capture is a pause."""
+"""Pacing spikes: each is an event and no beat, R is on the paced QRS complex, and loss of capture is a pause."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from event_lists import untimed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat, Event, PacingSpike, Rhythm
 from ecgmoe_edge.streaming.signal.pacing import LEAST_RATE_HZ, is_tail, r_on_tail
 
-FINE = 1000  # Hz at which spikes are drawn; coarser recorders average
-LOST = range(30, 37)  # stimuli without capture: 6 s
-_COMPLEX = ((0.25, 0.02, 0.020), (-1.30, 0.075, 0.036), (0.45, 0.34, 0.075))  # mV, s from the spike, s
+FINE = 1000  # sampling rate at which spikes are simulated, Hz; lower rates are averages of it
+LOST = range(30, 37)  # numbers of the stimuli without capture: 6 s
+# Waves of a paced complex: height in mV, time after the spike in s, width in s.
+_COMPLEX = ((0.25, 0.02, 0.020), (-1.30, 0.075, 0.036), (0.45, 0.34, 0.075))
 R_AFTER_S = 0.075
 
 
@@ -31,7 +33,7 @@ def paced(
     seconds: float = 50.0,
     noise_mv: float = 0.01,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """A drawn paced ECG (samples,) mV, times of the paced complexes and of the ventricular spikes, s."""
+    """A simulated paced ECG (samples,) in mV, and the times of its paced complexes and ventricular spikes, s."""
     random = np.random.default_rng(4)
     t = np.arange(round(seconds * FINE)) / FINE
     x = noise_mv * random.normal(size=t.size) + 0.05 * np.sin(2 * np.pi * 0.23 * t)
@@ -103,7 +105,7 @@ def test_loss_of_capture_with_large_polarised_spikes(fs: float) -> None:
 @pytest.mark.parametrize("fs", [500.0, 1000.0])
 @pytest.mark.parametrize("spike_mv", [-12.0, 12.0, 8.0, -8.0])
 @pytest.mark.parametrize("tail", [0.1, 0.25])
-def test_r_is_on_the_complex_though_a_large_spike_decays_before_it(fs: float, spike_mv: float, tail: float) -> None:
+def test_r_is_on_the_complex_even_after_a_large_tail(fs: float, spike_mv: float, tail: float) -> None:
     x, beats, _ = paced(fs, spike_mv=spike_mv, tail=tail, seconds=20.0)
     found = r_times(played(x, fs))
     assert found.size == beats.size
@@ -124,20 +126,16 @@ def test_an_asystole_with_a_little_noise_has_no_beats() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(cuts=st.lists(st.integers(1, 20 * 500 - 1), max_size=40), around=st.integers(-3, 4))
-def test_the_same_events_for_any_chunking(cuts: list[int], around: int) -> None:
+def test_any_chunking_gives_the_same_events(cuts: list[int], around: int) -> None:
     x, _, spikes = paced(500.0, atrial_mv=2.0, seconds=20.0)
     near = [round(at * 500.0) + around for at in spikes]
     assert untimed(played(x, 500.0, sorted({*cuts, *near}))) == untimed(played(x, 500.0))
 
 
-def untimed(events: Sequence[Event]) -> list[object]:
-    return [(e.sample, e.rr_ms, e.quality, e.delay_ms) if isinstance(e, Beat) else e for e in events[:-1]]
-
-
 @pytest.mark.parametrize("fs", [250.0, 1000.0])
-def test_with_one_sample_a_push_each_beat_comes_with_the_sample_that_its_delay_says(fs: float) -> None:
+def test_with_one_sample_a_push_each_beat_comes_exactly_its_delay_after_r(fs: float) -> None:
     x, _, spikes = paced(fs, atrial_mv=2.0, seconds=12.0)
-    # Steep steps all the time after a beat: whatever becomes certain then falls into a wait.
+    # Steep steps all the time after a beat, so that samples wait whenever something becomes certain.
     rest = slice(round((spikes[4] + 0.2) * fs), round((spikes[4] + 0.5) * fs))
     x[rest] += 0.15 * (-1.0) ** np.arange(x[rest].size)
     monitor, one_by_one = Monitor(None, fs), []
@@ -156,20 +154,20 @@ def test_without_spikes_nothing_is_reported() -> None:
 
 
 @pytest.mark.parametrize("fs", [250.0, 500.0, 1000.0])
-def test_muscle_noise_is_no_train_of_spikes(fs: float) -> None:
+def test_muscle_noise_gives_at_most_one_spike(fs: float) -> None:
     x, _, _ = paced(fs, spike_mv=0.0)
     noise = np.random.default_rng(6).normal(0.0, 0.3, x.size)
     assert len(of_kind(played(x + noise, fs), PacingSpike)) <= 1
 
 
-def test_below_the_least_rate_spikes_are_not_looked_for() -> None:
+def test_no_spikes_are_detected_below_the_least_rate() -> None:
     fs = 125.0
     assert fs < LEAST_RATE_HZ
     x, _, _ = paced(fs)
     assert not of_kind(played(x, fs), PacingSpike)
 
 
-def test_spikes_are_reported_by_lead_and_not_of_a_lead_that_is_off() -> None:
+def test_spikes_are_reported_by_lead_and_not_for_a_lead_that_is_off() -> None:
     x, _, spikes = paced(500.0, seconds=20.0)
     monitor = Monitor(None, 500.0, leads=("I", "II"))
     both = np.stack((x, 0.8 * x))
@@ -180,7 +178,7 @@ def test_spikes_are_reported_by_lead_and_not_of_a_lead_that_is_off() -> None:
     assert len(by_lead["II"]) == np.sum(spikes < 10.0)
 
 
-def test_a_spike_across_the_end_of_the_signal_is_given_as_it_came() -> None:
+def test_a_spike_across_the_end_of_the_signal_loses_no_sample() -> None:
     x, _, spikes = paced(1000.0, seconds=20.0)
     stop = round(spikes[10] * 1000.0) + 1
     monitor = Monitor(None, 1000.0)

@@ -1,4 +1,4 @@
-"""Poor beats teach nothing about the patient; who has none but poor beats has a history too."""
+"""Poor beats are not added to the patient history, except if a patient has only poor beats."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def built(x: NDArray[np.float64]) -> list[BeatContext]:
     return [item for item in [*front.push(x[None]), *front.flush()] if isinstance(item, BeatContext)]
 
 
-def test_half_a_minute_of_motion_moves_neither_amplitude_nor_template() -> None:
+def test_half_a_minute_of_electrode_motion_changes_neither_amplitude_nor_template() -> None:
     x = an_ecg(120.0)
     x[15000:22500] += electrode_motion(30.0, 2.0)
     beats = built(x)
@@ -54,27 +54,27 @@ def test_half_a_minute_of_motion_moves_neither_amplitude_nor_template() -> None:
     assert max(abs(beat.amplitude / usual - 1.0) for beat in later) < 0.1
     assert max(np.abs(beat.template - before[-1].template).max() for beat in later) < 0.1 * usual
     moving = [beat for beat in later if 70.0 < beat.sample / FS < 88.0]
-    assert not any(beat.teaches for beat in moving)
-    assert all(beat.teaches for beat in before)
-    assert all(beat.teaches for beat in later if beat.sample / FS > 95.0)
+    assert not any(beat.in_history for beat in moving)
+    assert all(beat.in_history for beat in before)
+    assert all(beat.in_history for beat in later if beat.sample / FS > 95.0)
 
 
-def test_who_has_none_but_poor_beats_has_a_history_of_the_better_ones() -> None:
+def test_a_patient_with_only_poor_beats_has_a_history_of_the_better_ones() -> None:
     history = LeadHistory(BEAT_GRID.size, R)
     qualities = np.random.default_rng(2).uniform(0.001, 0.05, 200)
-    taught = [history.remember(a_window(1.0 if quality > 0.02 else 5.0), quality) for quality in qualities.tolist()]
-    assert sum(taught) > 100
+    remembered = [history.remember(a_window(1.0 if q > 0.02 else 5.0), q) for q in qualities.tolist()]
+    assert sum(remembered) > 100
     assert history.amplitude(a_window(3.0)) == 1.0
     assert history.template(a_window(3.0))[R] == 1.0
 
 
-def test_a_good_beat_always_teaches() -> None:
+def test_a_good_beat_is_always_remembered() -> None:
     history = LeadHistory(BEAT_GRID.size, R)
     assert all(history.remember(a_window(1.0), quality) for quality in (1.0, 0.9, 0.11, 1.0, 0.2))
     assert not history.remember(a_window(1.0), 0.05)
 
 
-def test_a_change_for_the_worse_that_lasts_is_learnt_at_last() -> None:
+def test_poor_beats_are_remembered_if_the_quality_stays_poor() -> None:
     history = LeadHistory(BEAT_GRID.size, R)
     for _ in range(300):
         history.remember(a_window(1.0), 1.0)
@@ -83,27 +83,27 @@ def test_a_change_for_the_worse_that_lasts_is_learnt_at_last() -> None:
     assert history.amplitude(a_window(1.0)) == 2.0
 
 
-def test_rr_intervals_from_and_to_a_poor_beat_are_no_history() -> None:
-    taught, spoiled = RRHistory(), RRHistory()
+def test_rr_intervals_beside_a_poor_beat_are_not_remembered() -> None:
+    undisturbed, disturbed = RRHistory(), RRHistory()
     for rr_s in np.random.default_rng(3).uniform(0.75, 0.85, 40).tolist():
-        taught.add(rr_s)
-        spoiled.add(rr_s)
+        undisturbed.add(rr_s)
+        disturbed.add(rr_s)
     for rr_s in (0.3, 0.5, 1.7) * 10:
-        features, sequence = spoiled.add(rr_s, teaches=False)
+        features, sequence = disturbed.add(rr_s, remember=False)
         assert features[RR_KNOWN] == sequence[1, -1] == 1.0
-    taught_features, _ = taught.add(0.8)
-    features, sequence = spoiled.add(0.8)
-    np.testing.assert_array_equal(features, taught_features)
+    expected, _ = undisturbed.add(0.8)
+    features, sequence = disturbed.add(0.8)
+    np.testing.assert_array_equal(features, expected)
     assert sequence[0, -1] == features[TO_MEDIAN_OF_300]
 
 
-def test_poor_intervals_before_any_other_are_not_known() -> None:
-    features, sequence = RRHistory().add(0.8, teaches=False)
+def test_poor_intervals_before_any_other_are_unknown() -> None:
+    features, sequence = RRHistory().add(0.8, remember=False)
     assert features[RR_KNOWN] == 0.0
     assert not sequence.any()
 
 
-def test_the_rr_history_of_a_stream_is_free_of_its_poor_beats() -> None:
+def test_the_rr_history_of_a_stream_contains_no_poor_beats() -> None:
     x = an_ecg(120.0)
     x[15000:22500] += electrode_motion(30.0, 6.0)
     beats = built(x)

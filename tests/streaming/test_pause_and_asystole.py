@@ -1,4 +1,4 @@
-"""A pause and asystole are reported while they last, in the signal's own time, and only from a lead that has an ECG."""
+"""Pause and asystole are reported while they last, by the time of the signal, if the lead has shown an ECG."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ecgmoe_edge.streaming.events import Beat, Event, Gap, Rhythm
 from ecgmoe_edge.streaming.rhythm.tracker import RhythmTracker
 
 FS = 250.0
-LATEST_S = 0.3  # after the limit; an R peak itself is certain a quarter of a second after it
-STANDSTILLS = ("pause", "asystole")
+LATEST_S = 0.3  # longest time from the limit to the report, since an R peak is certain only 0.25 s after R
+PAUSES = ("pause", "asystole")
 
 Signal = NDArray[np.float64]
 
 
 def ecg(seconds: float, r_times: Iterable[float], seed: int = 0) -> Signal:
-    """A drawn ECG (1, n) in mV with its R peaks at these times, s, and 10 uV of noise."""
+    """A simulated ECG (1, n) in mV with R peaks at these times, s, and 10 uV of noise."""
     random = np.random.default_rng(seed)
     t = np.arange(round(seconds * FS)) / FS
     x = 0.01 * random.normal(size=t.size)
@@ -52,27 +52,26 @@ def played(signal: Signal, cuts: Sequence[int] = (), **more: Any) -> list[Event]
 
 
 def timed(signal: Signal, **more: Any) -> list[tuple[float, Event]]:
-    """Events with the seconds of signal that had arrived when they came, sample by sample."""
+    """Events of a signal that is pushed sample by sample, each with the time of the signal at its report, s."""
     monitor = Monitor(None, FS, leads=("I", "II")[: len(signal)], **more)
     return [((at + 1) / FS, event) for at in range(signal.shape[1]) for event in monitor.push(signal[:, at : at + 1])]
 
 
-def standstills(events: Iterable[Event]) -> list[Rhythm]:
-    return [event for event in events if isinstance(event, Rhythm) and event.label in STANDSTILLS]
+def pauses(events: Iterable[Event]) -> list[Rhythm]:
+    return [event for event in events if isinstance(event, Rhythm) and event.label in PAUSES]
 
 
 def rounded(events: Iterable[Event]) -> list[tuple[str, str, float, float | None]]:
     return [
-        (e.label, e.phase, round(e.from_s, 1), None if e.to_s is None else round(e.to_s, 1))
-        for e in standstills(events)
+        (e.label, e.phase, round(e.from_s, 1), None if e.to_s is None else round(e.to_s, 1)) for e in pauses(events)
     ]
 
 
 def test_a_pause_comes_at_two_seconds_and_asystole_at_four_while_they_last() -> None:
-    came = {(e.label, e.phase): at for at, e in timed(HELD) if isinstance(e, Rhythm) and e.label in STANDSTILLS}
-    assert LAST_R + 2.0 <= came["pause", "begin"] <= LAST_R + 2.0 + LATEST_S
-    assert LAST_R + 4.0 <= came["asystole", "begin"] <= LAST_R + 4.0 + LATEST_S
-    assert RESUME_S < came["asystole", "end"] == came["pause", "end"] < RESUME_S + 0.6
+    reported = {(e.label, e.phase): at for at, e in timed(HELD) if isinstance(e, Rhythm) and e.label in PAUSES}
+    assert LAST_R + 2.0 <= reported["pause", "begin"] <= LAST_R + 2.0 + LATEST_S
+    assert LAST_R + 4.0 <= reported["asystole", "begin"] <= LAST_R + 4.0 + LATEST_S
+    assert RESUME_S < reported["asystole", "end"] == reported["pause", "end"] < RESUME_S + 0.6
     last, resumed = round(LAST_R, 1), round(RESUME_S, 1)
     assert rounded(played(HELD)) == [
         ("pause", "begin", last, None),
@@ -104,7 +103,7 @@ def test_any_chunking_gives_the_same_pauses_in_the_same_push(
         signal[:, at : at + n] = {"n": np.nan, "f": signal[0, at], "r": 5.0}[kind]
     whole = [event for event in played(signal) if isinstance(event, Rhythm)]
     assert [event for event in played(signal, cuts) if isinstance(event, Rhythm)] == whole
-    stop = max(cuts, default=1000)  # a recording cut there has the events that a whole one had given until then
+    stop = max(cuts, default=1000)  # a recording that ends here has the same events up to here
     monitor = Monitor(None, FS)
     by_block = [event for event in monitor.push(signal[:, :stop]) if isinstance(event, Rhythm)]
     monitor = Monitor(None, FS)
@@ -115,20 +114,20 @@ def test_any_chunking_gives_the_same_pauses_in_the_same_push(
 @pytest.mark.parametrize("rr_s", [1.6, 1.9, 1.98])
 def test_slow_beats_within_the_limit_are_no_pause(rr_s: float) -> None:
     r_times = beats_until(59.0, rr_s)
-    assert not standstills(played(ecg(r_times[-1] + 1.0, r_times)))
+    assert not pauses(played(ecg(r_times[-1] + 1.0, r_times)))
 
 
 @pytest.mark.parametrize("rr_s", [2.03, 2.15, 2.4])
 def test_every_interval_above_the_limit_is_a_pause(rr_s: float) -> None:
     before = beats_until(14.0)
-    events = standstills(played(ecg(22.0, [*before, *beats_until(21.0, first=before[-1] + rr_s)])))
+    events = pauses(played(ecg(22.0, [*before, *beats_until(21.0, first=before[-1] + rr_s)])))
     assert [(e.label, e.phase) for e in events] == [("pause", "begin"), ("pause", "end")]
     assert events[1].to_s is not None
     assert events[1].to_s - events[1].from_s == pytest.approx(rr_s, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", ["gap", "off", "nan", "rail", "flush"])
-def test_a_standstill_ends_where_the_signal_breaks_off(kind: str) -> None:
+def test_pause_and_asystole_end_with_the_signal(kind: str) -> None:
     at = round(25.5 * FS)
     monitor = Monitor(None, FS)
     events = monitor.push(HELD[:, :at])
@@ -148,7 +147,7 @@ def test_a_standstill_ends_where_the_signal_breaks_off(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["off", "nan", "rail", "flat", "gap"])
 def test_a_lead_that_fell_off_or_samples_that_were_lost_are_no_pause(kind: str) -> None:
-    """The next 7 s have no signal, from 0.3 s after an R peak on; then there are beats again."""
+    """From 0.3 s after an R peak on there is no signal for 7 s; then there are beats again."""
     at, stop = round((LAST_R + 0.3) * FS), round(RESUME_S * FS)
     monitor = Monitor(None, FS)
     events = monitor.push(HELD[:, :at])
@@ -161,7 +160,7 @@ def test_a_lead_that_fell_off_or_samples_that_were_lost_are_no_pause(kind: str) 
         events += monitor.push(np.full((1, stop - at), level))
     events += [*monitor.push(HELD[:, stop:]), *monitor.flush()]
     assert sum(isinstance(event, Beat) for event in events) > 30
-    assert not standstills(events)
+    assert not pauses(events)
 
 
 def test_no_pause_is_counted_across_a_gap() -> None:
@@ -169,7 +168,7 @@ def test_no_pause_is_counted_across_a_gap() -> None:
     monitor = Monitor(None, FS)
     events = [*monitor.push(HELD[:, :at]), *monitor.gap(200, "link")]
     events += [*monitor.push(HELD[:, at + 200 : at + 200 + round(1.8 * FS)])]
-    assert not standstills(events)
+    assert not pauses(events)
 
 
 def test_asystole_goes_on_after_lost_samples() -> None:
@@ -182,20 +181,20 @@ def test_asystole_goes_on_after_lost_samples() -> None:
     assert sum(isinstance(event, Gap) for event in events) == 1
 
 
-def test_a_lead_put_back_on_has_to_show_beats_first() -> None:
+def test_after_lead_off_a_lead_has_to_show_beats_before_asystole_is_reported() -> None:
     monitor = Monitor(None, FS)
     at = round(LAST_R * FS) + 100
     events = [*monitor.push(HELD[:, :at]), *monitor.lead_off((True,)), *monitor.push(HELD[:, at : at + 500])]
     events += [*monitor.lead_off((False,)), *monitor.push(ecg(20.0, [], seed=5))]
-    assert not standstills(events)
+    assert not pauses(events)
 
 
 def test_a_signal_that_never_showed_a_beat_is_no_asystole() -> None:
-    assert not standstills(played(ecg(60.0, [])))
+    assert not pauses(played(ecg(60.0, [])))
 
 
 @pytest.mark.parametrize("noise_mv", [0.005, 0.02, 0.05])
-def test_noise_in_a_standstill_hides_no_asystole(noise_mv: float) -> None:
+def test_low_noise_hides_no_asystole(noise_mv: float) -> None:
     random = np.random.default_rng(8)
     events = played(ecg(60.0, BEFORE) + noise_mv * random.normal(size=(1, round(60 * FS))))
     assert [e[:2] for e in rounded(events)][:2] == [("pause", "begin"), ("asystole", "begin")]
@@ -206,11 +205,11 @@ def test_a_sudden_loss_of_gain_is_no_asystole() -> None:
     signal = ecg(40.0, beats_until(39.0))
     signal[:, round(15 * FS) :] *= 0.15
     events = played(signal)
-    assert "asystole" not in {event.label for event in standstills(events)}
+    assert "asystole" not in {event.label for event in pauses(events)}
     assert len([e for e in events if isinstance(e, Beat) and e.time_s > 15]) > 20
 
 
-def test_a_beat_found_afterwards_ends_the_pause_at_its_r_peak() -> None:
+def test_a_beat_that_is_found_later_ends_the_pause_at_its_r_peak() -> None:
     tracker = RhythmTracker(())
     for time_s in range(5):
         tracker.beat(time_s, 1000.0 if time_s else None, "N", None)
@@ -220,7 +219,7 @@ def test_a_beat_found_afterwards_ends_the_pause_at_its_r_peak() -> None:
     assert (end.label, end.from_s, end.to_s) == ("pause", 4.0, 5.5)
 
 
-def test_of_two_leads_one_that_is_on_is_enough(simulated_ecg: Callable[..., Any]) -> None:
+def test_one_lead_of_two_is_enough_for_asystole(simulated_ecg: Callable[..., Any]) -> None:
     both = np.concatenate((HELD, -0.5 * HELD))
     monitor = Monitor(None, FS, leads=("I", "II"))
     at = round(10 * FS)
@@ -229,10 +228,10 @@ def test_of_two_leads_one_that_is_on_is_enough(simulated_ecg: Callable[..., Any]
     monitor = Monitor(None, FS, leads=("I", "II"))
     at = round((LAST_R + 1.0) * FS)
     events = [*monitor.push(both[:, :at]), *monitor.lead_off((True, True)), *monitor.push(both[:, at:])]
-    assert not standstills(events)
+    assert not pauses(events)
 
 
-def test_the_limits_are_the_user_s() -> None:
+def test_the_limits_can_be_set() -> None:
     limits = RhythmLimits(pause_s=3.0, asystole_s=6.5)
     begins = {(e.label, e.limit): at for at, e in timed(HELD, limits=limits) if isinstance(e, Rhythm) and not e.to_s}
     pause, asystole = begins["pause", "RR > 3000 ms"], begins["asystole", "no R peak for 6500 ms"]
@@ -254,16 +253,16 @@ def test_the_limits_are_the_user_s() -> None:
         ({"v_run_beats": 3.5}, "whole number"),
     ],
 )
-def test_limits_that_make_no_sense_are_refused_with_a_sentence(limits: dict[str, Any], sentence: str) -> None:
+def test_impossible_limits_are_refused_with_a_sentence(limits: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         RhythmLimits(**limits)
 
 
-# -- a standstill of the ventricles
+# -- ventricular standstill
 
 
 def ventricles_stop(p_mv: float, qrs_s: float, noise_mv: float = 0.01, *, end_s: float = 40.0) -> Signal:
-    """P waves at 70/min throughout, with QRS complexes and T waves behind them but from 20 s to 8 s before the end."""
+    """P waves at 70/min, followed by QRS complexes and T waves except from 20 s to 8 s before the end."""
     random = np.random.default_rng(1)
     t = np.arange(round(end_s * FS)) / FS
     x = noise_mv * random.normal(size=t.size)
@@ -290,7 +289,7 @@ def test_p_waves_without_qrs_complexes_are_a_pause_and_asystole(p_mv: float, qrs
         ("asystole", "end"),
         ("pause", "end"),
     ]
-    begin, asystole, end, _ = standstills(events)
+    begin, asystole, end, _ = pauses(events)
     assert begin.from_s == asystole.from_s == pytest.approx(19.33, abs=0.05)
     assert end.to_s is not None
     assert end.to_s > 32.0
@@ -300,12 +299,12 @@ def test_p_waves_without_qrs_complexes_are_a_pause_and_asystole(p_mv: float, qrs
 def test_qrs_complexes_that_become_small_are_no_p_waves(gain: float) -> None:
     signal = ecg(END_S, beats_until(END_S - 1))
     signal[:, round(STOP_S * FS) :] *= gain
-    assert not standstills(played(signal))
+    assert not pauses(played(signal))
 
 
-def test_small_slow_complexes_that_go_on_for_minutes_are_beats_in_the_end() -> None:
+def test_small_slow_waves_that_go_on_for_minutes_become_beats() -> None:
     events = played(ventricles_stop(0.15, 0.012, end_s=300.0))
-    ends = [event for event in standstills(events) if event.label == "asystole" and event.phase == "end"]
+    ends = [event for event in pauses(events) if event.label == "asystole" and event.phase == "end"]
     assert len(ends) == 1
     assert ends[0].to_s is not None
     assert 230.0 < ends[0].to_s < 260.0

@@ -1,4 +1,4 @@
-"""Quality of what has no QRS complex: low, whatever the signal lacks to be called noisy."""
+"""A signal without a QRS complex has a low quality, even if it is not noisy."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def qrs(height_mv: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 @pytest.mark.parametrize("height_mv", [0.0, 1e-7, 1e-5, 1e-4])
-def test_a_window_without_content_is_of_no_quality(height_mv: float) -> None:
+def test_a_window_without_content_has_no_quality(height_mv: float) -> None:
     assert of_window(qrs(height_mv)) < 0.005
     assert of_window(height_mv * np.arange(POINTS)) < 0.005
 
 
-def test_a_clean_beat_of_thirty_microvolts_is_of_full_quality() -> None:
+def test_a_clean_beat_of_thirty_microvolts_has_full_quality() -> None:
     assert of_window(qrs(0.03)) > 0.99
 
 
-def test_what_lies_before_the_start_of_the_signal_is_not_taken_for_stillness() -> None:
+def test_the_time_before_the_start_of_the_signal_does_not_count_as_quiet() -> None:
     noise = np.random.default_rng(0).normal(0.0, 1.0, POINTS)
     noise[: R - 25] = 0.0  # the signal began 0.2 s before R
     assert of_window(noise, seen=25) < 0.005
-    assert of_window(qrs(1.0), seen=12) == 0.5  # too little was seen
+    assert of_window(qrs(1.0), seen=12) == 0.5  # too little signal before R
 
 
-def test_twenty_seconds_of_ten_microvolts_of_noise_give_no_beat_of_quality() -> None:
+def test_noise_of_ten_microvolts_gives_no_beat_of_quality() -> None:
     monitor = Monitor(None, 250.0)
     events = [*monitor.push(np.random.default_rng(0).normal(0.0, 0.01, (1, 5000))), *monitor.flush()]
     qualities = [event.quality for event in events if isinstance(event, Beat) and event.time_s > 0.5]
@@ -47,7 +47,7 @@ def test_twenty_seconds_of_ten_microvolts_of_noise_give_no_beat_of_quality() -> 
     assert max(qualities) < 0.005
 
 
-def test_square_noise_is_no_ecg_and_has_no_beats_of_quality() -> None:
+def test_a_square_wave_gives_no_beat_of_quality() -> None:
     n = 120 * 250
     steps = np.where(np.arange(n) // 125 % 2, 4.0, -4.0) + np.random.default_rng(0).normal(0.0, 0.001, n)
     monitor = Monitor(None, 250.0)
@@ -61,5 +61,5 @@ def test_the_shipped_recording_keeps_its_quality() -> None:
     signal = np.asarray(recording.signal[:1], np.float64)
     qualities = [e.quality for e in [*monitor.push(signal), *monitor.flush()] if isinstance(e, Beat)]
     assert np.median(qualities) > 0.99
-    # One peak of 0.14 mV among R peaks of 1.6 mV is taken for noise.
+    # One peak of 0.14 mV among R peaks of 1.6 mV counts as noise.
     assert sum(quality < 0.005 for quality in qualities) <= 1

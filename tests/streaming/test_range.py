@@ -1,4 +1,4 @@
-"""A sample beyond what an electrode or a converter can give is unusable, as NaN is, and its event says so."""
+"""A sample beyond what an electrode or a converter can give is unusable like NaN, and reported as out of range."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from fixed_model import untimed
+from event_lists import untimed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def of_gaps(events: Iterable[Event]) -> list[tuple[int, int | None, str]]:
 
 
 @pytest.mark.parametrize("value", [1.01 * LARGEST_MV, -1e20, 1e100, -1e300, np.inf, -np.inf])
-def test_a_sample_out_of_range_costs_what_nan_costs(signal: NDArray[np.float64], value: float) -> None:
+def test_a_sample_out_of_range_has_the_effect_of_nan(signal: NDArray[np.float64], value: float) -> None:
     large, nan = signal.copy(), signal.copy()
     large[0, AT], nan[0, AT] = value, np.nan
     events, expected = played(large), played(nan)
@@ -52,8 +52,8 @@ def test_a_sample_out_of_range_costs_what_nan_costs(signal: NDArray[np.float64],
     assert of_gaps(expected) == [(AT, 1, "nan")]
 
 
-def test_the_largest_sample_that_is_taken_costs_the_beats_of_four_seconds(signal: NDArray[np.float64]) -> None:
-    """It is taken, since converters' own numbers are so large; so it must not end detection."""
+def test_the_largest_usable_sample_costs_the_beats_of_four_seconds(signal: NDArray[np.float64]) -> None:
+    """It is usable, since the numbers of a converter can be so large; detection has to go on after it."""
     spoiled = signal.copy()
     spoiled[0, AT] = LARGEST_MV
     events = played(spoiled)
@@ -62,7 +62,7 @@ def test_the_largest_sample_that_is_taken_costs_the_beats_of_four_seconds(signal
     assert late == {sample for sample, _ in of_beats(played(signal)) if sample > AT + 4 * FS}
 
 
-def test_the_numbers_of_a_24_bit_converter_are_taken(signal: NDArray[np.float64]) -> None:
+def test_the_numbers_of_a_24_bit_converter_are_usable(signal: NDArray[np.float64]) -> None:
     counts = np.rint(1e5 * signal) + 2**23 - 1 - np.rint(1e5 * signal).max()
     events = played(counts)
     assert not of_gaps(events)
@@ -86,7 +86,7 @@ def test_each_gap_has_the_reason_of_its_own_samples(signal: NDArray[np.float64])
     assert of_gaps(played(spoiled)) == [(3600, 50, "nan"), (3650, 50, "range"), (3700, 20, "nan")]
 
 
-def test_a_lead_that_is_off_is_not_said_to_be_out_of_range(signal: NDArray[np.float64]) -> None:
+def test_a_lead_that_is_off_is_not_reported_as_out_of_range(signal: NDArray[np.float64]) -> None:
     monitor = Monitor(None, FS)
     monitor.push(signal[:, :3600])
     events = monitor.lead_off((True,)) + monitor.push(np.full((1, 100), 1e9)) + monitor.flush()
@@ -114,7 +114,7 @@ def test_of_several_leads_the_one_out_of_range_is_named(signal: NDArray[np.float
     ),
     leads=st.sampled_from((1, 2)),
 )
-def test_any_chunking_gives_the_same_events_round_samples_out_of_range(
+def test_any_chunking_gives_the_same_events_around_samples_out_of_range(
     signal: NDArray[np.float64],
     cuts: list[int],
     stretches: list[tuple[int, int, float, bool]],

@@ -1,4 +1,4 @@
-"""A signal at another rate is the same signal: in time, in height, and without what does not fit into that rate."""
+"""A resampled signal keeps its times and amplitudes, and has no frequencies that the new rate cannot represent."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def test_a_resampled_sine_is_the_sine_of_that_rate(fs: float, rate: float, metho
     np.testing.assert_allclose(made[inner], wanted[inner], atol=5e-3 if method == "polyphase" else 2e-2)
 
 
-def test_what_does_not_fit_into_the_new_rate_is_filtered_out_and_not_by_linear_interpolation() -> None:
+def test_frequencies_above_half_the_new_rate_are_removed_except_by_linear_interpolation() -> None:
     wave = _sine(100.0, 360.0)
     assert np.abs(resample(wave, 360.0, 128.0))[64:-64].max() < 0.01
     assert np.abs(resample(wave, 360.0, 128.0, method="linear")).max() > 0.3
 
 
 @pytest.mark.parametrize("method", ["polyphase", "linear"])
-def test_invalid_samples_stay_invalid_where_they_were_and_reach_no_others(method: Method) -> None:
+def test_invalid_samples_stay_invalid_and_affect_no_others(method: Method) -> None:
     leads = np.stack([_sine(2.0, 360.0), _sine(3.0, 360.0), np.full(3600, np.nan)])
     leads[1, 720:1080] = np.nan
     made = resample(leads, 360.0, 128.0, method=method)
@@ -43,14 +43,14 @@ def test_invalid_samples_stay_invalid_where_they_were_and_reach_no_others(method
     assert np.isnan(made[2]).all()
 
 
-def test_invalid_samples_are_bridged_where_that_is_asked_for() -> None:
+def test_invalid_samples_are_bridged_on_request() -> None:
     gaps = np.where(np.arange(3600) % 900 < 5, np.nan, 1.0)
     np.testing.assert_allclose(resample(gaps, 360.0, 128.0, missing="bridge"), 1.0, atol=5e-3)
     assert resample(np.full(3600, np.nan), 360.0, 128.0, missing="bridge").shape == (0,)
 
 
 @pytest.mark.parametrize("ends", ["line", "mean", "constant"])
-def test_the_polyphase_filter_is_scipys(ends: Ends) -> None:
+def test_the_polyphase_filter_is_that_of_scipy(ends: Ends) -> None:
     leads = np.random.default_rng(0).normal(3.0, 1.0, (2, 1000))
     made = resample(leads, 360.0, 250.0, ends=ends)
     np.testing.assert_array_equal(made, resample_poly(leads, 25, 36, axis=1, padtype=ends))
@@ -58,12 +58,12 @@ def test_the_polyphase_filter_is_scipys(ends: Ends) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_rate_that_cannot_be_is_refused(rate: float) -> None:
+def test_an_impossible_rate_is_refused(rate: float) -> None:
     with pytest.raises(SignalError, match="rates above 0"):
         resample(np.zeros(10), 360.0, rate)
 
 
-def test_rows_are_read_at_places_of_their_own_and_held_at_their_ends() -> None:
+def test_each_row_is_read_at_its_own_positions_within_its_ends() -> None:
     rows = np.arange(20, dtype=np.float32).reshape(2, 10)
     read = read_linear(rows, np.array([[0.0, 2.5, -3.0], [1.25, 9.0, 30.0]]))
     np.testing.assert_allclose(read, [[0.0, 2.5, 0.0], [11.25, 19.0, 19.0]], atol=2e-3)

@@ -1,4 +1,4 @@
-"""R peaks are found where they are, at any rate and either polarity, and memory does not grow."""
+"""R peaks are found at their samples, at any sampling rate and either polarity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ecgmoe_edge.streaming.events import Beat
 def train_of_beats(
     fs: float, seconds: float, *, seed: int = 0, t_wave_mv: float = 0.25
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A made-up ECG (samples,) in mV with P, QRS and T, some noise, and the exact times of its R peaks in s."""
+    """A simulated ECG (samples,) in mV with P, QRS and T waves and noise, and the exact times of its R peaks, s."""
     random = np.random.default_rng(seed)
     r_times = np.cumsum(random.normal(0.85, 0.06, int(seconds / 0.85))) + 0.5
     r_times = r_times[r_times < seconds - 1.0]
@@ -55,19 +55,19 @@ def test_a_sudden_loss_of_gain_costs_a_few_beats_at_most() -> None:
     assert np.sum(found > 45.0) == np.sum(truth > 45.0)
 
 
-def test_a_burst_of_artefact_does_not_deafen_the_detector() -> None:
+def test_beats_are_found_again_after_a_burst_of_artefact() -> None:
     x, truth = train_of_beats(250.0, 60.0)
     x[(30 * 250) : round(30.4 * 250)] += 20.0 * np.random.default_rng(1).normal(size=100)
     found = found_r_times(x, 250.0)
     assert np.sum(found > 34.0) == np.sum(truth > 34.0)
 
 
-def test_noise_alone_at_the_converter_s_floor_is_no_heart() -> None:
+def test_noise_of_the_converter_gives_no_beats() -> None:
     x = np.random.default_rng(5).normal(0.0, 0.0005, 250 * 30)
     assert found_r_times(x, 250.0).size == 0
 
 
-def test_beats_of_the_first_two_seconds_come_out_with_their_true_delay() -> None:
+def test_beats_of_the_first_two_seconds_are_reported_with_their_true_delay() -> None:
     x, truth = train_of_beats(250.0, 20.0)
     monitor = Monitor(None, 250.0)
     found = [e for e in monitor.push(x[None]) if isinstance(e, Beat)]

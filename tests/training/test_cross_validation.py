@@ -1,4 +1,4 @@
-"""The comparison of the mixture with a dense net: each patient judged by nets, and by a teacher, fitted without him."""
+"""Compares the mixture with a dense network by patient-grouped cross-validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmoe_edge.model.teacher import EcgMoe, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import save_teacher
 from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES
 from ecgmoe_edge.training.config import DataSet, Noise, TrainingConfig
 
@@ -27,19 +28,19 @@ def short_fit(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_a_fold_judges_patients_that_it_was_not_fitted_on(
+def test_a_fold_validates_on_patients_that_it_was_not_fitted_on(
     short_fit: ModuleType, patients: Path, tmp_path: Path
 ) -> None:
     subsets = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)
     assert len(subsets) == FOLDS
-    judged = []
+    validated = []
     for subset in subsets:
         fitted = {subset.fit.records[i] for i in subset.fit.record}
         own = {subset.validation["ward"].records[i] for i in subset.validation["ward"].record}
         assert not own & fitted
         assert own | fitted == {f"ward/p{k}" for k in range(4)}
-        judged += sorted(own)
-    assert sorted(judged) == [f"ward/p{k}" for k in range(4)]
+        validated += sorted(own)
+    assert sorted(validated) == [f"ward/p{k}" for k in range(4)]
 
 
 def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: Path, tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: 
         return [{"ward": {"beat": one_hot[np.maximum(of, 0)], "rhythm": rhythm.repeat(len(of), 0)}} for of in labels]
 
     assert comparison.pooled(answers(truth), subsets)["ward V F1"] == 100.0
-    # Every V of one fold called N: what is missed there is missed of all.
+    # In one fold, every V is classified as N; the other folds are correct.
     worst = int(np.argmax([(of == 2).sum() for of in truth]))
     spoilt = [np.where(of == 2, 0, of).astype(np.int8) if k == worst else of for k, of in enumerate(truth)]
     total, missed = sum(int((of == 2).sum()) for of in truth), int((truth[worst] == 2).sum())

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.model.routing import Route
+from ecgmoe_edge.model.shared_layers import Route
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
-from ecgmoe_edge.model.teacher import EcgMoe, load_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
+from ecgmoe_edge.model.teacher_file import load_teacher
 from ecgmoe_edge.model.weights_file import read_metadata
 from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, task_named
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise

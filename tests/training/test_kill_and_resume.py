@@ -63,9 +63,9 @@ def _start(patients: Path, out: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def _finish(process: subprocess.Popen[str]) -> dict[str, object]:
-    said, words = process.communicate(timeout=240)
-    assert process.returncode == 0, words
-    answer: dict[str, object] = json.loads(said)
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    answer: dict[str, object] = json.loads(stdout)
     return answer
 
 

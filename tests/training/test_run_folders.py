@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.model.teacher import EcgMoe, save_teacher
+from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_file import save_teacher
 from ecgmoe_edge.training.config import TrainingConfig
 from ecgmoe_edge.training.run import distill, train
 

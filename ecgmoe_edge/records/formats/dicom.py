@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import MissingExtra, RecordError, UsageError, one_line
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import plain_text, unique_names, usual_name
+from ecgmoe_edge.records.names import plain_text, unique_names, usual_name
 from ecgmoe_edge.records.parts import Part, PartsRecording, recording_of_parts
 from ecgmoe_edge.records.recording import OpenOptions, Remark, Sex, Truncated, is_voltage, millivolts_per
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import plain_text, usual_name
+from ecgmoe_edge.records.names import plain_text, usual_name
 from ecgmoe_edge.records.parts import Part, PartsRecording, recording_of_parts
 from ecgmoe_edge.records.recording import OpenOptions, Remark, Sex, is_voltage, millivolts_per
 from ecgmoe_edge.records.safe_xml import named, read_xml

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes, open_binary
-from ecgmoe_edge.records.lead_names import unique_names
+from ecgmoe_edge.records.names import unique_names
 from ecgmoe_edge.records.recording import (
     Lead,
     OpenOptions,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import LIMB_AND_CHEST, plain_text, usual_name
+from ecgmoe_edge.records.names import LIMB_AND_CHEST, plain_text, usual_name
 from ecgmoe_edge.records.parts import Part, PartsRecording, recording_of_parts
 from ecgmoe_edge.records.recording import OpenOptions, Remark, Sex
 from ecgmoe_edge.records.safe_xml import named, read_xml, text_of

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import MissingExtra, RecordError, UsageError, one_line
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
-from ecgmoe_edge.records.lead_names import plain_text, unique_names
+from ecgmoe_edge.records.names import plain_text, unique_names
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Remark, Sex, choose_leads, read_from_blocks
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -29,7 +29,7 @@ _END_OF_HEADER = "# EndOfHeader"
 _LONGEST_LINE = 1 << 20  # characters
 _PIECE = 1 << 14  # samples that are read at once
 _MOST_LOST = 20 * _PIECE  # lost samples in a piece; more indicate damaged sequence numbers
-_MOST_SAMPLES_A_BYTE = 1000  # of a compressed data set; more indicate a damaged length
+_MOST_SAMPLES_A_BYTE = 1000  # in a compressed data set; more indicate a damaged length
 _FASTEST = 100_000.0  # Hz
 #: Start of the device name -> VCC in V, gain of the ECG sensor, modulus of the sequence number.
 _DEVICES = {"biosignalsplux": (3.0, 1000.0, 1 << 16), "bitalino": (3.3, 1100.0, 16)}
@@ -45,7 +45,7 @@ class _Source:
     columns: tuple[str | int, ...]  # column or data set of each lead
     counter: str | int | None  # column or data set of the sequence number
     modulus: int  # the sequence number wraps to 0 before this number
-    header_lines: int = 0  # of a text file
+    header_lines: int = 0  # length of the header of a text file
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,7 @@ def _amplitude_remarks(record: WfdbRecord) -> Iterator[Remark]:
 
 
 def _fault(swings: Sequence[float], whole: float) -> str | None:
-    """The fault of a lead, judged by its peak-to-peak amplitudes in each second and in all of them, mV."""
+    """The fault of a lead, from its peak-to-peak amplitudes in each second and in all of them, mV."""
     if not swings:
         return "has no valid sample"
     if whole == 0:

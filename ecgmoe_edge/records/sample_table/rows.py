@@ -18,7 +18,7 @@ from ecgmoe_edge.records.sample_table.stamps import seconds_of
 from ecgmoe_edge.records.sample_table.text import TextSource
 from ecgmoe_edge.records.sample_table.timeline import Floats, Ints, Rows
 
-_MOST_CELLS = 4_000_000  # of a transposed table
+_MOST_CELLS = 4_000_000  # largest transposed table
 
 
 class RowReader:

@@ -1,1 +1,1 @@
-"""What is remembered of the patient: amplitude, template, RR intervals, beat shapes."""
+"""Patient history: R amplitude, template, RR intervals, beat shapes."""

@@ -1,24 +1,24 @@
-"""The patient's RR intervals of the past, and what a model is given of the present one beside them.
+"""The patient's past RR intervals, and the features of a new one relative to them.
 
-Only ratios, never absolute times: those are what keeps a model from transferring to other patients.
+The features are ratios, never absolute times, since a model that depends on absolute times does not transfer to other
+patients.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.signal.ordered_sum import plain_sum
-from ecgmoe_edge.streaming.signal.running_median import RunningMedian
+from ecgmoe_edge.streaming.signal.median import RunningMedian, median
+from ecgmoe_edge.streaming.signal.sums import plain_sum
 
-RR_MEMORY = 300  # beats; shorter memories lose the usual rhythm during long runs of S
-RR_SEQUENCE = 32  # intervals that the rhythm path sees one by one
-IRREGULAR_DEVIATION = 0.12  # share off the median that makes an RR interval irregular
+RR_MEMORY = 300  # intervals; a shorter memory loses the usual rhythm during long runs of S
+RR_SEQUENCE = 32  # number of single intervals in the input of the rhythm path
+IRREGULAR_DEVIATION = 0.12  # an RR interval is irregular if it differs from the median by more than this fraction
 
 RR_FEATURE_NAMES: Final = (
     "log RR / mean of 8",
@@ -39,29 +39,34 @@ RR_FEATURE_NAMES: Final = (
 )
 TO_MEAN_OF_8 = RR_FEATURE_NAMES.index("log RR / mean of 8")
 IRREGULAR_SHARE = RR_FEATURE_NAMES.index("irregular share of 32")
-RR_RATIO_LIMIT = 1.5  # natural logarithm
+RR_KNOWN = RR_FEATURE_NAMES.index("RR known")  # the features before it are zero if the RR interval is unknown
+MEDIAN_OF_300 = RR_FEATURE_NAMES.index("log RR / median of 300")
+RR_RATIO_LIMIT = 1.5  # largest absolute value of a log ratio in the RR sequence
 
-_SHORTEST_S, _LONGEST_S = 0.15, 4.0
+_SHORTEST_S, _LONGEST_S = 0.15, 4.0  # intervals outside these are taken for the nearest of them
 
 
 class RRHistory:
-    """The patient's RR intervals of the past, and the features of the present one."""
+    """Computes the features of each RR interval, and remembers it."""
 
     def __init__(self) -> None:
-        self._past: deque[float] = deque(maxlen=32)  # s, oldest first
-        self._steps: deque[float] = deque(maxlen=15)  # from each to the next, s
+        self._past: deque[float] = deque(maxlen=32)  # RR intervals, s, oldest first
+        self._steps: deque[float] = deque(maxlen=15)  # absolute successive differences of the last 16, s
         self._median64, self._median300 = RunningMedian(64), RunningMedian(RR_MEMORY)
-        self._median_step = RunningMedian(31)
-        self._sequence = np.zeros((2, RR_SEQUENCE), np.float32)  # log ratio to the running median; mask
+        self._median_step = RunningMedian(31)  # successive differences of the last 32
+        self._sequence = np.zeros((2, RR_SEQUENCE), np.float32)  # log ratio to the median of 300; mask
 
-    def add(self, rr_s: float | None, *, teaches: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features (15,) and sequence (2, 32) of a beat whose RR interval is `rr_s`; None where it is not known.
+    def add(self, rr_s: float | None, *, remember: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return features (15,) and sequence (2, 32) of the next beat.
 
-        An interval that is not known enters neither the memory nor the features: those are zero, with the mask zero.
-        One that does not teach, since a beat at one of its ends is poor, has features and a place in the sequence, and
-        later ones are not compared with it. To mask it in the sequence cost labels of good beats (ds1).
+        Args:
+            rr_s: RR interval to the beat before, s. If it is not known (None), it is not remembered, and the features
+                and their mask are zero.
+            remember: whether later intervals are compared with this one; False if a beat at one of its ends is poor.
+                It has features and a place in the sequence in any case: to mask it there as well cost labels of good
+                beats (ds1).
         """
-        if not teaches and not self._past:  # nothing to compare it with
+        if not remember and not self._past:  # nothing to compare it with
             rr_s = None
         length = math.log1p(len(self._median300)) / math.log1p(RR_MEMORY)
         if rr_s is None:
@@ -71,11 +76,11 @@ class RRHistory:
             return features, self._sequence.copy()
         rr = min(max(rr_s, _SHORTEST_S), _LONGEST_S)
         is_first = not self._past
-        if is_first:  # it is its own past
+        if is_first:  # it is compared with itself
             self._remember(rr)
         features = np.array((*self._features(rr), 1.0, length), np.float32)
-        self._push(float(features[8]), 1.0)
-        if teaches and not is_first:
+        self._push(float(features[MEDIAN_OF_300]), 1.0)
+        if remember and not is_first:
             self._remember(rr)
         return features, self._sequence.copy()
 
@@ -89,19 +94,23 @@ class RRHistory:
         self._median300.add(rr)
 
     def _push(self, ratio: float, known: float) -> None:
+        """Append a log ratio and its mask to the sequence."""
         self._sequence[:, :-1] = self._sequence[:, 1:]
         self._sequence[0, -1], self._sequence[1, -1] = min(max(ratio, -RR_RATIO_LIMIT), RR_RATIO_LIMIT), known
 
     def _features(self, rr: float) -> tuple[float, ...]:
-        """All but the last two, in the order of RR_FEATURE_NAMES; plain numbers, since arrays this short cost more."""
+        """Return all features but the last two, in the order of RR_FEATURE_NAMES.
+
+        Plain numbers are used, since they are faster than arrays this short.
+        """
         p32 = list(self._past)
         p8 = p32[-8:]
         before = p32[-1]
         second = p32[-2] if len(p32) > 1 else before
-        mean8, median8, median32 = plain_sum(p8) / len(p8), _median(p8), _median(p32)
+        mean8, median8, median32 = plain_sum(p8) / len(p8), median(p8), median(p32)
         spread8 = math.sqrt(plain_sum((p - mean8) ** 2 for p in p8) / len(p8))
         median64, median300 = self._median64.value(), self._median300.value()
-        deviation = _median([abs(p - median32) for p in p32])
+        deviation = median(abs(p - median32) for p in p32)
         has_steps = len(self._steps) > 1
         step16 = plain_sum(self._steps) / len(self._steps) if has_steps else 0.0
         step32 = self._median_step.value() if has_steps else 0.0
@@ -121,9 +130,3 @@ class RRHistory:
             step32 / median32,
             sum(abs(p / median32 - 1.0) > IRREGULAR_DEVIATION for p in p32) / len(p32),
         )
-
-
-def _median(x: Sequence[float]) -> float:
-    ordered = sorted(x)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else 0.5 * (ordered[middle - 1] + ordered[middle])

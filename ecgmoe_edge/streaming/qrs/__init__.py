@@ -1,1 +1,1 @@
-"""R peaks: candidates of each lead, their rating, and one detector for any number of leads."""
+"""R peaks: candidates of each lead, their rating, and one detector for all leads."""

@@ -1,9 +1,10 @@
-"""Where a QRS complex may be: peaks of the slope's energy in a live signal, each with what it looks like.
+"""Candidates for a QRS complex: peaks of energy in a live signal, each with its features.
 
-Energy is the mean of |slope| in the QRS band over about the width of a QRS (Pan and Tompkins 1985, Hamilton 2002; a
-Butterworth band-pass here, so that any rate from 100 Hz has the same band). A peak is a candidate once nothing larger
-has come for `DOMINANCE_S` on either side, one constant delay; of equal peaks the first is taken. What a candidate says
-of itself are ratios and a waveform of norm 1: neither gain nor polarity matters.
+Energy is the mean of |slope| in the QRS band over about the width of a QRS complex (Pan and Tompkins 1985, Hamilton
+2002). The band-pass is a Butterworth filter here, so that the band is the same at every sampling rate from 100 Hz. A
+peak of energy is a candidate if nothing within `DOMINANCE_S` on either side is larger; this is known after a constant
+delay. Of equal peaks, the first counts. The features are ratios and a waveform of norm 1, so gain and polarity do not
+matter.
 """
 
 from __future__ import annotations
@@ -16,58 +17,57 @@ from scipy.ndimage import maximum_filter1d
 
 from ecgmoe_edge.streaming.signal.filters import CausalFilter, qrs_band
 from ecgmoe_edge.streaming.signal.history import History
-from ecgmoe_edge.streaming.signal.moving_sums import MovingSums
-from ecgmoe_edge.streaming.signal.ordered_sum import ordered_mean, ordered_sum
+from ecgmoe_edge.streaming.signal.sums import MovingSums, ordered_mean, ordered_sum
 
-DOMINANCE_S = 0.15  # nothing larger on either side: one QRS, not two
-FLOOR_MV_S = 0.15  # mV/s of mean slope below which nothing is a beat (about a 10 uV QRS)
-WAVEFORM = 25  # values
+DOMINANCE_S = 0.15  # a candidate has no larger energy within this time on either side
+FLOOR_MV_S = 0.15  # lowest energy of a candidate, mV/s (a QRS complex of about 10 uV)
+WAVEFORM = 25  # number of values of a waveform
 
-_BANDS_HZ = ((6.0, 20.0), (1.0, 5.0), (18.0, 40.0))  # QRS; T waves and moving electrodes; muscle
-_HIGHEST_SHARE = 0.4  # of the rate may be a band's upper edge
-_ENERGY_S = 0.10  # mean of |slope|, about the width of a QRS
-_BACKGROUND_S = 1.0
-_KEPT_S = 0.5  # of energies: what is not decided yet, and its neighbourhood
-_HALF_QRS_S = 0.075  # of the widest
+_BANDS_HZ = ((6.0, 20.0), (1.0, 5.0), (18.0, 40.0))  # QRS; T waves and electrode motion; muscle noise
+_HIGHEST_EDGE = 0.4  # highest upper edge of a band, as a fraction of the sampling rate
+_ENERGY_S = 0.10  # |slope| is averaged over this time, about the width of a QRS complex
+_BACKGROUND_S = 1.0  # and for the background over this
+_KEPT_S = 0.5  # energies in memory: those that are not decided yet, and their neighbours
+_HALF_QRS_S = 0.075  # half the width of the widest QRS complex that is examined as a whole
 _WAVEFORM_STEP_S = 0.008
-_FIRST_SHARE = 0.65  # of the QRS's largest deflection makes an earlier one the R peak
-_LONGEST_QRS_S = 0.21  # from its first deflection to the middle of its last
-_LONG_SHARE = 0.5  # of the energy's peak was there all the time before it: one long complex
-_MANY = 8  # tops, from which a running maximum is faster than a look at each
-_SHOWN_S = 0.030  # of signal after R that has come, where it breaks off: its top is seen
-_TINY = 0.01  # of its energy: less is the same as nothing
-_UNKNOWN_FOLLOWING = 1.0  # times its energy is taken to follow a candidate as long as nobody knows
-_ENERGY, _SLOW, _FAST, _BACKGROUND, _QRS = range(5)  # signals that the finder remembers
+_FIRST_SHARE = 0.65  # R is the first deflection of at least this fraction of the largest
+_LONGEST_QRS_S = 0.21  # longest time from the first deflection of a QRS complex to the middle of the last
+_LONG_SHARE = 0.5  # if the energy before its peak never falls below this fraction of the peak, the complex is long
+_MANY = 8  # number of tops from which a running maximum is faster than an examination of each
+_SEEN_S = 0.030  # signal needed after R if the signal breaks off, so that the top of R is in it
+_TINY = 0.01  # energy that counts as nothing, as a fraction of the candidate's energy
+_UNKNOWN_FOLLOWING = 1.0  # assumed energy after a candidate until it is known, as a fraction of the candidate's energy
+_ENERGY, _SLOW, _FAST, _BACKGROUND, _QRS = range(5)  # rows of `CandidateFinder.past`
 
 
 @dataclass(eq=False, slots=True)
 class Candidate:
     """A peak of energy that may be a QRS complex."""
 
-    at: int  # sample of the energy's peak
-    known: int  # samples that have arrived when it is known that nothing near is larger
-    settled: int  # samples that have arrived when it is known what follows it
-    sample: int  # of the R peak, if this is a beat
+    at: int  # sample of the peak of energy
+    known_at: int  # when it is known that no energy near it is larger
+    settled_at: int  # when `following` is known
+    sample: int  # the R peak, if this is a beat
     energy: float  # mV/s
     log_energy: float
-    shape: list[float]  # ln of slow, fast, valley before, valley after, background over the energy
-    waveform: NDArray[np.float64]  # (WAVEFORM,) round the largest deflection, mean 0, norm 1
-    following: float = (
-        _UNKNOWN_FOLLOWING  # largest energy from `known` to `settled` over its own; unknown until settled
-    )
+    shape: list[float]  # ln of slow, fast, lowest energy before, lowest after, and background, each over the energy
+    waveform: NDArray[np.float64]  # (WAVEFORM,) around the largest deflection, mean 0, norm 1
+    following: float = _UNKNOWN_FOLLOWING  # largest energy between `known_at` and `settled_at` over its own
 
 
 class CandidateFinder:
-    """Gives the candidates of one lead at its own rate, fs in Hz.
+    """Finds the candidates of one lead.
 
-    signal: the lead in the monitoring band, mV; the caller appends to it before each `process`.
+    Args:
+        fs: sampling rate, Hz.
+        signal: the lead in the monitoring band, mV; the caller appends the new samples before each `process`.
     """
 
     def __init__(self, fs: float, signal: History) -> None:
         self._fs = fs
         self._signal = signal
         self.bands: tuple[CausalFilter, ...] = tuple(
-            qrs_band(fs, low, min(high, _HIGHEST_SHARE * fs)) for low, high in _BANDS_HZ
+            qrs_band(fs, low, min(high, _HIGHEST_EDGE * fs)) for low, high in _BANDS_HZ
         )
         self._width = max(2, round(_ENERGY_S * fs))
         self._background = round(_BACKGROUND_S * fs)
@@ -75,9 +75,9 @@ class CandidateFinder:
         self._near = np.arange(-reach, reach + 1)
         self._after = np.arange(reach, 2 * reach)
         half = round(_HALF_QRS_S * fs)
-        self._shown = round(_SHOWN_S * fs)
+        self._seen = round(_SEEN_S * fs)
         self._around_qrs = np.arange(-2 * half, 2 * half + 1)
-        self._qrs_part = slice(half, 3 * half + 1)  # of what is around it
+        self._qrs_part = slice(half, 3 * half + 1)  # the QRS complex within `_around_qrs`
         self._before_qrs = np.arange(-round(_LONGEST_QRS_S * fs), -half + 1)
         steps = np.arange(WAVEFORM) - WAVEFORM // 2
         self._waveform = np.round(steps * _WAVEFORM_STEP_S * fs).astype(np.int64)
@@ -87,23 +87,23 @@ class CandidateFinder:
         self.restart(0)
 
     def restart(self, at: int) -> None:
-        """Start a new stretch of signal at absolute sample `at`: nothing is carried across."""
+        """Start a new signal at sample `at`; nothing is carried over."""
         for band in self.bands:
             band.reset()
         self.sums.restart()
         self.past.restart(at)
-        self._last: NDArray[np.float64] | None = None  # values of each band, (bands, 1)
-        self._examined = at + 1  # energy samples before this are decided to be peaks or not
+        self._last: NDArray[np.float64] | None = None  # last value of each band, (bands, 1)
+        self._examined = at + 1  # for the energies before this sample it is decided whether they are a candidate
         self._unsettled.clear()
 
     @property
     def due(self) -> int:
-        """Samples that must have arrived before the next candidate can be known."""
+        """Samples that must have arrived before there can be a new candidate."""
         stop, reach = self.past.stop, self.reach
         recent = self.past.between(stop - reach, stop)
         if not recent.size:
             return stop + reach + 1
-        # Of what is not decided yet only the largest can still dominate; its left side has been seen in full.
+        # Of the undecided energies, only the largest can become a candidate; all energies before it are known.
         place = int(recent.argmax())
         top, height = stop - recent.size + place, recent[place]
         if height <= FLOOR_MV_S or self.past.between(top - reach, top).max(initial=0.0) >= height:
@@ -111,7 +111,7 @@ class CandidateFinder:
         return top + reach + 1
 
     def process(self, y: NDArray[np.float64]) -> list[Candidate]:
-        """Candidates that `y` (samples,), mV in the monitoring band, makes known, in order."""
+        """Return the candidates that become known by samples `y` (n,), mV in the monitoring band, in order."""
         values = np.empty((len(self.bands), y.size + 1))
         for row, band in zip(values, self.bands, strict=True):
             row[1:] = band.process(y)
@@ -119,72 +119,76 @@ class CandidateFinder:
         self._last = values[:, -1:].copy()
         slopes = np.abs(values[:, 1:] - values[:, :-1])
         slopes *= self._fs
-        sums, background = self.sums.process(slopes)
-        self.past.settle()
-        past = np.empty((5, y.size))
-        np.divide(sums, self._width, out=past[:3])
-        np.divide(background, self._background, out=past[_BACKGROUND])
-        np.abs(values[0, 1:], out=past[_QRS])
-        self.past.append(past)
+        self._append_energies(slopes, values[0, 1:])
         if self._unsettled:
             self._settle()
         return self._new_candidates()
 
-    def run_again(self, at: int, y: NDArray[np.float64]) -> None:
-        """Replace the past by `y` (samples,), which begins at sample `at` and ends where the signal has come to.
+    def _append_energies(self, slopes: NDArray[np.float64], qrs_band: NDArray[np.float64]) -> None:
+        """Append to the past.
 
-        Candidates that became known meanwhile have been given; what follows them is what has come.
+        Args:
+            slopes: |slope| in each band, (bands, n), mV/s.
+            qrs_band: the signal in the QRS band, (n,), mV.
+        """
+        sums, background = self.sums.process(slopes)
+        self.past.release()
+        past = np.empty((5, qrs_band.size))
+        np.divide(sums, self._width, out=past[:3])
+        np.divide(background, self._background, out=past[_BACKGROUND])
+        np.abs(qrs_band, out=past[_QRS])
+        self.past.append(past)
+
+    def run_again(self, at: int, y: NDArray[np.float64]) -> None:
+        """Replace the past by other samples, without reporting their candidates again.
+
+        The `following` of the candidates so far is that of the energy so far.
+
+        Args:
+            at: number of the first sample of `y`.
+            y: samples (n,) in mV, up to the newest one.
         """
         for candidate in self._unsettled:
-            after = self.past.between(candidate.known - 1, self.past.stop)
-            candidate.following = float(after.max(initial=0.0)) / candidate.energy
+            self._set_following(candidate, self.past.stop)
         self.restart(at)
         self.process(y)
 
-    def break_off(self, known: int) -> list[Candidate]:
-        """The signal ends here, which is known once `known` samples have arrived. Gives candidates not known before.
+    def break_off(self, known_at: int) -> list[Candidate]:
+        """Return the remaining candidates of a signal that ends here, which is certain at `known_at`.
 
-        What follows them is what has come. They are found as if the signal stood still at its last value: a QRS complex
-        whose top has come is one of them.
+        They are found as if the signal continued with its last value. A QRS complex is among them if the top of its R
+        peak has arrived.
         """
         stop = self.past.stop
         for candidate in self._unsettled:
-            self._end_before(candidate, stop)
-            candidate.settled = min(candidate.settled, stop)
+            self._set_following(candidate, stop)
+            candidate.settled_at = min(candidate.settled_at, stop)
         self._unsettled.clear()
         if self._last is None:
             return []
-        found = [each for each in self._standing(2 * self.reach + 1) if each.sample < stop - self._shown]
+        n = 2 * self.reach + 1
+        self._append_energies(np.zeros((len(self.bands), n)), np.zeros(n))
+        found = [each for each in self._new_candidates() if each.sample < stop - self._seen]
         for candidate in found:
-            self._end_before(candidate, stop)
+            self._set_following(candidate, stop)
             candidate.at = min(candidate.at, stop - 1)
-            candidate.known = candidate.settled = known
+            candidate.known_at = candidate.settled_at = known_at
         self._unsettled.clear()
         return found
 
-    def _standing(self, n: int) -> list[Candidate]:
-        """Candidates that `n` samples of a signal that stands still make known."""
-        past = np.zeros((5, n))
-        slopes = np.zeros((len(self.bands), n))
-        sums, background = self.sums.process(slopes)
-        self.past.settle()
-        np.divide(sums, self._width, out=past[:3])
-        np.divide(background, self._background, out=past[_BACKGROUND])
-        self.past.append(past)
-        return self._new_candidates()
-
-    def _end_before(self, candidate: Candidate, stop: int) -> None:
-        """Sample `stop` never came: what follows a candidate is what has come before it."""
-        after = self.past.between(min(candidate.known, stop) - 1, stop)
+    def _set_following(self, candidate: Candidate, stop: int) -> None:
+        """Set `following` from the energies before sample `stop`."""
+        after = self.past.between(min(candidate.known_at, stop) - 1, stop)
         candidate.following = float(after.max(initial=0.0)) / candidate.energy
 
     def _settle(self) -> None:
-        while self._unsettled and self._unsettled[0].settled <= self.past.stop:
+        """Set `following` of the candidates for which all of the energy after them is known by now."""
+        while self._unsettled and self._unsettled[0].settled_at <= self.past.stop:
             candidate = self._unsettled.pop(0)
-            after = self.past.between(candidate.known - 1, candidate.settled - 1)
-            candidate.following = float(after.max()) / candidate.energy
+            self._set_following(candidate, candidate.settled_at - 1)
 
     def _new_candidates(self) -> list[Candidate]:
+        """Return the candidates among the energies that can be decided now."""
         reach, low, high = self.reach, self._examined, self.past.stop - self.reach
         if high <= low:
             return []
@@ -193,7 +197,7 @@ class CandidateFinder:
         energy = self.past.between(first, high + reach)
         low, high = low - first, high - first
         middle = energy[low:high]
-        # Tops are few; only there is the larger neighbourhood worth a look.
+        # Local maxima are few. Only their larger neighbourhood is examined.
         is_top = (middle > energy[low - 1 : high - 1]) & (middle >= energy[low + 1 : high + 1]) & (middle > FLOOR_MV_S)
         tops = np.flatnonzero(is_top) + low
         if tops.size > _MANY:
@@ -208,7 +212,12 @@ class CandidateFinder:
         return self._describe(tops + first, near) if tops.size else []
 
     def _describe(self, tops: NDArray[np.int64], near: NDArray[np.float64]) -> list[Candidate]:
-        """Candidates at `tops` (n,), with the energy round each, `near` (n, 2 reach + 1)."""
+        """Return the candidates at given peaks of energy, with their features.
+
+        Args:
+            tops: samples of the peaks, (n,).
+            near: energy around each of them, (n, 2 reach + 1).
+        """
         reach, start = self.reach, self.past.start
         middles = tops - self._width // 2
         around = _at(self._signal, middles[:, None] + self._around_qrs)
@@ -237,7 +246,7 @@ class CandidateFinder:
             / energy[:, None]
             + _TINY
         )
-        samples = first + _first_large(heights)
+        samples = first + _first_large_top(heights)
         for row in np.flatnonzero(before >= _LONG_SHARE * energy).tolist():
             samples[row] = self._start_of_long(samples[row], middles[row], levels[row, 0], heights[row].max())
         found = [
@@ -252,24 +261,31 @@ class CandidateFinder:
                 strict=True,
             )
         ]
-        self._follow(found, at_top)
+        self._start_following(found, at_top)
         return found
 
-    def _follow(self, found: list[Candidate], at_top: NDArray[np.int64]) -> None:
-        """What follows each of `found`, as far as it has come; the others are settled later."""
-        known = len(found)
-        while known and found[known - 1].settled > self.past.stop:
-            known -= 1
-        if known:
-            after = self.past.row(_ENERGY)[at_top[:known, None] + self._after].max(axis=1)
+    def _start_following(self, found: list[Candidate], at_top: NDArray[np.int64]) -> None:
+        """Set `following` of those candidates for which it is known already; that of the others is set later."""
+        settled = len(found)  # number of candidates for which it is known
+        while settled and found[settled - 1].settled_at > self.past.stop:
+            settled -= 1
+        if settled:
+            after = self.past.row(_ENERGY)[at_top[:settled, None] + self._after].max(axis=1)
             for candidate, highest in zip(found, after.tolist(), strict=False):
                 candidate.following = highest / candidate.energy
-        self._unsettled += found[known:]
+        self._unsettled += found[settled:]
 
     def _start_of_long(self, sample: int, middle: int, level: float, highest: float) -> int:
-        """R of a complex wider than what was looked at: its first large deflection, where it may have begun earlier.
+        """Return the R peak of a QRS complex that may have begun before the signal that was examined.
 
-        Wide V have two deflections of the same size up to 0.2 s apart, and the energy's peak may belong to the second.
+        A wide V beat can have two deflections of the same size up to 0.2 s apart, and the peak of energy may belong to
+        the second.
+
+        Args:
+            sample: R peak so far; it is returned if there is no earlier deflection of this size.
+            middle: middle of the signal that was examined.
+            level: median of this signal, mV.
+            highest: height of its largest deflection, mV.
         """
         before = middle + self._before_qrs
         heights = np.abs(_at(self._signal, before) - level)
@@ -279,14 +295,14 @@ class CandidateFinder:
 
 
 def _at(history: History, samples: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values at absolute `samples`, any shape; before the start and after what has come, the nearest there is."""
+    """Return the values at `samples` (any shape); outside the samples in memory, the nearest value."""
     held = history.row(0)
-    # Not np.clip, which costs several times as much on the few samples of a live candidate.
+    # np.clip takes several times as long on the few samples of a live candidate.
     return held[np.minimum(np.maximum(samples - history.start, 0), held.size - 1)]
 
 
-def _first_large(heights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index in each row of `heights` (n, samples) of the first top that is not much lower than the highest."""
+def _first_large_top(heights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the index in each row of `heights` (n, samples) of the first top that is close to the highest."""
     inner = heights[:, 1:-1]
     tops = np.where((inner > heights[:, :-2]) & (inner >= heights[:, 2:]), inner, -1.0)
     highest = tops.max(axis=1, keepdims=True)

@@ -1,19 +1,21 @@
-"""The leads together: which of them vote, what they say of a possible beat, where its R peak lies, what is reported."""
+"""The leads together: which of them vote, their rating of a possible beat, its R peak, and what is reported."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from ecgmoe_edge.streaming.events import LeadReason
-from ecgmoe_edge.streaming.qrs.lead_memory import LeadMemory, is_still_beside
+from ecgmoe_edge.streaming.qrs.lead_memory import LeadMemory, is_quiet_beside
 from ecgmoe_edge.streaming.qrs.possible_beat import LeadStatus, PossibleBeat
 from ecgmoe_edge.streaming.qrs.rating import BeatTiming
 
 IMPOSSIBLE = float("-inf")  # log odds
 
-_SURE_FOLLOWING = 1.0  # times the candidate's energy
-_NOT_SHOWN = -4.0  # log odds of a beat that a lead does not show at all: 0.6 % of beats and 37 % of other peaks
-_AS_CLEAR = 0.5  # of the clearest lead's weight
+_ASSUMED_FOLLOWING = 1.0  # `Candidate.following` while it is not known
+_NOT_SHOWN = -4.0  # log odds if a lead does not show it: true of 0.6 % of the beats and of 37 % of the other peaks
+_AS_CLEAR = 0.5  # smallest weight of a lead that R is taken from, as a fraction of the clearest lead's weight
+_LEARNING_END, _ECG_DEADLINE = attrgetter("learning_end"), attrgetter("ecg_deadline")
 
 
 class LeadPanel:
@@ -24,98 +26,105 @@ class LeadPanel:
         self.restart()
 
     def restart(self) -> None:
-        """All leads have ended."""
+        """End the signal of all leads."""
         for lead in self.leads:
             lead.present = lead.votes = False
-        everyone = tuple(range(len(self.leads)))
-        self._status: tuple[object, ...] = (everyone, everyone, ())
+        all_leads = tuple(range(len(self.leads)))
+        self._status: tuple[object, ...] = (all_leads, all_leads, ())
 
     def log_odds(self, possible: PossibleBeat, timing: BeatTiming, *, settled: bool) -> float:
-        """What the leads say together; `settled`: what follows the beat is known."""
-        said: list[tuple[float, float]] = []  # weight, log odds
+        """Return the log odds of a beat from all leads that vote; `IMPOSSIBLE` if none votes.
+
+        Args:
+            possible: the possible beat.
+            timing: times of the beats before.
+            settled: whether the energy after it is known.
+        """
+        votes: list[tuple[float, float]] = []  # weight, log odds
         for k, lead in enumerate(self.leads):
             shown = possible.shown.get(k)
             if lead.learning is not None or not (lead.votes if shown is None else shown.votes):
                 continue
             if shown is None:
-                if lead.denies:
-                    said.append((lead.weight, _NOT_SHOWN))
+                if lead.counts_if_not_shown:
+                    votes.append((lead.weight, _NOT_SHOWN))
             else:
-                following = shown.candidate.following if settled else _SURE_FOLLOWING
-                said.append((lead.weight, lead.log_odds(shown, timing, following)))
-        if len(said) < 2:
-            return said[0][1] if said else IMPOSSIBLE
-        return sum(weight * log_odds for weight, log_odds in said) / max(weight for weight, _ in said)
+                following = shown.candidate.following if settled else _ASSUMED_FOLLOWING
+                votes.append((lead.weight, lead.log_odds(shown, timing, following)))
+        if len(votes) < 2:
+            return votes[0][1] if votes else IMPOSSIBLE
+        return sum(weight * log_odds for weight, log_odds in votes) / max(weight for weight, _ in votes)
+
+    def is_weak(self, possible: PossibleBeat) -> bool:
+        """Whether a possible beat has in every lead too little energy for a beat."""
+        return all(self.leads[k].rater.is_weak(shown.candidate) for k, shown in possible.shown.items())
 
     def locate(self, possible: PossibleBeat) -> tuple[int, int]:
-        """R in the first lead that shows the beat and is about as clear as any, put where lead 0 has it; and which."""
+        """Return the R peak and the lead that it is taken from.
+
+        It is taken from the first lead that shows the beat about as clearly as the clearest lead, and moved by the
+        usual difference between the R peaks of this lead and those of lead 0.
+        """
         if len(self.leads) == 1:
             return possible.shown[0].candidate.sample, 0
-        votes = {k: shown for k, shown in possible.shown.items() if shown.votes}
-        likely = [k for k in votes if self.leads[k].earned] or [k for k in votes if is_still_beside(votes[k])]
-        weights = {k: self.leads[k].weight for k in likely or votes}
+        voting = {k: shown for k, shown in possible.shown.items() if shown.votes}
+        likely = [k for k in voting if self.leads[k].has_ecg] or [k for k in voting if is_quiet_beside(voting[k])]
+        weights = {k: self.leads[k].weight for k in likely or voting}
         clear_enough = _AS_CLEAR * max(weights.values())
         first = min(k for k, weight in weights.items() if weight >= clear_enough)
         shift = self.leads[first].common_shift if first else 0
         return possible.shown[first].candidate.sample + shift, first
 
     def recurrence(self, possible: PossibleBeat) -> float | None:
-        """Correlation with the beats before, in the lead where that is highest; None where there were none."""
+        """Return the correlation with the beats before, in the lead where it is highest; None before any beat."""
         shown = [(self.leads[k], each.candidate) for k, each in possible.shown.items() if each.votes]
         known = [value for lead, candidate in shown if (value := lead.rater.recurrence(candidate)) is not None]
         return max(known, default=None)
 
-    def status(self, now: int, *, broken: bool) -> LeadStatus | None:
-        """Which leads are of use from now on, if that is not as before."""
-        self._settle_votes()
-        one = len(self.leads) == 1
+    def status(self, arrived: int, *, broken: bool) -> LeadStatus | None:
+        """Return which leads are usable once `arrived` samples have arrived; None if nothing has changed."""
+        self._update_votes()
+        single = len(self.leads) == 1
         voting = tuple(k for k, lead in enumerate(self.leads) if lead.votes)
-        clear = tuple(k for k in voting if (one or not self.leads[k].noisy) and not self.leads[k].no_ecg)
+        clear = tuple(k for k in voting if (single or not self.leads[k].noisy) and not self.leads[k].no_ecg)
         reasons: tuple[tuple[int, LeadReason], ...] = tuple(
             (k, "noise" if lead.votes and not lead.no_ecg else lead.reason)
             for k, lead in enumerate(self.leads)
             if k not in clear
         )
-        with_ecg = tuple(k for k in voting if self.leads[k].earned) or voting
+        with_ecg = tuple(k for k in voting if self.leads[k].has_ecg) or voting
         order = tuple(sorted(with_ecg, key=lambda k: k not in clear))
         if not broken and (order, clear, reasons) == self._status:
             return None
         self._status = (order, clear, reasons)
-        return LeadStatus(now, order, clear, reasons, broken)
+        return LeadStatus(arrived, order, clear, reasons, broken)
 
-    def _settle_votes(self) -> None:
-        """A lead that has shown an ECG votes; one that has not only as long as no other has."""
-        with_ecg = sum(lead.present and lead.earned for lead in self.leads)
+    def _update_votes(self) -> None:
+        """Let leads vote that have shown an ECG; others only while no lead has shown one."""
+        with_ecg = sum(lead.present and lead.has_ecg for lead in self.leads)
         for lead in self.leads:
-            if (
-                lead.present and lead.earned and not lead.credit and with_ecg > 1
-            ):  # it stopped showing beats, and others go on
+            if lead.present and lead.has_ecg and not lead.ecg_credit and with_ecg > 1:
+                # It no longer shows beats that other leads show.
                 with_ecg -= 1
                 self.find_no_ecg(lead)
         for lead in self.leads:
             if lead.present and lead.learning is None:
-                lead.votes = lead.earned or (not with_ecg) or (lead.votes and not lead.no_ecg)
+                lead.votes = lead.has_ecg or (not with_ecg) or (lead.votes and not lead.no_ecg)
 
     def find_no_ecg(self, lead: LeadMemory) -> None:
-        """Take a lead for one without an ECG; what was learnt of R peaks from it is forgotten."""
+        """Note that a lead shows no ECG; all differences between R peaks were learnt with it and are forgotten."""
         lead.find_no_ecg()
         for each in self.leads:
             each.forget_shift()
 
-    def next_unproven(self) -> LeadMemory | None:
-        """The lead of which it is known next that it shows no ECG."""
-        unproven = [lead for lead in self.leads if lead.present and not lead.earned and not lead.no_ecg]
-        return min(unproven, key=_earns_until, default=None)
+    def next_ecg_deadline(self) -> LeadMemory | None:
+        """Return the lead that will be the next to have shown no ECG for too long."""
+        undecided = [lead for lead in self.leads if lead.present and not lead.has_ecg and not lead.no_ecg]
+        return min(undecided, key=_ECG_DEADLINE, default=None)
 
-    def next_trial(self) -> LeadMemory | None:
-        """The lead whose first two seconds end next, of those that came while others were present."""
-        on_trial = [lead for lead in self.leads if lead.present and not lead.votes and lead.learning is not None]
-        return min(on_trial, key=_learns_until, default=None)
-
-
-def _learns_until(lead: LeadMemory) -> int:
-    return lead.learns_until
-
-
-def _earns_until(lead: LeadMemory) -> int:
-    return lead.earns_until
+    def next_learning_end(self) -> LeadMemory | None:
+        """Return the lead whose learning ends next, of those that began while others were present."""
+        if len(self.leads) == 1:
+            return None
+        learning = [lead for lead in self.leads if lead.present and not lead.votes and lead.learning is not None]
+        return min(learning, key=_LEARNING_END, default=None)

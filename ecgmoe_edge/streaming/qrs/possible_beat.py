@@ -1,4 +1,4 @@
-"""What the detector works on and what it decides: possible beats, R peaks, and which leads are of use."""
+"""What the detector decides on and what it decides: possible beats, R peaks, and which leads are usable."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ class RPeak:
     """One R peak."""
 
     sample: int
-    known_at: int  # samples that had arrived when the detector was sure
-    log_odds: float  # that it is a beat, as they were then
+    known_at: int
+    log_odds: float  # log odds of a beat at `known_at`
     search_back: bool
-    recurrence: float | None = None  # correlation with the beats before in the lead where that is highest
+    recurrence: float | None = None  # correlation with the beats before, in the lead where it is highest
 
 
 @dataclass(frozen=True)
 class LeadStatus:
-    """Once `arrived` samples have arrived: which leads are clear, why the others are not, whose windows to look at."""
+    """Which leads are usable."""
 
-    arrived: int
-    order: tuple[int, ...]  # leads that show an ECG, or as long as none does all that vote; clear ones first
+    known_at: int
+    order: tuple[int, ...]  # leads that show an ECG, or all that vote if none does; clear ones first
     clear: tuple[int, ...]
-    reasons: tuple[tuple[int, LeadReason], ...]
-    broken: bool  # no lead was left: what comes is a new chain of RR intervals
+    reasons: tuple[tuple[int, LeadReason], ...]  # why each of the other leads is not clear
+    broken: bool  # no lead was left, so no RR interval spans this moment
 
     def event(self, names: Sequence[str], fs: float) -> LeadChange:
-        """The same with the leads' names."""
+        """Return the event with the names of the leads; `fs` in Hz."""
         return LeadChange(
-            sample=self.arrived,
-            time_s=self.arrived / fs,
+            sample=self.known_at,
+            time_s=self.known_at / fs,
             leads=tuple(names[k] for k in self.clear),
             others={names[k]: reason for k, reason in self.reasons},
             broken=self.broken,
         )
 
 
-Decision: TypeAlias = RPeak | LeadStatus
+DetectorOutput: TypeAlias = RPeak | LeadStatus
 
 
 @dataclass(eq=False, slots=True)
 class PossibleBeat:
-    """A possible beat: what the leads show of it."""
+    """Candidates of several leads that lie close together."""
 
-    at: int  # of the first candidate's energy
-    due: int  # samples that have arrived when it is examined
-    shown: dict[int, LeadCandidate] = field(default_factory=dict)
-    settled: int = 0  # samples that have arrived when it is known what follows it
-    waits: bool = False  # for what follows it
+    at: int  # sample of the peak of energy in the first of them
+    examine_at: int  # number of arrived samples at which it is examined next
+    shown: dict[int, LeadCandidate] = field(default_factory=dict)  # by lead, in those leads that show it
+    settled_at: int = 0  # when the energy after it is known in all of these leads
+    waits: bool = False  # whether it was examined and waits until `settled_at`

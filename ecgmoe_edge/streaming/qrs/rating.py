@@ -1,7 +1,8 @@
-"""How likely a candidate is a beat of this patient: log odds from a small network over what the lead showed before.
+"""How likely a candidate is a beat of this patient: log odds from a small network.
 
-Of each lead the last eight beats are remembered (energy, waveform) and the last eight candidates that were none; when
-beats came is remembered once for all leads. The network has one hidden layer; its weights are the table in `weights`.
+Of each lead, the last eight beats are remembered (energy, waveform), and the energies of the last eight candidates that
+were no beats. The times of the beats are remembered once for all leads. The network has one hidden layer; its weights
+are the table in `weights`.
 """
 
 from __future__ import annotations
@@ -15,28 +16,35 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.qrs.candidates import WAVEFORM, Candidate
 from ecgmoe_edge.streaming.qrs.weights import INPUTS, QRS_NETWORK, QrsNetwork
-from ecgmoe_edge.streaming.signal.ordered_sum import add_rows, plain_sum
+from ecgmoe_edge.streaming.signal.median import median
+from ecgmoe_edge.streaming.signal.sums import add_rows, plain_sum
 
-MEMORY = 8  # recent beats, and recent candidates that were none (Hamilton 2002)
+MEMORY = 8  # number of recent beats, and of recent candidates that were no beats (Hamilton 2002)
 
-_LEAST_SHARE = 0.06  # of the recent beats' energy, below which nothing is one
-_LOUD = 3.0  # times the recent beats' energy
-_USUAL_NOISE = 2.5  # ln of beats' energy over other peaks', where none has been seen
+_LEAST_SHARE = 0.06  # no beat has less energy than this fraction of the recent beats' energy
+_LOUD = 3.0  # a candidate with more than so many times the recent beats' energy is loud
+# Values that are used until they are known.
+_USUAL_CONTRAST = 2.5  # ln of the beats' energy over that of other candidates
 _USUAL_RR_S = 0.8
-_USUAL_SPREAD, _USUAL_DEVIATION = 0.3, 0.3  # of ln RR
-_USUAL_LIKENESS = 0.7
+_USUAL_SPREAD, _USUAL_DEVIATION = 0.3, 0.3  # standard deviation of ln RR, and its distance from the median
+_USUAL_CORRELATION = 0.7
+# Times after the last beat, in the inputs of the network.
 _T_WAVE_S, _EARLY_S = 0.45, 0.40
 _LONGEST_S = 2.0
-_ENOUGH_BEATS = 4  # remembered, of which one alone may be like an artefact by chance
+_ENOUGH_BEATS = 4  # from so many remembered beats on, one of them may resemble an artefact by chance
 _AHEAD = INPUTS.index("ahead")
 
 
 class BeatTiming:
-    """When the last beats came, by the energy's peak: one for all leads."""
+    """The times of the last beats, by their peaks of energy; shared by all leads.
+
+    Args:
+        fs: sampling rate, Hz.
+    """
 
     def __init__(self, fs: float) -> None:
         self._fs = fs
-        self.changes = 0  # counts what was remembered; a rating holds as long as it stands
+        self.changes = 0  # number of changes; a rating is valid as long as it is the same
         self.restart()
 
     def restart(self) -> None:
@@ -49,49 +57,54 @@ class BeatTiming:
         self._log_rr: deque[float] = deque(maxlen=MEMORY)
 
     def accept(self, at: int) -> None:
-        """Remember a beat."""
+        """Remember a beat with its peak of energy at sample `at`."""
         if self.last_at is not None:
             rr_s = (at - self.last_at) / self._fs
             self._rr.append(rr_s)
             self._log_rr.append(log(rr_s))
             if len(self._rr) > 1:
-                self.rr_s = _median(self._rr)
+                self.rr_s = median(self._rr)
                 self.spread = min(_deviation(self._log_rr), 0.5)
         self.last_at = at
         self.changes += 1
 
     def seconds(self, samples: int) -> float:
-        """Of so many samples."""
+        """Return the duration of a number of samples."""
         return samples / self._fs
 
 
 class Rater:
-    """Rates the candidates of one lead by what it showed before."""
+    """Rates the candidates of one lead by comparison with its beats before.
+
+    Args:
+        network: weights of the network.
+    """
 
     def __init__(self, network: QrsNetwork = QRS_NETWORK) -> None:
         self._network = network
         self._inputs = np.zeros((len(INPUTS), 1))
         self._products = np.empty_like(network.weights)
-        self._likenesses = np.empty((WAVEFORM, MEMORY))
+        self._waveform_products = np.empty((WAVEFORM, MEMORY))
         self._waveforms = np.zeros((WAVEFORM, MEMORY))
-        self.changes = 0  # counts what was remembered; a rating holds as long as it stands
+        self.changes = 0  # number of changes; a rating is valid as long as it is the same
         self.restart()
 
     def restart(self) -> None:
         """Forget every beat."""
         self._last: float | None = None  # ln energy of the last beat that this lead showed
-        self._last_at: int | None = None  # where this lead showed the last beat; None where it did not
+        self._last_at: int | None = None  # where this lead showed the last beat; None if it did not
         self._beats = 0
-        self._compared: tuple[Candidate | None, int, list[float]] = (None, 0, [])  # last candidate, beats then
-        self._energies: deque[float] = deque(maxlen=MEMORY)  # all energies here as ln
-        self._others: deque[float] = deque(maxlen=MEMORY)
-        self.level = 0.0  # median ln energy of the recent beats
-        self._other_level: float | None = None  # the same of the others
+        # The last candidate that was compared, the number of beats at that time, and the correlations.
+        self._compared: tuple[Candidate | None, int, list[float]] = (None, 0, [])
+        self._energies: deque[float] = deque(maxlen=MEMORY)  # ln energies of the recent beats
+        self._others: deque[float] = deque(maxlen=MEMORY)  # and of the recent candidates that were no beats
+        self.level = 0.0  # median of the recent beats' ln energies
+        self._other_level: float | None = None  # median of the others
         self._weak = 0.0  # energy below which nothing is a beat
         self.changes += 1
 
     def learn(self, energy: float) -> None:
-        """Take `energy`, mV/s, for that of a beat, whatever was known before of energies."""
+        """Forget all energies, and take `energy`, mV/s, as that of a beat."""
         self._energies.clear()
         self._energies.append(log(energy))
         self._set_level()
@@ -99,7 +112,7 @@ class Rater:
         self._other_level = None
 
     def accept(self, beat: Candidate | None) -> None:
-        """Remember a candidate as a beat; None: there was one that this lead did not show."""
+        """Remember a candidate as a beat; None for a beat that this lead did not show."""
         self._last_at = None if beat is None else beat.at
         self.changes += 1
         if beat is None:
@@ -110,27 +123,27 @@ class Rater:
         self._beats += 1
         self._set_level()
 
-    def pass_over(self, other: Candidate) -> None:
+    def reject(self, other: Candidate) -> None:
         """Remember a candidate as no beat."""
         self._others.append(other.log_energy)
-        self._other_level = _median(self._others)
+        self._other_level = median(self._others)
         self.changes += 1
 
     def _set_level(self) -> None:
-        self.level = _median(self._energies)
+        self.level = median(self._energies)
         self._weak = _LEAST_SHARE * exp(self.level)
         self.changes += 1
 
     def is_weak(self, candidate: Candidate) -> bool:
-        """Whether a candidate is too far below the recent beats to be worth rating."""
+        """Whether a candidate has so little energy that it cannot be a beat."""
         return candidate.energy < self._weak
 
     def is_loud(self, candidate: Candidate) -> bool:
-        """Whether a candidate is so far above the recent beats that either it or they are artefacts."""
+        """Whether a candidate has so much more energy than the recent beats that one of them must be artefacts."""
         return candidate.energy > _LOUD * exp(self.level)
 
     def rate(self, candidate: Candidate, timing: BeatTiming) -> Rating:
-        """The rating of a candidate as long as no other is remembered as a beat or as none."""
+        """Return the rating of a candidate; it is valid until `changes` of this or of `timing` has another value."""
         self._inputs[:, 0] = self._features(candidate, timing)
         np.multiply(self._inputs, self._network.weights, out=self._products)
         hidden = add_rows(self._products)
@@ -138,10 +151,10 @@ class Rater:
         return Rating(self._network, hidden)
 
     def _features(self, candidate: Candidate, timing: BeatTiming) -> list[float]:
-        """The network's inputs in the order of `INPUTS`; what follows the candidate is left at 0."""
+        """Return the network's inputs in the order of `INPUTS`; "ahead" is 0 and added by `Rating.log_odds`."""
         energy = candidate.log_energy
-        others = self.level - _USUAL_NOISE if self._other_level is None else self._other_level
-        # Energy peaks later in some leads than in others, so time is counted from where this lead showed the last beat.
+        others = self.level - _USUAL_CONTRAST if self._other_level is None else self._other_level
+        # Energy peaks later in some leads than in others: time is counted from the last beat as this lead showed it.
         last_at = timing.last_at if self._last_at is None or timing.last_at is None else self._last_at
         drop, early, rr_s, since = 0.0, 0.0, timing.rr_s, _LONGEST_S
         if last_at is not None:
@@ -165,26 +178,34 @@ class Rater:
         ]
 
     def recurrence(self, candidate: Candidate) -> float | None:
-        """Correlation with the recent beats: the second most alike of four and more, else the most; None before any."""
+        """Return the highest correlation with the recent beats; from four beats on, the second highest.
+
+        None before the first beat.
+        """
         ranked = self._correlations(candidate)
         return (ranked[1] if len(ranked) >= _ENOUGH_BEATS else ranked[0]) if ranked else None
 
     def _likeness(self, candidate: Candidate) -> tuple[float, float]:
-        """Correlation with the most alike of the recent beats, and with the middle one."""
+        """Return the highest and the middle one of the correlations with the recent beats."""
         ranked = self._correlations(candidate)
-        return (ranked[0], ranked[len(ranked) // 2]) if ranked else (_USUAL_LIKENESS, _USUAL_LIKENESS)
+        return (ranked[0], ranked[len(ranked) // 2]) if ranked else (_USUAL_CORRELATION, _USUAL_CORRELATION)
 
     def _correlations(self, candidate: Candidate) -> list[float]:
-        """Correlation with each of the recent beats, the most alike first."""
+        """Return the correlations with the recent beats, the highest first."""
         if self._compared[0] is not candidate or self._compared[1] != self._beats:
-            np.multiply(self._waveforms, candidate.waveform[:, None], out=self._likenesses)
-            ranked = sorted(add_rows(self._likenesses).tolist()[: min(self._beats, MEMORY)], reverse=True)
+            np.multiply(self._waveforms, candidate.waveform[:, None], out=self._waveform_products)
+            ranked = sorted(add_rows(self._waveform_products).tolist()[: min(self._beats, MEMORY)], reverse=True)
             self._compared = candidate, self._beats, ranked
         return self._compared[2]
 
 
 class Rating:
-    """What is known of a candidate but for what follows it."""
+    """The rating of a candidate, except for what depends on the energy after it.
+
+    Args:
+        network: weights of the network.
+        hidden: inputs of the hidden units without "ahead", (hidden,).
+    """
 
     __slots__ = ("_hidden", "_network")
 
@@ -192,20 +213,14 @@ class Rating:
         self._network, self._hidden = network, hidden
 
     def log_odds(self, following: float) -> float:
-        """Log odds that it is a beat, if the largest energy after it is `following` times its own."""
+        """Return the log odds of a beat if the largest energy after it is `following` times its own."""
         hidden = np.tanh(self._hidden + ln_following(following) * self._network.weights[_AHEAD])
         return plain_sum((hidden * self._network.out).tolist()) + self._network.out_bias
 
 
 def ln_following(following: float) -> float:
-    """The network's input for energy that follows, from its share of the candidate's own."""
+    """Return the network's input "ahead" from `Candidate.following`."""
     return log(following + 0.02)
-
-
-def _median(values: Iterable[float]) -> float:
-    ranked = sorted(values)
-    middle = len(ranked) // 2
-    return ranked[middle] if len(ranked) % 2 else 0.5 * (ranked[middle - 1] + ranked[middle])
 
 
 def _deviation(values: Iterable[float]) -> float:

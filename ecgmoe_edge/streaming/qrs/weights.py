@@ -1,7 +1,7 @@
-"""Weights of the network that rates candidates for an R peak, and what its inputs are.
+"""Inputs and weights of the network that rates candidates for an R peak.
 
-16 inputs, 16 hidden units (tanh), one output: ln of the odds that the candidate is a beat. Fitted on DS1 and `svdb-fit`
-by `python -m ecgmoe_edge.training.rpeak_weights`, which prints the table.
+It has 16 inputs, 16 hidden units (tanh) and one output: ln of the odds that the candidate is a beat. It was fitted on
+DS1 and `svdb-fit` by `python -m ecgmoe_edge.training.rpeak_weights`, which writes the table.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 INPUTS = (
-    "energy",  # ln energy over the median of recent beats
-    "drop",  # the same over the last beat, if negative, fading until 0.45 s after it
-    "over_others",  # ln energy over the median of recent candidates that were no beats
-    "rr",  # ln time since the last beat over the recent median RR
-    "early",  # 1 at the last beat, 0 from 0.40 s after it on
-    "deviation",  # how far `rr` is from 0
-    "spread",  # standard deviation of recent ln RR
-    "since",  # s since the last beat
-    "alike",  # correlation of the waveform with the most alike of the recent beats
-    "alike_middle",  # and with the middle one
+    "energy",  # ln of energy over the median of the recent beats
+    "drop",  # ln of energy over that of the last beat, if negative; its weight falls to 0 until 0.45 s after that beat
+    "over_others",  # ln of energy over the median of the recent candidates that were no beats
+    "rr",  # ln of the time since the last beat over the median of the recent RR intervals
+    "early",  # falls from 1 at the last beat to 0 from 0.40 s after it on
+    "deviation",  # absolute value of `rr`
+    "spread",  # standard deviation of the recent ln RR
+    "since",  # time since the last beat, s
+    "alike",  # highest correlation of the waveform with the recent beats
+    "alike_middle",  # middle one of these correlations
     "ahead",  # ln of the largest energy 150 to 300 ms later over its own
-    "slow",  # ln of slope in 1-5 Hz over energy
-    "fast",  # ln of slope in 18-40 Hz over energy
-    "valley_before",  # ln of the least energy in the 150 ms before over energy
-    "valley_after",  # and after
-    "background",  # ln of the last second's mean energy over energy
+    "slow",  # ln of the mean |slope| in 1-5 Hz over energy
+    "fast",  # ln of the mean |slope| in 18-40 Hz over energy
+    "valley_before",  # ln of the lowest energy in the 150 ms before over energy
+    "valley_after",  # ln of the lowest energy in the 150 ms after over energy
+    "background",  # ln of the mean energy in the last second over energy
 )
 
 
 @dataclass(frozen=True)
 class QrsNetwork:
-    """out @ tanh(inputs @ weights + bias) + out_bias."""
+    """A network that computes `out @ tanh(inputs @ weights + bias) + out_bias`."""
 
     weights: NDArray[np.float64]  # (inputs, hidden)
     bias: NDArray[np.float64]  # (hidden,)

@@ -1,1 +1,1 @@
-"""Rhythm: pause and asystole, rates, V runs, and the model's rhythm; an alarm a file, `tracker` over them."""
+"""Rhythm events: alarms, the rhythm by the model, and `tracker`, which combines them."""

@@ -1,4 +1,4 @@
-"""The limits of the rhythm alarms, which a user may set."""
+"""The limits of the rhythm alarms, which can be set by the user."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ _V_RUN_BEATS = (3, 100)
 
 @dataclass(frozen=True)
 class RhythmLimits:
-    """When a rhythm is reported. Raises UsageError for limits that make no sense, alone or together."""
+    """When a rhythm is reported.
 
-    pause_s: float = 2.0  # without an R peak
-    asystole_s: float = 4.0
-    bradycardia_bpm: float = 50.0  # below, over 8 RR intervals
-    tachycardia_bpm: float = 100.0  # above
-    v_run_beats: int = 3  # V beats in a row, at least
+    Raises:
+        UsageError: a limit is out of range, or two limits contradict each other.
+    """
+
+    pause_s: float = 2.0  # time without an R peak
+    asystole_s: float = 4.0  # time without an R peak
+    bradycardia_bpm: float = 50.0  # a mean rate over 8 RR intervals below this
+    tachycardia_bpm: float = 100.0  # a mean rate over 8 RR intervals above this
+    v_run_beats: int = 3  # smallest number of V beats in a row
 
     def __post_init__(self) -> None:
-        """Check each limit, then those that belong together."""
+        """Check each limit, then pairs of limits."""
         _check("A pause", self.pause_s, *_PAUSE_S, "s without an R peak")
         _check("Asystole", self.asystole_s, _PAUSE_S[0], _LONGEST_ASYSTOLE_S, "s without an R peak")
         _check("Bradycardia", self.bradycardia_bpm, *_BPM, "beats per minute")

@@ -1,10 +1,10 @@
-"""Whether RR intervals follow from those before: breathing modulates a sinus rhythm smoothly, fibrillation does not.
+"""Whether RR intervals can be predicted from those before: in respiratory arrhythmia they can, in fibrillation not.
 
-A linear prediction of each interval from the three before it is fitted to the last 32 by their autocorrelation
-(Levinson's recursion), and what it leaves unexplained is compared with the whole variance. In atrial fibrillation
-most is left: of stretches of records 201 and 203, 0.5 or more in 99 of 100 of 16 intervals and in all of 32. Drawn
-respiratory arrhythmia (depth 10 to 30 %, period 3 to 12 s, jitter 1 to 3 %) leaves less than 0.5 in 95 of 100
-stretches of 16 and in 99 of 100 of 32.
+Breathing modulates a sinus rhythm smoothly. A linear prediction of each interval from the three before it is fitted to
+the last 32 intervals by their autocorrelation (Levinson's recursion). The measure is the fraction of the variance that
+the prediction does not explain. In atrial fibrillation (records 201 and 203) it is 0.5 or more in 99 % of the stretches
+of 16 intervals and in all of 32. In simulated respiratory arrhythmia (depth 10 to 30 %, period 3 to 12 s, jitter 1 to
+3 %) it is below 0.5 in 95 % of the stretches of 16 and in 99 % of 32.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from ecgmoe_edge.streaming.signal.ordered_sum import plain_sum
+from ecgmoe_edge.streaming.signal.sums import plain_sum
 
 _INTERVALS = 32
-_ORDER = 3
-_LEAST_SPREAD = 0.04  # standard deviation of ln RR: a rhythm that hardly varies is left to the model
-_PREDICTABLE = 0.5  # share of the variance that is left unexplained, below which RR intervals are predictable
-_OUTLIER = 0.3  # of ln RR from the median: an ectopic beat counts no more than that
+_ORDER = 3  # number of intervals that predict the next one
+_LEAST_SPREAD = 0.04  # smallest standard deviation of ln RR; on a rhythm with less the model decides
+_PREDICTABLE = 0.5  # RR intervals are predictable if less than this fraction of the variance is not explained
+_OUTLIER = 0.3  # differences of ln RR from the median are limited to this, because of ectopic beats
 
 
 class Predictability:
@@ -31,21 +31,21 @@ class Predictability:
         return len(self._rr_ms)
 
     def add(self, rr_ms: float) -> None:
-        """Take the next RR interval."""
+        """Add the next RR interval."""
         self._rr_ms.append(rr_ms)
 
     def is_smooth(self) -> bool:
-        """Whether the intervals vary, and follow from those before; there must be an interval."""
+        """Whether the intervals vary and are predictable; there must be at least one interval."""
         correlation = self._correlation()
         varies = correlation[0] >= _LEAST_SPREAD**2 * len(self._rr_ms)
         return varies and _unexplained(correlation) < _PREDICTABLE
 
     def unexplained(self) -> float:
-        """Share of the variance that the intervals before do not explain, 0 to 1; there must be an interval."""
+        """Return the fraction of the variance that is not explained, 0 to 1; there must be at least one interval."""
         return _unexplained(self._correlation())
 
     def _correlation(self) -> list[float]:
-        """Sums of products of ln RR with itself, so many intervals apart."""
+        """Return the autocorrelation of ln RR at lags 0 to `_ORDER`, as sums of products."""
         ordered = sorted(self._rr_ms)
         middle = ordered[len(ordered) // 2]
         x = [min(max(math.log(rr / middle), -_OUTLIER), _OUTLIER) for rr in self._rr_ms]
@@ -55,6 +55,7 @@ class Predictability:
 
 
 def _unexplained(correlation: list[float]) -> float:
+    """Return the fraction of the variance that is not explained, by Levinson's recursion on an autocorrelation."""
     error = correlation[0]
     if error <= 0.0:
         return 0.0

@@ -1,4 +1,4 @@
-"""Rhythm events from beats, from the time that passes without one, and from breaks of the signal."""
+"""Rhythm events from beats, from the time without a beat, and from breaks of the signal."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.events import Rhythm
-from ecgmoe_edge.streaming.rhythm.ecg_shown import EcgShown
+from ecgmoe_edge.streaming.rhythm.alarms import PauseAlarm, RateAlarms, VRunAlarm
+from ecgmoe_edge.streaming.rhythm.ecg_presence import EcgPresence
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.rhythm.model_rhythm import ModelRhythm
-from ecgmoe_edge.streaming.rhythm.pause import PauseAlarm
-from ecgmoe_edge.streaming.rhythm.rate import RateAlarms
-from ecgmoe_edge.streaming.rhythm.v_run import VRunAlarm
 
 
 class RhythmTracker:
-    """Turns beats, in order, into rhythm events: one with `to_s` None when a rhythm begins, one when it has ended.
+    """Turns beats, in order, into rhythm events: one when a rhythm begins (`to_s` is None), one when it has ended.
 
-    classes: of the rhythm logits; empty where the model has no such task.
+    Args:
+        classes: classes of the rhythm logits; empty if the model has no such task.
+        limits: limits of the alarms; None for the defaults.
     """
 
     def __init__(self, classes: Sequence[str], limits: RhythmLimits | None = None) -> None:
@@ -28,10 +28,10 @@ class RhythmTracker:
         self._rate = RateAlarms(limits)
         self._v_run = VRunAlarm(limits)
         self._model = ModelRhythm(classes)
-        self._ecg = EcgShown()
+        self._ecg = EcgPresence()
         self._last_s = 0.0
-        self._clear = False  # the last beat, what is no QRS complex left out
-        self._after_no_qrs = False  # such a peak came after it
+        self._clear = False  # whether the last beat was clear; a peak that is no QRS complex is no beat here
+        self._after_no_qrs = False  # whether such a peak came after the last beat
 
     def beat(
         self,
@@ -45,11 +45,17 @@ class RhythmTracker:
         no_qrs: bool = False,
         recurrence: float | None = 1.0,
     ) -> list[Rhythm]:
-        """Events that a beat at `time_s` brings.
+        """Return the events of a beat.
 
-        logits: (rhythm classes,) where the model has the task. quality: 0 to 1. poor: the beat is `?`, or would be if a
-        model ran. no_qrs: it is no beat at all but a peak of noise or a P wave, and poor for that. recurrence:
-        correlation with the patient's beats before, None where there was none.
+        Args:
+            time_s: time of its R peak.
+            rr_ms: interval to the R peak before; None if it is not known.
+            label: its class; None without a model.
+            logits: its rhythm logits (rhythm classes,); None if the model has no such task.
+            quality: 0 to 1.
+            poor: whether the beat is `?`, or would be with a model.
+            no_qrs: whether it is a peak of noise or a P wave and not a beat; it is poor then.
+            recurrence: correlation with the patient's beats before; None if there was none.
         """
         out: list[Rhythm] = []
         if no_qrs:
@@ -57,34 +63,34 @@ class RhythmTracker:
             self._after_no_qrs = True
             return out
         clear = self._ecg.beat(quality, None if self._after_no_qrs else rr_ms, poor=poor, recurrence=recurrence)
-        # An RR interval is believed between two clear beats that have nothing between them.
-        measured = rr_ms if clear and self._clear and not self._after_no_qrs else None
+        # An RR interval is valid between two clear beats without a peak between them.
+        valid_rr_ms = rr_ms if clear and self._clear and not self._after_no_qrs else None
         self._clear, self._after_no_qrs = clear, False
-        may_begin = self._ecg.now
-        self._pause.beat(time_s, measured if may_begin else None, out)
-        self._rate.beat(time_s, measured, out, may_begin=may_begin)
-        self._v_run.beat(time_s, label, out, may_begin=self._ecg.before)
-        if measured is not None:
-            self._model.add_rr(measured)
+        may_begin = self._ecg.present
+        self._pause.beat(time_s, valid_rr_ms if may_begin else None, out)
+        self._rate.beat(time_s, valid_rr_ms, out, may_begin=may_begin)
+        self._v_run.beat(time_s, label, out, may_begin=self._ecg.shown)
+        if valid_rr_ms is not None:
+            self._model.add_rr(valid_rr_ms)
         if logits is not None and not poor:
             self._model.beat(time_s, logits, out, may_begin=may_begin)
         self._last_s = time_s
         return out
 
     def silence(self, since_s: float, seconds: float, *, after_beat: bool) -> list[Rhythm]:
-        """No R peak came for `seconds` since `since_s`; `after_beat`: since a beat, and not a signal's start."""
+        """Return the events of `seconds` without an R peak since `since_s`; `after_beat` as in `Silence`."""
         out: list[Rhythm] = []
         self._v_run.end(out)
         self._rate.silence(since_s, seconds, out)
-        if self._ecg.before:
-            is_rr = after_beat and self._clear and self._ecg.now
+        if self._ecg.shown:
+            is_rr = after_beat and self._clear and self._ecg.present
             self._pause.silence(since_s, seconds, is_rr=is_rr, out=out)
         return out
 
     def interrupt(self, at_s: float, *, lead_lost: bool) -> list[Rhythm]:
-        """Close everything that is open: there is no signal from `at_s` on.
+        """End all rhythms, since there is no signal from `at_s` on.
 
-        lead_lost: an electrode fell off or its input stood still; what comes next has to show an ECG first.
+        lead_lost: as in `SignalEnd`; the next signal then has to show an ECG first.
         """
         out: list[Rhythm] = []
         self._pause.end(at_s, out)
@@ -93,5 +99,5 @@ class RhythmTracker:
         self._model.end(self._last_s, out)
         self._clear = False
         if lead_lost:
-            self._ecg.lost()
+            self._ecg.forget()
         return out

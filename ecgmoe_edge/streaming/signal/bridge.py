@@ -1,28 +1,28 @@
-"""Bridges over short holes: up to `LONGEST_S` of samples that were lost or are unusable become a straight line.
+"""Bridges over short holes: up to `LONGEST_S` of lost or unusable samples are replaced by a straight line.
 
-A hole is bridged once the first usable sample after it has come. Until then what came since its beginning waits:
-nothing else is delayed, and what becomes certain by a sample that waits comes out, with its true delay, when the
-waiting ends. A hole that turns out to be longer is given as it is, and so is one that has no usable sample before it.
+A hole is bridged once the first usable sample after it has arrived. Until then, the samples since its start wait;
+nothing else is delayed. What is detected in samples that waited is reported with its true delay. A hole that turns out
+to be longer is not bridged, and neither is a hole without a usable sample before it: its samples are passed on as they
+are.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.events import GapReason
+from ecgmoe_edge.streaming.signal.decision_times import DecisionTimes
 
-LONGEST_S = 0.040  # of a bridge; docs/events.md has what other limits cost
+LONGEST_S = 0.040  # longest hole that is bridged; docs/events.md says what other limits cost
 
 
 @dataclass(frozen=True)
 class Hole:
-    """Samples `start` to `stop` (not included) that were bridged, for one reason."""
+    """Samples `start` to `stop` (exclusive) that were bridged, for one reason."""
 
     start: int
     stop: int
@@ -31,67 +31,81 @@ class Hole:
 
 
 class HoleBridge:
-    """Bridges the holes of all leads. fs: Hz. leads: how many. largest: beyond +- so many mV a sample is unusable."""
+    """Bridges the holes of all leads.
+
+    Args:
+        fs: sampling rate, Hz.
+        leads: number of leads.
+        largest: absolute value in mV above which a sample is unusable.
+    """
 
     def __init__(self, fs: float, leads: int, largest: float) -> None:
         self.longest = int(LONGEST_S * fs)
         self._leads = leads
         self._largest = largest
+        self._times = DecisionTimes()
         self.restart(0)
 
     def restart(self, at: int) -> None:
-        """A new signal begins at sample `at` on all leads."""
-        self._at = at  # of the first sample that is not given yet
+        """Start a new signal on all leads at sample `at`."""
+        self._at = at  # number of the first sample that is not passed on yet
         self._open = np.empty((self._leads, 0))  # samples that wait
-        self._before = np.full(self._leads, np.nan)  # the last samples given; not usable: nothing to bridge from
-        self._lost: list[tuple[int, int, GapReason]] = []  # samples that never came, which are NaN here
-        self._waits: list[int] = []  # first samples that had to wait, of the last call ...
-        self._arrived: list[int] = []  # ... and the samples that had arrived when each was decided, in order
+        self._before = np.full(self._leads, np.nan)  # last sample passed on; from an unusable one nothing is bridged
+        self._lost: list[tuple[int, int, GapReason]] = []  # samples that never arrived; they are NaN in the signal
+        self._times.clear()
 
     @property
     def waiting(self) -> int:
-        """Samples that came and are not given yet."""
+        """Number of samples that have arrived and are not passed on yet."""
         return self._open.shape[1]
 
     @property
     def delays(self) -> bool:
-        """Whether any of the samples given last had to wait."""
-        return bool(self._waits)
+        """Whether any of the samples last passed on had to wait."""
+        return bool(self._times)
 
-    def arrival(self, count: int) -> int:
-        """Samples that had arrived when the first `count` of them were given."""
-        k = bisect_left(self._waits, count)
-        return max(count, self._arrived[k - 1]) if k else count
+    def known_at(self, stop: int) -> int:
+        """Return the number of samples that had arrived when those before `stop` were passed on."""
+        return self._times.known_at(stop)
 
     def lose(self, start: int, stop: int, reason: GapReason) -> None:
-        """Samples `start` to `stop` (not included) never came; NaN stand for them in the next call of `process`."""
+        """Note that samples `start` to `stop` (exclusive) never arrived; the next `process` gets NaN for them."""
         self._lost.append((start, stop, reason))
 
     def reasons(self, start: int, stop: int) -> list[tuple[int, int, GapReason | None]]:
-        """Samples `start` to `stop` cut where samples were lost: from, to, and why they were; None where they came."""
-        cuts: list[tuple[int, int, GapReason | None]] = []
+        """Divide samples `start` to `stop` (exclusive) at the limits of losses.
+
+        Returns:
+            First sample, end (exclusive) and the reason of the loss of each part; None if its samples arrived.
+        """
+        parts: list[tuple[int, int, GapReason | None]] = []
         at = start
-        for first, past, reason in self._lost:
-            first, past = max(first, at), min(past, stop)
-            if first < past:
+        for first, end, reason in self._lost:
+            first, end = max(first, at), min(end, stop)
+            if first < end:
                 if at < first:
-                    cuts.append((at, first, None))
-                cuts.append((first, past, reason))
-                at = past
+                    parts.append((at, first, None))
+                parts.append((first, end, reason))
+                at = end
         if at < stop:
-            cuts.append((at, stop, None))
-        return cuts
+            parts.append((at, stop, None))
+        return parts
 
     def process(
         self, x: NDArray[np.float64], off: NDArray[np.bool_], *, last: bool = False
     ) -> tuple[NDArray[np.float64], list[Hole]]:
-        """Samples (leads, n) in mV as far as they are decided, and the holes that were bridged.
+        """Bridge the holes that end in new samples.
 
-        off: leads that are not looked at. last: no more samples come, and what is open is given as it is.
+        Args:
+            x: new samples, (leads, n) in mV.
+            off: leads that are off, (leads,); their samples are passed on as they are.
+            last: no more samples will come, so an open hole is passed on as it is.
+
+        Returns:
+            The samples that are decided, (leads, m): NaN if unusable, infinite if beyond `largest`; and the bridged
+            holes.
         """
-        if self._waits:
-            k = bisect_right(self._arrived, self._at)
-            self._waits, self._arrived = self._waits[k:], self._arrived[k:]
+        self._times.forget(self._at)
         if self._lost:
             self._lost = [each for each in self._lost if each[1] > self._at]
         z = np.concatenate((self._open, x), axis=1) if self._open.shape[1] else x
@@ -109,39 +123,37 @@ class HoleBridge:
         return z[:, :stop], holes
 
     def _bridge(self, z: NDArray[np.float64], unusable: NDArray[np.bool_], holes: list[Hole], *, last: bool) -> int:
-        """Bridge what can be in `z`, in place; gives the place of the first sample that has to wait."""
+        """Bridge the complete holes of `z` in place; return the index of the first sample that has to wait."""
         n: int = z.shape[1]
         stop = n
-        closed: dict[tuple[int, int, GapReason], list[int]] = {}
-        waits: set[tuple[int, int]] = set()
+        bridged: dict[tuple[int, int, GapReason], list[int]] = {}
+        waited: set[tuple[int, int]] = set()
         for k in np.flatnonzero(unusable.any(axis=1)).tolist():
-            for start, past in _runs(unusable[k]):
+            for start, end in _runs(unusable[k]):
                 before = z[k, start - 1] if start else self._before[k]
                 if not abs(before) <= self._largest:
                     continue
-                width = past - start
+                width = end - start
                 if width > self.longest:
-                    waits.add((self._at + start, self._at + start + self.longest + 1))
-                elif past < n:
-                    reason: GapReason = "range" if np.isinf(z[k, start:past]).any() else "nan"
-                    z[k, start:past] = before + (z[k, past] - before) * np.arange(1, width + 1) / (width + 1)
-                    closed.setdefault((start, past, reason), []).append(k)
-                    waits.add((self._at + start, self._at + past + 1))
+                    waited.add((self._at + start, self._at + start + self.longest + 1))
+                elif end < n:
+                    reason: GapReason = "range" if np.isinf(z[k, start:end]).any() else "nan"
+                    z[k, start:end] = before + (z[k, end] - before) * np.arange(1, width + 1) / (width + 1)
+                    bridged.setdefault((start, end, reason), []).append(k)
+                    waited.add((self._at + start, self._at + end + 1))
                 elif last:
-                    waits.add((self._at + start, self._at + n))
+                    waited.add((self._at + start, self._at + n))
                 else:
                     stop = min(stop, start)
-        for (start, past, reason), leads in sorted(closed.items()):
-            for first, end, why in self.reasons(self._at + start, self._at + past):
-                holes.append(Hole(first, end, why or reason, tuple(leads)))
-        if waits:
-            ordered = sorted(waits.union(zip(self._waits, self._arrived, strict=True)))
-            self._waits = [first for first, _ in ordered]
-            self._arrived = list(accumulate((when for _, when in ordered), max))
+        for (start, end, reason), leads in sorted(bridged.items()):
+            for first, past, why_lost in self.reasons(self._at + start, self._at + end):
+                holes.append(Hole(first, past, why_lost or reason, tuple(leads)))
+        if waited:
+            self._times.add(waited)
         return stop
 
 
 def _runs(flags: NDArray[np.bool_]) -> Sequence[tuple[int, int]]:
-    """Where runs of True begin and end (not included)."""
+    """Return start and end (exclusive) of each run of True."""
     edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""One lead: its filter, its candidates for a beat, the windows of its beats, flatline and clipping."""
+"""One lead: filters, candidates for a beat, beat windows, quality, flatline and clipping."""
 
 from __future__ import annotations
 
@@ -11,32 +11,41 @@ from ecgmoe_edge.streaming.events import Clipping, Flatline, Mains
 from ecgmoe_edge.streaming.qrs.candidates import Candidate, CandidateFinder
 from ecgmoe_edge.streaming.qrs.lead_memory import LeadCandidate
 from ecgmoe_edge.streaming.signal.filters import HIGHEST_NOTCH, monitoring_band
+from ecgmoe_edge.streaming.signal.flatline import FlatlineDetector, FlatlineReport
 from ecgmoe_edge.streaming.signal.history import History
 from ecgmoe_edge.streaming.signal.mains import AUTO, HumFilter, MainsChoice
 from ecgmoe_edge.streaming.signal.pacing import COMPLEX_END_S, R_AFTER_SPIKE_S, TAIL_S, is_tail, r_on_tail
-from ecgmoe_edge.streaming.signal.quality import LOOKED_AT, SignalQuality
-from ecgmoe_edge.streaming.signal.standstill import Standstill, Still
+from ecgmoe_edge.streaming.signal.quality import EXAMINED, SignalQuality
 from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, RPEAK_GRID, WindowSampler
 
-_SEARCH_BACK_S = 5.0  # a beat may be found so late
-_RAW_S = 1.6  # of the unfiltered signal that are kept: hum is measured for a second before R peaks are looked for
-_STEP_S = (0.080, 0.150)  # beside R: a signal that stands still there, far off, went to its rail or left it: no beat
-_BESIDE_S = (0.050, 0.150)  # before and after R: straight there, on two levels, the signal made a step ...
-_STRAIGHT = 0.02  # of the step's height off a straight line at most
-_PLATEAU = 0.9  # of what the signal does meanwhile is between the levels: nothing stands above them, as an R does
-_SPIKE_REACH_S = 0.13  # from a spike to the peak of energy that it alone causes
-_CLIPPED_S = 0.050  # either side of R, in which clipped and bridged samples cost quality
+_SEARCH_BACK_S = 5.0  # longest time after which a beat may still be detected
+_RAW_S = 1.6  # unfiltered signal in memory: hum is measured for a second before R peaks are searched
+# A step of the signal is no beat. It leads to or from a constant level ...
+_STEP_S = (0.080, 0.150)  # ... which is looked for in this time before and after R
+# ... or it lies between two straight lines on different levels, as in a counter, a saw tooth or a square wave:
+_BESIDE_S = (0.050, 0.150)  # the lines are looked for in this time before and after R
+_STRAIGHT = 0.02  # largest distance from a straight line, as a fraction of the step's height
+_PLATEAU = 0.9  # the step is at least this fraction of the signal's range near R: no R peak stands above the levels
+_SPIKE_REACH_S = 0.13  # largest distance from a pacing spike to the peak of energy that the spike alone causes
+_NEAR_S = 0.050  # time on both sides of R in which clipped and bridged samples lower the quality
 
 
 class LeadSignal:
-    """Takes the samples of one lead and remembers some seconds of them.
+    """Takes the samples of one lead and keeps some seconds of them.
 
-    number: of the lead among the others. fs: Hz. grid: 128 Hz points of a beat's window round R. before: samples that
-    are needed before an R peak, if more than the window's. mains: "auto" for a notch where hum is measured; 50 or 60
-    for one that is always in. invert: turn the signal over.
+    With `mains` "auto", the first second of a signal is kept back until it is known whether it contains hum. The
+    detector learns for longer than that, so no beat is reported later.
 
-    With "auto" the first second of a signal is kept back until it is known whether there is hum in it: the detector
-    learns for longer than that, so nothing comes out later.
+    Args:
+        number: number of the lead.
+        fs: sampling rate, Hz.
+        grid: points of a beat window at 128 Hz, counted from R.
+        before: number of samples needed before an R peak, if more than those of the window.
+        mains: "auto" for a notch while hum is measured; 50 or 60 for a constant notch; None for none.
+        invert: whether to invert the signal.
+
+    Raises:
+        SignalError: `mains` is none of these.
     """
 
     def __init__(
@@ -55,40 +64,41 @@ class LeadSignal:
         self._window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
         notch_hz = None if isinstance(mains, str) and mains == AUTO else mains
-        self.band = monitoring_band(fs, notch_hz)  # refuses what is neither
+        self.band = monitoring_band(fs, notch_hz)  # refuses any other text or number
         self._hum = HumFilter(fs) if isinstance(mains, str) else None
-        self._news: list[tuple[int, Mains]] = []
-        self._notch_hz = mains if isinstance(mains, int) and mains >= HIGHEST_NOTCH * fs else None  # asked for in vain
-        self._kept_back: list[NDArray[np.float64]] | None = None  # band-passed, until its hum is known
+        self._mains_events: list[tuple[int, Mains]] = []
+        # A requested notch that is not possible at this rate; None once that is reported.
+        self._impossible_hz = mains if isinstance(mains, int) and mains >= HIGHEST_NOTCH * fs else None
+        self._kept_back: list[NDArray[np.float64]] | None = None  # band-passed signal until its hum is known
         self.raw = History(round(_RAW_S * fs))
         self.signal = History(max(before, self._window.before) + round(_SEARCH_BACK_S * fs))
         self.finder = CandidateFinder(fs, self.signal)
-        self._still = Standstill(fs)
+        self._flatline = FlatlineDetector(fs)
         self._quality = SignalQuality()
-        self._step = tuple(round(after_s * fs) for after_s in _STEP_S)
+        self._step = tuple(round(step_s * fs) for step_s in _STEP_S)
+        self._beside = tuple(round(beside_s * fs) for beside_s in _BESIDE_S)
         self._after_spike, self._complex_end = round(R_AFTER_SPIKE_S * fs), round(COMPLEX_END_S * fs)
         self._spike_reach, self._tail = round(_SPIKE_REACH_S * fs), round(TAIL_S * fs)
-        self._spikes: deque[tuple[int, int]] = deque()  # first sample and width, of the last second
-        self._bridged: deque[tuple[int, int]] = deque()  # first sample and past the last, of the time that is kept
-        self._beside = tuple(round(beside_s * fs) for beside_s in _BESIDE_S)
-        self._near = round(_CLIPPED_S * fs)
-        self._looked_at = tuple(round(points * fs / MODEL_RATE_HZ) for points in LOOKED_AT)
+        self._spikes: deque[tuple[int, int]] = deque()  # first sample and width of each spike in `raw`
+        self._bridged: deque[tuple[int, int]] = deque()  # first sample and end (exclusive) of each hole in `signal`
+        self._near = round(_NEAR_S * fs)
+        self._examined = tuple(round(points * fs / MODEL_RATE_HZ) for points in EXAMINED)
         self.reach = self.finder.reach
         self.restart(0)
 
     def restart(self, at: int) -> None:
-        """The signal has ended everywhere; the next sample has number `at`."""
+        """End the signal, as on all leads; the next sample has number `at`."""
         self.present = False
         self.signal.restart(at)
-        self._still.restart(at)
+        self._flatline.restart(at)
 
     def begin(self, at: int) -> None:
-        """A new signal begins at sample `at`."""
+        """Start a new signal at sample `at`."""
         self.present = True
-        if self._notch_hz is not None:
-            time_s = at / self._fs
-            self._news.append((at + 1, Mains(at, time_s, self._notch_hz, "not possible at this rate", None, None)))
-            self._notch_hz = None
+        if self._impossible_hz is not None:
+            event = Mains(at, at / self._fs, self._impossible_hz, "not possible at this rate", None, None)
+            self._mains_events.append((at + 1, event))
+            self._impossible_hz = None
         self.raw.restart(at)
         self.signal.restart(at)
         self.band.reset()
@@ -98,45 +108,49 @@ class LeadSignal:
         self.finder.restart(at)
         self._quality.restart()
 
-    def break_off(self, known: int) -> list[LeadCandidate]:
-        """No more samples come, known once `known` have arrived. Gives the candidates that were not known before."""
+    def break_off(self, known_at: int) -> list[LeadCandidate]:
+        """Return the remaining candidates when no more samples come, which is certain at `known_at`."""
         found: list[LeadCandidate] = []
         if self._kept_back:
             found = self._find(np.concatenate(self._kept_back))
             self._kept_back = None
-        return found + self._beats_among(self.finder.break_off(known))
+        return found + self._plausible(self.finder.break_off(known_at))
 
     def end(self) -> None:
-        """The signal has ended."""
+        """End the signal."""
         self.present = False
 
     @property
     def due(self) -> int:
-        """Samples that must have arrived before this lead can report anything new."""
+        """Samples that must have arrived before this lead can have a new candidate or notch."""
         if self._hum is None:
             return self.finder.due
         return self._hum.due if self._kept_back is not None else min(self.finder.due, self._hum.due)
 
-    def still_due(self, stop: int) -> int:
-        """Samples that must have arrived before stillness can be reported, once `stop` of them have been watched."""
-        return self._still.due(stop)
+    def flatline_due(self, stop: int) -> int:
+        """Return the samples that must have arrived before flatline or clipping can be reported.
 
-    def watch(self, x: NDArray[np.float64], at: int) -> list[Still]:
-        """Flatline and clipping in usable samples (n,), mV, the first of which has number `at`."""
-        return self._still.process(x, at)
+        Args:
+            stop: number of samples that `detect_flatline` has processed.
+        """
+        return self._flatline.due(stop)
 
-    def stop_watching(self, at: int) -> list[Flatline | Clipping]:
-        """The samples before `at` were the last usable ones: what was counted or lasts, and was not reported yet."""
-        left = self._still.broken_off(at)
-        self._still.restart(at)
+    def detect_flatline(self, x: NDArray[np.float64], at: int) -> list[FlatlineReport]:
+        """Return flatline and clipping in usable samples `x` (n,), mV, the first of which has number `at`."""
+        return self._flatline.process(x, at)
+
+    def end_flatline(self, at: int) -> list[Flatline | Clipping]:
+        """Return what is not reported yet; the usable samples end before sample `at`."""
+        left = self._flatline.break_off(at)
+        self._flatline.restart(at)
         return left
 
     def process(self, x: NDArray[np.float64]) -> list[LeadCandidate]:
-        """Candidates that samples (n,) in mV of a signal that is present make known, n at least 1."""
-        self.raw.settle()
+        """Return the candidates that become known by samples `x` (n,) in mV, at least one, of a present signal."""
+        self.raw.release()
         self.raw.append(x)
         y = self.band.process(self._sign * x)
-        self.signal.settle()
+        self.signal.release()
         if self._hum is None:
             return self._find(y)
         if self._kept_back is not None:
@@ -156,57 +170,64 @@ class LeadSignal:
             y = y[count:]
             notch = self._hum.change(change)
             if notch is not None:
-                # What beats are read from stays as it is: those that were complete before the decision had it so.
+                # Only candidates are searched again. `signal` is not changed, so that a beat that was complete before
+                # this decision has the same window for any chunking.
                 block = self.signal.between(change.since, change.at)
                 self.finder.run_again(change.since, notch.process(block))
         return found + self._find(self._hum.process(y)) if y.size else found
 
-    def news(self) -> list[tuple[int, Mains]]:
-        """Events on mains since the last call, each with the samples that had arrived then."""
+    def mains_events(self) -> list[tuple[int, Mains]]:
+        """Return the events about mains hum since the last call, each with its `known_at`."""
         if self._hum is not None:
-            return self._hum.news()
-        news, self._news = self._news, []
-        return news
+            return self._hum.events()
+        events, self._mains_events = self._mains_events, []
+        return events
 
     def _find(self, y: NDArray[np.float64]) -> list[LeadCandidate]:
-        """Candidates that samples (n,) of the filtered signal make known."""
+        """Return the candidates that become known by samples `y` (n,) of the filtered signal."""
         self.signal.append(y)
-        return self._beats_among(self.finder.process(y))
+        return self._plausible(self.finder.process(y))
 
-    def _beats_among(self, candidates: list[Candidate]) -> list[LeadCandidate]:
-        """Those that are neither a step of the signal nor a pacing spike, with R beside the tail of one."""
+    def _plausible(self, candidates: list[Candidate]) -> list[LeadCandidate]:
+        """Leave out steps of the signal and pacing spikes; move an R peak on the tail of a spike to the QRS complex."""
         for candidate in candidates if self._spikes else ():
             self._move_off_tail(candidate)
         return [
-            LeadCandidate(candidate.known, self.number, candidate)
+            LeadCandidate(candidate.known_at, self.number, candidate)
             for candidate in candidates
-            if not self._is_step(candidate.sample, candidate.known) and not self._is_spike(candidate)
+            if not self._is_step(candidate.sample, candidate.known_at) and not self._is_spike(candidate)
         ]
 
-    def _is_step(self, r: int, known: int) -> bool:
-        """Whether what looks like a beat is a step to or from a level at which the signal stands, or off a line."""
+    def _is_step(self, r: int, arrived: int) -> bool:
+        """Whether a candidate is a step to or from a constant level, or between two straight lines."""
         near, far = self._step
-        last = min(r + far, known)
+        last = min(r + far, arrived)
         return (
             self._is_level(self.raw.between(r + near, last), self.raw.between(r - far, r), r, r + near)
             or self._is_level(self.raw.between(r - far, r - near), self.raw.between(r, last), r - near, r)
-            or self._is_straight_step(r, known)
+            or self._is_straight_step(r, arrived)
         )
 
-    def _is_level(self, still: NDArray[np.float64], beyond: NDArray[np.float64], first: int, stop: int) -> bool:
-        """Whether the signal stands still on one side, far off what is `beyond` R, as seen from `first` to `stop`."""
+    def _is_level(self, side: NDArray[np.float64], other: NDArray[np.float64], first: int, stop: int) -> bool:
+        """Whether the signal is constant on one side of R, far from its level on the other.
+
+        Args:
+            side: samples on the side that may be constant.
+            other: samples on the other side.
+            first: first of the samples between R and `side`, which show how high the wave is.
+            stop: end of these samples (exclusive).
+        """
         shortest = (self._step[1] - self._step[0]) // 2
-        if still.size < shortest or not beyond.size or still[0] != still[-1] or still.min() != still.max():
+        if side.size < shortest or not other.size or side[0] != side[-1] or side.min() != side.max():
             return False
-        level = float(np.median(beyond))
-        return abs(float(still[0]) - level) >= 0.5 * float(
-            np.abs(self.raw.between(first, stop) - level).max(initial=0.0)
-        )
+        level = float(np.median(other))
+        height = float(np.abs(self.raw.between(first, stop) - level).max(initial=0.0))
+        return abs(float(side[0]) - level) >= 0.5 * height
 
-    def _is_straight_step(self, r: int, known: int) -> bool:
-        """Whether straight lines, one far off the other, lie on both sides: of a counter, saw tooth or square wave."""
+    def _is_straight_step(self, r: int, arrived: int) -> bool:
+        """Whether there are straight lines on both sides of R, far from each other."""
         near, far = self._beside
-        before, after = self.raw.between(r - far, r - near), self.raw.between(r + near, min(r + far, known))
+        before, after = self.raw.between(r - far, r - near), self.raw.between(r + near, min(r + far, arrived))
         if before.size < far - near or after.size < (far - near) // 2:
             return False
         middle = self.raw.between(r - near, r + near)
@@ -214,73 +235,77 @@ class LeadSignal:
         height = abs(float(after[0] - rise[1]) - float(before[-1] + rise[0]))
         if height < _PLATEAU * float(middle.max() - middle.min()):
             return False
-        return all(_bend(side) <= _STRAIGHT * height for side in (before, after))
+        return all(_off_line(side) <= _STRAIGHT * height for side in (before, after))
 
     def spike(self, sample: int, width: int) -> None:
-        """A pacing spike was taken out of the samples that come next."""
+        """Note that a pacing spike was removed from the samples that come next."""
         self._spikes.append((sample, width))
 
     def bridge(self, start: int, stop: int) -> None:
-        """Samples `start` to `stop` (not included) are no measurement: a straight line bridges a hole."""
+        """Note that samples `start` to `stop` (exclusive) are a bridge over a hole and not measured."""
         while self._bridged and self._bridged[0][1] <= self.signal.start:
             self._bridged.popleft()
         self._bridged.append((start, stop))
 
     def _measured(self, r: int) -> float:
-        """How much of a beat is measured and not bridged, 0 to 1: in all that its quality looks at, times round R."""
+        """The measured (not bridged) fraction of all that quality depends on, times that of the signal near R."""
         measured = 1.0
-        for first, stop in ((r - self._looked_at[0], r + self._looked_at[1]), (r - self._near, r + self._near + 1)):
-            bridged = sum(max(0, min(stop, past) - max(first, begin)) for begin, past in self._bridged)
+        for first, stop in ((r - self._examined[0], r + self._examined[1]), (r - self._near, r + self._near + 1)):
+            bridged = sum(max(0, min(stop, end) - max(first, begin)) for begin, end in self._bridged)
             measured *= 1.0 - bridged / (stop - first)
         return measured
 
     def _is_spike(self, candidate: Candidate) -> bool:
-        """Whether the energy of what looks like a beat is that of a pacing spike's tail."""
+        """Whether the energy of a candidate is that of the tail of a pacing spike."""
         while self._spikes and self._spikes[0][0] < self.raw.start:
             self._spikes.popleft()
         for sample, width in self._spikes:
             if candidate.at - self._spike_reach <= sample <= candidate.at:
                 end = sample + width
-                after = self.raw.between(end, min(max(candidate.at, end + self._tail), candidate.known))
+                after = self.raw.between(end, min(max(candidate.at, end + self._tail), candidate.known_at))
                 before = self.raw.between(sample - 1, sample)
                 if after.size and before.size and is_tail(after - before[0], self._fs):
                     return True
         return False
 
     def _move_off_tail(self, candidate: Candidate) -> None:
-        """Put R, where it is on the tail of a pacing spike, on the complex that stands out of it."""
+        """Move an R peak that lies on the tail of a pacing spike to the QRS complex on this tail, if there is one."""
         for sample, width in self._spikes:
             end = sample + width
             if sample <= candidate.sample <= end + self._after_spike:
-                after = self.raw.between(end, min(end + self._complex_end, candidate.known))
+                after = self.raw.between(end, min(end + self._complex_end, candidate.known_at))
                 before = self.raw.between(sample - 1, sample)
                 r = r_on_tail(after - before[0], self._fs) if after.size > self._after_spike and before.size else None
                 if r is not None:
                     candidate.sample = end + r
 
-    # -- beats
-
     def shows(self, r: int) -> bool:
-        """Whether the whole window of a beat with its R peak at sample `r` is there."""
+        """Whether the whole window of a beat with its R peak at sample `r` has arrived."""
         return self.present and self.signal.start <= r and r + self._window.after < self.signal.stop
 
     def window_of(self, r: int) -> NDArray[np.float32]:
-        """The window (points,) in mV of a beat; zero where there is no signal."""
+        """Return the window (points,) in mV of a beat with its R peak at sample `r`; zero where there is no signal."""
         return self._window.read(self.between(r - self._window.before, r + self._window.after + 1))
 
-    def quality_of(self, window: NDArray[np.float32], r: int, known: int) -> float:
-        """Quality of the next beat of this lead, with what is known of clipping once `known` samples have arrived."""
-        clipped = self._still.clipped(r - self._near, r + self._near + 1, known) > 0
+    def quality_of(self, window: NDArray[np.float32], r: int, arrived: int) -> float:
+        """Return the quality of the next beat of this lead, 0 to 1.
+
+        Args:
+            window: the beat's window (points,), mV.
+            r: sample of the R peak.
+            arrived: clipping counts if it is known when so many samples have arrived.
+        """
+        clipped = self._flatline.clipped(r - self._near, r + self._near + 1, arrived) > 0
         seen = int((r - self.signal.start) * MODEL_RATE_HZ / self._fs)
         return self._measured(r) * self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
 
     @property
     def shows_no_qrs(self) -> bool:
-        """Whether the last beat whose quality was asked for shows no QRS complex here."""
+        """Whether this lead shows no QRS complex in the beat that `quality_of` was last called for."""
         return self._quality.no_qrs
 
     def between(self, start: int, stop: int) -> NDArray[np.float64]:
-        """The filtered signal from `start` to `stop`, zero where there is none."""
+        """Return samples `start` to `stop` (exclusive) of the filtered signal, mV; zero where there is no signal."""
         held = self.signal.between(start, stop)
         if held.size == stop - start:
             return held
@@ -290,7 +315,7 @@ class LeadSignal:
         return stretch
 
 
-def _bend(x: NDArray[np.float64]) -> float:
-    """How far `x` (samples,), two at least, departs from the straight line through its ends."""
+def _off_line(x: NDArray[np.float64]) -> float:
+    """Largest distance of `x` (samples,), at least two, from the straight line through its ends."""
     line = x[0] + (x[-1] - x[0]) / (x.size - 1) * np.arange(x.size)
     return float(np.abs(x - line).max())

@@ -1,104 +1,105 @@
-"""Pacing spikes: recognised in the raw signal of each lead by slope and width, reported, and taken out of the signal.
+"""Pacing spikes: detected in the raw signal of each lead by slope and width, reported, and removed from the signal.
 
-A spike is a steep step out of a quiet signal that is back near where it was within 4 ms (two samples at least). It is
-replaced by a straight line, so that neither the filters nor a beat's window contain it. Whether a steep step begins a
-spike is known a few samples later. Until then the samples wait: nothing else is delayed, and what becomes certain by a
-sample that waits comes out, with its true delay, when the waiting ends.
+A spike is a steep step out of a quiet signal that returns close to its level within 4 ms (at least two samples). It is
+replaced by a straight line, so that neither the filters nor a beat window contain it. Whether a steep step begins a
+spike is known a few samples later. Until then the samples since the step wait; nothing else is delayed. What is
+detected in samples that waited is reported with its true delay.
 
-The least rate is 250 Hz, where a spike of 1 ms is one sample or two of a fraction of its height; from 500 Hz on spikes
-stand clear of everything that a heart does.
+The lowest sampling rate is 250 Hz. There, a spike of 1 ms is one sample, or two of a fraction of its height. From
+500 Hz on, spikes are clearly different from every wave of the heart.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.signal.ordered_sum import ordered_sum
+from ecgmoe_edge.streaming.signal.decision_times import DecisionTimes
+from ecgmoe_edge.streaming.signal.sums import ordered_sum
 
 LEAST_RATE_HZ = 250.0
 
-_WIDTH_S = 0.004  # of a spike at most
-_LEAST_STEP_MV = 0.2  # from one sample to the next
-_QUIET_S = 0.040  # before it ...
-_CONTRAST = 4.0  # in which no step had more than this part of the spike's first
-_LEFT, _BEYOND = 0.35, 0.8  # of its height may be left after it, or lie on the other side: electrodes stay polarised
+_WIDTH_S = 0.004  # longest spike
+_LEAST_STEP_MV = 0.2  # smallest difference of two samples that can begin a spike
+_QUIET_S = 0.040  # time before a spike in which the signal must be quiet ...
+_CONTRAST = 4.0  # ... that is, the first step of the spike is at least so many times each step in that time
+# After a spike the signal is back if it is off its level by at most 0.35 of the spike's height, or by at most 0.8 on
+# the opposite side: an electrode stays polarised for a while.
+_BACK_SAME_SIDE, _BACK_OPPOSITE_SIDE = 0.35, 0.8
 
-TAIL_S = 0.08  # after a spike that are looked at, or up to where the energy peaks
-_TAIL_TIMES_S = (0.004, 0.008, 0.015, 0.030, 0.060)  # within which a tail may decay
-_TAIL_REST = 0.12  # RMS of what is no decay, over the tail's height
+TAIL_S = 0.08  # shortest time after a spike that is examined for a tail: the discharge of a polarised electrode
+_TAIL_TIMES_S = (0.004, 0.008, 0.015, 0.030, 0.060)  # time constants tried for the decay of a tail
+_TAIL_REST = 0.12  # largest RMS of the difference from the decay, as a fraction of the tail's height
 
-R_AFTER_SPIKE_S = 0.030  # an R peak so soon after a spike may be its tail
-COMPLEX_END_S = 0.18  # after a spike: up to there complex and tail are looked at
-_COMPLEX_S, _COMPLEX_STEP_S = (0.035, 0.15), 0.005  # where R of a paced complex may be
-_BELL_S = 0.025  # standard deviation of a bell like its largest wave
-_LARGE_TAIL = 0.4  # times the complex's height
-_FIT_REST = 0.35  # RMS of what the fit leaves, over that of the signal
+R_AFTER_SPIKE_S = 0.030  # an R peak closer than this to a spike may be the spike's tail
+COMPLEX_END_S = 0.18  # end of the time after a spike in which the paced QRS complex and the tail are examined
+_COMPLEX_S, _COMPLEX_STEP_S = (0.035, 0.15), 0.005  # times after a spike tried for the R peak of a paced complex
+_BELL_S = 0.025  # standard deviation of a bell curve like the largest wave of a paced complex
+_LARGE_TAIL = 0.4  # smallest height of a tail that can hide the complex, as a fraction of the complex's height
+_FIT_REST = 0.35  # largest RMS of what the fit does not explain, as a fraction of the RMS of the signal
+
+_BY_SAMPLE = attrgetter("sample")
 
 
 @dataclass(frozen=True)
 class Spike:
-    """One spike of one lead."""
+    """One spike in one lead."""
 
     lead: int
-    sample: int  # its first
+    sample: int  # first sample
     width: int  # samples
     amplitude_mv: float  # with its sign
 
 
 class SpikeFilter:
-    """Takes the spikes out of one lead.
+    """Removes the spikes from one lead.
 
-    number: of the lead. fs: Hz, `LEAST_RATE_HZ` at least.
+    Args:
+        number: number of the lead.
+        fs: sampling rate, Hz, at least `LEAST_RATE_HZ`.
     """
 
     def __init__(self, number: int, fs: float) -> None:
         self._number = number
         self._width = max(2, round(_WIDTH_S * fs))
         self._quiet = round(_QUIET_S * fs)
+        self.times = DecisionTimes()
         self.restart(0)
 
     def restart(self, at: int) -> None:
-        """A new signal begins at sample `at`."""
-        self._at = at  # of the first sample that is not decided yet
+        """Start a new signal at sample `at`."""
+        self._at = at  # number of the first sample that is not decided yet
         self._past = np.empty(0)  # the last decided samples, without spikes
         self._open = np.empty(0)  # samples that may be a spike
-        self._ready = np.empty(0)  # decided and not yet taken
+        self._ready = np.empty(0)  # decided samples that `take` has not returned yet
         self.spikes: list[Spike] = []
-        self._waits: list[int] = []  # samples that had to wait, of the last call ...
-        self._arrived: list[int] = []  # ... and the samples that had arrived when each was decided, in order
+        self.times.clear()
 
     @property
     def ready(self) -> int:
-        """Samples that are decided and not yet taken."""
+        """Number of samples that `take` can return."""
         return self._ready.size
 
     @property
-    def waited(self) -> bool:
-        """Whether any sample had to wait, but those forgotten."""
-        return bool(self._waits)
-
-    @property
     def length(self) -> int:
-        """Samples that it holds at most: the last decided ones, and those that may be a spike."""
+        """Largest number of samples in memory: the last decided ones, and those that may be a spike."""
         return self._quiet + 1 + self._width + 1
 
-    def forget(self, stop: int) -> None:
-        """Forget what waited until no more than `stop` samples had arrived."""
-        if self._waits:
-            k = bisect_right(self._arrived, stop)
-            self._waits, self._arrived = self._waits[k:], self._arrived[k:]
-
     def take(self, count: int) -> NDArray[np.float64]:
-        """The next `count` samples without spikes."""
+        """Return the next `count` samples without spikes."""
         taken, self._ready = self._ready[:count], self._ready[count:]
         return taken
 
     def process(self, x: NDArray[np.float64], *, last: bool = False) -> None:
-        """Decide on samples (n,), mV; `last`: no more come, and what is open is no spike."""
+        """Decide on new samples.
+
+        Args:
+            x: samples (n,) in mV.
+            last: no more samples will come, so an open step is no spike.
+        """
         if self._open.size:
             x = np.concatenate((self._open, x))
         k = self._past.size
@@ -108,7 +109,7 @@ class SpikeFilter:
         np.abs(steps, out=steps)
         if not steps.max(initial=0.0) < np.inf:  # unusable samples begin no spike
             steps[~(steps < np.inf)] = 0.0
-        steep = (steps[max(k - 1, 0) :] >= _LEAST_STEP_MV).nonzero()[0] + max(k, 1)  # in z
+        steep = (steps[max(k - 1, 0) :] >= _LEAST_STEP_MV).nonzero()[0] + max(k, 1)  # index in z of the later sample
         stop = self._decide(z, steps, steep, last) if steep.size else z.size
         self._open = z[stop:]
         decided = z[k:stop]
@@ -117,71 +118,82 @@ class SpikeFilter:
         self._past = z[max(0, stop - self._quiet - 1) : stop]
 
     def _decide(self, z: NDArray[np.float64], steps: NDArray[np.float64], steep: NDArray[np.int64], last: bool) -> int:
-        """Take the spikes out of `z`; gives the place of the first sample that is not decided.
+        """Remove the spikes from `z` in place.
 
-        steps: |z[1:] - z[:-1]|. steep: places in `z` of those that may begin a spike.
+        Args:
+            z: past and new samples, mV.
+            steps: |z[1:] - z[:-1]|; updated when a spike is removed.
+            steep: indices in `z` of the samples after a steep step.
+            last: no more samples will come.
+
+        Returns:
+            The index in `z` of the first sample that is not decided.
         """
         origin = self._at - self._past.size  # sample number of z[0]
-        z_size, width = z.size, self._width
-        alone = self._are_alone(steps, steep)
-        if not alone.any():  # steps of a QRS complex, or of noise
-            return z_size
-        # After how many samples each is back; most steps of a QRS complex never are.
-        before = z[steep - 1]
-        back_after = np.full(steep.size, width + 1)
-        for w in range(width, 0, -1):
-            spike = z[np.minimum(steep[:, None] + np.arange(w), z_size - 1)] - before[:, None]
-            top = spike[np.arange(steep.size), np.abs(spike).argmax(axis=1)]
-            after = (z[np.minimum(steep + w, z_size - 1)] - before) * np.sign(top)
-            inside = steep + w < z_size
-            is_back = (after <= _LEFT * np.abs(top)) & (after >= -_BEYOND * np.abs(top))
-            back_after[inside & is_back] = w
-        open_ones = (back_after > width) & (steep + width >= z_size) & (not last)
-        stop, past_end = z_size, 0  # past_end: of the last spike, in z
-        inner = np.zeros(steep.size, bool)  # steps within a spike
-        for k in ((back_after <= width) | open_ones).nonzero()[0].tolist():
-            place, w = int(steep[k]), int(back_after[k])
-            if place < past_end or not alone[k]:
+        after_quiet = self._after_quiet(steps, steep)
+        if not after_quiet.any():  # steps of a QRS complex, or of noise
+            return z.size
+        width = self._width
+        back_after = self._back_after(z, steep)
+        is_open = (back_after > width) & (steep + width >= z.size) & (not last)
+        stop, spike_end = z.size, 0  # spike_end: index in z after the sample that follows the last spike
+        inside = np.zeros(steep.size, bool)  # steps within a spike
+        for k in ((back_after <= width) | is_open).nonzero()[0].tolist():
+            first, w = int(steep[k]), int(back_after[k])
+            if first < spike_end or not after_quiet[k]:
                 continue
             if w > width:
-                stop = place
+                stop = first
                 break
-            base = z[place - 1]
-            spike = z[place : place + w] - base
-            self.spikes.append(Spike(self._number, origin + place, w, float(spike[int(np.abs(spike).argmax())])))
-            z[place : place + w] = base + (z[place + w] - base) * np.arange(1, w + 1) / (w + 1)
-            past_end = place + w + 1
-            steps[place - 1 : past_end - 1] = np.abs(z[place:past_end] - z[place - 1 : past_end - 1])
-            inner |= (steep > place) & (steep < past_end)
-            near = ((steep >= past_end) & (steep <= past_end + self._quiet)).nonzero()[0]
-            alone[near] = self._are_alone(steps, steep[near])
-        waited = alone & (steep < stop) & ~inner
-        arrived = np.minimum(steep + np.minimum(back_after, width) + 1, z_size)[waited]
-        self._waits += (origin + steep[waited]).tolist()
-        self._arrived += (origin + np.maximum.accumulate(arrived)).tolist()
+            level = z[first - 1]
+            spike = z[first : first + w] - level
+            self.spikes.append(Spike(self._number, origin + first, w, float(spike[int(np.abs(spike).argmax())])))
+            z[first : first + w] = level + (z[first + w] - level) * np.arange(1, w + 1) / (w + 1)
+            spike_end = first + w + 1
+            steps[first - 1 : spike_end - 1] = np.abs(z[first:spike_end] - z[first - 1 : spike_end - 1])
+            inside |= (steep > first) & (steep < spike_end)
+            near = ((steep >= spike_end) & (steep <= spike_end + self._quiet)).nonzero()[0]
+            after_quiet[near] = self._after_quiet(steps, steep[near])
+        waited = after_quiet & (steep < stop) & ~inside
+        if waited.any():
+            known_at = np.minimum(steep + np.minimum(back_after, width) + 1, z.size)[waited]
+            samples = steep[waited]
+            self.times.add(zip((origin + samples).tolist(), (origin + known_at).tolist(), strict=True))
         return stop
 
-    def _are_alone(self, steps: NDArray[np.float64], steep: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the signal was quiet before each of the places `steep`."""
-        own = steps[steep - 1]
-        alone = (steep > self._quiet) & (_CONTRAST * steps[np.maximum(steep - 2, 0)] <= own)
-        likely = alone.nonzero()[0]
-        if not likely.size:
-            return np.asarray(alone)
-        before = steps[(steep[likely] - 1 - self._quiet)[:, None] + np.arange(self._quiet)]
-        alone[likely] = _CONTRAST * before.max(axis=1) <= own[likely]
-        return np.asarray(alone)
+    def _back_after(self, z: NDArray[np.float64], steep: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of samples after which the signal is back from each steep step; the largest width + 1 if it is not.
 
-    def arrival(self, count: int) -> int:
-        """Samples that had arrived when the first `count` of them were decided."""
-        k = bisect_left(self._waits, count)
-        return max(count, self._arrived[k - 1]) if k else count
+        Most steps of a QRS complex do not go back in so short a time.
+        """
+        level = z[steep - 1]
+        back_after = np.full(steep.size, self._width + 1)
+        for w in range(self._width, 0, -1):
+            spike = z[np.minimum(steep[:, None] + np.arange(w), z.size - 1)] - level[:, None]
+            top = spike[np.arange(steep.size), np.abs(spike).argmax(axis=1)]
+            after = (z[np.minimum(steep + w, z.size - 1)] - level) * np.sign(top)
+            is_back = (after <= _BACK_SAME_SIDE * np.abs(top)) & (after >= -_BACK_OPPOSITE_SIDE * np.abs(top))
+            back_after[(steep + w < z.size) & is_back] = w
+        return back_after
+
+    def _after_quiet(self, steps: NDArray[np.float64], steep: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the signal was quiet before each of the steps at index `steep`."""
+        own = steps[steep - 1]
+        quiet = (steep > self._quiet) & (_CONTRAST * steps[np.maximum(steep - 2, 0)] <= own)
+        likely = quiet.nonzero()[0]
+        if not likely.size:
+            return np.asarray(quiet)
+        before = steps[(steep[likely] - 1 - self._quiet)[:, None] + np.arange(self._quiet)]
+        quiet[likely] = _CONTRAST * before.max(axis=1) <= own[likely]
+        return np.asarray(quiet)
 
 
 def is_tail(after: NDArray[np.float64], fs: float) -> bool:
-    """Whether a signal (n,), mV from its level before a spike, does nothing after it but decay.
+    """Whether the signal after a spike only decays: a polarised electrode discharges, and there is no QRS complex.
 
-    That is the polarised electrode, and no QRS complex. fs in Hz.
+    Args:
+        after: signal after the spike, (n,), mV from the level before the spike.
+        fs: sampling rate, Hz.
     """
     t = np.arange(after.size) / fs
     for time_s in _TAIL_TIMES_S:
@@ -194,16 +206,24 @@ def is_tail(after: NDArray[np.float64], fs: float) -> bool:
 
 
 def r_on_tail(after: NDArray[np.float64], fs: float) -> int | None:
-    """Where in `after` (n,), mV from its level before a spike, a paced QRS complex stands out of a large tail.
+    """Find the R peak of a paced QRS complex on a large tail.
 
-    Tail (a decay) and complex (a bell) are fitted together, for each of some times and places; what is left of the
-    signal without the tail is farthest from zero at R. None where there is no large tail, or no such complex. fs in Hz.
+    A tail (exponential decay) and a complex (bell curve) are fitted together by least squares, for several time
+    constants of the decay and several times of the bell. The R peak is where the signal without the fitted tail is
+    largest, close to the fitted bell.
+
+    Args:
+        after: signal after the spike, (n,), mV from the level before the spike.
+        fs: sampling rate, Hz.
+
+    Returns:
+        The index of the R peak in `after`; None if there is no large tail or the fit is poor.
     """
     t = np.arange(after.size) / fs
-    places = np.arange(_COMPLEX_S[0], min(_COMPLEX_S[1], float(t[-1]) - _BELL_S), _COMPLEX_STEP_S)
-    bells = np.exp(-0.5 * ((t - places[:, None]) / _BELL_S) ** 2)
+    bell_times = np.arange(_COMPLEX_S[0], min(_COMPLEX_S[1], float(t[-1]) - _BELL_S), _COMPLEX_STEP_S)
+    bells = np.exp(-0.5 * ((t - bell_times[:, None]) / _BELL_S) ** 2)
     bell_power, bell_part = ordered_sum(bells * bells, 1), ordered_sum(bells * after, 1)
-    best: tuple[float, float, float, int] | None = None  # what is left, height of the tail, its time, place
+    best: tuple[float, float, float, int] | None = None  # squared error, height and time constant of the tail, bell
     power = float(ordered_sum(after * after))
     for time_s in _TAIL_TIMES_S:
         decay = np.exp(-t / time_s)
@@ -212,38 +232,51 @@ def r_on_tail(after: NDArray[np.float64], fs: float) -> int | None:
         determinant = decay_power * bell_power - both * both
         tails = (decay_part * bell_power - bell_part * both) / determinant
         heights = (bell_part * decay_power - decay_part * both) / determinant
-        left = power - tails * decay_part - heights * bell_part
-        k = int(left.argmin()) if left.size else 0
-        if left.size and abs(tails[k]) >= _LARGE_TAIL * abs(heights[k]) and (best is None or left[k] < best[0]):
-            best = float(left[k]), float(tails[k]), time_s, k
+        error = power - tails * decay_part - heights * bell_part
+        k = int(error.argmin()) if error.size else 0
+        if error.size and abs(tails[k]) >= _LARGE_TAIL * abs(heights[k]) and (best is None or error[k] < best[0]):
+            best = float(error[k]), float(tails[k]), time_s, k
     if best is None or best[0] > _FIT_REST**2 * power:
         return None
     _, tail, time_s, k = best
-    near = np.abs(t - places[k]) <= _BELL_S
-    without = np.where(near, np.abs(after - tail * np.exp(-t / time_s)), 0.0)
-    return int(without.argmax())
+    near = np.abs(t - bell_times[k]) <= _BELL_S
+    without_tail = np.where(near, np.abs(after - tail * np.exp(-t / time_s)), 0.0)
+    return int(without_tail.argmax())
 
 
 class PacingFilter:
-    """Takes the spikes out of all leads; fs in Hz. Below `LEAST_RATE_HZ` everything passes as it is."""
+    """Removes the spikes from all leads; below `LEAST_RATE_HZ` the samples are not changed.
+
+    Args:
+        fs: sampling rate, Hz.
+        leads: number of leads.
+    """
 
     def __init__(self, fs: float, leads: int) -> None:
         self._filters = [SpikeFilter(k, fs) for k in range(leads)] if fs >= LEAST_RATE_HZ else []
         self.restart(0)
 
     def restart(self, at: int) -> None:
-        """A new signal begins at sample `at` on all leads."""
+        """Start a new signal on all leads at sample `at`."""
         for each in self._filters:
             each.restart(at)
-        self._stop = at  # samples given
-        self.waiting = 0  # that came and are not given yet
+        self._stop = at  # number of the first sample that is not passed on yet
+        self.waiting = 0  # number of samples that have arrived and are not passed on yet
 
     def process(self, x: NDArray[np.float64], *, last: bool = False) -> NDArray[np.float64]:
-        """Samples (leads, n) without spikes, as far as they are decided; `last`: all that waits, as it is."""
+        """Remove the spikes from new samples.
+
+        Args:
+            x: samples (leads, n) in mV.
+            last: no more samples will come, so all that waits is passed on.
+
+        Returns:
+            The samples that are decided on all leads, (leads, m).
+        """
         if not self._filters:
             return x
         for each, samples in zip(self._filters, x, strict=True):
-            each.forget(self._stop)
+            each.times.forget(self._stop)
             each.process(samples, last=last)
         count = min(each.ready for each in self._filters)
         self.waiting += x.shape[1] - count
@@ -253,22 +286,18 @@ class PacingFilter:
         return np.stack([each.take(count) for each in self._filters])
 
     def spikes(self, stop: int) -> list[Spike]:
-        """Spikes that begin before sample `stop`, in order; each is given once."""
+        """Return the spikes that begin before sample `stop`, in order, each of them once."""
         found: list[Spike] = []
         for each in self._filters:
             while each.spikes and each.spikes[0].sample < stop:
                 found.append(each.spikes.pop(0))
-        return sorted(found, key=_place) if len(found) > 1 else found
+        return sorted(found, key=_BY_SAMPLE) if len(found) > 1 else found
 
     @property
     def delays(self) -> bool:
-        """Whether any of the samples given last had to wait."""
-        return any(each.waited for each in self._filters)
+        """Whether any of the samples last passed on had to wait."""
+        return any(each.times for each in self._filters)
 
-    def arrival(self, count: int) -> int:
-        """Samples that had arrived when the first `count` of them were given."""
-        return max([count, *(each.arrival(count) for each in self._filters)])
-
-
-def _place(spike: Spike) -> int:
-    return spike.sample
+    def known_at(self, stop: int) -> int:
+        """Return the number of samples that had arrived when those before `stop` were passed on."""
+        return max([stop, *(each.times.known_at(stop) for each in self._filters)])

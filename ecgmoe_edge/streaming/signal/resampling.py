@@ -1,16 +1,15 @@
-"""A signal at another sampling rate: the one place where that is done in numpy.
+"""Resampling: all of it that is done in numpy.
 
-- `resample`: a whole signal. Polyphase by default, band-limited to the slower of the two rates, so that nothing above
-  half of the new rate comes back as something else (aliasing); `method="linear"` is plain interpolation without such
-  a filter, for signals that are band-limited already.
-- `resample_blocks`: a stream, block by block, by a windowed sinc: any ratio of rates, and any cutting into blocks gives
-  the same samples.
-- `read_linear`: rows read at places of their own, as augmentation stretches and shifts beats.
+- `resample`: a whole signal. Polyphase by default: band-limited to the lower of the two rates, against aliasing.
+  `method="linear"` interpolates without such a filter, for signals that are band-limited already.
+- `resample_blocks`: a stream, block by block, by a windowed sinc, for any ratio of rates. Any division into blocks
+  gives the same samples.
+- `read_linear`: each row of an array at its own positions, for the augmentation that stretches and shifts beats.
 
-Sample 0 stays where it is. Invalid samples (NaN) stay NaN at the samples nearest to them, and reach no others.
+Sample 0 keeps its time. An invalid sample (NaN) makes the samples nearest to it NaN, and affects no others.
 
-Beat windows are not resampled: `windows` reads them at their grid, with no state between two beats. A network that has
-its own downsampling, which has to be differentiated, does that in torch (`model.backbones.resample`).
+Beat windows are interpolated by `windows` instead, without a state between two beats. The downsampling in a network has
+to be differentiable and is therefore done in torch (`model.backbones.resample`).
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ Method: TypeAlias = Literal["polyphase", "linear"]
 Ends: TypeAlias = Literal["line", "mean", "constant"]
 Missing: TypeAlias = Literal["keep", "bridge"]
 
-HALF = 16  # taps on each side, in samples of the slower of the two rates
-BLOCK = 4096  # samples read before the next are made
-LARGEST_TERM = 1000  # of the ratio of two rates, where a whole signal is resampled
+HALF = 16  # taps on each side, in samples of the lower of the two rates
+BLOCK = 4096  # input samples that are collected before output is computed
+LARGEST_TERM = 1000  # largest numerator or denominator of the ratio of two rates, for a whole signal
 
 
 def resample(
@@ -43,25 +42,25 @@ def resample(
     ends: Ends = "line",
     missing: Missing = "keep",
 ) -> NDArray[np.float64]:
-    """A whole signal of `fs` Hz at `rate` Hz.
+    """Resample a whole signal from `fs` Hz to `rate` Hz.
 
     Args:
         signal: `(n,)` or `(leads, n)`.
-        fs: its rate, Hz.
-        rate: the wanted rate, Hz; their ratio is taken to terms of at most 1000.
+        fs: its sampling rate, Hz.
+        rate: the new rate, Hz. The ratio of the two is rounded to a fraction with terms of at most 1000.
         method: "polyphase" filters against aliasing (`scipy.signal.resample_poly`, Kaiser window, beta 5) and gives
             ceil(n * rate / fs) samples; "linear" interpolates between neighbours, unfiltered, and gives
-            floor(n * rate / fs).
-        ends: what the polyphase filter takes the signal for beyond its ends: the "line" through its first and last
-            sample, its "mean", or zero ("constant").
-        missing: of NaN. "keep" leaves NaN at the samples nearest to it; "bridge" leaves the straight line between its
-            valid neighbours, and nothing (length 0) of a lead without any valid sample.
+            floor(n * rate / fs) samples.
+        ends: how the polyphase filter extends the signal beyond its ends: by the "line" through its first and last
+            sample, by its "mean", or by zero ("constant").
+        missing: what becomes of NaN. "keep": the nearest new samples are NaN. "bridge": a straight line between the
+            valid neighbours; the result has length 0 if a lead has no valid sample.
 
     Returns:
-        `(m,)` or `(leads, m)`; the signal itself where the rates are equal and nothing is to be bridged.
+        `(m,)` or `(leads, m)`; the signal itself if the rates are equal and there is nothing to bridge.
 
     Raises:
-        SignalError: a rate that is not a finite number above 0.
+        SignalError: a rate is not a finite number above 0.
     """
     if not all(np.isfinite(each) and each > 0 for each in (fs, rate)):
         raise SignalError(f"A signal cannot be brought from {fs} Hz to {rate} Hz: give rates above 0.")
@@ -85,7 +84,10 @@ def resample(
 
 
 def read_linear(rows: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Each row `(rows, n)` read at places of its own, `(rows, m)` in samples, linearly and within its ends."""
+    """Interpolate each row of `rows` (rows, n) linearly at its own positions `at` (rows, m).
+
+    Positions are in samples, and limited to the ends of the row.
+    """
     at = at.clip(0, rows.shape[1] - 1.001)
     low = at.astype(np.int64)
     part = (at - low).astype(np.float32)
@@ -94,7 +96,7 @@ def read_linear(rows: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[n
 
 
 def _bridged(row: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A lead whose invalid samples lie on the line between their valid neighbours; zeros where none is valid."""
+    """Replace invalid samples by the line between their valid neighbours; zeros if no sample is valid."""
     invalid = np.isnan(row)
     if invalid.all():
         return np.zeros_like(row)
@@ -105,11 +107,11 @@ def _bridged(row: NDArray[np.float64]) -> NDArray[np.float64]:
 def resample_blocks(
     blocks: Iterable[NDArray[np.float64]], fs: float | Fraction, rate: Fraction
 ) -> Iterator[NDArray[np.float64]]:
-    """Blocks (leads, n) at `fs` Hz as blocks at `rate` Hz; sample 0 stays where it is, NaN stays NaN."""
-    step = Fraction(fs).limit_denominator(1_000_000) / rate  # samples in for a sample out
+    """Resample blocks (leads, n) from `fs` Hz to `rate` Hz; sample 0 keeps its time, and NaN stays NaN."""
+    step = Fraction(fs).limit_denominator(1_000_000) / rate  # input samples per output sample
     reach = int(np.ceil(HALF * max(1.0, float(step))))
-    made = 0
-    first = 0  # index of kept[:, 0]
+    made = 0  # number of output samples so far
+    first = 0  # input sample number of kept[:, 0]
     kept: NDArray[np.float64] | None = None
     for block in blocks:
         kept = block if kept is None else np.concatenate([kept, block], axis=1)
@@ -130,14 +132,23 @@ def resample_blocks(
 def _interpolate(
     kept: NDArray[np.float64], first: int, made: int, until: int, step: Fraction, reach: int
 ) -> NDArray[np.float64]:
-    """Samples made..until of the output. Beyond the ends the outermost samples go on."""
+    """Return output samples `made` to `until` (exclusive). Beyond its ends the input is constant.
+
+    Args:
+        kept: input samples (leads, n), the first of which has number `first`.
+        first: see `kept`.
+        made: first output sample.
+        until: end of the output samples.
+        step: input samples per output sample.
+        reach: input samples on each side that an output sample depends on.
+    """
     at = np.arange(made, until) * step.numerator / step.denominator - first
     base = np.floor(at).astype(np.int64)
     offsets = np.arange(-reach + 1, reach + 1)
     places = np.clip(base[:, None] + offsets, 0, kept.shape[1] - 1)
     distance = (base[:, None] + offsets) - at[:, None]
-    slower = max(1.0, float(step))
-    kernel = np.sinc(distance / slower) * np.cos(np.pi * np.clip(distance / (2 * reach), -0.5, 0.5)) ** 2
+    stretch = max(1.0, float(step))  # the kernel is wider if the output has the lower rate
+    kernel = np.sinc(distance / stretch) * np.cos(np.pi * np.clip(distance / (2 * reach), -0.5, 0.5)) ** 2
     kernel /= kernel.sum(axis=1, keepdims=True)
     missing = np.isnan(kept)
     out = np.einsum("lnk,nk->ln", np.where(missing, 0.0, kept)[:, places], kernel)

@@ -1,4 +1,4 @@
-"""Beat windows: the band-limited signal round an R peak, interpolated onto the model's 128 Hz grid."""
+"""Beat windows: the band-limited signal around an R peak, interpolated onto the model's 128 Hz grid."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 MODEL_RATE_HZ = 128
-BEAT_GRID: NDArray[np.int64] = np.arange(-45, 58)  # -0.352 .. +0.445 s round R: what a model sees of a beat
-RPEAK_GRID: NDArray[np.int64] = np.arange(-45, 14)  # complete as soon as an R peak is certain
-WIDE_GRID: NDArray[np.int64] = np.arange(-52, 66)  # the same with room for shift and stretch, for training
+# Grids of points at 128 Hz, counted from the R peak (point 0).
+BEAT_GRID: NDArray[np.int64] = np.arange(-45, 58)  # -0.352 to +0.445 s: the window of a beat that a model gets
+RPEAK_GRID: NDArray[np.int64] = np.arange(-45, 14)  # ends so early that it is complete when an R peak is certain
+WIDE_GRID: NDArray[np.int64] = np.arange(-52, 66)  # BEAT_GRID with room for shift and stretch, for training
 BEAT_CORE = slice(int(BEAT_GRID[0] - WIDE_GRID[0]), int(BEAT_GRID[-1] - WIDE_GRID[0]) + 1)  # BEAT_GRID in WIDE_GRID
 
 
 class WindowSampler:
-    """Reads a grid of 128 Hz points round any sample of a signal of rate `fs` by cubic (Catmull-Rom) interpolation.
+    """Reads a grid of 128 Hz points around any sample of a signal, by cubic (Catmull-Rom) interpolation.
 
-    R peaks lie on samples, so the four weights of every grid point are the same for every beat.
+    R peaks lie on samples, so the four weights of a grid point are the same for every beat.
+
+    Args:
+        fs: rate of the signal, Hz.
+        grid: points at 128 Hz, counted from the R peak, in ascending order.
     """
 
     def __init__(self, fs: float, grid: NDArray[np.int64] = BEAT_GRID) -> None:
@@ -30,13 +35,13 @@ class WindowSampler:
                 -0.5 * t**2 + 0.5 * t**3,
             )
         )
-        reach = whole + np.where(self._weights[3] != 0.0, 2, np.where(self._weights[2] != 0.0, 1, 0))
-        self.before = int(1 - whole[0])  # samples needed before R
-        self.after = int(reach.max())  # and after it
+        last_needed = whole + np.where(self._weights[3] != 0.0, 2, np.where(self._weights[2] != 0.0, 1, 0))
+        self.before = int(1 - whole[0])  # samples needed before the R peak
+        self.after = int(last_needed.max())  # samples needed after the R peak
         self._index = (whole + np.arange(-1, 3)[:, None]) + self.before
         np.clip(self._index, 0, self.before + self.after, out=self._index)
         self.size = int(grid.size)
 
     def read(self, stretch: NDArray[np.float64]) -> NDArray[np.float32]:
-        """The window (grid,) in mV from `stretch`, the samples R - before .. R + after inclusive."""
+        """Return the window (grid,) in mV from `stretch`, the samples R - before to R + after (inclusive)."""
         return np.asarray((stretch[self._index] * self._weights).sum(axis=0), np.float32)

@@ -1,4 +1,4 @@
-"""Candidates of one lead: any chunking, ties, and what follows them."""
+"""Candidates of one lead: any chunking, equal peaks, and the energy after them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def found(y: NDArray[np.float64], cuts: Sequence[int] = ()) -> list[Candidate]:
     candidates: list[Candidate] = []
     for piece in np.split(y, list(cuts)):
         if piece.size:
-            signal.settle()
+            signal.release()
             signal.append(piece)
             candidates += finder.process(piece)
-            assert all(candidate.known <= signal.stop for candidate in candidates)
+            assert all(candidate.known_at <= signal.stop for candidate in candidates)
     finder.break_off(signal.stop)
     return candidates
 
@@ -34,23 +34,23 @@ def pulses(times_s: Sequence[float], heights: Sequence[float], seconds: float = 
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 50, 700])
-def test_candidates_are_to_the_bit_the_same_however_the_signal_is_cut(chunk: int) -> None:
+def test_candidates_are_identical_for_any_chunking(chunk: int) -> None:
     y = pulses([1.0, 2.0, 2.4, 4.0, 5.5, 8.0], [1.0, 0.4, 1.3, 0.7, 1.0, 2.0])
     y += np.random.default_rng(3).normal(0.0, 0.02, y.size)
     whole, cut = found(y), found(y, range(chunk, y.size, chunk))
     assert len(whole) > 10
     for a, b in zip(whole, cut, strict=True):
-        assert (a.at, a.known, a.settled, a.sample, a.energy, a.shape) == (
-            b.at, b.known, b.settled, b.sample, b.energy, b.shape,
+        assert (a.at, a.known_at, a.settled_at, a.sample, a.energy, a.shape) == (
+            b.at, b.known_at, b.settled_at, b.sample, b.energy, b.shape,
         )  # fmt: skip
         assert a.following == b.following
         np.testing.assert_array_equal(a.waveform, b.waveform)
 
 
-def test_of_equal_peaks_the_first_is_taken() -> None:
-    """A square wave whose halves have the same slopes: peaks of energy of exactly one height within 150 ms."""
+def test_the_first_of_equal_peaks_is_the_candidate() -> None:
+    """Rectangles with equal edges give peaks of energy of almost the same height within 150 ms."""
     y = np.zeros(1000)
-    y[400:420] = 1.0  # both edges have the same energy but for the filters' ringing
+    y[400:420] = 1.0  # both edges have the same energy, except for the ringing of the filters
     y[500:520] = 1.0
     candidates = found(y)
     ats = [candidate.at for candidate in candidates]
@@ -58,7 +58,7 @@ def test_of_equal_peaks_the_first_is_taken() -> None:
     assert np.diff(ats).min(initial=1000) >= round(0.15 * FS)
 
 
-def test_what_follows_a_candidate_is_the_largest_energy_150_to_300_ms_later() -> None:
+def test_the_energy_after_a_candidate_is_the_largest_150_to_300_ms_later() -> None:
     alone = found(pulses([3.0], [1.0]))[0]
     before_another = found(pulses([3.0, 3.22], [0.5, 1.0]))[0]
     assert alone.following < 0.3

@@ -1,4 +1,4 @@
-"""A history holds what it promises, however samples come."""
+"""A history keeps the samples that it promises, for any chunking."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ecgmoe_edge.streaming.signal.history import History
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 50, 1000])
-def test_the_samples_before_the_last_settling_and_all_since_are_held(chunk: int) -> None:
+def test_enough_samples_before_the_last_release_and_all_since_are_kept(chunk: int) -> None:
     history, x = History(40), np.arange(1000.0)
     for at in range(0, 1000, chunk):
-        history.settle()
+        history.release()
         history.append(x[at : at + chunk])
         assert history.stop == at + x[at : at + chunk].size
         assert history.start <= max(0, at - 40)
         np.testing.assert_array_equal(history.between(at - 40, history.stop), x[max(0, at - 40) : history.stop])
 
 
-def test_several_appends_after_one_settling_are_all_held() -> None:
+def test_all_appends_after_one_release_are_kept() -> None:
     history, x = History(10), np.arange(400.0)
     history.append(x[:100])
-    history.settle()
+    history.release()
     for at in range(100, 400, 3):
         history.append(x[at : at + 3])
     np.testing.assert_array_equal(history.between(90, 400), x[90:])
@@ -31,7 +31,7 @@ def test_several_appends_after_one_settling_are_all_held() -> None:
 def test_memory_does_not_grow_with_the_stream() -> None:
     history = History(40)
     for _ in range(500):
-        history.settle()
+        history.release()
         history.append(np.zeros(50))
     assert history._data.size <= 8 * 40 + 50
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.formats.edf.header import EdfHeader, EdfSignal
-from ecgmoe_edge.records.lead_names import unique_names
+from ecgmoe_edge.records.names import unique_names
 from ecgmoe_edge.records.recording import Remark, is_voltage, millivolts_per
 
 _ECG = re.compile(r"(?<![a-z])e[ck]g", re.IGNORECASE)  # EDF+ writes "ECG II"; others EKG1, "EEG EKG-Ref", "POL ECG"

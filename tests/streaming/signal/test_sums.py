@@ -1,4 +1,4 @@
-"""Sums over the last samples are right, the same however the signal is cut, and do not drift."""
+"""Moving sums are right, the same for any chunking, and do not drift; other sums are in a stated order."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.signal.moving_sums import MovingSums
-from ecgmoe_edge.streaming.signal.ordered_sum import add_rows, ordered_mean, ordered_sum, plain_sum
+from ecgmoe_edge.streaming.signal.sums import MovingSums, add_rows, ordered_mean, ordered_sum, plain_sum
 
 Sums = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -28,7 +27,7 @@ def summed(x: NDArray[np.float64], width: int, block: int, cuts: list[int]) -> S
     block=st.integers(40, 120),
     seed=st.integers(0, 99),
 )
-def test_sums_are_right_and_to_the_bit_the_same_however_the_signal_is_cut(
+def test_moving_sums_are_right_and_identical_for_any_chunking(
     cuts: list[int], width: int, block: int, seed: int
 ) -> None:
     x = np.random.default_rng(seed).exponential(size=(3, 400))
@@ -42,7 +41,7 @@ def test_sums_are_right_and_to_the_bit_the_same_however_the_signal_is_cut(
         assert over_block[at] == pytest.approx(padded[0, end - block : end].sum())
 
 
-def test_after_a_long_time_a_sum_is_as_exact_as_at_the_start() -> None:
+def test_a_moving_sum_does_not_drift() -> None:
     x = np.full((1, 1000), 0.1)
     sums = MovingSums(1, 25, 250)
     first = sums.process(x)[0][0, -1]

@@ -1,9 +1,11 @@
-"""Ties a bundle to the front end that feeds it: what the model was trained on must be what this version
-gives.
+"""Checks that a bundle fits the installed version: preprocessing, classes, and constants of the decision rule.
+
+If they differ, the model would run, but its labels would be wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,11 +17,12 @@ from ecgmoe_edge.streaming import features
 from ecgmoe_edge.streaming.decision import RULE_VERSION, DecisionRule, constants_before, constants_of
 from ecgmoe_edge.streaming.patient.rr_history import RR_SEQUENCE
 from ecgmoe_edge.streaming.signal import filters, windows
+from ecgmoe_edge.tasks import TASK_CLASSES
 
-_DIGITS = 6  # float32 tables, written as decimal numbers
-LAST_WITHOUT_NUMBER = 4  # of the rule's versions; since then the manifest says which it has
-# Where the rule itself has no upper limit. Logits are natural logarithms: 30 are odds of ten million million to one,
-# and more would decide every beat. A day has some 100,000 beats.
+_DIGITS = 6  # decimal places of the float32 tables in a manifest
+LAST_WITHOUT_NUMBER = 4  # last version of the decision rule whose manifests do not contain the version
+# Limits of constants for which the rule itself has none. Logits are natural logarithms: 30 means odds of 10^13 to 1,
+# and a larger constant would decide every beat alone. A day has about 100,000 beats.
 _PLAUSIBLE = {
     "usual_margin": (-30.0, 30.0),
     "irregular_penalty": (0.0, 30.0),
@@ -31,7 +34,7 @@ _AGAIN = "It was edited or damaged: export the bundle again."
 
 
 def installed_preprocessing() -> Preprocessing:
-    """What the installed front end gives a model."""
+    """Preprocessing of the installed front end."""
     return Preprocessing(
         model_rate_hz=float(windows.MODEL_RATE_HZ),
         band_hz=(float(filters.BAND_HZ[0]), float(filters.BAND_HZ[1])),
@@ -47,33 +50,69 @@ def installed_preprocessing() -> Preprocessing:
 
 
 def check_preprocessing(wanted: Preprocessing, where: str) -> None:
-    """Raise BundleError, naming what differs, unless the installed front end gives what the model was trained
-    on.
+    """Check that the installed front end is the one that the model was trained with.
+
+    Args:
+        wanted: preprocessing of the manifest.
+        where: the bundle, for messages.
+
+    Raises:
+        BundleError: they differ; the message says in what.
     """
     given = installed_preprocessing()
     different = [name for name in Preprocessing.__struct_fields__ if getattr(wanted, name) != getattr(given, name)]
     if not different:
         return
-    said = "; ".join(
+    differences = "; ".join(
         f"{name}: {_short(getattr(wanted, name))} in the bundle, {_short(getattr(given, name))} here"
         for name in different
     )
     raise BundleError(
-        f"{where} was trained for another front end ({said}), so its labels would be wrong. "
+        f"{where} was trained for another front end ({differences}), so its labels would be wrong. "
         "Install the version of ecgmoe-edge that made it, or export the bundle again."
     )
 
 
+def check_classes(classes: Mapping[str, tuple[str, ...]], where: str) -> None:
+    """Check that each task is known and has the classes of `ecgmoe_edge.tasks` in the same order.
+
+    Args:
+        classes: classes of each task, from the manifest.
+        where: the bundle, for messages.
+
+    Raises:
+        BundleError: a task is unknown or has other classes.
+    """
+    for task, names in classes.items():
+        if task not in TASK_CLASSES:
+            raise BundleError(
+                f"{where} has the task {task}, which this version does not know: it knows {', '.join(TASK_CLASSES)}. "
+                "Install the version of ecgmoe-edge that made it, or export the bundle again."
+            )
+        if names != TASK_CLASSES[task]:
+            raise BundleError(
+                f"{where} has the classes {', '.join(names)} for the task {task}; this version has "
+                f"{', '.join(TASK_CLASSES[task])}, so its labels would be wrong. "
+                "Install the version of ecgmoe-edge that made it, or export the bundle again."
+            )
+
+
 def decision_to_manifest(rule: DecisionRule) -> dict[str, Any]:
-    """The rule's constants as the manifest holds them, and the version of the rule."""
+    """Constants and version of the rule, in the form of the manifest."""
     return {"rule": RULE_VERSION, **asdict(rule)}
 
 
 def decision_from_manifest(constants: dict[str, Any], where: str) -> DecisionRule:
-    """The rule of a manifest, of this version or an older one.
+    """Read the decision rule of a manifest, of this or an older version of the rule.
 
-    An older one has fewer constants; those that it lacks get the value with which the rule acts as it did then. Raises
-    BundleError for a newer version, and for a constant that is unknown, missing or of the wrong type.
+    An older version has fewer constants. The missing ones get values with which the rule works as that version did.
+
+    Args:
+        constants: the entry `decision` of the manifest.
+        where: the bundle, for messages.
+
+    Raises:
+        BundleError: the version is newer than this one, or a constant is unknown, missing or of the wrong type.
     """
     given = dict(constants)
     version = given.pop("rule") if "rule" in given else _version_without_number(given)
@@ -97,7 +136,7 @@ def decision_from_manifest(constants: dict[str, Any], where: str) -> DecisionRul
     try:
         rule = msgspec.convert({**given, **constants_before(version)}, DecisionRule)
     except msgspec.ValidationError as error:
-        raise BundleError(f"{where}: the decision rule does not hold ({error}). Export the bundle again.") from error
+        raise BundleError(f"{where}: the decision rule is invalid ({error}). Export the bundle again.") from error
     for name, (least, most) in _PLAUSIBLE.items():
         value = getattr(rule, name)
         if value is not None and not least <= value <= most:
@@ -108,7 +147,7 @@ def decision_from_manifest(constants: dict[str, Any], where: str) -> DecisionRul
 
 
 def _version_without_number(constants: dict[str, Any]) -> int:
-    """The version of a manifest from before the version was written: that of its newest constant."""
+    """The version of a rule whose manifest does not contain it: the version that added its newest constant."""
     return next(
         (version for version in range(LAST_WITHOUT_NUMBER, 1, -1) if _new_in(version) & constants.keys()),
         1,

@@ -41,8 +41,8 @@ def test_replay_reports_implausible_values_before_it_plays_and_in_its_json(cli: 
 
 
 def test_replay_plays_the_named_leads_without_remarks(cli: Cli, table: Any) -> None:
-    words = ("--fs", "250", "--unit", "uV", "--leads", "ecg", "--pty", "holter", "--speed", "0", "--json")
-    replay = cli.start("replay", "mine.csv", *words)
+    arguments = ("--fs", "250", "--unit", "uV", "--leads", "ecg", "--pty", "holter", "--speed", "0", "--json")
+    replay = cli.start("replay", "mine.csv", *arguments)
     done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json")
     assert sum(done.events[-1]["beats"].values()) == pytest.approx(table.r_peaks.size, abs=1)
     played = replay.finish()
@@ -51,7 +51,7 @@ def test_replay_plays_the_named_leads_without_remarks(cli: Cli, table: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (("--leads", "V9"), 3, "no lead 'V9'. It has ECG, rest"),
         (("--leads", "ECG,,rest"), 2, "--leads"),
@@ -61,33 +61,33 @@ def test_replay_plays_the_named_leads_without_remarks(cli: Cli, table: Any) -> N
     ],
 )
 def test_invalid_leads_and_units_are_refused_with_a_sentence(
-    cli: Cli, table: Any, words: tuple[str, ...], code: int, says: str
+    cli: Cli, table: Any, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     assert table is not None
-    done = cli("replay", "mine.csv", "--fs", "250", *words)
+    done = cli("replay", "mine.csv", "--fs", "250", *arguments)
     assert (done.code, done.out) == (code, "")
-    assert says in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 
 def test_a_table_with_annotations_is_scored_with_its_remarks(cli: Cli, table: Any) -> None:
     wfdb = pytest.importorskip("wfdb", reason="annotations need the records extra")
     wfdb.wrann("mine", "atr", table.r_peaks, ["N"] * table.r_peaks.size, write_dir=str(cli.folder), fs=FS)
-    words = ("evaluate", "--data", ".", "--records", "mine.csv", "--only", "rpeaks", "--jobs", "1", "--json")
-    stated = cli(*words, "--fs", "250", "--unit", "uV")
+    arguments = ("evaluate", "--data", ".", "--records", "mine.csv", "--only", "rpeaks", "--jobs", "1", "--json")
+    stated = cli(*arguments, "--fs", "250", "--unit", "uV")
     assert stated.code == 0, stated.err
     figures = json.loads(stated.out)
     assert figures["rpeaks"]["150ms"]["se"] == 100.0
     assert figures["per_record"]["mine"]["remarks"] == []
-    assumed = cli(*words, "--fs", "250")  # mV
+    assumed = cli(*arguments, "--fs", "250")  # mV
     remarks = {one["kind"]: one for one in json.loads(assumed.out)["per_record"]["mine"]["remarks"]}
     remark = remarks["amplitude"]
     assert remark["leads"] == ["ECG"]
     assert f"mine: {remark['text']}" in assumed.err.splitlines()
-    silent = cli(*words, "--fs", "250", "--leads", "rest")
+    silent = cli(*arguments, "--fs", "250", "--leads", "rest")
     assert silent.code == 3
     assert "is constant at 0 mV" in silent.err
-    without = cli(*words)
+    without = cli(*arguments)
     assert without.code == 3
     assert "--fs" in without.err
 
@@ -145,8 +145,8 @@ def test_skipped_records_of_a_training_are_reported_once_and_in_its_json(capsys:
     found = Survey((), {"mine/nan": "nan holds no signal."}, {"mine/odd": (odd,)})
     for _ in range(2):  # in float, then with quantization
         report(found)
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == [
         "Skipped: 1 record that cannot be used.",
         "  mine/nan: nan holds no signal.",
         "mine/odd: R waves of about 1,100 mV in II.",
