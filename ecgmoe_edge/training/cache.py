@@ -13,12 +13,11 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import resources
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from ecgmoe_edge.training.examples import ARRAYS, Examples, examples_of, from_ar
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
 from ecgmoe_edge.training.survey import Survey, listed, survey
+from ecgmoe_edge.worker_processes import worker_processes
 
 _MAKES_EXAMPLES = "ecgmoe_edge.training.examples"  # the digest covers this module and all modules that it imports
 _FORMATS = "ecgmoe_edge.records.formats"  # the registry loads these modules without an import statement
@@ -267,17 +267,12 @@ def _examples_of_all(
 def _on_processes(
     sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, made_one: Callable[[], object]
 ) -> dict[Source, str | None]:
-    # "spawn", because a fork of a process that has used torch can hang in its thread pool.
-    with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=get_context("spawn")) as pool:
+    with worker_processes(min(jobs, len(sources))) as pool:
         futures = {pool.submit(_make, source, cache): source for source in sources}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                clock.check()
-                made_one()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # else the error would appear only after all other records
-            raise
+        for future in as_completed(futures):
+            future.result()
+            clock.check()
+            made_one()
         return {source: future.result() for future, source in futures.items()}
 
 
