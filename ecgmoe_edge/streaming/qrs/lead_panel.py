@@ -33,19 +33,26 @@ class LeadPanel:
     def log_odds(self, possible: PossibleBeat, timing: BeatTiming, *, settled: bool) -> float:
         """What the leads say together; `settled`: what follows the beat is known."""
         said: list[tuple[float, float]] = []  # weight, log odds
+        doubts: list[tuple[float, float]] = []  # the same, of leads that deny the beat and have not shown an ECG
         for k, lead in enumerate(self.leads):
             shown = possible.shown.get(k)
             if lead.learning is not None or not (lead.votes if shown is None else shown.votes):
                 continue
-            if shown is None:
-                if lead.denies:
-                    said.append((lead.weight, _NOT_SHOWN))
-            else:
+            if shown is not None:
                 following = shown.candidate.following if settled else _SURE_FOLLOWING
-                said.append((lead.weight, lead.log_odds(shown, timing, following)))
-        if len(said) < 2:
-            return said[0][1] if said else IMPOSSIBLE
-        return sum(weight * log_odds for weight, log_odds in said) / max(weight for weight, _ in said)
+                log_odds = lead.log_odds(shown, timing, following)
+            elif lead.denies:
+                log_odds = _NOT_SHOWN
+            else:
+                continue
+            (doubts if log_odds < 0.0 and not lead.earned else said).append((lead.weight, log_odds))
+        both = said + doubts
+        if len(both) < 2:
+            return both[0][1] if both else IMPOSSIBLE
+        # Open inputs share one mains hum. If each of them counted, they would outvote the one lead with an ECG.
+        doubt = sum(weight * log_odds for weight, log_odds in doubts) / (len(doubts) if said and doubts else 1)
+        total = sum(weight * log_odds for weight, log_odds in said) + doubt
+        return total / max(weight for weight, _ in both)
 
     def locate(self, possible: PossibleBeat) -> tuple[int, int]:
         """R in the first lead that shows the beat and is about as clear as any, put where lead 0 has it; and which."""
