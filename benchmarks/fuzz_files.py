@@ -81,6 +81,13 @@ class Tally:
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
     """The content with one to twenty changes: bits, bytes, pieces removed, inserted or doubled, or the end cut off."""
+    made = content
+    while made == content:  # a change may be none, such as a byte that is replaced by its own value
+        made = _perhaps_damaged(content, rng)
+    return made
+
+
+def _perhaps_damaged(content: bytes, rng: random.Random) -> bytes:
     made = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 5, 20))):
         at, kind = rng.randrange(len(made) + 1), rng.randrange(9)
