@@ -11,7 +11,8 @@
     ├── ProfileError            a device profile does not exist or is invalid
     ├── ModelError              weights, configuration or targets do not fit the model
     ├── ConversionError         the target format or runtime does not support a graph
-    └── DeviceError             a serial port is missing, busy, without permission, or silent
+    ├── DeviceError             a serial port is missing, busy, without permission, or silent
+    └── WorkerError             the system ended a worker process, for example because memory was short
 
 The command line prints only the message and exits with `exit_code`. A traceback is always a defect of this package.
 """
@@ -89,3 +90,7 @@ def one_line(error: Exception) -> str:
     """The first line of the message of another library's error, at most 160 characters; its type if it is empty."""
     first = next(iter(str(error).splitlines()), "").strip().rstrip(".")
     return first[:160] or type(error).__name__
+
+
+class WorkerError(EcgmoeError):
+    """The system ended a worker process."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from ecgmoe_edge.errors import RecordError, SignalError, UsageError
 from ecgmoe_edge.streaming.beat_model import BeatModel
+from ecgmoe_edge.worker_processes import worker_processes
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -69,6 +69,7 @@ def run_records(
         UsageError: `jobs` is less than one.
         RecordError: no record could be used.
         BundleError, ModelError, MissingExtra: the model cannot be loaded.
+        WorkerError: the system ended a worker process.
     """
     if jobs < 1:
         raise UsageError(f"{jobs} jobs cannot run anything. Give --jobs 1 or more.")
@@ -98,14 +99,10 @@ def _run(
         for name, item in items.items():
             yield name, *_outcome_or_reason(item, work, opened)
         return
-    # spawn, because a forked child inherits the locks of the parent's threads
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with worker_processes(jobs) as pool:
         futures = {pool.submit(_in_worker, item, work, model): name for name, item in items.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], *future.result()
-        finally:  # after an error or an interrupt, do not start the remaining records
-            pool.shutdown(cancel_futures=True)
+        for future in as_completed(futures):
+            yield futures[future], *future.result()
 
 
 def _in_worker(

@@ -13,12 +13,11 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import resources
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from ecgmoe_edge.training.examples_without_signal import examples_without_signal
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Source, divide
 from ecgmoe_edge.training.survey import Survey, listed, survey
+from ecgmoe_edge.worker_processes import worker_processes
 
 #: The digest covers these modules and all modules that they import.
 _MAKE_EXAMPLES = ("ecgmoe_edge.training.examples", "ecgmoe_edge.training.examples_without_signal")
@@ -273,17 +273,12 @@ def _examples_of_all(
 def _on_processes(
     sources: Sequence[Source], cache: Path, jobs: int, clock: Clock, made_one: Callable[[], object]
 ) -> dict[Source, str | None]:
-    # "spawn", because a fork of a process that has used torch can hang in its thread pool.
-    with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=get_context("spawn")) as pool:
+    with worker_processes(min(jobs, len(sources))) as pool:
         futures = {pool.submit(_make, source, cache): source for source in sources}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                clock.check()
-                made_one()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # else the error would appear only after all other records
-            raise
+        for future in as_completed(futures):
+            future.result()
+            clock.check()
+            made_one()
         return {source: future.result() for future, source in futures.items()}
 
 

@@ -6,9 +6,7 @@ A fault in one record leaves out only that record; training continues with the o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError, SignalError, UsageError
@@ -21,6 +19,7 @@ from ecgmoe_edge.training.config import DataSet
 from ecgmoe_edge.training.examples_without_signal import read_rhythms
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.sources import Division, Source
+from ecgmoe_edge.worker_processes import worker_processes
 
 _LISTED = 20  # number of records that an error message lists
 
@@ -162,16 +161,12 @@ def _without_unusable(division: Division, checks: Mapping[tuple[str, Path], Reco
 def _check_all(sources: Sequence[Source], jobs: int, clock: Clock) -> list[RecordCheck]:
     if jobs <= 1 or len(sources) <= 1:
         return [_check_in_time(source, clock) for source in sources]
-    with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=get_context("spawn")) as pool:
-        try:
-            found = []
-            for check in pool.map(check_record, sources, chunksize=max(1, min(16, len(sources) // (4 * jobs)))):
-                clock.check()
-                found.append(check)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        return found
+    found: list[RecordCheck] = []
+    with worker_processes(min(jobs, len(sources))) as pool:
+        for check in pool.map(check_record, sources, chunksize=max(1, min(16, len(sources) // (4 * jobs)))):
+            clock.check()
+            found.append(check)
+    return found
 
 
 def _check_in_time(source: Source, clock: Clock) -> RecordCheck:

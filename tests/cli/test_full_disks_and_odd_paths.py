@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from installed_command import COMMAND, Cli
+from installed_command import COMMAND, SHIPPED_SAMPLES, Cli, wait_for_port
+from small_disk import fill, mounted
 from wfdb_records import write_wfdb
 
 from ecgmoe_edge.runtime import shipped_bundle
@@ -31,30 +31,14 @@ def wfdb_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=False)
+    with mounted(tmp_path / "disk", "64k") as disk:
+        yield disk
 
 
 def in_a_sentence(err: str, code: int, wanted: int = 3) -> None:
     assert code == wanted, err
     assert err.splitlines()[-1].startswith("error: "), err
     assert "Traceback" not in err
-
-
-def fill(disk: Path) -> None:
-    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
-        while True:
-            filler.write(bytes(512))
 
 
 def test_each_writer_on_a_full_disk_keeps_the_old_file(cli: Cli, small_disk: Path, wfdb_folder: Path) -> None:
@@ -71,6 +55,38 @@ def test_each_writer_on_a_full_disk_keeps_the_old_file(cli: Cli, small_disk: Pat
     in_a_sentence(done.err, done.code)
     assert {path.name for path in small_disk.iterdir()} == there
     assert {(small_disk / name).read_text() for name in (*old.values(), "model.svg")} == {"good"}
+
+
+def test_a_file_of_events_on_a_full_disk_keeps_its_temporary_name_and_the_stream_goes_on(
+    cli: Cli, small_disk: Path
+) -> None:
+    (small_disk / "yesterday.jsonl").write_text("good")
+    fill(small_disk, leave=8192)
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
+    done = cli("stream", "--port", wait_for_port(cli, "holter"), "--json", "--events", small_disk / "night.jsonl")
+    assert done.code == 3
+    assert "night.jsonl: No space left on device" in done.err
+    assert "events were not written" in done.err
+    assert "Traceback" not in done.err
+    assert {path.name for path in small_disk.iterdir()} == {"filler", "night.jsonl.part", "yesterday.jsonl"}
+    assert (small_disk / "yesterday.jsonl").read_text() == "good"
+    assert done.events[-1]["event"] == "end"
+    assert done.events[-1]["samples"] == SHIPPED_SAMPLES
+    assert done.events[-1]["link"]["sinks"][str(small_disk / "night.jsonl")]["dropped"] > 0
+
+
+def test_a_place_for_events_that_is_none_is_refused_before_the_stream_starts(cli: Cli) -> None:
+    (cli.folder / "old.jsonl").write_text("good")
+    (cli.folder / "folder").mkdir()
+    cli.start("replay", "calibration", "--pty", "holter", "--speed", "0")
+    port = wait_for_port(cli, "holter")
+    for name in ("/dev/full", "old.jsonl", "folder", "absent/night.jsonl", "old.jsonl/night.jsonl"):
+        done = cli("stream", "--port", port, "--json", "--events", name)
+        assert done.code in (2, 3), name
+        in_a_sentence(done.err, done.code, done.code)
+        assert name in done.err
+        assert done.out == ""
+    assert (cli.folder / "old.jsonl").read_text() == "good"
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,24 @@ def test_among_three_leads_two_without_an_ecg_cost_no_beat() -> None:
     assert changes(events)[-1] == (("II",), {"time": "no ECG", "counter": "no ECG"})
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("inputs", [2, 4, 7])
+def test_open_inputs_with_strong_mains_hum_do_not_outvote_the_lead_with_the_ecg(inputs: int, shared: bool) -> None:
+    x, truth = an_ecg("steady")
+    noise = 0.005 * np.random.default_rng(3).normal(size=(inputs, N))
+    if shared:
+        noise[:] = noise[0]
+    amplitudes = np.linspace(40.0, 12.0, inputs)[:, None]
+    hum = amplitudes * np.sin(2 * np.pi * 50 * t + np.linspace(0.3, 5.0, inputs)[:, None]) + noise
+    names = ("II", *(f"open{k}" for k in range(inputs)))
+    events = played(np.vstack((x - 20.0, hum)), names)
+    missed, false = missed_and_false(events, truth)
+    assert missed == 0
+    assert false <= 1  # in the first two seconds, when nothing is known of any
+    assert {beat.lead for beat in beats(events) if beat.time_s > SHOWN_S} == {"II"}
+    assert changes(events)[-1][0] == ("II",)
+
+
 def test_a_lead_that_stops_showing_beats_loses_its_weight_while_others_go_on() -> None:
     x, truth = an_ecg("bigeminy")
     opened = np.where(t < 25, 0.8 * x, 0.8 * x[round(25 * FS)] + 0.05 * (t - 25))  # an electrode falls off

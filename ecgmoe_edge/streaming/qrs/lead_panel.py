@@ -35,25 +35,36 @@ class LeadPanel:
     def log_odds(self, possible: PossibleBeat, timing: BeatTiming, *, settled: bool) -> float:
         """Return the log odds of a beat from all leads that vote; `IMPOSSIBLE` if none votes.
 
+        Leads without an ECG may share one disturbance, such as the mains hum of open inputs. So if any lead supports
+        the beat, all leads that are against it and have not shown an ECG count together as one.
+
         Args:
             possible: the possible beat.
             timing: times of the beats before.
             settled: whether the energy after it is known.
         """
         votes: list[tuple[float, float]] = []  # weight, log odds
+        unproven: list[tuple[float, float]] = []  # the same, of leads that are against it and have not shown an ECG
         for k, lead in enumerate(self.leads):
             shown = possible.shown.get(k)
             if lead.learning is not None or not (lead.votes if shown is None else shown.votes):
                 continue
-            if shown is None:
-                if lead.counts_if_not_shown:
-                    votes.append((lead.weight, _NOT_SHOWN))
-            else:
+            if shown is not None:
                 following = shown.candidate.following if settled else _ASSUMED_FOLLOWING
-                votes.append((lead.weight, lead.log_odds(shown, timing, following)))
-        if len(votes) < 2:
-            return votes[0][1] if votes else IMPOSSIBLE
-        return sum(weight * log_odds for weight, log_odds in votes) / max(weight for weight, _ in votes)
+                log_odds = lead.log_odds(shown, timing, following)
+            elif lead.counts_if_not_shown:
+                log_odds = _NOT_SHOWN
+            else:
+                continue
+            (unproven if log_odds < 0.0 and not lead.has_ecg else votes).append((lead.weight, log_odds))
+        every = votes + unproven
+        if len(every) < 2:
+            return every[0][1] if every else IMPOSSIBLE
+        total = sum(weight * log_odds for weight, log_odds in votes)
+        against = sum(weight * log_odds for weight, log_odds in unproven)
+        if votes and unproven:
+            against /= len(unproven)
+        return (total + against) / max(weight for weight, _ in every)
 
     def is_weak(self, possible: PossibleBeat) -> bool:
         """Whether a possible beat has in every lead too little energy for a beat."""
