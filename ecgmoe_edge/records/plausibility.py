@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import SignalError
-from ecgmoe_edge.records.recording import Lead, Recording, Remark, choose_leads, is_voltage, millivolts_per
+from ecgmoe_edge.records.recording import Lead, Recording, Remark, choose_leads, is_voltage, millivolts_per, no_voltage
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.events import NO_ECG, LeadChange
 from ecgmoe_edge.streaming.frontend import FrontEnd
@@ -94,9 +94,7 @@ def check_plausibility(recording: Recording, leads: Sequence[Lead] | None = None
         remarks += [_not_a_voltage(recording, at) for at in positions if not is_voltage(recording.units[at])]
         positions = [at for at in positions if is_voltage(recording.units[at])]
         if not positions:
-            return Plausibility(
-                (), (), tuple(remarks), f"No lead of {recording.name} is a voltage: it contains no ECG."
-            )
+            return Plausibility((), (), tuple(remarks), no_voltage(recording))
     try:
         check_rate(recording.fs)
     except SignalError as reason:

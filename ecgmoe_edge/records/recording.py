@@ -233,8 +233,17 @@ def voltage_leads(recording: Recording) -> list[str]:
     """
     voltages = [lead for lead, unit in zip(recording.leads, recording.units, strict=True) if is_voltage(unit)]
     if not voltages:
-        raise RecordError(f"No lead of {recording.name} is a voltage. Name a recording that contains an ECG.")
+        raise RecordError(no_voltage(recording))
     return voltages
+
+
+def no_voltage(recording: Recording) -> str:
+    """A sentence about a recording without a voltage."""
+    units = [f"{lead} in {unit or 'no unit'}" for lead, unit in zip(recording.leads, recording.units, strict=True)]
+    return (
+        f"No lead of {recording.name} is a voltage ({_listed(units)}): correct the unit in the header if one is an "
+        "ECG, or name another recording."
+    )
 
 
 def is_voltage(unit: str) -> bool:

@@ -148,7 +148,7 @@ def test_leads_that_are_not_voltages_are_ignored_with_a_remark(ecg: NDArray[np.f
     seen = check_plausibility(recording(80 + 20 * ecg, ecg, units=("mmHg", "mV")))
     assert (seen.usable, texts(seen.remarks)) == ((1,), "Lead L0 is in mmHg, which is not a voltage: it is ignored.")
     alone = check_plausibility(recording(80 + 20 * ecg, units=("mmHg",)))
-    assert alone.problem == "No lead of r is a voltage: it contains no ECG."
+    assert "No lead of r is a voltage (L0 in mmHg): correct the unit" in str(alone.problem)
     with pytest.raises(RecordError, match="no lead 'V9'"):
         check_plausibility(recording(ecg), ["V9"])
 

@@ -38,7 +38,8 @@ _FORMAT = re.compile(r"\s+(\d{1,4})((?:[x:+][-+]?\d+)*)(?=\s|$)")
 _GAIN = re.compile(rf"({_NUMBER})(?:\(({_NUMBER})\))?(?:/(.*?)(?:\(({_NUMBER})\))?)?")
 _LOOKS_LIKE_A_NUMBER = re.compile(r"[-+]?(?:[\d.(,/]|nan\b|inf)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"\d,\d")
-_SPELLED_UNITS = {"microvolt": "uV", "uvolt": "uV", "millivolt": "mV", "mvolt": "mV", "volt": "V"}
+_OTHER_MICRO = re.compile(r"[^\x00-\x7f\ufffd]{1,2}[vV]\Z")  # a micro sign in another encoding; m, n and k are ASCII
+_SPELLED_UNITS = {"mcv": "uV", "microvolt": "uV", "uvolt": "uV", "millivolt": "mV", "mvolt": "mV", "volt": "V"}
 
 
 @dataclass(frozen=True)
@@ -307,6 +308,7 @@ def _unit(field: str | None) -> str | None:
     if not field:
         return None
     unit = field.replace("\u00c2\u00b5", "\u00b5").replace("\u00ce\u00bc", "\u00b5").replace("\u03bc", "\u00b5")
+    unit = _OTHER_MICRO.sub("\u00b5V", unit)
     plain = unit.casefold().replace("\u03bc", "u").removesuffix("s")  # casefold changes either sign to U+03BC
     return _SPELLED_UNITS.get(plain, unit)
 
