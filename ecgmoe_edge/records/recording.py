@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ Truncated: TypeAlias = Literal["error", "read"]
 
 _MILLIVOLTS: dict[str, float] = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6}
 
+
+_SPELLED_UNITS = {
+    "microvolt": "uV", "uvolt": "uV", "mcv": "uV", "millivolt": "mV", "mvolt": "mV", "volt": "V", "nanovolt": "nV",
+    "microvol": "uV", "millivol": "mV",  # cut to the eight characters of EDF
+}  # fmt: skip
+_MICRO_SIGN = re.compile(r"[^\x00-\x7f\ufffd]{1,2}(?=[vV]\Z)")
 
 #: The subject of a remark.
 RemarkKind: TypeAlias = Literal["rate", "unit", "gain", "amplitude", "time", "lead", "length", "label", "encoding"]
@@ -257,6 +264,19 @@ def is_voltage(unit: str) -> bool:
     except RecordError:
         return False
     return True
+
+
+def usual_unit(unit: str) -> str:
+    """A unit with one spelling of the micro sign, U+00B5, and with the symbols of volts, as far as it is one of volts.
+
+    Files have the micro sign in several encodings, of which some are decoded as other characters: a character that is
+    not ASCII before V is a micro sign, because milli, nano and kilo are ASCII.
+
+    >>> usual_unit("\u03bcV"), usual_unit("microvolts"), usual_unit("mmHg")
+    ('µV', 'uV', 'mmHg')
+    """
+    spelled = _SPELLED_UNITS.get(unit.casefold().replace("\u03bc", "u").removesuffix("s"))  # casefold gives U+03BC
+    return spelled or _MICRO_SIGN.sub("\u00b5", unit)
 
 
 def millivolts_per(unit: str) -> float:
