@@ -185,7 +185,7 @@ def _no_signal_reason(x: NDArray[np.float64]) -> str | None:
     if not valid.size:
         return "has no valid sample"
     low, high = float(valid.min()), float(valid.max())
-    if abs(level := float(np.median(valid))) > LARGEST_MV:
+    if abs(level := float(np.median(valid))) > LARGEST_MV > high - low:
         return f"is at about {level:g} mV, so its baseline, gain or unit is wrong"
     if low == high:
         return f"is constant at {low:g} mV"
