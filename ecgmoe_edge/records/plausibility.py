@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import SignalError
-from ecgmoe_edge.records.recording import Lead, Recording, Remark, choose_leads, is_voltage, millivolts_per
+from ecgmoe_edge.records.recording import Lead, Recording, Remark, choose_leads, is_voltage, millivolts_per, no_voltage
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.events import NO_ECG, LeadChange
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.input_checks import distinct_names
 from ecgmoe_edge.streaming.signal.filters import check_rate
+from ecgmoe_edge.streaming.unusable import LARGEST_MV
 
 #: Length of the signal that is checked, s; it starts where the signal starts.
 CHECKED_S: Final = 120.0
@@ -36,6 +37,7 @@ _TYPICAL_MV = 1.5
 _SCALED_BELOW_MV, _SCALED_ABOVE_MV = 0.2, 20.0  # the front end needs no scaling between these amplitudes
 _RAIL_SHARE = 0.5  # a lead with more samples at its largest or smallest value has no signal
 _SHOWN_SHARE = 0.5  # a lead must show an ECG for at least this share of the time
+_MUCH_MISSING = 0.2  # a larger share of invalid samples gets a remark
 _LEAST_QUALITY = 0.1  # beats of lower quality are ignored
 _CLEAR_QUALITY = 0.5  # quality of a clear ECG
 _LEAST_BEATS = 5  # fewer beats define no rhythm
@@ -94,9 +96,7 @@ def check_plausibility(recording: Recording, leads: Sequence[Lead] | None = None
         remarks += [_not_a_voltage(recording, at) for at in positions if not is_voltage(recording.units[at])]
         positions = [at for at in positions if is_voltage(recording.units[at])]
         if not positions:
-            return Plausibility(
-                (), (), tuple(remarks), f"No lead of {recording.name} is a voltage: it contains no ECG."
-            )
+            return Plausibility((), (), tuple(remarks), no_voltage(recording))
     try:
         check_rate(recording.fs)
     except SignalError as reason:
@@ -110,6 +110,12 @@ def check_plausibility(recording: Recording, leads: Sequence[Lead] | None = None
     for row, why in without_signal.items():
         remarks.append(Remark("lead", f"Lead {names[row]} {why} in its first minutes.", (names[row],)))
     with_signal = [row for row in range(len(positions)) if row not in without_signal]
+    for row in with_signal:
+        gone = np.isnan(signal[row])
+        if gone.mean() >= _MUCH_MISSING:
+            lengths_s = f"{gone.sum() / recording.fs:.0f} of its first {len(gone) / recording.fs:.0f} s"
+            text = f"Lead {names[row]} has no valid samples for {lengths_s}: beats in this time are missed."
+            remarks.append(Remark("lead", text, (names[row],)))
     return _check_signals(recording, [positions[row] for row in with_signal], signal[with_signal], remarks)
 
 
@@ -179,6 +185,8 @@ def _no_signal_reason(x: NDArray[np.float64]) -> str | None:
     if not valid.size:
         return "has no valid sample"
     low, high = float(valid.min()), float(valid.max())
+    if abs(level := float(np.median(valid))) > LARGEST_MV > high - low:
+        return f"is at about {level:g} mV, so its baseline, gain or unit is wrong"
     if low == high:
         return f"is constant at {low:g} mV"
     if max(np.mean(valid == low), np.mean(valid == high)) > _RAIL_SHARE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,12 @@ Facts: TypeAlias = Mapping[str, str | float]
 
 _MILLIVOLTS: dict[str, float] = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6}
 _SEXES: Mapping[Sex, str] = MappingProxyType({"F": "female", "M": "male"})
+
+_SPELLED_UNITS = {
+    "microvolt": "uV", "uvolt": "uV", "mcv": "uV", "millivolt": "mV", "mvolt": "mV", "volt": "V", "nanovolt": "nV",
+    "microvol": "uV", "millivol": "mV",  # cut to the eight characters of EDF
+}  # fmt: skip
+_MICRO_SIGN = re.compile(r"[^\x00-\x7f\ufffd]{1,2}(?=[vV]\Z)")
 
 #: The subject of a remark.
 RemarkKind: TypeAlias = Literal["rate", "unit", "gain", "amplitude", "time", "lead", "length", "label", "encoding"]
@@ -236,8 +243,17 @@ def voltage_leads(recording: Recording) -> list[str]:
     """
     voltages = [lead for lead, unit in zip(recording.leads, recording.units, strict=True) if is_voltage(unit)]
     if not voltages:
-        raise RecordError(f"No lead of {recording.name} is a voltage. Name a recording that contains an ECG.")
+        raise RecordError(no_voltage(recording))
     return voltages
+
+
+def no_voltage(recording: Recording) -> str:
+    """A sentence about a recording without a voltage."""
+    units = [f"{lead} in {unit or 'no unit'}" for lead, unit in zip(recording.leads, recording.units, strict=True)]
+    return (
+        f"No lead of {recording.name} is a voltage ({_listed(units)}): correct the unit in the header if one is an "
+        "ECG, or name another recording."
+    )
 
 
 def is_voltage(unit: str) -> bool:
@@ -251,6 +267,19 @@ def is_voltage(unit: str) -> bool:
     except RecordError:
         return False
     return True
+
+
+def usual_unit(unit: str) -> str:
+    """A unit with one spelling of the micro sign, U+00B5, and with the symbols of volts, as far as it is one of volts.
+
+    Files have the micro sign in several encodings, of which some are decoded as other characters: a character that is
+    not ASCII before V is a micro sign, because milli, nano and kilo are ASCII.
+
+    >>> usual_unit("\u03bcV"), usual_unit("microvolts"), usual_unit("mmHg")
+    ('µV', 'uV', 'mmHg')
+    """
+    spelled = _SPELLED_UNITS.get(unit.casefold().replace("\u03bc", "u").removesuffix("s"))  # casefold gives U+03BC
+    return spelled or _MICRO_SIGN.sub("\u00b5", unit)
 
 
 def millivolts_per(unit: str) -> float:

@@ -219,6 +219,21 @@ def test_the_micro_sign_of_latin_1_is_read(tmp_path: Path, unit: str) -> None:
     assert recording.units == (unit,)
 
 
+@pytest.mark.parametrize("unit", ["Volt", "uVolt", "microvolts", "æV", "mcV"])
+def test_other_spellings_of_volts_are_read(tmp_path: Path, unit: str) -> None:
+    signal = ecg(unit=unit)
+    recording = open_recording(Edf([signal]).write(tmp_path / "a.edf"))
+    scale = 1e6 if unit == "Volt" else 1.0
+    np.testing.assert_allclose(recording.read()[0], physical(signal) * scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", ["ADU", "?V", "mmHg"])
+def test_an_ecg_in_another_unit_is_refused_with_its_unit(tmp_path: Path, unit: str) -> None:
+    with pytest.raises(RecordError, match=r"which is not a voltage.*correct the unit") as refusal:
+        open_recording(Edf([ecg(unit=unit)]).write(tmp_path / "a.edf"))
+    assert repr(unit) in str(refusal.value)
+
+
 def test_age_and_sex_come_from_the_patient_field(tmp_path: Path) -> None:
     path = Edf([ecg()], "EDF+C", range(SECONDS), patient="MCH-02 F 06-MAR-1951 X").write(tmp_path / "a.edf")
     recording = open_recording(path)

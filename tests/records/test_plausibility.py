@@ -137,6 +137,22 @@ def test_a_recording_without_a_usable_lead_has_a_problem(signal: NDArray[np.floa
     assert texts(plausibility_remarks(recording(signal))) == problem
 
 
+def test_a_lead_with_an_offset_beyond_the_range_of_the_front_end_has_no_signal(ecg: NDArray[np.float64]) -> None:
+    seen = check_plausibility(recording(ecg + 1.1e7))
+    assert (seen.usable, "baseline, gain or unit is wrong" in str(seen.problem)) == ((), True)
+
+
+@pytest.mark.parametrize(("share", "is_reported"), [(0.05, False), (0.4, True)])
+def test_a_lead_that_lacks_much_of_its_samples_gets_a_remark(
+    ecg: NDArray[np.float64], share: float, is_reported: bool
+) -> None:
+    cut = ecg.copy()
+    cut[round((1 - share) * len(cut)) :] = np.nan
+    seen = check_plausibility(recording(cut))
+    assert seen.usable == (0,)
+    assert ("has no valid samples for" in texts(seen.remarks)) == is_reported
+
+
 def test_a_rate_that_the_front_end_does_not_support_is_a_problem(ecg: NDArray[np.float64]) -> None:
     for fs in (64.0, 5000.0):
         seen = check_plausibility(recording(ecg, fs=fs))
@@ -148,7 +164,7 @@ def test_leads_that_are_not_voltages_are_ignored_with_a_remark(ecg: NDArray[np.f
     seen = check_plausibility(recording(80 + 20 * ecg, ecg, units=("mmHg", "mV")))
     assert (seen.usable, texts(seen.remarks)) == ((1,), "Lead L0 is in mmHg, which is not a voltage: it is ignored.")
     alone = check_plausibility(recording(80 + 20 * ecg, units=("mmHg",)))
-    assert alone.problem == "No lead of r is a voltage: it contains no ECG."
+    assert "No lead of r is a voltage (L0 in mmHg): correct the unit" in str(alone.problem)
     with pytest.raises(RecordError, match="no lead 'V9'"):
         check_plausibility(recording(ecg), ["V9"])
 

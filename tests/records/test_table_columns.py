@@ -125,7 +125,22 @@ def test_large_integers_get_a_remark_about_counts_or_microvolts(
     assert any("--unit count" in text for text in remarks) == likely
 
 
-@pytest.mark.parametrize("name", ["Resp [Ohm]", "marker", "Accel Channel 0", "annotation", "HR (bpm)", "temperature"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Resp [Ohm]",
+        "marker",
+        "Accel Channel 0",
+        "annotation",
+        "HR (bpm)",
+        "temperature",
+        "LO-",
+        "ECG_Rate",
+        "ECG_Quality",
+        "ECG_R_Peaks",
+        "Status (no_units)",
+    ],
+)
 def test_other_signals_are_ignored_unless_they_are_chosen(tmp_path: Path, name: str) -> None:
     path = _table(tmp_path, f"ECG,{name}", _SIGNAL, np.arange(200) % 7 / 7)
     record = open_csv(path, 250.0)

@@ -30,6 +30,18 @@ def test_every_encoding_and_line_end_gives_the_same_samples(
     assert any(remark.kind == "encoding" for remark in record.remarks) == (not encoding.startswith("utf-8"))
 
 
+@pytest.mark.parametrize("encoding", ["shift_jis", "gb18030", "cp1251"])
+def test_names_in_another_encoding_do_not_prevent_reading(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "ecg.csv"
+    name = "心電図" if encoding != "cp1251" else "Экспертиза"
+    path.write_bytes(
+        f"time [ms],{name}\n".encode(encoding) + "".join(f"{4 * k},{v}\n" for k, v in enumerate(_SIGNAL)).encode()
+    )
+    record = open_csv(path)
+    assert (record.fs, len(record.leads), record.leads[0].isprintable()) == (250.0, 1, True)
+    np.testing.assert_allclose(np.concatenate(list(record.blocks(9.0)), axis=1)[0], _SIGNAL)
+
+
 def test_a_unicode_minus_sign_is_read(tmp_path: Path) -> None:
     path = tmp_path / "ecg.csv"
     path.write_text("I,II\n" + "\u22120.5,0.25\n" * 50, encoding="utf-8")

@@ -50,6 +50,10 @@ _FORMS: dict[str, tuple[str, Callable[[int, float], str]]] = {
     "american date": ("Time", lambda k, fs: (_START + timedelta(seconds=k / fs)).strftime("%m/%d/%Y %I:%M:%S.%f %p")),
     "clock over midnight": ("clock", _clock),
     "clock in quotes": ("'Elapsed time'", lambda k, fs: f"'{int(k / fs // 60)}:{k / fs % 60:06.3f}'"),
+    "MATLAB date": ("Time", lambda k, fs: (_START + timedelta(seconds=k / fs)).strftime("%d-%b-%Y %H:%M:%S.%f")),
+    "named month": ("Time", lambda k, fs: (_START + timedelta(seconds=k / fs)).strftime("%b %d %Y %I:%M:%S.%f %p")),
+    "PhysioBank": ("Time", lambda k, fs: (_START + timedelta(seconds=k / fs)).strftime("'[%H:%M:%S.%f %d/%m/%Y]'")),
+    "hours": ("time [h]", lambda k, fs: f"{k / fs / 3600:.9f}"),
     "no name": ("", lambda k, fs: f"{k / fs:.4f}"),
     "a name of no meaning": ("X", lambda k, fs: f"{k / fs:.4f}"),
 }
@@ -130,6 +134,29 @@ def test_time_stamps_in_whole_seconds_give_the_rate(tmp_path: Path) -> None:
     assert (record.fs, record.n_samples) == (250.0, n)
 
 
+def test_gaps_between_time_stamps_in_whole_seconds_do_not_change_the_rate(tmp_path: Path) -> None:
+    kept = [k for k in range(130 * 40) if not any(a <= k < a + 73 for a in (560, 1460, 3000, 3300, 4100))]
+    stamps = [str(_EPOCH + int((k + 60) / 130)) for k in kept]
+    record = open_csv(_table(tmp_path, stamps, _signal(len(kept))))
+    assert (record.fs, record.n_samples) == (130.0, 130 * 40)
+
+
+def test_fractions_of_a_second_without_leading_zeros_are_refused(tmp_path: Path) -> None:
+    moments = [_START + timedelta(seconds=k / 130) for k in range(1000)]
+    stamps = [f"{moment:%Y/%m/%d %H:%M:%S}.{moment.microsecond // 1000}" for moment in moments]
+    path = _table(tmp_path, stamps, _signal(1000))
+    with pytest.raises(RecordError, match="without leading zeros"):
+        open_csv(path)
+    assert open_csv(path, 130.0, time_column="none").n_samples == 1000
+
+
+@pytest.mark.parametrize("fs", [100.0, 125.0, 1000.0])
+def test_fractions_of_a_second_may_lack_zeros_at_the_end(tmp_path: Path, fs: float) -> None:
+    stamps = [f"10:00:{k / fs:012.9f}".rstrip("0").rstrip(".") for k in range(round(fs * 3))]
+    record = open_csv(_table(tmp_path, stamps, _signal(len(stamps))))
+    assert (record.fs, record.n_samples) == (fs, len(stamps))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_jitter_of_the_stamps_is_not_a_gap(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -208,7 +235,8 @@ def test_a_wrap_of_a_32_bit_clock_is_removed(tmp_path: Path, label: str, scale: 
 
 def test_a_missing_time_stamp_loses_no_sample(tmp_path: Path) -> None:
     stamps = [f"{k / 250:.3f}" for k in range(1000)]
-    stamps[600] = stamps[601] = ""
+    for k in (0, 1, 600, 601):
+        stamps[k] = ""
     signal = _signal(1000)
     np.testing.assert_array_equal(_all(open_csv(_table(tmp_path, stamps, signal))), signal[None])
 

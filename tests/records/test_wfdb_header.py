@@ -109,7 +109,20 @@ def test_an_assumed_rate_gets_a_remark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["µV".encode(), "μV".encode(), "µV".encode("latin-1"), "ÂµV".encode(), "Î¼V".encode(), b"uV", b"UV"]
+    "unit",
+    [
+        "µV".encode(),
+        "μV".encode(),
+        "µV".encode("latin-1"),
+        "ÂµV".encode(),
+        "Î¼V".encode(),
+        b"uV",
+        b"UV",
+        b"mcV",
+        "µV".encode("cp437"),
+        "μV".encode("shift_jis"),
+        "µV".encode("mac_roman"),
+    ],
 )
 def test_a_micro_sign_of_any_kind_makes_microvolts(tmp_path: Path, unit: bytes) -> None:
     record = _open(tmp_path, b"a 1 250 500\na.dat 16 0.2/" + unit + b" 16 0 0 0 0 II\n# Ger\xe4t: 22 \xb0C\n")
@@ -165,6 +178,18 @@ def test_a_header_that_names_another_record_than_its_file_is_read(tmp_path: Path
     assert _open(tmp_path, "what ever 1 250 500\na.dat 16 200/mV 16 0 0 0 0 II\n").n_samples == 500
     with pytest.raises(RecordError, match=r"signal file 100\.dat.*If it was renamed to a\.dat"):
         _open(tmp_path, "100 1 250 500\n100.dat 16 200/mV 16 0 0 0 0 II\n")
+
+
+def test_the_name_of_a_signal_file_may_differ_in_case(tmp_path: Path) -> None:
+    _open(tmp_path, "a 1 250 500\na.dat 16 200/mV 16 0 0 0 0 II\n")
+    (tmp_path / "a.hea").write_text("a 1 250 500\nA.DAT 16 200/mV 16 0 0 0 0 II\n")
+    assert open_recording(tmp_path / "a").n_samples == 500
+
+
+def test_a_packed_signal_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "b.dat.gz").write_bytes(b"packed")
+    with pytest.raises(RecordError, match=r"Unpack b\.dat\.gz with gunzip"):
+        _open(tmp_path, "a 1 250 500\nb.dat 16 200/mV 16 0 0 0 0 II\n")
 
 
 def test_a_signal_file_is_read_only_in_or_below_the_folder_of_its_header(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 MISSING = frozenset(
     {"", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "-", "--", "?", "-nan", "+nan", "nan(ind)", "-nan(ind)"}
     | {"-1.#ind", "1.#ind", "1.#qnan", "-1.#qnan"}
+    | {"<na>", "#na", "#nv", "#n/v", "#n/d", "#н/д"}  # pandas, and #N/A of spreadsheets in other languages
 )
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 _COMMA_NUMBER = re.compile(r"[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
@@ -21,6 +22,9 @@ _INFINITE = re.compile(r"[+-]?(?:inf|infinity|1\.#inf)\Z", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+(?:\.\d+)?|(?:[ .'’\u00a0\u202f]\d{3})+(?:,\d+)?)\Z", re.ASCII)
 _TWO_MARKS = re.compile(r"[+-]?\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3})+[.,]\d+\Z", re.ASCII)
 _MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+\Z", re.ASCII)
+_POINT_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+\Z", re.ASCII)
+_SMALL_WHOLE = re.compile(r"[+-]?\d{1,3}\Z", re.ASCII)
+_SEVERAL = 3  # fewer different integers may be marks of missing samples, such as 0
 _MINUS = str.maketrans({"\u2212": "-"})  # the minus sign of some programs
 
 
@@ -80,6 +84,12 @@ def decimal_mark(cells: Sequence[str]) -> str | None:
     commas = [cell for cell in numbers if "," in cell and is_number(cell)]
     points = [cell for cell in numbers if "." in cell and is_number(cell)]
     if not commas:
+        whole = {cell for cell in numbers if _SMALL_WHOLE.match(cell)}
+        if points and len(whole) >= _SEVERAL and all(map(_POINT_THOUSANDS.match, points)):
+            raise ValueError(
+                f"{points[0]!r} among integers, whose point may be a decimal point or separate thousands. Write "
+                "numbers without thousands separators, and all with the same number of decimals"
+            )
         return "." if points else None
     for cell in commas:
         if not _COMMA_NUMBER.match(cell):

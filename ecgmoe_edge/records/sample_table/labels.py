@@ -17,12 +17,13 @@ SECONDS = {
     "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "sek": 1.0,
     "ms": 1e-3, "msec": 1e-3, "msecs": 1e-3, "millis": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3,
     "us": 1e-6, "usec": 1e-6, "usecs": 1e-6, "micros": 1e-6, "microsecond": 1e-6, "microseconds": 1e-6,
-    "min": 60.0, "minute": 60.0, "minutes": 60.0,
+    "min": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0,
     "ns": 1e-9, "nsec": 1e-9, "nanos": 1e-9, "nanosecond": 1e-9, "nanoseconds": 1e-9,
 }  # fmt: skip
 _OTHER_UNITS = frozenset(
     {"g", "mg", "m/s2", "m/s^2", "m/s²", "deg/s", "dps", "rad/s", "ut", "%", "bpm", "ohm", "kohm", "ω", "kω", "°c"}
     | {"mmhg", "l/min", "hz", "pa", "na", "ma", "ua", "a.u.", "au", "nu", "1"}
+    | {"no_units", "no units", "unitless", "dimensionless"}
 )
 _CLOCK_FORM = re.compile(r"[hmsdy:./\- tf]{4,}\Z")
 _MICRO = re.compile(r"[^\x00-\x7f]{1,2}(?=v$|s$)")  # any micro sign, including wrongly decoded ones
@@ -41,25 +42,30 @@ _NO_ECG_NAME = re.compile(
     r"(?:acc|accel|acceleration|accelerometer|gyro|gyroscope|mag|magnetometer)(?:[ _]?(?:channel.*|[xyz]|\d+))?\Z|"
     r"analog channel \d+\Z|other(?: \d+)?\Z|(?:event ?)?markers?\Z|trigger\Z|events?\Z|annotations?\Z|labels?\Z|"
     r"symbols?\Z|comments?\Z|notes?\Z|resp(?:iration)?\Z|spo2\Z|ppg\Z|pleth\Z|temp(?:erature)?\Z|battery\Z|"
-    r"heart ?rate\Z|bpm\Z|rri?(?: intervals?)?\Z|ibi\Z|lead ?off\Z|lo[+-]\Z|quality\Z"
+    r"heart ?rate\Z|bpm\Z|rri?(?: intervals?)?\Z|ibi\Z|lead ?off\Z|lo[+-]?\Z|quality\Z|"
+    r"e[ck]g (?:(?:heart ?)?rate|hr|quality|(?:[pqrst]|qrs) ?(?:peaks?|onsets?|offsets?)|phase.*|status.*|events?)\Z"
 )
 _LEAD_NAME = re.compile(
-    r"(?:.*\b)?(?:i|ii|iii|avr|avl|avf|v[1-9]r?|mlii|mliii|mcl\d|cm\d|cc\d|vx|vy|vz|ecg.*|ekg.*|exg.*|lead.*|es|as|ai|"
+    r"(?:.*\b)?(?:i|ii|iii|avr|avl|avf|v[1-9]r?|mlii|mliii|mcl\d|cm\d|cc\d|vx|vy|vz|ecg.*|ekg.*|exg.*|lead(?!s\Z).*|es|as|ai|"
     r"ch(?:annel)? ?\d+|d[123]|nasa)\Z"
 )
 
 _PAIR = re.compile(r"\s*([^,;:=\t]*[^\W\d_][^,;:=\t]*?)\s*[,;:=\t]\s*(.*?)[\s,;]*\Z")
 _RATE_KEY = re.compile(
-    r"(?:.*(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra).*|(?:data ?)?rate|fs|sfreq|srate|freq(?:uency)?)\Z"
+    r"(?:.*(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra|bemonster).*|"
+    r"(?:data ?)?rate|fs|sfreq|srate|freq(?:uency)?)\Z"
 )
 _INTERVAL_KEY = re.compile(r".*(?:interval|period|intervall).*|(?:delta|d) ?t\Z")
 _RATE_VALUE = re.compile(
-    r"(\d+(?:[.,]\d+)?)\s*(k?)(?:(?:hz|hertz|sps|samples?(?:/| per )s(?:ec(?:ond)?)?)(?:\b.*)?)?\Z"
+    r"(\d+(?:[.,]\d+)?)\s*(k?)(?:(?:hz|hertz|hercios?|sps|samples?(?:/| per )s(?:ec(?:ond)?)?)(?:\b.*)?)?\Z"
 )
 _RATE_WITHIN = re.compile(r"\bsampl(?:e|ing)[ _]?(?:rate|frequency|freq)\b\W{1,6}(\d+(?:\.\d+)?)\s*(k?)(?:hz)?")
 _STEP_WITHIN = re.compile(r"\s*[\"']?(\d+(?:\.\d+)?)\s*([a-z]+)\s*/\s*sample\b")  # written by BIOPAC
 _INTERVAL_VALUE = re.compile(r"(\d+(?:[.,]\d+)?(?:e-?\d+)?)\s*([a-zµμ]+)?\Z")
-_UNIT_KEY = re.compile(r"(?:.*\b)?(?:units?|einheit|unit[ée]s?|unidad(?:es)?|unit[aà])\Z")
+_TYPE_NAME = re.compile(
+    r"u?int\d*\Z|float\d*\Z|double\Z|single\Z|real\Z|integer\Z|numeric\Z|number\Z|datetime\d*\Z|str(?:ing)?\Z"
+)
+_UNIT_KEY = re.compile(r"(?:.*\b)?(?:units?|einheit(?:en)?|unit[ée]s?|unidad(?:es)?|unit[aà])\Z")
 _LEAD_KEY = re.compile(r"(?:lead|ableitung|d[ée]rivation|derivaci[oó]n|derivazione|channel)\Z")
 
 
@@ -108,8 +114,16 @@ def name_and_unit(label: str) -> tuple[str, str | None]:
 def is_units_row(cells: Iterable[str]) -> bool:
     """Whether a row above the samples consists of units only."""
     filled = [cell.strip().strip("\"'") for cell in cells]
+    if filled and _UNIT_KEY.match(_folded(filled[0])):
+        filled = filled[1:]
     filled = [cell for cell in filled if cell and cell not in ("-", "n/a", "N/A")]
     return bool(filled) and all(known_unit(cell) for cell in filled)
+
+
+def is_types_row(cells: Iterable[str]) -> bool:
+    """Whether a row above the samples consists of the data types of the columns."""
+    filled = [cell.strip().strip("\"'").casefold() for cell in cells]
+    return any(filled) and all(_TYPE_NAME.match(cell) for cell in filled if cell)
 
 
 def names_time(label: str) -> bool:

@@ -12,8 +12,10 @@ from typing import Literal, TypeAlias
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.sample_table.cells import bare, decimal_mark, is_missing, is_number, split
+from ecgmoe_edge.records.sample_table.decimal_commas import comma_role
 from ecgmoe_edge.records.sample_table.labels import (
     Preamble,
+    is_types_row,
     is_units_row,
     known_unit,
     name_and_unit,
@@ -30,10 +32,11 @@ _DECIMAL_ROWS = 1000  # rows in which the decimal mark must occur
 HEAD_LINES = 200  # lines from which the layout is determined
 _SEPARATORS = ("\t", ";", "|", ",", " ")  # the first of equally good ones is used; a blank means any white space
 _MARKS = ("#", "%", "//")
+_SPREADSHEET_ERROR = re.compile(r"[\s\"']*#(?:N/?[ADV]|Н/Д|[A-ZÀ-Ý0-9/¡¿]+[!?])[\s\"']*(?:[,;|]|\Z)")
 _SEMICOLON_COMMENT = re.compile(r"\s*;\s*[^\W\d_]")
 _AGREE = 0.8  # smallest share of cells of one kind that determines the kind of a column
+_PLAIN_ROW = re.compile(r"[\s\d,;|\"']+\Z", re.ASCII)  # numbers of columns, or numbers of samples
 _PLAIN = re.compile(r"[+-]?\d+\Z", re.ASCII)
-_SURE_ROWS = 50  # among this many decimal fractions of fixed length, at least one starts with 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Layout:
 
 def is_comment(line: str, separator: str | None) -> bool:
     """Whether a line is a comment: %, #, //, or a semicolon and a word if semicolons do not separate cells."""
+    if _SPREADSHEET_ERROR.match(line):
+        return False  # a cell without a value, such as #N/A or #DIV/0!
     return line.lstrip().startswith(_MARKS) or (separator != ";" and bool(_SEMICOLON_COMMENT.match(line)))
 
 
@@ -92,7 +97,7 @@ def layout_of(lines: Sequence[str], name: str) -> Layout:
         raise RecordError(f"{name} contains no samples. Give a table with one row per sample.")
     separator = max((*_SEPARATORS, None), key=lambda mark: _score(bulk, mark))
     if separator == ",":
-        separator = _comma_role(bulk, body[: len(body) // 2], name)
+        separator = comma_role(bulk, body[: len(body) // 2], name)
     width = _usual_width(bulk, separator)
     kinds = [_content_of([row[at] for row in _rows(bulk, separator, width)]) for at in range(width)]
     first = _first_sample(lines, separator, kinds)
@@ -181,16 +186,42 @@ def _first_sample(lines: Sequence[str], separator: str | None, kinds: Sequence[C
         if all(map(_fits, cells, kinds)) and any(
             kind in ("numbers", "stamps") and not is_missing(cell) for cell, kind in zip(cells, kinds, strict=False)
         ):
-            return _with_leading_missing(lines, index, len(kinds))
+            if _numbers_columns(cells, lines[index + 1 : index + 2], separator) or _counts_samples(
+                cells, lines[:index]
+            ):
+                continue
+            return _with_leading_missing(lines, index, separator, len(kinds))
     return None
 
 
-def _with_leading_missing(lines: Sequence[str], first: int, width: int) -> int:
-    """Move the first sample up over leading missing samples, such as `nan`, in a table of one column."""
-    if width == 1:
-        while first and lines[first - 1].strip() and is_missing(lines[first - 1]):
-            first -= 1
-    return first
+def _numbers_columns(cells: Sequence[str], after: Sequence[str], separator: str | None) -> bool:
+    """Whether a row consists of the column numbers 0, 1, ..., which pandas writes if columns have no names."""
+    held = [bare(cell) for cell in cells]
+    has_index = not held[0]
+    if held[has_index:] != [str(number) for number in range(len(held) - has_index)] or len(held) < 2:
+        return False
+    following = [bare(cell) for line in after for cell in split(line, separator)]
+    return bool(following) and (bool(following[0]) if has_index else any("." in cell for cell in following))
+
+
+def _counts_samples(cells: Sequence[str], above: Sequence[str]) -> bool:
+    """Whether a row states the number of samples of each channel, as written by BIOPAC below the names."""
+    first, *others = (bare(cell) for cell in cells)
+    filled = {cell for cell in others if cell}
+    return (
+        not first and len(filled) == 1 and all(map(_PLAIN.match, filled)) and any("/sample" in line for line in above)
+    )
+
+
+def _with_leading_missing(lines: Sequence[str], first: int, separator: str | None, width: int) -> int:
+    """Move the first sample up over leading missing samples, such as `nan`, or rows of empty cells."""
+    at = first
+    while at and lines[at - 1].strip(" \r"):
+        cells = split(lines[at - 1], separator)
+        if len(cells) < width or not all(map(is_missing, cells)):
+            break
+        at -= 1
+    return at if width == 1 or first - at > 1 else first  # one row may be an empty line that a spreadsheet has padded
 
 
 def _header(
@@ -240,6 +271,8 @@ def _header_rows(
             if not found and index == len(above) - 1:
                 _refuse_other_width(cells, line, width, index, above, name)
             break
+        if is_types_row(cells) or _PLAIN_ROW.match(line):
+            continue
         if found and is_units_row(cells) == is_units_row(found[0][1]):
             break
         found.append((index, cells + [""] * (width - len(cells))))
@@ -307,57 +340,3 @@ def _decimal(cells: Sequence[str], label: str, name: str, kind: Content) -> str 
         return decimal_mark(cells)
     except ValueError as found:
         raise RecordError(f"Column {label} of {name} contains {found}.") from None
-
-
-def _comma_role(bulk: Sequence[str], above: Sequence[str], name: str) -> str | None:
-    """Decide whether commas are separators (",") or the decimal commas of a single column (None).
-
-    Raises:
-        RecordError: commas are both, or may be either.
-    """
-    if any('"' in line for line in bulk):
-        return ","
-    cells = [[bare(cell) for cell in line.split(",")] for line in bulk]
-    width = max(map(len, cells))
-    if any(cell and not is_missing(cell) and not _PLAIN.match(cell) for row in cells for cell in row):
-        return ","
-    header = next((len(split(line, ",")) for line in reversed(above) if not _PLAIN.match(line.replace(",", ""))), None)
-    wholes = [cell for row in cells for cell in row[0::2]]
-    fractions = [cell for row in cells for cell in row[1::2]]
-    if header == width or any(not cell.isdecimal() for cell in fractions if cell):
-        return ","
-    named = header is not None and 2 * header == width
-    sure = "-0" in wholes or any(len(cell) > 1 and cell.startswith("0") for cell in fractions)
-    if width == 2 and (sure or named):
-        return None
-    if width > 2 and not sure and not named:
-        return ","
-    if width > 2:
-        raise RecordError(
-            f"{name} has decimal commas and also commas between the cells. Write it with decimal points, or with "
-            "semicolons between the cells."
-        )
-    if all(len(row) == width for row in cells) and _two_signals(cells):
-        return ","
-    raise RecordError(
-        f"{name} has one comma in each line, which may be a decimal comma or separate two columns. Write it with "
-        "decimal points, or name the columns in the first line."
-    )
-
-
-def _two_signals(cells: Sequence[Sequence[str]]) -> bool:
-    """Whether the two integers of each row are independent: the first is a counter, or both change smoothly."""
-    try:
-        first, second = zip(*((int(row[0]), int(row[1])) for row in cells), strict=True)
-    except ValueError:
-        return False
-    steps = [after - before for before, after in pairwise(first)]
-    if len(steps) >= 3 and sum(step == 1 for step in steps) >= _AGREE * len(steps):
-        return True
-    if len(cells) < _SURE_ROWS:
-        return False
-    turns = sorted(abs(after - before) for before, after in pairwise(second))
-    spread, moves = max(second) - min(second), sorted(map(abs, steps))
-    return bool(
-        moves[len(moves) // 2] >= 1 and turns[len(turns) // 2] < 0.1 * spread
-    )  # the digits after a decimal comma would jump

@@ -25,6 +25,7 @@ from ecgmoe_edge.records.sample_table.layout import Column, Layout
 from ecgmoe_edge.records.sample_table.stamps import (
     StampKind,
     StampTiming,
+    check_fractions,
     kind_of,
     rounded_rate,
     scale_of_epoch,
@@ -190,6 +191,7 @@ def _time(layout: Layout, column: Column, fs: float | None, *, named: bool = Fal
     scale: float | None = 1.0
     whole = False
     if column.content == "stamps":
+        check_fractions(cells, column.name)
         kind = kind_of(cells)
     else:
         numbers = _head_numbers(layout, column)

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.sample_table.cells import BadCellError, bare, is_missing, numbers_of
 
 StampKind: TypeAlias = Literal["number", "clock", "date"]
@@ -25,12 +26,27 @@ _STAMP = re.compile(
 )
 _COMPACT = re.compile(r"(\d{8})T(\d\d)(\d\d)(\d\d(?:[.,]\d+)?)(Z|[+-]\d\d:?\d\d)?\Z", re.ASCII)
 _DATE_ALONE = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}\Z|\d{1,2}[-./]\d{1,2}[-./]\d{4}\Z", re.ASCII)
+_NAMED_MONTH = re.compile(
+    r"(?:[A-Za-z]{2,9}\.?,?\s+)?(?:(?P<d>\d{1,2})\.?[-. /](?P<m>[^\W\d_]{3,9})\.?[-. /,]+(?P<y>\d{4})"
+    r"|(?P<m2>[^\W\d_]{3,9})\.?\s+(?P<d2>\d{1,2}),?\s+(?P<y2>\d{4}))(?=\D|\Z)"
+)
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        ("jan", "feb", "mar mär mrz", "apr", "may mai", "jun", "jul", "aug", "sep", "oct okt", "nov", "dec dez"),
+        start=1,
+    )
+    for name in names.split()
+}
+_TIME_FIRST = re.compile(r"(\d+:[\d:.,]+)\s+(\d{1,4}[-./]\d{1,2}[-./]\d{2,4})\Z", re.ASCII)
+_FRACTION = re.compile(r":(\d{1,2})[.,](\d{1,3})(?=\D|\Z)", re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?\Z", re.ASCII)
 _EPOCHS = ((1e9, 4.1e9, 1.0), (1e12, 4.1e12, 1e-3), (1e15, 4.1e15, 1e-6), (1e18, 4.1e18, 1e-9))  # 2001 to 2099
 _SCALES = (1.0, 1e-3, 1e-6, 1e-9, DAY_S)  # seconds per unit; spreadsheets count days
 _USUAL_HZ = (50.0, 5000.0)  # for any number, at most one unit gives a rate in this range
 _FEWEST_ROWS = 8
 _FEWEST_CHANGES = 4
+_LARGE_PACKET = 20  # rows; in larger packets, one row more or less changes the rate by less than 5 %
 _SPANS = 8
 _AROUND = 15  # stamps on each side for the running median of the lag
 
@@ -52,13 +68,45 @@ class StampTiming:
 
 def is_stamp(cell: str) -> bool:
     """Whether a cell is a clock time, a date, or both."""
-    held = bare(cell)
+    held = _usual_form(bare(cell))
     return bool(_STAMP.match(held) or _DATE_ALONE.match(held) or _COMPACT.match(held))
+
+
+def _usual_form(stamp: str) -> str:
+    """A stamp with the date as numbers and before the time, such as `2024-03-05 10:00:00` of `05-Mar-2024 10:00:00`."""
+    stamp = stamp.strip("[]").strip()
+    if stamp[:1].isdigit() and not (len(stamp) > 3 and (stamp[2].isalpha() or stamp[3].isalpha() or " " in stamp)):
+        return stamp
+    if found := _TIME_FIRST.match(stamp):
+        return f"{found[2]} {found[1]}"
+    named = _NAMED_MONTH.match(stamp)
+    month = _MONTHS.get((named["m"] or named["m2"])[:3].casefold()) if named else None
+    if named is None or month is None:
+        return stamp
+    day, year = named["d"] or named["d2"], named["y"] or named["y2"]
+    return f"{year}-{month:02d}-{int(day):02d}{stamp[named.end() :]}"
+
+
+def check_fractions(cells: Sequence[str], column: str) -> None:
+    """Check that 8 ms is not written as `.8`: then fractions have different lengths, and none of them starts with 0.
+
+    Raises:
+        RecordError: fractions of a second lack leading zeros.
+    """
+    found = [one for cell in cells if (one := _FRACTION.search(cell)) is not None]
+    fractions = {one[2] for one in found}
+    if len({one[1] for one in found}) < 2 or len({len(text) for text in fractions}) < 2:
+        return
+    if not any(text.startswith("0") and text.strip("0") for text in fractions):
+        raise RecordError(
+            f"Column {column} has fractions of a second without leading zeros: 8 ms is written as .8. Write them as "
+            ".008, or give --time-column none and --fs if the rows are evenly spaced."
+        )
 
 
 def kind_of(cells: Sequence[str]) -> StampKind | None:
     """Whether the stamps of a column are clock times or dates; None if they are dates without a time of day."""
-    held = next((bare(cell) for cell in cells if not is_missing(cell)), "")
+    held = _usual_form(next((bare(cell) for cell in cells if not is_missing(cell)), ""))
     if _COMPACT.match(held):
         return "date"
     found = _STAMP.match(held)
@@ -151,6 +199,9 @@ def timing_of(stamps: NDArray[np.float64]) -> StampTiming | None:
     usual = float(np.median(each[steps > 0]))
     clean = np.mean(each <= 1.5 * usual) >= 0.9
     kept = (each > 0) & (each <= (1.5 if clean else 3.0) * usual)
+    alike = kept & (np.abs(rows - np.median(rows)) <= 1)
+    if np.median(rows) >= _LARGE_PACKET and 2 * alike.sum() >= len(rows):
+        kept, clean = alike, np.True_  # the other packets have lost rows
     if not kept.any():
         return None
     step = float(steps[kept].sum() / rows[kept].sum()) if clean else _slope(at, stamps[at])
@@ -186,7 +237,7 @@ def rounded_rate(timing: StampTiming) -> float:
 def _seconds(cell: str, kind: StampKind, index: int) -> float:
     if is_missing(cell):
         return math.nan
-    held = bare(cell)
+    held = _usual_form(bare(cell))
     compact = _COMPACT.match(held)
     if compact:
         held = f"{compact[1]}T{compact[2]}:{compact[3]}:{compact[4]}{compact[5] or ''}"

@@ -187,11 +187,13 @@ def _encoding_of(raw: bytes) -> str | None:
     except UnicodeDecodeError:
         if sum(byte >= 0x80 for byte in raw) > _MOST_HIGH_BYTES * len(raw):
             return None
-        try:
-            text = raw.decode("cp1252")
-        except UnicodeDecodeError:
+        if _CONTROL.search(raw.decode("latin-1")):
             return None
-        return None if _CONTROL.search(text) else "cp1252"
+        try:
+            raw.decode("cp1252")
+        except UnicodeDecodeError:
+            return "ascii"  # such as Shift JIS: characters of names are replaced, and numbers are read
+        return "cp1252"
     return None if _CONTROL.search(text) else "utf-8"
 
 

@@ -122,7 +122,9 @@ class Clock:
         Raises:
             RecordError: time goes backwards, or forwards by more than a day.
         """
+        missing_first = 0 if self._last is not None else int(np.argmax(np.isfinite(stamps)))
         stamps = _filled(stamps + self._shift, self._last)
+        stamps[:missing_first] -= np.arange(missing_first, 0, -1) / self.timing.fs
         if self._last is None:
             self._last = float(stamps[0])
         steps = np.diff(stamps, prepend=self._last)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.records.recording import usual_unit
 
 ASSUMED_RATE_HZ = 250.0  # default of header(5) if the record line states no rate
 ASSUMED_GAIN = 200.0  # adu per unit, default of header(5) if the gain is missing or 0
@@ -38,7 +39,6 @@ _FORMAT = re.compile(r"\s+(\d{1,4})((?:[x:+][-+]?\d+)*)(?=\s|$)")
 _GAIN = re.compile(rf"({_NUMBER})(?:\(({_NUMBER})\))?(?:/(.*?)(?:\(({_NUMBER})\))?)?")
 _LOOKS_LIKE_A_NUMBER = re.compile(r"[-+]?(?:[\d.(,/]|nan\b|inf)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"\d,\d")
-_SPELLED_UNITS = {"microvolt": "uV", "uvolt": "uV", "millivolt": "mV", "mvolt": "mV", "volt": "V"}
 
 
 @dataclass(frozen=True)
@@ -299,16 +299,7 @@ def _gain_field(
     level = None if baseline is None else float(baseline)
     if (gain and not 1 / _SCALE < abs(gain) < _SCALE) or (level is not None and not abs(level) < _SCALE):
         raise RecordError(f"{file.name} states the gain {shown(fields[0])}, which no A/D converter has. Correct it.")
-    return gain or None, level, _unit(found[3]), fields[1:]
-
-
-def _unit(field: str | None) -> str | None:
-    """The unit with one spelling of the micro sign, U+00B5; U+03BC and UTF-8 decoded as Latin-1 are replaced."""
-    if not field:
-        return None
-    unit = field.replace("\u00c2\u00b5", "\u00b5").replace("\u00ce\u00bc", "\u00b5").replace("\u03bc", "\u00b5")
-    plain = unit.casefold().replace("\u03bc", "u").removesuffix("s")  # casefold changes either sign to U+03BC
-    return _SPELLED_UNITS.get(plain, unit)
+    return gain or None, level, usual_unit(found[3]) if found[3] else None, fields[1:]
 
 
 def _further_fields(fields: Sequence[str], line: str, file: Path) -> tuple[list[int], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,12 +220,25 @@ def _sources(header: Header) -> tuple[list[Source], int | None]:
     return sources, held
 
 
+def _in_any_case(path: Path) -> Path:
+    """The path of a file whose name may differ in upper and lower case, as in records from Windows."""
+    if is_file(path):
+        return path
+    try:
+        alike = [one for one in path.parent.iterdir() if one.name.casefold() == path.name.casefold()]
+    except (OSError, ValueError):
+        return path
+    return alike[0] if len(alike) == 1 else path
+
+
 def _signal_file(header: Header, name: str, specs: Sequence[SignalSpec]) -> SignalFile:
-    path = named_file(header.file, name)
+    path = _in_any_case(named_file(header.file, name))
     if not is_file(path):
         renamed = header.file.with_suffix(path.suffix or ".dat")
         plain = name if name.isprintable() and len(name) <= 60 else shown(name)
         hint = f" If it was renamed to {renamed.name}, correct the header." if is_file(renamed) else ""
+        packed = path.with_name(f"{path.name}.gz")
+        hint = f" Unpack {packed.name} with gunzip." if is_file(packed) else hint
         raise _MissingFileError(
             f"{header.file.name} names the signal file {plain}, which is not in {path.parent}. Copy it there.{hint}"
         )

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import BinaryIO
 
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.records.recording import Sex
+from ecgmoe_edge.records.recording import Sex, usual_unit
 
 EDF_MAGIC = b"0       "
 BDF_MAGIC = b"\xffBIOSEMI"
@@ -153,7 +153,7 @@ def _signals(columns: bytes, count: int, sample_bytes: int, name: str) -> tuple[
         signals.append(
             EdfSignal(
                 label=_text(cells["label"][one]),
-                unit=_text(cells["unit"][one]),
+                unit=usual_unit(_text(cells["unit"][one])),
                 physical=_pair(cells["physical_min"][one], cells["physical_max"][one]),
                 digital=_pair(cells["digital_min"][one], cells["digital_max"][one]),
                 samples=samples,

@@ -61,6 +61,12 @@ def ecg_signals(header: EdfHeader, name: str, unit: str | None) -> EcgSignals:
         raise RecordError(f"{name} contains annotations and no signal. Name the recording that they belong to.")
     named = [one for one in samples if _is_ecg(one.label) and (is_voltage(one.unit) or not one.unit)]
     found = named or [one for one in samples if is_voltage(one.unit) and not _OTHER.search(one.label)]
+    labelled = [one for one in samples if _is_ecg(one.label)]
+    if not found and labelled:
+        raise RecordError(
+            f"Signal {labelled[0].label!r} of {name} is in {labelled[0].unit!r}, which is not a voltage. Name a file "
+            "that contains an ECG in volts, or correct the unit with EDFbrowser."
+        )
     if not found:
         raise RecordError(
             f"No signal of {name} is labelled as an ECG; it has {_listed(header, samples)}. Name a file that contains "
