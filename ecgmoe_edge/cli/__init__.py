@@ -20,7 +20,8 @@ __all__ = ["main"]
 
 _BAD_INPUT = 3
 _INTERRUPTED = 130
-_NO_ROOM = " Make room there, or name another place. What was there before is unchanged."
+_NO_ROOM = " Make room there, or name another place."
+_OLD_FILE_STAYS = " What was there before is unchanged."
 _ADVICE = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
@@ -112,7 +113,10 @@ def _report(error: OSError, place: object) -> int:
     from ecgmoe_edge.shown_text import shown
 
     named = f"{shown(os.fsdecode(place) if isinstance(place, bytes) else place)}: " if place else ""
-    say(f"error: {named}{shown(error.strerror)}.{_ADVICE.get(error.errno or 0, '')}")
+    advice = _ADVICE.get(error.errno or 0, "")
+    if advice == _NO_ROOM and place != "stdout":
+        advice += _OLD_FILE_STAYS
+    say(f"error: {named}{shown(error.strerror)}.{advice}")
     return _BAD_INPUT
 
 

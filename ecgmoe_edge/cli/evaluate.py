@@ -29,6 +29,7 @@ from ecgmoe_edge.cli.options import (
     TableStepOption,
     TableTimeOption,
     TableUnitOption,
+    TruncatedOption,
     TrustCodeOption,
     cores,
     mains_choice,
@@ -138,6 +139,7 @@ def evaluate(
     columns: TableColumnsOption = None,
     time_column: TableTimeOption = None,
     uv_per_lsb: TableStepOption = None,
+    truncated: TruncatedOption = False,
     mains: MainsOption = "auto",
     invert: InvertOption = False,
     trust_code: TrustCodeOption = False,
@@ -161,7 +163,7 @@ def evaluate(
     _check_together(records=records, split=split, snr=snr, noise=noise, lead=lead, leads=leads)
     snrs_db = None if snr is None else _ratios(snr)
     chosen_leads = wanted_leads(leads)
-    stated = stated_options(fs, unit, columns, time_column, uv_per_lsb)
+    stated = stated_options(fs, unit, columns, time_column, uv_per_lsb, truncated=truncated)
     chosen_task = task_named(task)
     if annotated_beats:
         given = {"--bundle": bundle, "--teacher": teacher, "--student": student, "--only": only, "--report": report}

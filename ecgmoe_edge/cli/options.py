@@ -87,8 +87,10 @@ def stated_options(
     columns: str | None,
     time_column: str | None,
     uv_per_lsb: float | None,
+    *,
+    truncated: bool,
 ) -> OpenOptions:
-    """The properties of a table of samples that the user states.
+    """What the user states about a recording: properties of a table of samples, and whether to read a truncated file.
 
     Raises:
         UsageError: the unit is counts and their scale is not given.
@@ -101,6 +103,7 @@ def stated_options(
         fs=fs,
         unit=unit,
         columns=None if columns is None else [name.strip() for name in columns.split(",") if name.strip()],
+        truncated="read" if truncated else "error",
         uv_per_lsb=uv_per_lsb,
         time_column=time_column,
     )
@@ -180,6 +183,9 @@ TableTimeOption = Annotated[
     typer.Option(
         "--time-column", metavar="NAME", help="Time column of a table, by name or index; none: rows are even."
     ),
+]
+TruncatedOption = Annotated[
+    bool, typer.Option("--truncated", help="Read what is present of a file that is shorter than its header states.")
 ]
 TableUnitOption = Annotated[
     str | None,

@@ -18,6 +18,7 @@ from ecgmoe_edge.cli.options import (
     TableRateOption,
     TableTimeOption,
     TableUnitOption,
+    TruncatedOption,
     checked_speed,
     stated_options,
     wanted_leads,
@@ -102,6 +103,7 @@ def replay(
     unit: TableUnitOption = None,
     columns: TableColumnsOption = None,
     time_column: TableTimeOption = None,
+    truncated: TruncatedOption = False,
     drop: Annotated[
         float,
         typer.Option("--drop", metavar="SHARE", callback=_checked_share, help="Share of frames to lose."),
@@ -150,7 +152,7 @@ def replay(
         seed=seed,
     )
     is_counts = unit is not None and unit.strip().casefold() in COUNTS
-    stated = stated_options(fs, unit, columns, time_column, uv_per_lsb if is_counts else None)
+    stated = stated_options(fs, unit, columns, time_column, uv_per_lsb if is_counts else None, truncated=truncated)
     found, positions, remarks = open_checked(record, stated, wanted_leads(leads))
     say_remarks(record, remarks)
     names = [found.leads[position] for position in positions]

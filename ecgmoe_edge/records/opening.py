@@ -46,7 +46,7 @@ def open_in_batch(path: Path, stated: OpenOptions | None = None) -> Recording:
         try:
             return open_recording(path, **asdict(stated))
         except UsageError:  # the file states these properties itself, or needs others
-            return open_recording(path)
+            return open_recording(path, truncated=stated.truncated)
     except (UsageError, MissingExtra) as reason:
         raise RecordError(str(reason)) from reason
 

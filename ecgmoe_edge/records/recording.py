@@ -17,6 +17,8 @@ from ecgmoe_edge.errors import RecordError
 Lead: TypeAlias = str | int
 Sex: TypeAlias = Literal["M", "F"]
 Truncated: TypeAlias = Literal["error", "read"]
+#: The second half of the advice about a truncated file.
+READ_TRUNCATED = "read what is present: --truncated in `replay` and `evaluate`, truncated='read' in Python"
 #: Labels of a whole recording by task: a class of a classification, or a number in the unit of a regression.
 Facts: TypeAlias = Mapping[str, str | float]
 

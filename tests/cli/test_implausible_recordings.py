@@ -109,6 +109,29 @@ def test_unusable_records_are_skipped_with_reasons_and_not_scored(cli: Cli, simu
     assert "No beat was found in drift" in figures["per_record"]["drift"]["remarks"][0]["text"]
 
 
+def test_a_truncated_record_is_refused_with_the_option_that_reads_what_is_present(
+    cli: Cli, simulated_ecg: Callable[..., Any]
+) -> None:
+    pytest.importorskip("wfdb", reason="records need the records extra")
+    ecg = simulated_ecg(30.0, fs=FS)
+    path = write_wfdb(cli.folder, "cut", ecg.signal[None], FS, r_peaks=ecg.r_peaks)
+    data = path.with_suffix(".dat")
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    evaluate = ("evaluate", "--data", ".", "--only", "rpeaks", "--jobs", "1", "--json")
+    for arguments in (evaluate, ("replay", "cut")):
+        refused = cli(*arguments)
+        assert (refused.code, refused.out) == (3, "")
+        assert "3750 of the 7500 samples per lead" in refused.err
+        assert "--truncated" in refused.err
+    done = cli(*evaluate, "--truncated")
+    assert done.code == 0, done.err
+    record = json.loads(done.out)["per_record"]["cut"]
+    present = int(np.sum(ecg.r_peaks < 3750))
+    assert record["rpeaks"]["150ms"]["tp"] + record["rpeaks"]["150ms"]["fn"] == present
+    assert record["rpeaks"]["150ms"]["fn"] <= 1
+    assert any(remark["kind"] == "length" for remark in record["remarks"])
+
+
 def test_a_calibration_folder_without_a_beat_is_refused_without_writing_a_bundle(cli: Cli) -> None:
     pytest.importorskip("torchao")
     pytest.importorskip("wfdb")

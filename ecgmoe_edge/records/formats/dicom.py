@@ -21,7 +21,15 @@ from ecgmoe_edge.errors import MissingExtra, RecordError, UsageError, one_line
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes
 from ecgmoe_edge.records.names import plain_text, unique_names, usual_name
 from ecgmoe_edge.records.parts import Part, PartsRecording, recording_of_parts
-from ecgmoe_edge.records.recording import OpenOptions, Remark, Sex, Truncated, is_voltage, millivolts_per
+from ecgmoe_edge.records.recording import (
+    READ_TRUNCATED,
+    OpenOptions,
+    Remark,
+    Sex,
+    Truncated,
+    is_voltage,
+    millivolts_per,
+)
 
 _ECG_CLASS = "1.2.840.10008.5.1.4.1.1.9.1."  # 12-lead, general, ambulatory and general 32-bit ECG
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -182,7 +190,7 @@ def _counts(group: Any, order: str, file: str, truncated: Truncated, remarks: li
         if truncated == "error" or not present:
             raise RecordError(
                 f"The waveform of {file} is truncated: {present} of {n} samples per lead are present. Copy the file "
-                "again, or open it with truncated='read'."
+                f"again, or {READ_TRUNCATED}."
             )
         remarks.append(Remark("length", f"{file} is truncated: {present} of {n} samples per lead are present."))
         n = present

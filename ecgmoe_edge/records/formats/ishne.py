@@ -20,6 +20,7 @@ from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.first_bytes import files_in, first_bytes, open_binary
 from ecgmoe_edge.records.names import unique_names
 from ecgmoe_edge.records.recording import (
+    READ_TRUNCATED,
     Lead,
     OpenOptions,
     Remark,
@@ -254,7 +255,7 @@ def _n_samples(
     if truncated == "error":
         raise RecordError(
             f"The signal of {path.name} is truncated: {present} of the {stated} samples per lead that its header "
-            "states are present. Copy the file again, or open it with truncated='read'."
+            f"states are present. Copy the file again, or {READ_TRUNCATED}."
         )
     return present, [Remark("length", f"{path.name} is truncated: {present} of {stated} samples per lead are present.")]
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.recording import (
+    READ_TRUNCATED,
     Lead,
     OpenOptions,
     Remark,
@@ -227,7 +228,7 @@ def _frames(header: Header, segments: Sequence[Segment], truncated: Truncated, p
             raise RecordError(
                 f"The signal of {header.record}{in_segment} is truncated: {segment.available * per_frame} of the "
                 f"{segment.length * per_frame} samples per lead that its header states are present. Copy the file "
-                "again, or open it with truncated='read'."
+                f"again, or {READ_TRUNCATED}."
             )
     return segments[0].available if not header.is_multi_segment else sum(segment.length for segment in segments)
 

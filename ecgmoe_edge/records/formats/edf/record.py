@@ -19,6 +19,7 @@ from ecgmoe_edge.records.first_bytes import open_binary
 from ecgmoe_edge.records.formats.edf.header import EdfHeader, EdfSignal, read_header
 from ecgmoe_edge.records.formats.edf.signals import EcgSignals, ecg_signals
 from ecgmoe_edge.records.recording import (
+    READ_TRUNCATED,
     Lead,
     OpenOptions,
     Remark,
@@ -207,7 +208,7 @@ def _records(header: EdfHeader, path: Path, truncated: Truncated) -> tuple[int, 
         found = f"{present} of {stated} data records"
         if truncated == "error":
             raise RecordError(
-                f"{path.name} is truncated: {found} are present. Copy the file again, or open it with truncated='read'."
+                f"{path.name} is truncated: {found} are present. Copy the file again, or {READ_TRUNCATED}."
             )
         return present, [Remark("length", f"{path.name} is truncated: {found} are present.{incomplete}")]
     if stated < present:
