@@ -20,7 +20,7 @@ from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations, w
 from ecgmoe_edge.records.databases import origin_of
 from ecgmoe_edge.records.names import one_of_each_name, record_name
 from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_in_batch
-from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording
+from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark
 from ecgmoe_edge.scoring.beat_traces import trace_beats
 from ecgmoe_edge.scoring.ec57 import score_record
 from ecgmoe_edge.scoring.live_run import run_live
@@ -34,6 +34,7 @@ from ecgmoe_edge.streaming.monitor import Monitor
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 
 BLOCK_S = 60.0  # the events do not depend on the block length
+_LEAST_MISSING_S = 1.0  # less missing time is not worth a remark
 
 
 @dataclass(frozen=True)
@@ -192,9 +193,21 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         detection_delay_ms=np.array([beat.detection_delay_ms for beat in beats], dtype=np.float32),
         label_delay_ms=np.array([beat.delay_ms for beat in beats if beat.label is not None], dtype=np.float32),
         origin=origin_of(record.path),
-        remarks=chosen.remarks,
+        remarks=(*chosen.remarks, *_missing_time(live.unusable, record)),
         trace=trace_beats(live, annotated, record, whole=options.whole) if options.traces else None,
     )
+
+
+def _missing_time(unusable: int, record: Recording) -> Iterator[Remark]:
+    """Yield a remark if there is time without a valid sample: its annotated beats cannot be found."""
+    missing_s = unusable / record.fs
+    if missing_s >= _LEAST_MISSING_S:
+        share = 100.0 * unusable / record.n_samples
+        yield Remark(
+            "time",
+            f"{missing_s:.1f} s of {record.name} ({share:.1f} %) have no valid sample in the evaluated leads: beats "
+            "annotated there count as missed.",
+        )
 
 
 def unscorable(records: Sequence[Path], wanted: LeadsWanted = None, extension: str = "atr") -> dict[str, str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.contract import BEAT, SHAPES
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
-from ecgmoe_edge.streaming.events import Beat, Event, Rhythm
+from ecgmoe_edge.streaming.events import UNUSABLE, Beat, Event, Gap, Rhythm
 from ecgmoe_edge.streaming.monitor import Monitor
 
 
@@ -23,6 +23,7 @@ class LiveRun:
     rhythms: tuple[Rhythm, ...]  # in the order in which the monitor emitted them
     outputs: Mapping[str, NDArray[np.float32]]  # name -> (beats, width): logits, router logits, regressions
     waves: NDArray[np.float32]  # (beats, 103) waveforms in units of the R amplitude; (0, 103) unless they were kept
+    unusable: int = 0  # samples that no lead could use: NaN or out of range, bridged holes excluded
 
 
 def run_live(monitor: Monitor, blocks: Iterable[NDArray[np.float64]], *, keep_waves: bool = False) -> LiveRun:
@@ -55,4 +56,9 @@ def run_live(monitor: Monitor, blocks: Iterable[NDArray[np.float64]], *, keep_wa
         rhythms=tuple(event for event in events if isinstance(event, Rhythm)),
         outputs={name: np.concatenate([answer.outputs[name][:1] for answer in answers]) for name in names},
         waves=np.array(waves, np.float32).reshape(-1, SHAPES[BEAT][-1]),
+        unusable=sum(_unusable(event) for event in events if isinstance(event, Gap)),
     )
+
+
+def _unusable(gap: Gap) -> int:
+    return (gap.lost or 0) if gap.reason in UNUSABLE and gap.lead is None and not gap.bridged else 0

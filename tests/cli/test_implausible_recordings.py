@@ -109,6 +109,22 @@ def test_unusable_records_are_skipped_with_reasons_and_not_scored(cli: Cli, simu
     assert "No beat was found in drift" in figures["per_record"]["drift"]["remarks"][0]["text"]
 
 
+def test_time_without_a_valid_sample_is_reported_wherever_it_lies(cli: Cli, simulated_ecg: Callable[..., Any]) -> None:
+    pytest.importorskip("wfdb", reason="records need the records extra")
+    ecg = simulated_ecg(200.0, fs=FS)
+    signal = ecg.signal.copy()
+    signal[int(150 * FS) : int(170 * FS)] = np.nan  # after the minutes that are checked before the run
+    write_wfdb(cli.folder, "hole", signal[None], FS, r_peaks=ecg.r_peaks)
+    write_wfdb(cli.folder, "whole", ecg.signal[None], FS, r_peaks=ecg.r_peaks)
+    done = cli("evaluate", "--data", ".", "--only", "rpeaks", "--jobs", "1", "--json")
+    assert done.code == 0, done.err
+    records = json.loads(done.out)["per_record"]
+    (remark,) = records["hole"]["remarks"]
+    assert remark["text"].startswith("20.0 s of hole (10.0 %) have no valid sample")
+    assert f"hole: {remark['text']}" in done.err.splitlines()
+    assert records["whole"]["remarks"] == []
+
+
 def test_a_truncated_record_is_refused_with_the_option_that_reads_what_is_present(
     cli: Cli, simulated_ecg: Callable[..., Any]
 ) -> None:
