@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.contract import BEAT, SHAPES
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
-from ecgmoe_edge.streaming.events import UNUSABLE, Beat, Event, Gap, Rhythm
+from ecgmoe_edge.streaming.events import Beat, Event, Gap, Rhythm
 from ecgmoe_edge.streaming.monitor import Monitor
 
 
@@ -56,9 +56,5 @@ def run_live(monitor: Monitor, blocks: Iterable[NDArray[np.float64]], *, keep_wa
         rhythms=tuple(event for event in events if isinstance(event, Rhythm)),
         outputs={name: np.concatenate([answer.outputs[name][:1] for answer in answers]) for name in names},
         waves=np.array(waves, np.float32).reshape(-1, SHAPES[BEAT][-1]),
-        unusable=sum(_unusable(event) for event in events if isinstance(event, Gap)),
+        unusable=sum(event.unusable for event in events if isinstance(event, Gap) and not event.bridged),
     )
-
-
-def _unusable(gap: Gap) -> int:
-    return (gap.lost or 0) if gap.reason in UNUSABLE and gap.lead is None and not gap.bridged else 0

@@ -123,6 +123,11 @@ class Gap:
     bridged: bool = False  # so short that it was replaced by a straight line; beats and RR intervals span it
     lead: str | None = None  # lead of a bridged gap that not all leads have; else None
 
+    @property
+    def unusable(self) -> int:
+        """Number of samples that arrived and that no lead could use."""
+        return (self.lost or 0) if self.reason in UNUSABLE and self.lead is None else 0
+
 
 @dataclass(frozen=True)
 class Stall:

@@ -107,9 +107,8 @@ class StreamTotals:
                     self._rr_count += 1
             elif isinstance(event, Gap):
                 self._gaps += 1
-                lost = event.lost or 0
-                self._unusable += lost if event.reason in UNUSABLE and event.lead is None else 0
-                self._bridged += lost if event.bridged else 0
+                self._unusable += event.unusable
+                self._bridged += (event.lost or 0) if event.bridged else 0
             elif isinstance(event, Rhythm) and self._rhythms is not None:
                 self._rhythms.add(event)
 
