@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from installed_command import Cli, Finished
 from small_disk import fill, mounted
+from tiny_teacher import TINY_TEACHER
 
 from ecgmoe_edge import durable_files
 
-CONFIG = """
+CONFIG = f"""
 [[data]]
 name = "ward"
 folder = "ward"
@@ -27,18 +28,7 @@ s = 10
 v = 10
 rhythm = 10
 
-[teacher]
-d = 16
-heads = 2
-stem = 4
-rhythm_width = 16
-morphology_kernels = [3, 5]
-rhythm_experts = 2
-lora_rank = 2
-
-[[teacher.backbones]]
-kind = "dlinear"
-length = 80
+{TINY_TEACHER}
 
 [fit]
 epochs = 2

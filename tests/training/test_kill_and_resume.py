@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_teacher import TINY_TEACHER
 
-CONFIG = """
+CONFIG = f"""
 [[data]]
 name = "ward"
 folder = "ward"
@@ -28,18 +29,7 @@ s = 30
 v = 20
 rhythm = 20
 
-[teacher]
-d = 16
-heads = 2
-stem = 4
-rhythm_width = 16
-morphology_kernels = [3, 5]
-rhythm_experts = 2
-lora_rank = 2
-
-[[teacher.backbones]]
-kind = "dlinear"
-length = 80
+{TINY_TEACHER}
 
 [fit]
 epochs = 5
