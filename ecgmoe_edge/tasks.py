@@ -134,7 +134,11 @@ TASKS = (
 TASK_NAMES = tuple(task.name for task in TASKS)
 #: Task -> classes in the order of the logits.
 TASK_CLASSES = MappingProxyType({task.name: task.classes for task in TASKS if task.classes})
-BEAT_CLASSES = TASK_CLASSES["beat"]
+#: Beat classes of ANSI/AAMI EC57 that a model predicts; Q is never predicted.
+BEAT_CLASSES = ("N", "S", "V", "F")
+ARTEFACT = "?"  # answer for an R peak that is no beat
+#: Answers of the beat task, in the order of the logits.
+BEAT_ANSWERS = (*BEAT_CLASSES, ARTEFACT)
 RHYTHM_CLASSES = TASK_CLASSES["rhythm"]
 #: Tasks of the student and of every bundle, in this order.
 STUDENT_TASKS = tuple(task.name for task in TASKS if task.in_student)

@@ -15,8 +15,8 @@ https://physionet.org/physiotools/wag/nst-1.htm and sigamp-1.htm; Moody, Muldrow
 - The noise advances with the record from the first sample, also while it is off, and repeats at its end. An offset
   prevents a step in the sum where the noise is switched on or off, or repeats.
 
-There are two deviations from `nst`. Only the second half of a noise record is added, because a model may have been
-trained with the first half; the gain is computed from the whole noise record, so that the figures can be compared with
+There are two deviations from `nst`. Only the second half of a noise record is added, because models are trained with
+the first half; the gain is computed from the whole noise record, so that the figures can be compared with
 those of records made by `nst`, such as 118e06. Noise at another sampling rate is resampled with an anti-aliasing
 filter, whereas `nst` interpolates; its RMS is measured at its own rate, as in `nst`.
 """
@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.streaming.signal.resampling import resample
 
+NoisePart: TypeAlias = Literal["first half", "second half", "whole"]
 NOISE_KINDS = ("em", "ma", "bw")  # electrode motion, muscle artefact, baseline wander
 SNRS_DB = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
 
@@ -58,12 +60,12 @@ class NoiseLevel:
 
     record: Path  # path of the noise record
     snr_db: float  # ratio in the segments with noise, dB
-    whole: bool = False  # use the noise record from its first sample on, exactly as `nst` does
+    part: NoisePart = "second half"  # of the noise record; "whole" is exactly as `nst` does
 
 
 @dataclass(frozen=True)
 class Noise:
-    """A noise record, or its second half, resampled to the rate of the record that it is added to."""
+    """A noise record, or a half of it, resampled to the rate of the record that it is added to."""
 
     signals: NDArray[np.float64]  # (signals, n) mV
     rms_mv: tuple[float, ...]  # RMS of each signal in the first 300 s of the noise record, at its own rate
@@ -88,7 +90,7 @@ def noisy_blocks(
         RecordError: the noise record cannot be read or is silent, or the record has no normal beat whose QRS complex
             can be measured.
     """
-    noise = load_noise(level.record, record.fs, whole=level.whole)
+    noise = load_noise(level.record, record.fs, level.part)
     signal = position % len(noise.signals)
     gain = noise_gain(qrs_amplitude(record, position, beats), noise.rms_mv[signal], level.snr_db)
     track = NoiseTrack(noise.signals[signal], record.fs)
@@ -189,13 +191,13 @@ def _windows(record: Recording, position: int, starts: NDArray[np.int64], length
 
 
 @lru_cache(maxsize=4)  # successive records of the same sampling rate use the same noise
-def load_noise(path: Path, fs: float, *, whole: bool = False) -> Noise:
+def load_noise(path: Path, fs: float, part: NoisePart = "second half") -> Noise:
     """Read a noise record and resample it.
 
     Args:
         path: path of the noise record.
         fs: sampling rate of the result, Hz.
-        whole: keep the whole noise record; otherwise only its second half.
+        part: the part of the noise record to keep.
 
     Raises:
         RecordError: the noise record cannot be read, or one of its signals is silent.
@@ -205,8 +207,9 @@ def load_noise(path: Path, fs: float, *, whole: bool = False) -> Noise:
     rms = tuple(_noise_rms(signal, record.fs) for signal in signals)
     if not all(value > 0.0 for value in rms):
         raise RecordError(f"The noise record {record.name} is silent or invalid. Choose one that contains noise.")
-    added = signals if whole else signals[:, record.n_samples // 2 :]
-    return Noise(resample(added, record.fs, fs, ends="mean"), rms)
+    half = record.n_samples // 2
+    kept = {"first half": slice(half), "second half": slice(half, None), "whole": slice(None)}[part]
+    return Noise(resample(signals[:, kept], record.fs, fs, ends="mean"), rms)
 
 
 def _noise_rms(signal: NDArray[np.float64], fs: float) -> float:

@@ -175,6 +175,7 @@ class BeatBuilder:
             template=history.template(view.window),
             amplitude=history.amplitude(view.window),
             context=self._context_of(self._leads[view.lead], r),
+            lead=self._names[view.lead] if len(self._leads) > 1 else None,
         )
 
     def _context_of(self, lead: LeadSignal, r: int) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class LeadView:
     template: NDArray[np.float32]
     amplitude: float
     context: NDArray[np.float32]
+    lead: str | None = None  # its name; None if there is only one lead
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,20 @@ class BeatContext:
     rr_sequence: NDArray[np.float32] = field(default_factory=_empty)  # (2, 32)
     in_history: bool = True  # whether its window was added to the patient history; True if only R peaks are wanted
     context: NDArray[np.float32] = field(default_factory=_empty)  # (context,) 10 s to the window's end, if wanted
+
+    def shown_by(self, lead: str) -> BeatContext | None:
+        """Return this beat with the window and the history of another lead; None if `lead` does not show it well."""
+        if self.lead == lead:
+            return self
+        view = next((other for other in self.others if other.lead == lead), None)
+        if view is None:
+            return None
+        return replace(
+            self,
+            lead=lead,
+            others=(),
+            window=view.window,
+            template=view.template,
+            amplitude=view.amplitude,
+            context=view.context,
+        )

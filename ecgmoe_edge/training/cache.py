@@ -233,10 +233,11 @@ _FRONT_END_DIGEST = _source_digest()
 
 
 def _settings(source: Source) -> list[object]:
-    data, further = source.data, [source.inverted, source.rate]
+    data = source.data
+    added = None if source.noise is None else (str(source.noise[0]), source.noise[1])
     return [
         *(data.labels, data.rhythm, data.annotator, source.lead, data.beats_per_record, data.first_s),
-        *(further if any(further) else ()),
+        *(source.inverted, source.rate, added, source.together, data.without_af, source.record in data.maybe_af),
     ]
 
 
@@ -244,6 +245,7 @@ def _stem(source: Source) -> str:
     """Return the beginning of the name of a run's cache file; a run has only one file that is up to date."""
     run = re.sub(r"\W", "_", str(source.lead))
     run += ("i" if source.inverted else "") + (f"@{source.rate:g}" if source.rate else "")
+    run += f"+{source.noise[0].name}{source.noise[1]:g}dB" if source.noise else ""
     return f"{source.data.name}-{source.record}-{run}"
 
 
@@ -266,7 +268,8 @@ def _examples_of_all(
             failed = _on_processes(absent, cache, jobs, clock, bar.update)
     made = {source: cached_examples(source, cache) for source in sources if failed.get(source) is None}
     unusable = {one.name: why for one, why in failed.items() if why is not None}
-    unusable |= {one.name: _NO_BEAT for one, examples in made.items() if not len(examples)}
+    # A lead that passes together with others may show no beat well.
+    unusable |= {one.name: _NO_BEAT for one, examples in made.items() if not len(examples) and not one.together}
     return {source: examples for source, examples in made.items() if len(examples)}, unusable
 
 

@@ -40,9 +40,10 @@ class DataSet(Strict, frozen=True):
     `fit` and `validation` list record names or named splits ("split:ds1-fit"). "rest" means all records that are not
     for validation. With `validation_share`, validation patients are selected by a hash of their names instead.
 
-    The front end processes each lead of `leads` separately: one run per lead. For a fraction of the runs, an inverted
-    copy is added, and for a fraction a copy at another sampling rate, because R-peak detection and beat windows depend
-    on both. Validation uses the first lead, not inverted, at the original rate.
+    The first of `leads` passes alone through the front end, as in a monitor with one lead. Each further lead is learnt
+    from a pass with all of `leads`, as in a monitor with several. For a fraction of the runs, copies are added:
+    inverted, at another sampling rate, or with recorded noise, because R-peak detection and beat windows depend on all
+    of these. Validation uses the first lead, not inverted, at the original rate, without added noise.
     """
 
     name: str
@@ -59,6 +60,11 @@ class DataSet(Strict, frozen=True):
     invert_share: float = 0.0  # fraction of the runs for which an inverted copy is added
     rates: tuple[float, ...] = ()  # Hz
     rate_share: float = 0.25  # fraction of the runs for which a copy at one of `rates` is added
+    noise: tuple[str, ...] = ()  # paths of noise recordings inside the data folder; only their first half is added
+    noise_share: float = 0.25  # fraction of the runs for which a copy with one of `noise` is added
+    snr_db: tuple[float, ...] = (6.0,)  # signal-to-noise ratios of these copies, one for each copy
+    without_af: Share = 0.0  # fraction of the beats that are labelled "not AF" where no rhythm is annotated
+    maybe_af: tuple[str, ...] = ()  # records to which `without_af` does not apply
     beats_per_record: Count = 0  # number of beats to keep, evenly spaced; 0 keeps all
     first_s: Annotated[float, Meta(ge=0)] = 0.0  # earlier beats are left out: the rhythm is not known yet
     most_records: Count = 0  # number of records to fit on, selected by a hash of their names; 0 keeps all
@@ -268,8 +274,11 @@ def _check_data(data: DataSet) -> None:
         raise UsageError(f"{where} give either validation or validation_share, not both.")
     if not 0.0 <= data.validation_share < 1.0:
         raise UsageError(f"{where} validation_share must be at least 0 and less than 1.")
-    if not (0.0 <= data.invert_share <= 1.0 and 0.0 <= data.rate_share <= 1.0):
-        raise UsageError(f"{where} invert_share and rate_share must be between 0 and 1.")
+    shares = (data.invert_share, data.rate_share, data.noise_share)
+    if not all(0.0 <= share <= 1.0 for share in shares):
+        raise UsageError(f"{where} invert_share, rate_share and noise_share must be between 0 and 1.")
+    if data.noise and (data.labels != "beats" or not data.snr_db):
+        raise UsageError(f"{where} noise needs annotated beats, and at least one number in snr_db.")
     if not data.leads or len(set(data.leads)) < len(data.leads):
         raise UsageError(f"{where} leads must list at least one lead, and each lead only once.")
     if any(isinstance(lead, int) and lead < 0 for lead in data.leads):

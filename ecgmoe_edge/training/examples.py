@@ -16,18 +16,23 @@ from ecgmoe_edge.contract import CONTEXT_S, CONTEXT_SAMPLES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import RecordError
 from ecgmoe_edge.records.annotations import BeatAnnotations, read_annotations
 from ecgmoe_edge.records.opening import open_in_batch
-from ecgmoe_edge.records.recording import Recording, facts_of
+from ecgmoe_edge.records.recording import Recording, facts_of, position_of
 from ecgmoe_edge.scoring.matching import pair_beats
+from ecgmoe_edge.scoring.noise_stress import NoiseLevel, noisy_blocks
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.signal.resampling import resample
 from ecgmoe_edge.streaming.signal.windows import WIDE_GRID
-from ecgmoe_edge.tasks import BEAT_CLASSES, TASK_NAMES, TASKS, Task
+from ecgmoe_edge.tasks import ARTEFACT, BEAT_ANSWERS, BEAT_CLASSES, RHYTHM_CLASSES, TASK_NAMES, TASKS, Task
 from ecgmoe_edge.training.sources import Source, rhythm_index
 
 #: A detected beat gets the label of the annotated beat within this time (ANSI/AAMI EC57).
 MATCH_S = 0.150
+_ARTEFACT = BEAT_ANSWERS.index(ARTEFACT)
+_NOISE_BLOCK_S = 60.0
+#: Label of the rhythm of a beat that is not in atrial fibrillation; nothing else is known of it.
+NOT_AF = len(RHYTHM_CLASSES) + RHYTHM_CLASSES.index("AF")
 #: A beat gets a rhythm label only if the rhythm has lasted for this time, since the model needs some beats of it.
 SETTLED_S = 5.0
 UNKNOWN = -1
@@ -97,18 +102,20 @@ def join(parts: Sequence[Examples]) -> Examples:
 def examples_of(source: Source) -> Examples:
     """Run the front end on one record and label the detected beats.
 
-    The beat label is UNKNOWN for a detection without a matching annotation, a Q beat, or a beat in ventricular flutter.
-    These beats are not used to learn beat classes, but the decision rule needs them as patient history.
+    A detection without a matching annotation is an artefact. The beat label is UNKNOWN for a Q beat, in ventricular
+    flutter, and outside the annotated part of the record. These beats are not used to learn beat classes, but the
+    decision rule needs them as patient history.
 
     Raises:
-        RecordError: the record cannot be read, lacks the lead, or its values are too large for the model inputs.
+        RecordError: the record cannot be read, lacks the lead, its values are too large for the model inputs, or noise
+            cannot be added to it.
         SignalError: the front end does not support the sampling rate.
     """
     record = open_in_batch(source.path)
-    beats = [beat for beat in _through_front_end(record, source) if beat.complete]
+    annotations = read_annotations(record, source.data.annotator) if source.data.labels == "beats" else None
+    beats = [beat for beat in _through_front_end(record, source, annotations) if beat.complete]
     scale = 1.0 if source.rate is None else record.fs / source.rate
     samples = np.array([round(beat.sample * scale) for beat in beats], np.int64)
-    annotations = read_annotations(record, source.data.annotator) if source.data.labels == "beats" else None
     facts = {**facts_of(record), **dict(source.facts)}
     labels = {task.name: whole_labels(task, facts.get(task.name), len(beats)) for task in TASKS}
     if annotations is not None:
@@ -116,6 +123,8 @@ def examples_of(source: Source) -> Examples:
             labels["beat"] = _beat_labels(annotations, samples, record.fs)
         if source.data.rhythm:
             labels["rhythm"] = rhythm_labels(annotations, samples, record.fs)
+        if source.data.without_af and source.record not in source.data.maybe_af:
+            labels["rhythm"] = _without_af(labels["rhythm"], source.data.without_af)
     if source.data.labels != "mimic-iv-ecg":
         end = samples + WIDE_GRID[-1] / 128.0 * record.fs
         labels["rr"] = _mean_rr(samples if annotations is None else annotations.samples, end, record.fs)
@@ -177,24 +186,51 @@ def _stack(rows: Sequence[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArr
     return np.asarray(rows, np.float32).reshape(shape)  # sets the shape also if there are no rows
 
 
-def _through_front_end(record: Recording, source: Source) -> list[BeatContext]:
+def _through_front_end(record: Recording, source: Source, annotations: BeatAnnotations | None) -> list[BeatContext]:
+    """Return the beats as the lead of the source shows them."""
     fs = source.rate or record.fs
-    front_end = FrontEnd(fs, invert=source.inverted, grid=WIDE_GRID, context=CONTEXT_SAMPLES)
-    blocks: Iterable[NDArray[np.float64]] = record.blocks(leads=[source.lead])
+    positions = [position_of(record, lead) for lead in source.together or (source.lead,)]
+    names = [record.leads[position] for position in positions]
+    front_end = FrontEnd(fs, names, invert=source.inverted, grid=WIDE_GRID, context=CONTEXT_SAMPLES)
+    blocks: Iterable[NDArray[np.float64]] = record.blocks(leads=positions)
+    if source.noise is not None:
+        if annotations is None:
+            raise RecordError(f"{record.name} has no annotated beats, at which the amplitude of noise is measured.")
+        level = NoiseLevel(*source.noise, part="first half")
+        each = [noisy_blocks(record, position, annotations, level, _NOISE_BLOCK_S) for position in positions]
+        blocks = (np.concatenate(of_leads) for of_leads in zip(*each, strict=True))
     if source.rate is not None and source.rate != record.fs:
-        whole = np.concatenate([block[0] for block in blocks])
-        blocks = [resample(whole, record.fs, source.rate, missing="bridge")[None]]  # gaps are bridged by a flat line
+        whole = np.concatenate(list(blocks), axis=1)
+        # Gaps are bridged by a flat line.
+        blocks = [np.stack([resample(lead, record.fs, source.rate, missing="bridge") for lead in whole])]
     items = [item for block in blocks for item in front_end.push(block)]
-    return [item for item in (*items, *front_end.flush()) if isinstance(item, BeatContext)]
+    beats = [item for item in (*items, *front_end.flush()) if isinstance(item, BeatContext)]
+    if len(positions) == 1:
+        return beats
+    lead = record.leads[position_of(record, source.lead)]
+    return [shown for beat in beats if (shown := beat.shown_by(lead)) is not None]
 
 
 def _beat_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:
+    """Return the beat label of detections at `samples`, (n,); those without an annotated beat are artefacts."""
     of_class = {name: BEAT_CLASSES.index(name) if name in BEAT_CLASSES else UNKNOWN for name in "NSVFQ"}
-    labels = np.array([of_class[name] for name in annotations.classes], np.int8)
+    of_beat = np.array([of_class[name] for name in annotations.classes], np.int8)
+    annotated = annotations.samples
+    if not len(annotated):
+        return np.full(len(samples), UNKNOWN, np.int8)
+    partner = pair_beats(annotated, samples, MATCH_S * fs).reference_index
+    labels = np.where(partner >= 0, of_beat[partner], _ARTEFACT).astype(np.int8)
+    outside = (samples < annotated[0] - MATCH_S * fs) | (samples > annotated[-1] + MATCH_S * fs)
     for first, last in annotations.flutter:
-        labels[(annotations.samples >= first) & (annotations.samples <= last)] = UNKNOWN
-    partner = pair_beats(annotations.samples, samples, MATCH_S * fs).reference_index
-    return np.where(partner >= 0, labels[partner], UNKNOWN).astype(np.int8)
+        outside |= (samples >= first) & (samples <= last)
+    return np.where(outside, UNKNOWN, labels).astype(np.int8)
+
+
+def _without_af(rhythm: Labels, share: float) -> Labels:
+    """Label a fraction of the beats of unknown rhythm, evenly spaced, as not in atrial fibrillation."""
+    counted = np.floor(np.arange(1, len(rhythm) + 1) * share)
+    chosen = np.diff(counted, prepend=0.0) > 0
+    return np.where(chosen & (rhythm == UNKNOWN), NOT_AF, rhythm).astype(np.int8)
 
 
 def rhythm_labels(annotations: BeatAnnotations, samples: NDArray[np.int64], fs: float) -> NDArray[np.int8]:

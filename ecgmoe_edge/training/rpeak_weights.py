@@ -122,7 +122,7 @@ def _at_rate(x: NDArray[np.float64], beats: BeatAnnotations, fs: float, wanted: 
 
 def _noise(path: Path, fs: float, height_mv: float, snr_db: float, n: int) -> NDArray[np.float64]:
     """Return the first half of a noise record, switched on and off as in the noise stress test."""
-    whole = load_noise(path, fs, whole=True)
+    whole = load_noise(path, fs, "whole")
     first_half = whole.signals[0, : whole.signals.shape[1] // 2]
     return noise_gain(height_mv, whole.rms_mv[0], snr_db) * NoiseTrack(first_half, fs).take(n)
 

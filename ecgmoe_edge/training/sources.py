@@ -25,7 +25,7 @@ _Facts: TypeAlias = tuple[tuple[str, str | float], ...]
 
 @dataclass(frozen=True)
 class Source:
-    """One run of a record through the front end: its lead, its variant, and the labels of the whole record.
+    """One run of a record through the front end: its leads, its variant, and the labels of the whole record.
 
     `facts` come from a table of the data set. They have priority over the facts in the file of the record.
     """
@@ -33,9 +33,11 @@ class Source:
     data: DataSet
     path: Path  # accepted by `open_recording`
     patient: str
-    lead: int | str = 0
+    lead: int | str = 0  # lead of the examples
+    together: tuple[int | str, ...] = ()  # leads that pass through the front end together; empty: `lead` alone
     inverted: bool = False
     rate: float | None = None  # Hz; sampling rate that the record is resampled to; None keeps the original rate
+    noise: tuple[Path, float] | None = None  # noise recording to add, and signal-to-noise ratio in dB
     facts: _Facts = ()  # pairs of task and class or value for the whole record
 
     @property
@@ -49,6 +51,7 @@ class Source:
         own = [f"lead={self.lead}"] if self.lead != self.data.leads[0] else []
         own += ["inverted"] if self.inverted else []
         own += [f"fs={self.rate:g}"] if self.rate else []
+        own += [f"{self.noise[0].name} {self.noise[1]:g} dB"] if self.noise else []
         return f"{self.data.name}/{self.record}" + (":" + ",".join(own) if own else "")
 
 
@@ -95,23 +98,27 @@ def divide(data: DataSet, data_dir: Path) -> Division:
         selected_records = sorted(fitting, key=lambda source: _hash_fraction(source, source.record))
         fitting = sorted(selected_records[: data.most_records], key=lambda source: source.record)
     return Division(
-        tuple(run for source in fitting for run in _runs(source)),
+        tuple(run for source in fitting for run in _runs(source, data_dir)),
         tuple(sources[name] for name in sorted(validation)),
         left_out,
     )
 
 
-def _runs(source: Source) -> Iterator[Source]:
-    """Yield each lead of a record, and its inverted and resampled copies, which a hash of its name selects."""
+def _runs(source: Source, data_dir: Path) -> Iterator[Source]:
+    """Yield each lead of a record, and its copies (`DataSet`), which a hash of its name selects."""
     data = source.data
     for lead in data.leads:
-        run = replace(source, lead=lead)
+        run = replace(source, lead=lead, together=() if lead == data.leads[0] else data.leads)
         yield run
         if _hash_fraction(source, f"{source.record} {lead} inverted") < data.invert_share:
             yield replace(run, inverted=True)
         if data.rates and _hash_fraction(source, f"{source.record} {lead} rate") < data.rate_share:
             which = _hash_fraction(source, f"{source.record} {lead} which rate")
             yield replace(run, rate=data.rates[int(which * len(data.rates))])
+        for snr_db in data.snr_db if data.noise else ():
+            if _hash_fraction(source, f"{source.record} {lead} {snr_db:g} dB") < data.noise_share:
+                which = _hash_fraction(source, f"{source.record} {lead} {snr_db:g} dB which noise")
+                yield replace(run, noise=(data_dir / data.noise[int(which * len(data.noise))], snr_db))
 
 
 def _hash_fraction(source: Source, what: str) -> float:

@@ -161,7 +161,7 @@ def test_only_the_second_half_is_added_with_the_gain_of_the_whole_record(
     assert noise.signals.shape == (1, 600 * 128)
     assert noise.signals.std() == pytest.approx(0.3, rel=0.01)
     assert noise.rms_mv[0] == pytest.approx(0.1, rel=0.01)
-    whole = load_noise(_noise_path(write_record, quiet, loud), FS, whole=True)
+    whole = load_noise(_noise_path(write_record, quiet, loud), FS, "whole")
     assert whole.signals.shape == (1, 1200 * 128)
 
 
@@ -216,7 +216,7 @@ SLEEPECG_F1 = {24.0: 99.6, 12.0: 97.8, 6.0: 89.1, 0.0: 80.4, -6.0: 72.3}
 def test_sleepecg_reaches_the_f1_measured_independently(data_dir: Path) -> None:
     pytest.importorskip("sleepecg", reason="the detector to compare with needs the dev extra")
     try:
-        level = NoiseLevel(noise_record(data_dir, "em"), 0.0, whole=True)
+        level = NoiseLevel(noise_record(data_dir, "em"), 0.0, part="whole")
     except RecordError as absent:
         pytest.skip(str(absent))
     for snr_db, expected in SLEEPECG_F1.items():

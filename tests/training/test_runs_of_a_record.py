@@ -1,106 +1,137 @@
-"""Runs of a record: each lead, and its inverted and resampled copies."""
+"""The runs of a record through the front end that training learns from: leads together, and added noise."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wfdb
 
-from ecgmoe_edge.training.cache import build_examples, cache_path
-from ecgmoe_edge.training.config import DataSet, Draw, TrainingConfig
-from ecgmoe_edge.training.examples import Examples, examples_of
-from ecgmoe_edge.training.sampling import epoch_indices
+from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.streaming.beats import BeatContext
+from ecgmoe_edge.streaming.frontend import FrontEnd
+from ecgmoe_edge.streaming.signal.windows import WIDE_GRID
+from ecgmoe_edge.tasks import ARTEFACT, BEAT_ANSWERS
+from ecgmoe_edge.training import config as config_module
+from ecgmoe_edge.training.cache import build_examples
+from ecgmoe_edge.training.config import DataSet, TrainingConfig, load_config
+from ecgmoe_edge.training.examples import NOT_AF, UNKNOWN, Examples, examples_of
 from ecgmoe_edge.training.sources import Source, divide
+from tests.training.conftest import FS, write_patient
+
+_SECONDS = 450.0  # five minutes without noise, two with it, and some without
 
 
 @pytest.fixture(scope="module")
-def clinic(patients: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with `two/`: records with lead II and a second lead, which is smaller and inverted."""
-    folder = tmp_path_factory.mktemp("clinic")
-    (folder / "two").mkdir()
-    for name in ("p0", "p1", "p2", "p3"):
-        record = wfdb.rdrecord(str(patients / "ward" / name))
-        signal = np.concatenate([record.p_signal, -0.5 * record.p_signal], axis=1)
-        wfdb.wrsamp(
-            name, record.fs, ["mV"] * 2, ["II", "V1"], signal, fmt=["16"] * 2, adc_gain=[2000.0] * 2, baseline=[0] * 2,
-            comments=record.comments, write_dir=str(folder / "two"),
-        )  # fmt: skip
-        truth = (patients / "ward" / f"{name}.atr").read_bytes()
-        (folder / "two" / f"{name}.atr").write_bytes(truth)
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one record of two leads, and bursts of noise like QRS complexes."""
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "ward").mkdir()
+    (folder / "noise").mkdir()
+    write_patient(folder / "ward", "p0", 0, _SECONDS, (1.0, 0.7))
+    rng = np.random.default_rng(3)
+    bursts = 0.02 * rng.standard_normal(round(400 * FS))
+    for at in range(round(FS), len(bursts) // 2 - 50, round(1.7 * FS)):
+        bursts[at : at + 12] += np.hanning(12) * rng.choice([-1.0, 1.0])
+    wfdb.wrsamp(
+        "em", FS, ["mV"], ["noise"], bursts[:, None], fmt=["16"], adc_gain=[2000.0], baseline=[0],
+        write_dir=str(folder / "noise"),
+    )  # fmt: skip
     return folder
 
 
 def _data(**settings: object) -> DataSet:
-    return DataSet("two", "two", rhythm=True, validation=("p3",), **settings)  # type: ignore[arg-type]
+    return DataSet("ward", "ward", rhythm=True, **settings)  # type: ignore[arg-type]
 
 
-def _names(sources: tuple[Source, ...]) -> list[str]:
-    return [source.name for source in sources]
+def _runs(ward: Path, **settings: object) -> dict[str, Source]:
+    return {source.name: source for source in divide(_data(**settings), ward).fit}
 
 
-def test_each_lead_is_a_run_and_validation_uses_only_the_first(clinic: Path) -> None:
-    division = divide(_data(leads=("II", 1), invert_share=1.0, rates=(100.0,), rate_share=1.0), clinic)
-    assert _names(division.validation) == ["two/p3"]
-    of_p0 = ["two/p0", "two/p0:inverted", "two/p0:fs=100", "two/p0:lead=1", "two/p0:lead=1,inverted"]
-    assert _names(division.fit)[:6] == [*of_p0, "two/p0:lead=1,fs=100"]
-    assert len(division.fit) == 18
+def _labels(examples: Examples) -> Counter[int]:
+    return Counter(examples.labels["beat"].tolist())
 
 
-def test_the_copies_of_a_run_are_selected_only_by_names(clinic: Path) -> None:
-    names = {name for share in (0.3, 0.6) for name in _names(divide(_data(invert_share=share), clinic).fit)}
-    some = _names(divide(_data(invert_share=0.6), clinic).fit)
-    assert names == set(some)  # a larger fraction includes the runs of a smaller one
-    assert _names(divide(_data(invert_share=0.6, leave_out=("p1",)), clinic).fit) == [n for n in some if "p1" not in n]
-    assert len(divide(_data(), clinic).fit) == 3
+def test_peaks_of_added_noise_are_artefacts_and_only_where_noise_is_added(ward: Path) -> None:
+    artefact = BEAT_ANSWERS.index(ARTEFACT)
+    runs = _runs(ward, noise=("noise/em",), noise_share=1.0, snr_db=(0.0,))
+    assert list(runs) == ["ward/p0", "ward/p0:em 0 dB"]
+    clean, noisy = (examples_of(run) for run in runs.values())
+    assert artefact not in _labels(clean)
+    made = noisy.sample[noisy.labels["beat"] == artefact]
+    assert len(made) >= 10
+    assert 300 * FS <= made.min() <= made.max() <= 422 * FS
+    beats = wfdb.rdann(str(ward / "ward" / "p0"), "atr").sample
+    assert min(np.abs(beats - peak).min() for peak in made) > 0.15 * FS
+    # The beats between them keep their classes.
+    assert sum(_labels(noisy)[label] for label in (0, 1, 2)) > 0.8 * sum(_labels(clean)[label] for label in (0, 1, 2))
 
 
-def test_inverting_an_inverted_lead_restores_the_original(clinic: Path) -> None:
-    sources = {source.name: source for source in divide(_data(leads=(0, 1), invert_share=1.0), clinic).fit}
-    upright, second = examples_of(sources["two/p0"]), examples_of(sources["two/p0:lead=1,inverted"])
-    np.testing.assert_array_equal(upright.sample, second.sample)
-    np.testing.assert_allclose(second.window, 0.5 * upright.window, atol=2e-3)
+def test_only_the_first_half_of_a_noise_record_is_added(ward: Path) -> None:
+    still = wfdb.rdrecord(str(ward / "noise" / "em")).p_signal[:, 0]
+    half = len(still) // 2
+    still[:half] = 0.02 * np.random.default_rng(1).standard_normal(half)
+    still[half:] = 3.0 * np.random.default_rng(2).standard_normal(len(still) - half)
+    wfdb.wrsamp(
+        "quiet", FS, ["mV"], ["noise"], still[:, None], fmt=["16"], adc_gain=[2000.0], baseline=[0],
+        write_dir=str(ward / "noise"),
+    )  # fmt: skip
+    (clean, noisy) = (
+        examples_of(run) for run in _runs(ward, noise=("noise/quiet",), noise_share=1.0, snr_db=(-12.0,)).values()
+    )
+    assert BEAT_ANSWERS.index(ARTEFACT) not in _labels(noisy)  # the second half is loud: it would bury the beats
+    assert abs(len(noisy) - len(clean)) < 10
 
 
-@pytest.mark.parametrize("rate", [100.0, 128.0, 500.0])
-def test_a_resampled_run_has_the_same_beats_labels_and_shapes(clinic: Path, rate: float) -> None:
-    sources = {source.name: source for source in divide(_data(rates=(rate,), rate_share=1.0), clinic).fit}
-    native, other = examples_of(sources["two/p0"]), examples_of(sources[f"two/p0:fs={rate:g}"])
-    assert len(other) == pytest.approx(len(native), abs=2)
-    nearest = np.abs(other.sample[:, None] - native.sample[None]).argmin(axis=1)
-    near = np.abs(other.sample - native.sample[nearest]) <= 0.02 * 250.0
-    assert near.mean() > 0.97
-    assert (other.labels["beat"] == native.labels["beat"][nearest])[near].all()
-    difference = (other.window - native.window[nearest])[near]
-    assert np.sqrt(np.mean(difference**2)) < 0.12 * np.sqrt(np.mean(native.window**2)) + 250.0 / rate * 0.02
+def test_noise_needs_annotated_beats() -> None:
+    data = DataSet("x", "x", labels="ptbxl", noise=("noise/em",))
+    with pytest.raises(UsageError, match="noise needs annotated beats"):
+        config_module._check(TrainingConfig((data,)))
 
 
-def test_runs_are_cached_side_by_side_and_read_back_with_their_names(clinic: Path, tmp_path: Path) -> None:
-    config = TrainingConfig(data=(_data(leads=(0, 1), invert_share=1.0),))
-    sets = build_examples(config, clinic, tmp_path)
-    again = build_examples(config, clinic, tmp_path)
-    assert sets.fit.records == again.fit.records
-    assert len(list(tmp_path.glob("*.npz"))) == len(sets.fit.records) + 1
-    np.testing.assert_array_equal(sets.fit.window, again.fit.window)
-    division = divide(config.data[0], clinic)
-    assert len({cache_path(source, tmp_path) for source in division.fit}) == len(division.fit)
+def test_a_further_lead_is_learnt_from_a_pass_with_all_leads(ward: Path) -> None:
+    runs = _runs(ward, leads=(0, 1))
+    assert {name: run.together for name, run in runs.items()} == {"ward/p0": (), "ward/p0:lead=1": (0, 1)}
+    examples = examples_of(runs["ward/p0:lead=1"])
+    signal = wfdb.rdrecord(str(ward / "ward" / "p0")).p_signal.T
+    front_end = FrontEnd(FS, ("II", "V1"), grid=WIDE_GRID)
+    items = [*front_end.push(signal), *front_end.flush()]
+    shown = [
+        each for item in items if isinstance(item, BeatContext) and item.complete and (each := item.shown_by("V1"))
+    ]
+    assert len(shown) > 400
+    np.testing.assert_array_equal(examples.sample, [beat.sample for beat in shown])
+    np.testing.assert_array_equal(examples.window, [beat.window for beat in shown])
+    np.testing.assert_array_equal(examples.template, [beat.template for beat in shown])
+    np.testing.assert_array_equal(examples.rr_features, [beat.rr_features for beat in shown])
 
 
-def test_copies_of_a_run_do_not_give_a_patient_the_weight_of_more_records(examples: Examples) -> None:
-    """Three of four records have one run and p0 has three: the fraction of its normal beats hardly changes."""
-    normal = np.flatnonzero(examples.labels["beat"] == 0)
-    own = normal[examples.record[normal] == 0]
-    index = np.concatenate([normal, own, own])
-    record = np.concatenate([examples.record[normal], np.full(len(own), 4), np.full(len(own), 5)]).astype(np.int32)
-    taken = examples.take(index)
-    names = (*examples.records, f"{examples.records[0]}:inverted", f"{examples.records[0]}:fs=100")
-    more = Examples(**{**vars(taken), "record": record, "records": names})
-    draw = Draw(normal=20, s=0, v=0, f=0, rhythm=0, other=0)
-    shares = []
-    for each in (examples, more):
-        drawn = [epoch_indices(each, draw, np.random.default_rng(seed)) for seed in range(60)]
-        patient = np.isin(each.record[np.concatenate(drawn)], (0, 4, 5))
-        shares.append(patient.mean())
-    # With the weight 1 / sqrt(count), three times as many beats count sqrt(3) times, as in a longer record.
-    assert shares[1] < 2.0 * shares[0]
+def test_a_lead_that_shows_no_beat_well_beside_another_is_not_reported_as_unusable(ward: Path, tmp_path: Path) -> None:
+    (tmp_path / "ward").mkdir()
+    write_patient(tmp_path / "ward", "p1", 1, 60.0, (1.0, 0.0))
+    write_patient(tmp_path / "ward", "p2", 2, 60.0, (1.0, 1.0))
+    sets = build_examples(TrainingConfig((_data(leads=(0, 1)),)), tmp_path, tmp_path / "cache")
+    assert not sets.left_out
+    assert sets.fit.records == ("ward/p1", "ward/p2", "ward/p2:lead=1")
+
+
+def test_a_fraction_of_the_beats_without_a_rhythm_note_is_labelled_not_af(ward: Path) -> None:
+    (source,) = _runs(ward, without_af=0.1).values()
+    noted = examples_of(source).labels["rhythm"]
+    assert (noted == NOT_AF).sum() < 3  # only the first seconds, before the note applies
+    unnoted = DataSet("ward", "ward", without_af=0.1)
+    (source,) = divide(unnoted, ward).fit
+    labels = examples_of(source).labels["rhythm"]
+    assert set(labels.tolist()) == {UNKNOWN, NOT_AF}
+    assert (labels == NOT_AF).mean() == pytest.approx(0.1, abs=0.005)
+    (exempt,) = divide(DataSet("ward", "ward", without_af=0.1, maybe_af=("p0",)), ward).fit
+    assert set(examples_of(exempt).labels["rhythm"].tolist()) == {UNKNOWN}
+
+
+def test_the_shipped_configuration_adds_noise_and_leaves_out_the_record_that_is_probably_af() -> None:
+    by_name = {data.name: data for data in load_config().data}
+    assert by_name["svdb"].noise == by_name["mitdb"].noise == ("nstdb/em", "nstdb/ma")
+    assert by_name["svdb"].maybe_af == ("804",)
+    assert by_name["svdb"].without_af > 0
