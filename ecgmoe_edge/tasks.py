@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from ecgmoe_edge.errors import ModelError
 
@@ -23,6 +23,12 @@ Scope: TypeAlias = Literal["beat", "seconds", "recording"]
 Score: TypeAlias = Literal["beats", "rhythm", "intervals", "class", "value"]
 #: "beat": log loss over the classes that are compatible with the annotation and the rhythm.
 Loss: TypeAlias = Literal["beat", "cross entropy", "absolute error"]
+
+
+#: The beat classes of ANSI/AAMI EC57 that a beat can be labelled with; Q is never predicted.
+BEAT_CLASSES: Final = ("N", "S", "V", "F")
+#: Answer of a model for a detected peak that is no beat.
+ARTEFACT: Final = "?"
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ TASKS = (
         score="beats",
         loss="beat",
         loss_weight=1.0,
-        classes=("N", "S", "V", "F"),  # ANSI/AAMI EC57; Q is never predicted
+        classes=(*BEAT_CLASSES, ARTEFACT),
         database="mitdb",
         in_student=True,
     ),
@@ -134,11 +140,8 @@ TASKS = (
 TASK_NAMES = tuple(task.name for task in TASKS)
 #: Task -> classes in the order of the logits.
 TASK_CLASSES = MappingProxyType({task.name: task.classes for task in TASKS if task.classes})
-#: Beat classes of ANSI/AAMI EC57 that a model predicts; Q is never predicted.
-BEAT_CLASSES = ("N", "S", "V", "F")
-ARTEFACT = "?"  # answer for an R peak that is no beat
-#: Answers of the beat task, in the order of the logits.
-BEAT_ANSWERS = (*BEAT_CLASSES, ARTEFACT)
+#: Answers of a model for a detected peak: the beat classes, and the artefact.
+BEAT_ANSWERS = TASK_CLASSES["beat"]
 RHYTHM_CLASSES = TASK_CLASSES["rhythm"]
 #: Tasks of the student and of every bundle, in this order.
 STUDENT_TASKS = tuple(task.name for task in TASKS if task.in_student)
@@ -151,7 +154,7 @@ def task_named(name: str) -> Task:
         ModelError: there is no such task.
 
     >>> task_named("beat").classes
-    ('N', 'S', 'V', 'F')
+    ('N', 'S', 'V', 'F', '?')
     """
     for task in TASKS:
         if task.name == name:

@@ -35,7 +35,7 @@ from ecgmoe_edge.model.weights_file import (
     refuse_unlike_made,
     write_weights,
 )
-from ecgmoe_edge.tasks import BEAT_CLASSES, STUDENT_TASKS, tasks_named
+from ecgmoe_edge.tasks import BEAT_ANSWERS, STUDENT_TASKS, tasks_named
 
 _FORMAT = "ecgmoe-edge student 1"
 _LARGEST, _MOST_EXPERTS = 1024, 64  # widest shipped student: 96 and 4
@@ -197,7 +197,7 @@ class Fusion(nn.Module):
 
 
 class BeatHead(nn.Module):
-    """Logits of N, S, V and F. The morphology path changes N and S together; only the rhythm path separates them.
+    """Logits of N, S, V, F and the artefact. The morphology path changes N and S together; only rhythm separates them.
 
     If the waveform may separate S from N, a small network memorises its training patients (F1 of S .52 instead of .63).
     """
@@ -205,11 +205,11 @@ class BeatHead(nn.Module):
     def __init__(self, d: int) -> None:
         super().__init__()
         self.d = d
-        self.morphology = nn.Linear(d, len(BEAT_CLASSES) - 1)  # N and S together, V, F
-        self.rhythm = nn.Linear(d, len(BEAT_CLASSES))
+        self.morphology = nn.Linear(d, len(BEAT_ANSWERS) - 1)  # N and S together, V, F, artefact
+        self.rhythm = nn.Linear(d, len(BEAT_ANSWERS))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors of both paths, (b, 2d), to logits (b, 4)."""
+        """Vectors of both paths, (b, 2d), to logits (b, 5)."""
         shared = self.morphology(x[:, : self.d])
         y: Tensor = torch.cat([shared[:, :1], shared], 1) + self.rhythm(x[:, self.d :])
         return y

@@ -38,7 +38,7 @@ from ecgmoe_edge.model.backbones import build_backbones
 from ecgmoe_edge.model.rr_prior import mean_rr
 from ecgmoe_edge.model.shared_layers import Annealing, LoRALinear, Route, RouterGradient, route_weights
 from ecgmoe_edge.model.teacher_config import TeacherConfig
-from ecgmoe_edge.tasks import BEAT_CLASSES, Task, tasks_named
+from ecgmoe_edge.tasks import BEAT_ANSWERS, Task, tasks_named
 
 
 class MorphologyExpert(nn.Module):
@@ -235,14 +235,14 @@ class HybridFusion(nn.Module):
 
 
 class BeatHead(nn.Module):
-    """Beat logits: the waveform gives (a, a, v, f) for (N, S, V, F), the rhythm path adds four independent numbers.
+    """Logits of (N, S, V, F, artefact): (a, a, v, f, x) from the waveform, plus five numbers from the rhythm path.
 
-    Without the rhythm path, the waveform gives four independent numbers, since nothing else can separate S from N.
+    Without the rhythm path, the waveform gives five independent numbers, since nothing else can separate S from N.
     """
 
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__()
-        d, n, rhythm = config.d, len(BEAT_CLASSES), config.rhythm_path
+        d, n, rhythm = config.d, len(BEAT_ANSWERS), config.rhythm_path
         self.uses_morphology = config.morphology_path
         self.waveform = nn.Sequential(
             nn.Dropout(config.dropout),
@@ -254,7 +254,7 @@ class BeatHead(nn.Module):
         self.rhythm = nn.Linear(d, n) if rhythm else None
 
     def forward(self, fused: Tensor, periods: Tensor) -> Tensor:
-        """Logits (b, 4) from the fused tokens and from the period embeddings before fusion, both (b, periods, d)."""
+        """Logits (b, 5) from the fused tokens and from the period embeddings before fusion, both (b, periods, d)."""
         seen = fused.flatten(1)
         if self.uses_morphology:
             seen = torch.cat([seen, periods[:, 0]], 1)

@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 
+from ecgmoe_edge.contract import BEAT_TASK
 from ecgmoe_edge.errors import BundleError
 from ecgmoe_edge.runtime.manifest import Preprocessing
 from ecgmoe_edge.streaming import features
 from ecgmoe_edge.streaming.decision import RULE_VERSION, DecisionRule, constants_before, constants_of
 from ecgmoe_edge.streaming.patient.rr_history import RR_SEQUENCE
 from ecgmoe_edge.streaming.signal import filters, windows
-from ecgmoe_edge.tasks import TASK_CLASSES
+from ecgmoe_edge.tasks import BEAT_CLASSES, TASK_CLASSES
 
 _DIGITS = 6  # decimal places of the float32 tables in a manifest
 LAST_WITHOUT_NUMBER = 4  # last version of the decision rule whose manifests do not contain the version
@@ -30,6 +31,8 @@ _PLAUSIBLE = {
     "memory_beats": (1, 100_000),
     "fibrillation_beats": (1, 100_000),
 }
+# Classes of bundles made before the artefact was an answer. Such a bundle runs as it did then.
+_EARLIER_CLASSES = {BEAT_TASK: (BEAT_CLASSES,)}
 _AGAIN = "It was edited or damaged: export the bundle again."
 
 
@@ -76,6 +79,8 @@ def check_preprocessing(wanted: Preprocessing, where: str) -> None:
 def check_classes(classes: Mapping[str, tuple[str, ...]], where: str) -> None:
     """Check that each task is known and has the classes of `ecgmoe_edge.tasks` in the same order.
 
+    The beat classes may also be those of bundles made before the artefact was an answer.
+
     Args:
         classes: classes of each task, from the manifest.
         where: the bundle, for messages.
@@ -89,7 +94,7 @@ def check_classes(classes: Mapping[str, tuple[str, ...]], where: str) -> None:
                 f"{where} has the task {task}, which this version does not know: it knows {', '.join(TASK_CLASSES)}. "
                 "Install the version of ecgmoe-edge that made it, or export the bundle again."
             )
-        if names != TASK_CLASSES[task]:
+        if names not in (TASK_CLASSES[task], *_EARLIER_CLASSES.get(task, ())):
             raise BundleError(
                 f"{where} has the classes {', '.join(names)} for the task {task}; this version has "
                 f"{', '.join(TASK_CLASSES[task])}, so its labels would be wrong. "

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE, TO_MEAN_OF_8
 from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
+from ecgmoe_edge.tasks import ARTEFACT
 
 EARLY = math.log(0.9)  # a beat is early if ln of its RR interval over the mean of the 8 before is below this
 
@@ -109,7 +110,7 @@ class Decision:
 
     Args:
         rule: constants.
-        classes: classes of the beat logits.
+        classes: classes of the beat logits; they may contain ARTEFACT.
         rhythms: classes of the rhythm logits; empty if the model has none.
     """
 
@@ -120,10 +121,23 @@ class Decision:
         self._fibrillation = 0.0  # mean probability of AF
         self._normal = classes.index("N")
         self._s, self._v = classes.index("S"), classes.index("V")
+        self._artefact = classes.index(ARTEFACT) if ARTEFACT in classes else None
+        self._of_beats = [index for index, name in enumerate(classes) if name != ARTEFACT]
         self._shapes = ShapeMemory(rule.shape_correlation, rule.shape_early_share)
         self._adapted = ((self._s, rule.margin_share_s), (self._v, rule.margin_share_v))
         self._margin = dict.fromkeys((index for index, _ in self._adapted), rule.usual_margin)
         self._beats = 0
+
+    def is_artefact(self, logits: NDArray[np.float32]) -> bool:
+        """Return whether the artefact has the largest of the logits (classes,), before the rules.
+
+        False if the model does not have this answer.
+        """
+        return self._artefact is not None and int(np.argmax(logits)) == self._artefact
+
+    def best_class(self, adjusted: NDArray[np.float64]) -> int:
+        """Return the index of the largest adjusted logit (classes,) of a beat class; the artefact is left out."""
+        return self._of_beats[int(np.argmax(adjusted[self._of_beats]))]
 
     def apply(
         self,
@@ -141,7 +155,7 @@ class Decision:
             rr_features: (15,) from `patient.rr_history.RRHistory`.
             beat: window (103,) on BEAT_GRID in R amplitudes; None without the rule of shapes.
             rhythm: rhythm logits (rhythms,); None if the model has none.
-            learn: whether the beat is added to the patient history; False for a poor beat.
+            learn: whether the beat is added to the patient history; False for a poor beat and an artefact.
         """
         rule = self._rule
         irregular = bool(rr_features[IRREGULAR_SHARE] > rule.irregular_share)

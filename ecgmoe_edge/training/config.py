@@ -80,7 +80,7 @@ class Noise(Strict, frozen=True):
 
 
 class Draw(Strict, frozen=True):
-    """Number of beats of each class in one epoch.
+    """Number of beats of each class, and of artefacts, in one epoch.
 
     In each class, a record is sampled in proportion to the square root of its number of beats. The ratios between the
     classes set the balance of sensitivity and positive predictivity: with as many S as N beats in an epoch, four of
@@ -91,7 +91,8 @@ class Draw(Strict, frozen=True):
     s: Count = 1500
     v: Count = 4500
     f: Count = 400
-    repeat: Strength = 2.0  # at most this multiple of the available S, V and F beats is drawn
+    artefact: Count = 1500  # detected peaks that are no beats
+    repeat: Strength = 2.0  # at most this multiple of the available S, V and F beats and of the artefacts is drawn
     rhythm: Count = 2000  # additional beats of each rhythm class
     other: Count = 500  # additional beats of records without beat and rhythm labels (age, sex)
 
@@ -249,7 +250,7 @@ def _check(config: TrainingConfig) -> None:
     for data in config.data:
         _check_data(data)
     draw, augment, distil = config.draw, config.augment, config.distil
-    if not any((draw.normal, draw.s, draw.v, draw.f, draw.rhythm, draw.other)):
+    if not any((draw.normal, draw.s, draw.v, draw.f, draw.artefact, draw.rhythm, draw.other)):
         raise UsageError("All numbers of [draw] are 0, so an epoch has no examples; set at least one above 0.")
     if augment.noise_least > augment.noise_most:
         raise UsageError("[augment] noise_least is larger than noise_most; swap them.")

@@ -14,7 +14,7 @@ from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
 from ecgmoe_edge.model.shared_layers import Route, load_balance
 from ecgmoe_edge.model.teacher import EcgMoe
-from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASK_NAMES, Task
+from ecgmoe_edge.tasks import ARTEFACT, BEAT_ANSWERS, RHYTHM_CLASSES, TASK_NAMES, Task
 from ecgmoe_edge.training.augment import Augmenter, Batch
 from ecgmoe_edge.training.batches import drawn_batches
 from ecgmoe_edge.training.cache import ExampleSets
@@ -26,14 +26,14 @@ from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
 from ecgmoe_edge.training.validate import make_validator
 
 _CPU = torch.device("cpu")
-_POSSIBLE = {"N": ("N",), "AF": ("N", "V", "F")}
-#: Possible beat classes: one row per known rhythm, then one row per known beat class, and a last row (index -1) if both
+_POSSIBLE = {"N": ("N", ARTEFACT), "AF": ("N", "V", "F", ARTEFACT)}
+#: Possible answers: one row per known rhythm, then one row per known beat label, and a last row (index -1) if both
 #: are unknown.
 _MAY_BE = torch.tensor(
     [
-        *([_POSSIBLE.get(rhythm, BEAT_CLASSES).count(name) > 0 for name in BEAT_CLASSES] for rhythm in RHYTHM_CLASSES),
-        *([name == known for name in BEAT_CLASSES] for known in BEAT_CLASSES),
-        [True] * len(BEAT_CLASSES),
+        *([_POSSIBLE.get(rhythm, BEAT_ANSWERS).count(name) > 0 for name in BEAT_ANSWERS] for rhythm in RHYTHM_CLASSES),
+        *([name == known for name in BEAT_ANSWERS] for known in BEAT_ANSWERS),
+        [True] * len(BEAT_ANSWERS),
     ]
 )
 
@@ -124,16 +124,16 @@ def labels_loss(task: Task, output: Tensor, labels: Mapping[str, Tensor]) -> Ten
 
 
 def beat_loss(output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
-    """Return the mean of -log P(possible classes) over the beats for which not all classes are possible.
+    """Return the mean of -log P(possible answers) over the beats for which not all answers are possible.
 
-    For an annotated beat, only its class is possible, so the loss is cross entropy. If only the rhythm is annotated
-    (CinC 2017: records of 30 s of two thousand patients), a beat in normal rhythm can only be N, and a beat in atrial
-    fibrillation any class except S, following the practice of annotators. This is learning with partial labels (Jin and
-    Ghahramani, "Learning with multiple labels", NIPS 2002). In atrial fibrillation of held-out patients, it reduced
-    false positive S beats from 67 to 5 per 1,000 beats.
+    For a labelled beat, only its label is possible, so the loss is cross entropy. If only the rhythm is annotated
+    (CinC 2017: records of 30 s of two thousand patients), a detected peak in normal rhythm can only be N or an
+    artefact, and a peak in atrial fibrillation anything except S, following the practice of annotators. This is
+    learning with partial labels (Jin and Ghahramani, "Learning with multiple labels", NIPS 2002). In atrial
+    fibrillation of held-out patients, it reduced false positive S beats from 67 to 5 per 1,000 beats.
 
     Args:
-        output: (b, 4) logits of N, S, V, F.
+        output: (b, 5) logits of `BEAT_ANSWERS`.
         labels: class indices (b,) of "beat" and "rhythm", -1 if unknown.
     """
     beat, rhythm = labels["beat"], labels["rhythm"]

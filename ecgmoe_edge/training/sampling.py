@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import UsageError
-from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS
+from ecgmoe_edge.tasks import ARTEFACT, BEAT_ANSWERS, RHYTHM_CLASSES, TASKS
 from ecgmoe_edge.training.config import Draw
 from ecgmoe_edge.training.examples import UNKNOWN, Examples, is_known
 
@@ -14,10 +14,10 @@ from ecgmoe_edge.training.examples import UNKNOWN, Examples, is_known
 def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw the indices of one epoch in random order.
 
-    Normal beats are drawn without replacement, the other classes with replacement. The probability of a beat is
-    proportional to 1 / sqrt(number of beats of its class in its record): a patient with 1,000 S beats has 10 times the
-    weight of a patient with 10, not 100 times. All runs of a record (leads, inverted and resampled copies) count as one
-    record.
+    Normal beats are drawn without replacement, the other classes and artefacts with replacement. The probability of a
+    beat is proportional to 1 / sqrt(number of beats of its class in its record): a patient with 1,000 S beats has 10
+    times the weight of a patient with 10, not 100 times. All runs of a record (leads, inverted and resampled copies)
+    count as one record.
 
     Args:
         examples: the examples to draw from.
@@ -30,8 +30,8 @@ def epoch_indices(examples: Examples, draw: Draw, rng: np.random.Generator) -> N
     chosen = []
     record = _records(examples)
     beat, rhythm = examples.labels["beat"], examples.labels["rhythm"]
-    counts = {"N": draw.normal, "S": draw.s, "V": draw.v, "F": draw.f}
-    for label, name in enumerate(BEAT_CLASSES):
+    counts = {"N": draw.normal, "S": draw.s, "V": draw.v, "F": draw.f, ARTEFACT: draw.artefact}
+    for label, name in enumerate(BEAT_ANSWERS):
         pool = np.flatnonzero(beat == label)
         wanted = min(counts[name], round(len(pool) * (1.0 if name == "N" else draw.repeat)))
         chosen.append(_damped(record[pool], pool, wanted, rng, replace=name != "N"))

@@ -1,6 +1,6 @@
 """Fast validation on examples: Se, +P and F1 per class, before and after the decision rule, and the use of the experts.
 
-Only detections that match an annotated beat are counted; missed beats and false detections are not.
+Only labelled examples are counted: detections that match an annotated beat, and artefacts. Missed beats are not.
 `ecgmoe-edge evaluate` scores the whole live pipeline.
 """
 
@@ -19,7 +19,7 @@ from ecgmoe_edge.contract import routes_by_path
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.features import WAVEFORM_LIMIT
 from ecgmoe_edge.streaming.signal.windows import BEAT_CORE
-from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, TASKS, task_named
+from ecgmoe_edge.tasks import BEAT_ANSWERS, RHYTHM_CLASSES, TASKS, task_named
 from ecgmoe_edge.training.augment import Batch, clean_batch
 from ecgmoe_edge.training.examples import UNKNOWN, Examples
 
@@ -42,8 +42,8 @@ class Score:
 class Validation:
     """Validation figures of a model on one data set."""
 
-    beats: dict[str, Score] = field(default_factory=dict)  # score of the logits, by class
-    decided: dict[str, Score] = field(default_factory=dict)  # score after the decision rule, by class
+    beats: dict[str, Score] = field(default_factory=dict)  # score of the logits, by class; of artefacts under "?"
+    decided: dict[str, Score] = field(default_factory=dict)  # score after the decision rule, the same
     rhythm: dict[str, Score] = field(default_factory=dict)  # score by rhythm
     others: dict[str, float] = field(default_factory=dict)  # by task: mean F1 in per cent, or mean absolute error
     skills: dict[str, float] = field(default_factory=dict)  # by task: the same figure in per cent, higher is better
@@ -172,31 +172,33 @@ def decide(outputs: Mapping[str, NDArray[np.float32]], examples: Examples, rule:
         rule: the decision rule.
 
     Returns:
-        Class indices (n,) after the decision rule.
+        Indices (n,) into BEAT_ANSWERS after the decision rule.
     """
     labels = np.empty(len(examples), np.int64)
     rhythm = outputs.get("rhythm")
     scale = np.maximum(examples.amplitude, 1e-3)[:, None]
     beats = np.clip(examples.window[:, BEAT_CORE] / scale, -WAVEFORM_LIMIT, WAVEFORM_LIMIT)
     rhythms = () if rhythm is None else RHYTHM_CLASSES
-    previous, decision = -1, Decision(rule, BEAT_CLASSES, rhythms)
+    previous, decision = -1, Decision(rule, BEAT_ANSWERS, rhythms)
     for i, record in enumerate(examples.record.tolist()):
         if record != previous:
-            previous, decision = record, Decision(rule, BEAT_CLASSES, rhythms)
-        rr = examples.rr_features[i]
-        adjusted = decision.apply(outputs["beat"][i], rr, beats[i], None if rhythm is None else rhythm[i])
-        labels[i] = adjusted.argmax()
+            previous, decision = record, Decision(rule, BEAT_ANSWERS, rhythms)
+        logits, rr = outputs["beat"][i], examples.rr_features[i]
+        artefact = decision.is_artefact(logits)
+        of_rhythm = None if rhythm is None else rhythm[i]
+        adjusted = decision.apply(logits, rr, beats[i], of_rhythm, learn=not artefact)
+        labels[i] = int(logits.argmax()) if artefact else decision.best_class(adjusted)
     return labels
 
 
 def beat_scores(truth: NDArray[np.int8], predicted: NDArray[np.int64]) -> dict[str, Score]:
-    """Score each AAMI class by its annotated and predicted class indices (n,).
+    """Score each AAMI class and the artefact by their true and predicted indices (n,) into BEAT_ANSWERS.
 
     Following ANSI/AAMI EC57, an F beat that is labelled V counts neither as correct nor as an error for V.
     """
-    fusion, ventricular = BEAT_CLASSES.index("F"), BEAT_CLASSES.index("V")
+    fusion, ventricular = BEAT_ANSWERS.index("F"), BEAT_ANSWERS.index("V")
     scores = {}
-    for label, name in enumerate(BEAT_CLASSES):
+    for label, name in enumerate(BEAT_ANSWERS):
         counted = (truth != fusion) | (predicted != ventricular) if name == "V" else np.ones(len(truth), bool)
         scores[name] = _score(truth[counted] == label, predicted[counted] == label)
     return scores

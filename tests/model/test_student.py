@@ -38,7 +38,7 @@ def test_each_width_yields_the_contracts_outputs_within_its_size(width: str, mos
     outputs = student(*inputs(3))
     experts = student.config.morphology_experts, student.config.rhythm_experts
     assert min(experts) >= 2
-    widths = dict(zip(("beat", "rhythm", "route_morphology", "route_rhythm"), (4, 4, *experts), strict=True))
+    widths = dict(zip(("beat", "rhythm", "route_morphology", "route_rhythm"), (5, 4, *experts), strict=True))
     assert {name: tuple(y.shape) for name, y in outputs.items()} == {name: (3, n) for name, n in widths.items()}
     assert sum(p.numel() for p in student.parameters()) < most
     assert student.parameters_per_beat() < most_per_beat

@@ -12,7 +12,7 @@ import torch
 
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_file import save_teacher
-from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES
+from ecgmoe_edge.tasks import BEAT_ANSWERS, RHYTHM_CLASSES
 from ecgmoe_edge.training.config import DataSet, Noise, TrainingConfig
 
 pytest.importorskip("wfdb", reason="the folds are read from recordings")
@@ -50,7 +50,7 @@ def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: 
     rhythm = np.zeros((1, len(RHYTHM_CLASSES)), np.float32)
 
     def answers(labels: list[np.ndarray[tuple[int, ...], np.dtype[np.int8]]]) -> list[dict[str, object]]:
-        one_hot = 10.0 * np.eye(len(BEAT_CLASSES), dtype=np.float32)
+        one_hot = 10.0 * np.eye(len(BEAT_ANSWERS), dtype=np.float32)
         return [{"ward": {"beat": one_hot[np.maximum(of, 0)], "rhythm": rhythm.repeat(len(of), 0)}} for of in labels]
 
     assert comparison.pooled(answers(truth), subsets)["ward V F1"] == 100.0
@@ -71,7 +71,7 @@ def test_each_net_is_fitted_and_answers_for_its_fold(
     subset = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)[0]
     answers = comparison.answers_of_fold(name, "tiny", subset, 2, 1)
     n = len(subset.validation["ward"])
-    assert answers["ward"]["beat"].shape == (n, len(BEAT_CLASSES))
+    assert answers["ward"]["beat"].shape == (n, len(BEAT_ANSWERS))
     assert answers["ward"]["rhythm"].shape == (n, len(RHYTHM_CLASSES))
     assert answers["ward"]["route_rhythm"].shape == (n, comparison.EXPERTS[name])
 

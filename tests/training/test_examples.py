@@ -17,6 +17,7 @@ from ecgmoe_edge.streaming.features import model_inputs
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.signal.windows import WIDE_GRID
+from ecgmoe_edge.tasks import BEAT_ANSWERS
 from ecgmoe_edge.training import cache as cache_module
 from ecgmoe_edge.training.augment import Augmenter, clean_batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets, build_examples, cache_path, cached_examples
@@ -284,6 +285,17 @@ def test_an_epoch_draws_rare_classes_more_often_and_has_a_fixed_length(examples:
     s = int((examples.labels["beat"] == 1).sum())
     assert lengths == {50 + 2 * s + 10 + 7}
     assert min(share) >= 2 * s
+
+
+def test_artefacts_are_drawn_like_a_rare_class(examples: Examples) -> None:
+    artefact = BEAT_ANSWERS.index("?")
+    labels = examples.labels["beat"].copy()
+    labels[:6] = artefact
+    with_artefacts = examples.with_labels(beat=labels)
+    for artefacts, drawn in ((4, 4), (1500, 12), (0, 0)):  # at most `repeat` times the six
+        draw = Draw(normal=9, s=0, v=0, f=0, artefact=artefacts, repeat=2.0, rhythm=0, other=0)
+        index = epoch_indices(with_artefacts, draw, np.random.default_rng(0))
+        assert ((labels[index] == artefact).sum(), len(index)) == (drawn, 9 + drawn)
 
 
 def test_long_records_are_sampled_in_proportion_to_the_square_root_of_their_beats(examples: Examples) -> None:

@@ -19,7 +19,7 @@ from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.model.teacher_file import load_teacher
 from ecgmoe_edge.model.weights_file import read_metadata
-from ecgmoe_edge.tasks import BEAT_CLASSES, RHYTHM_CLASSES, task_named
+from ecgmoe_edge.tasks import BEAT_ANSWERS, RHYTHM_CLASSES, task_named
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise
 from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.config import DataSet, Fit, TrainingConfig
@@ -69,7 +69,7 @@ def test_training_writes_weights_metrics_log_and_report(run_folder: Path, tiny_c
     assert about["fitted_on"] == {"ward": "p0 p1 p2"}
     assert about["validated_on"] == {"ward": "p3"}
     assert about["configuration"]["seed"] == tiny_config.seed
-    assert set(about["validation"]["ward"]["decided"]) == {"N", "S", "V", "F"}
+    assert set(about["validation"]["ward"]["decided"]) == {"N", "S", "V", "F", "?"}
     rows = list(csv.DictReader((run_folder / "teacher.metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert float(rows[-1]["train.beat"]) < float(rows[0]["train.beat"])
@@ -239,7 +239,7 @@ def test_a_finished_distillation_is_only_loaded(run_folder: Path, patients: Path
 
 def test_a_student_equal_to_its_teacher_has_no_divergence(examples: Examples, tiny_config: TrainingConfig) -> None:
     batch = clean_batch(examples, np.arange(30, dtype=np.int64))
-    logits = {"beat": torch.randn(30, 4), "rhythm": torch.randn(30, 4)}
+    logits = {"beat": torch.randn(30, 5), "rhythm": torch.randn(30, 4)}
     settings = msgspec.structs.replace(tiny_config.distil, kl=1.0, cross_entropy=0.0, temperature=2.0)
     same = distillation_losses(logits, logits, batch, settings, ("beat", "rhythm"))
     other = distillation_losses({**logits, "beat": -logits["beat"]}, logits, batch, settings, ("beat", "rhythm"))
@@ -248,7 +248,7 @@ def test_a_student_equal_to_its_teacher_has_no_divergence(examples: Examples, ti
 
 
 def test_unknown_labels_give_neither_loss_nor_gradient() -> None:
-    output = torch.randn(4, 4, requires_grad=True)
+    output = torch.randn(4, 5, requires_grad=True)
     loss = task_loss(task_named("beat"), output, torch.full((4,), -1))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0.0
@@ -314,19 +314,23 @@ def test_both_stages_of_a_student_resume_to_the_same_weights_bit_for_bit(
 
 
 def test_the_rhythm_limits_the_possible_classes_of_unlabelled_beats() -> None:
-    n, s, v = (torch.tensor([[6.0, 0, 0, 0]]), torch.tensor([[0, 6.0, 0, 0]]), torch.tensor([[0, 0, 6.0, 0]]))
+    n, s, v, _, artefact = 6.0 * torch.eye(5)[:, None]
 
     def loss(logits: torch.Tensor, beat: int, rhythm: int) -> float:
         return float(beat_loss(logits, {"beat": torch.tensor([beat]), "rhythm": torch.tensor([rhythm])}))
 
     normal, fibrillation, other = (RHYTHM_CLASSES.index(name) for name in ("N", "AF", "other"))
-    assert loss(n, -1, normal) < 0.02 < 5.0 < min(loss(s, -1, normal), loss(v, -1, normal))
-    assert max(loss(n, -1, fibrillation), loss(v, -1, fibrillation)) < 0.02 < 4.5 < loss(s, -1, fibrillation)
+    possible = {normal: (n, artefact), fibrillation: (n, v, artefact)}
+    impossible = {normal: (s, v), fibrillation: (s,)}
+    for rhythm in (normal, fibrillation):
+        assert max(loss(one, -1, rhythm) for one in possible[rhythm]) < 0.02
+        assert min(loss(one, -1, rhythm) for one in impossible[rhythm]) > 4.5
     assert loss(s, -1, other) == loss(s, -1, -1) == 0.0
-    assert loss(s, BEAT_CLASSES.index("S"), fibrillation) < 0.02  # the beat annotation has priority over the rhythm
+    assert loss(s, BEAT_ANSWERS.index("S"), fibrillation) < 0.02  # the beat annotation has priority over the rhythm
+    assert loss(artefact, BEAT_ANSWERS.index("?"), normal) < 0.02 < 5.0 < loss(n, BEAT_ANSWERS.index("?"), normal)
 
 
 def test_the_loss_of_labelled_beats_is_cross_entropy() -> None:
-    logits, beat = torch.randn(8, 4), torch.tensor([0, 1, 2, 3, 0, -1, 1, -1])
+    logits, beat = torch.randn(8, 5), torch.tensor([0, 1, 2, 3, 4, -1, 1, -1])
     labels = {"beat": beat, "rhythm": torch.full((8,), -1)}
     torch.testing.assert_close(beat_loss(logits, labels), task_loss(task_named("beat"), logits, beat))

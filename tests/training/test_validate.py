@@ -7,14 +7,21 @@ import pytest
 import torch
 
 from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.tasks import task_named
+from ecgmoe_edge.tasks import BEAT_ANSWERS, task_named
 from ecgmoe_edge.training.augment import Batch
 from ecgmoe_edge.training.examples import Examples
-from ecgmoe_edge.training.validate import beat_scores, decide, flat_metrics, selection_score, validate
+from ecgmoe_edge.training.validate import (
+    Validation,
+    beat_scores,
+    decide,
+    flat_metrics,
+    selection_score,
+    validate,
+)
 
 
 def _oracle(batch: Batch) -> dict[str, torch.Tensor]:
-    beat = torch.nn.functional.one_hot(batch.labels["beat"].clamp(min=0), 4).float() * 20.0
+    beat = torch.nn.functional.one_hot(batch.labels["beat"].clamp(min=0), 5).float() * 20.0
     rhythm = torch.nn.functional.one_hot(batch.labels["rhythm"].clamp(min=0), 4).float() * 20.0
     return {"beat": beat, "rhythm": rhythm, "route_rhythm": beat[:, :2]}
 
@@ -39,6 +46,30 @@ def test_se_ppv_and_f1_follow_the_counts_and_f_labelled_v_is_ignored() -> None:
     assert (scores["S"].se, scores["S"].ppv, scores["S"].f1) == (50.0, 50.0, 50.0)
     assert scores["F"].se == 0.0
     assert scores["F"].ppv is None
+
+
+def test_an_artefact_has_se_and_ppv_of_its_own_and_is_a_false_positive_of_the_class_it_is_given() -> None:
+    n, v, artefact = (BEAT_ANSWERS.index(name) for name in "NV?")
+    truth = np.array([n, n, v, v, artefact, artefact, artefact, artefact], np.int8)
+    guess = np.array([n, artefact, v, v, artefact, artefact, artefact, v])
+    scores = beat_scores(truth, guess)
+    assert (scores["?"].se, scores["?"].ppv, scores["?"].support) == (75.0, 75.0, 4)
+    assert (scores["V"].se, scores["V"].ppv) == (100.0, pytest.approx(200 / 3))
+    assert scores["N"].se == 50.0
+    validation = Validation(decided=scores)
+    assert flat_metrics({"ward": validation})["ward.?.ppv"] == 75.0
+    assert selection_score({"ward": validation}) == scores["V"].f1  # S does not occur
+
+
+def test_an_artefact_is_decided_by_the_logits_alone_and_is_no_patient_history(examples: Examples) -> None:
+    one = examples.take(np.flatnonzero(examples.record == examples.record[0]).astype(np.int64))
+    like_v = np.tile(np.array([0.0, -9.0, 0.4, -9.0, -9.0], np.float32), (len(one), 1))
+    no_beat = np.tile(np.array([0.0, -9.0, 0.4, -9.0, 0.5], np.float32), (len(one), 1))
+    assert decide({"beat": like_v}, one, DecisionRule())[-1] == BEAT_ANSWERS.index("N")  # so many V are unlikely
+    no_beat[-1] = like_v[-1]
+    labels = decide({"beat": no_beat}, one, DecisionRule())
+    assert (labels[:-1] == BEAT_ANSWERS.index("?")).all()
+    assert labels[-1] == BEAT_ANSWERS.index("V")  # as the first beat of a patient
 
 
 def test_other_tasks_are_scored_by_f1_or_by_their_error_relative_to_the_median(examples: Examples) -> None:
@@ -72,7 +103,7 @@ def test_beat_and_rhythm_scores_select_the_epoch_if_they_exist(examples: Example
 
 
 def test_the_decision_rule_restarts_with_every_record(examples: Examples) -> None:
-    half_v = np.tile(np.array([0.0, -9.0, 0.4, -9.0], np.float32), (len(examples), 1))
+    half_v = np.tile(np.array([0.0, -9.0, 0.4, -9.0, -9.0], np.float32), (len(examples), 1))
     labels = decide({"beat": half_v}, examples, DecisionRule())
     firsts = [int(np.flatnonzero(examples.record == record)[0]) for record in np.unique(examples.record)]
     assert (labels[firsts] == 2).all()  # there is no patient history yet
