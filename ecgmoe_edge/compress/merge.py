@@ -15,7 +15,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.student import ConvBlock, Fusion, NormedLinear, Student, StudentConfig, Tail, Trunk
+from ecgmoe_edge.model.morphology_experts import ConvBlock
+from ecgmoe_edge.model.student import Fusion, NormedLinear, Student, StudentConfig, Tail, Trunk
 from ecgmoe_edge.tasks import refuse_untrained
 
 

@@ -24,11 +24,7 @@ from ecgmoe_edge.compress.quantizer import WEIGHTED, EdgeQuantizer
 from ecgmoe_edge.contract import FEATURES, INPUTS, LIMITS, ROUTES, RR_SEQUENCE, SHAPES
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.shared_layers import Route
-from ecgmoe_edge.model.student import (
-    Student,
-    StudentConfig,
-    run_student,
-)
+from ecgmoe_edge.model.student import Student, StudentConfig, outputs_of_each, run_student
 from ecgmoe_edge.model.weights_file import (
     read_configuration,
     read_metadata,
@@ -38,7 +34,7 @@ from ecgmoe_edge.model.weights_file import (
     write_weights,
 )
 
-_FORMAT = "ecgmoe-edge qat 1"
+_FORMAT = "ecgmoe-edge qat 2"
 _MAX_BATCH = 1 << 20
 #: Smallest range (+-) of each input, in the order of `INPUTS`: 3 R amplitudes for the beat (wide beats reach that), and
 #: the clipping limits of the contract for the features and the RR sequence.
@@ -83,6 +79,12 @@ class QatStudent(nn.Module):
     def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route = "hard") -> dict[str, Tensor]:
         """Logits of each task and router; see `Student.forward`."""
         return run_student(self.pieces, beat, features, rr_sequence, route, training=self.training)
+
+    def each_expert(
+        self, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route = "hard"
+    ) -> list[dict[str, Tensor]]:
+        """Outputs with each morphology expert alone, in the order of the bank; see `outputs_of_each`."""
+        return outputs_of_each(self.pieces, beat, features, rr_sequence, route, training=self.training)
 
     def train(self, mode: bool = True) -> QatStudent:
         """Switch to training mode (ranges follow the data unless frozen) or to evaluation mode.

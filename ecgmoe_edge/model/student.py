@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from ecgmoe_edge.contract import FEATURES, ROUTES, SHAPES
 from ecgmoe_edge.errors import ModelError
+from ecgmoe_edge.model.morphology_experts import ConvBlock, morphology_expert
 from ecgmoe_edge.model.shared_layers import LoRALinear, Route, route_weights
 from ecgmoe_edge.model.weights_file import (
     load_exactly,
@@ -37,7 +38,7 @@ from ecgmoe_edge.model.weights_file import (
 )
 from ecgmoe_edge.tasks import BEAT_ANSWERS, STUDENT_TASKS, tasks_named
 
-_FORMAT = "ecgmoe-edge student 1"
+_FORMAT = "ecgmoe-edge student 2"
 _LARGEST, _MOST_EXPERTS = 1024, 64  # widest shipped student: 96 and 4
 
 
@@ -46,9 +47,11 @@ class StudentConfig:
     """Sizes of a student. `StudentConfig.named` gives those of the three widths."""
 
     width: str = "small"
-    waveform: int = 16  # channels of the waveform stem; the experts have 2 and 3 times as many
+    waveform: int = 16  # channels of the waveform stem; a full morphology expert has 2 and 3 times as many
     dim: int = 32  # width of an expert's output; the rhythm embedding is twice as wide
-    morphology_experts: int = 4  # 1 in both banks: a dense network with the same cost per beat
+    # Fraction of the full number of channels of each morphology expert, from cheap to expensive; 0: no convolutions.
+    # (1.0,) and one rhythm expert: the dense twin, a network without experts to choose from.
+    morphology_widths: tuple[float, ...] = (0.0, 0.25, 1.0)
     rhythm_experts: int = 4
     rank: int = 8  # LoRA rank; only the fusion block has adapters
     alpha: float = 32.0
@@ -79,34 +82,40 @@ class StudentConfig:
         for task in tasks_named(self.tasks):
             if task.name not in STUDENT_TASKS:
                 raise ModelError(f"A student has no head for {task.name!r}, only for {', '.join(STUDENT_TASKS)}.")
-        sizes = (self.waveform, self.dim, self.morphology_experts, self.rhythm_experts, self.rank)
+        sizes = (self.waveform, self.dim, self.rhythm_experts, self.rank)
         if any(not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST for size in sizes):
             raise ModelError(f"Every size of a student configuration is a whole number from 1 to {_LARGEST}.")
-        if not 1 <= max(self.morphology_experts, self.rhythm_experts) <= _MOST_EXPERTS:
+        _check_widths(self.morphology_widths)
+        if max(len(self.morphology_widths), self.rhythm_experts) > _MOST_EXPERTS:
             raise ModelError(f"A bank of a student has at most {_MOST_EXPERTS} experts.")
         if not 0 < self.alpha <= _LARGEST or not 0 <= self.dropout < 1:
             raise ModelError(f"A student has an alpha above 0 and up to {_LARGEST}, and a dropout from 0 to below 1.")
 
+    def dense_twin(self) -> StudentConfig:
+        """Return the configuration with the same sizes and one expert per path, the full one for the morphology."""
+        return replace(self, morphology_widths=(1.0,), rhythm_experts=1)
+
+
+def _check_widths(widths: object) -> None:
+    """Check the widths of the morphology experts, which can come from a damaged file.
+
+    Raises:
+        ModelError: they are not fractions in ascending order.
+    """
+    numbers = [w for w in widths if type(w) in (int, float) and 0 <= w <= 1] if isinstance(widths, tuple) else []
+    if not numbers or numbers != sorted(numbers) or len(numbers) < len(widths):  # type: ignore[arg-type]
+        raise ModelError(
+            "morphology_widths lists at least one expert, each by its fraction of the full number of channels from 0 "
+            "to 1, in ascending order."
+        )
+
 
 _FIELDS = tuple(field.name for field in fields(StudentConfig))
 _WIDTHS = {
-    "nano": StudentConfig("nano", waveform=8, dim=16, morphology_experts=2, rhythm_experts=2, rank=4),
+    "nano": StudentConfig("nano", waveform=8, dim=16, rhythm_experts=2, rank=4),
     "small": StudentConfig("small", waveform=64, dim=64),
     "base": StudentConfig("base", waveform=80, dim=96),
 }
-
-
-class ConvBlock(nn.Module):
-    """Convolution along time, BatchNorm and ReLU: (b, c_in, 1, n) to (b, c_out, 1, n / stride)."""
-
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 2) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, (1, kernel), (1, stride), (0, kernel // 2), bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(c_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        return functional.relu(self.norm(self.conv(x)))
 
 
 class NormedLinear(nn.Module):
@@ -131,41 +140,24 @@ class Trunk(nn.Module):
         w, e = config.waveform, 2 * config.dim
         self.stem = ConvBlock(2, w, 7)
         # The pooling takes 8 samples to 2. It averages an odd number of integers, so that the mean is never half-way
-        # between two integers, where runtimes round differently. `MorphologyExpert.pool` does the same.
+        # between two integers, where runtimes round differently. The morphology experts do the same.
         self.sequence = nn.Sequential(
             ConvBlock(2, w, 5), ConvBlock(w, w, 3), nn.AvgPool2d((1, 5), (1, 3)), nn.Flatten()
         )
         self.from_sequence = NormedLinear(2 * w, e)
         self.from_features = NormedLinear(SHAPES[FEATURES][0], e)
-        self.route_morphology = nn.Linear(w + e, config.morphology_experts)
+        self.route_morphology = nn.Linear(w + e, len(config.morphology_widths))
         self.route_rhythm = nn.Linear(e, config.rhythm_experts)
         self.gates = nn.ModuleDict({task: nn.Linear(w + e, 2) for task in config.tasks})
 
     def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor) -> tuple[Tensor, ...]:
-        """z_morphology (b, w, 1, 52), z_rhythm (b, 2d), the logits of both routers, and per task a gate (b, 2)."""
+        """z_morphology (b, w, 1, n), z_rhythm (b, 2d), the logits of both routers, and per task a gate (b, 2)."""
         z_morphology = self.stem(beat.unsqueeze(2))
         sequence = self.sequence(rr_sequence.unsqueeze(2))
         z_rhythm = functional.relu(self.from_features(features) + self.from_sequence(sequence))
         period = torch.cat([z_morphology.mean((2, 3)), z_rhythm], 1)
         gates = [gate(period).softmax(-1) for gate in self.gates.values()]
         return z_morphology, z_rhythm, self.route_morphology(period), self.route_rhythm(z_rhythm), *gates
-
-
-class MorphologyExpert(nn.Module):
-    """Two convolutions over the stem's output. Four pooled positions keep P wave, QRS, ST segment and T wave apart."""
-
-    def __init__(self, config: StudentConfig) -> None:
-        super().__init__()
-        w = config.waveform
-        self.first, self.second = ConvBlock(w, 2 * w, 5), ConvBlock(2 * w, 3 * w, 5)
-        self.pool = nn.AvgPool2d((1, 3))  # 13 samples to 4
-        self.dropout: nn.Module = nn.Dropout(config.dropout)
-        self.out = nn.Linear(12 * w, config.dim)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(b, w, 1, 52) to (b, d)."""
-        pooled = self.pool(self.second(self.first(z))).flatten(1)
-        return functional.relu(self.out(self.dropout(pooled)))
 
 
 class RhythmExpert(nn.Module):
@@ -260,7 +252,8 @@ class Student(nn.Module):
         self.config = config = StudentConfig() if config is None else config
         self.tasks = config.tasks
         self.trunk = Trunk(config)
-        self.morphology = nn.ModuleList([MorphologyExpert(config) for _ in range(config.morphology_experts)])
+        sizes = config.waveform, config.dim, config.dropout
+        self.morphology = nn.ModuleList([morphology_expert(*sizes, width) for width in config.morphology_widths])
         self.rhythm = nn.ModuleList([RhythmExpert(config) for _ in range(config.rhythm_experts)])
         self.tail = Tail(config)
 
@@ -278,22 +271,18 @@ class Student(nn.Module):
         """
         return run_student(self, beat, features, rr_sequence, route)
 
-    def start_alike(self) -> None:
-        """Give all experts of a bank the weights of its first expert, before training.
+    def each_expert(
+        self, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route = "hard"
+    ) -> list[dict[str, Tensor]]:
+        """Outputs with each morphology expert alone, in the order of the bank; see `outputs_of_each`."""
+        return outputs_of_each(self, beat, features, rr_sequence, route)
 
-        With the soft route, such a bank starts as one dense network, and its experts become different gradually; little
-        is lost when the route becomes hard. `experiments/mixture_vs_dense.py` compares this with experts that start
-        with different weights, as those of the shipped students do.
-        """
-        for bank in (self.morphology, self.rhythm):
-            for expert in bank[1:]:
-                expert.load_state_dict(bank[0].state_dict())
-
-    def parameters_per_beat(self) -> int:
-        """Number of parameters used for one beat with the hard route: all but those of the experts not chosen."""
+    def most_parameters_per_beat(self) -> int:
+        """Number of parameters used for a beat that takes the largest expert of each path, with the hard route."""
         total = sum(p.numel() for p in self.parameters())
         for bank in (self.morphology, self.rhythm):
-            total -= (len(bank) - 1) * sum(p.numel() for p in bank[0].parameters())
+            sizes = [sum(p.numel() for p in expert.parameters()) for expert in bank]
+            total -= sum(sizes) - max(sizes)
         return total
 
 
@@ -353,6 +342,39 @@ def run_student(
         **dict(zip(parts.tasks, logits, strict=True)),
         **dict(zip(ROUTES, (route_morphology, route_rhythm), strict=True)),
     }
+
+
+def outputs_of_each(
+    parts: Any, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route, *, training: bool | None = None
+) -> list[dict[str, Tensor]]:
+    """Outputs of a student, or of its compressed form, with each morphology expert alone.
+
+    The training objective compares them. The trunk and the rhythm bank run once.
+
+    Args:
+        parts: see `run_student`.
+        beat: see `run_student`.
+        features: see `run_student`.
+        rr_sequence: see `run_student`.
+        route: route of the rhythm bank.
+        training: see `run_student`.
+
+    Returns:
+        The outputs of `run_student` for each morphology expert, in the order of the bank. The router logits are the
+        same in all.
+    """
+    training = bool(parts.training) if training is None else training
+    z_morphology, z_rhythm, *routes_and_gates = parts.trunk(beat, features, rr_sequence)
+    routes, gates = routes_and_gates[: len(ROUTES)], routes_and_gates[len(ROUTES) :]
+    y_rhythm = mix_experts(parts.rhythm, z_rhythm, routes[ROUTES.index("route_rhythm")], route, training)
+    n = len(parts.morphology)
+    y_morphology = torch.cat([expert(z_morphology) for expert in parts.morphology])
+    # The tail runs once, on the beats of all experts one after the other.
+    logits = parts.tail(y_morphology, y_rhythm.repeat(n, 1), *(gate.repeat(n, 1) for gate in gates))
+    answers = zip(*(task.chunk(n) for task in logits), strict=True)
+    return [
+        {**dict(zip(parts.tasks, answer, strict=True)), **dict(zip(ROUTES, routes, strict=True))} for answer in answers
+    ]
 
 
 def save_student(path: Path | str, student: Student, metadata: Mapping[str, str] | None = None) -> None:

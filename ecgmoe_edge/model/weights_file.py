@@ -22,6 +22,7 @@ from ecgmoe_edge.model.shipped_weights import ShippedWeights, is_damaged_copy, l
 Configuration = TypeVar("Configuration")
 
 _DIGEST, _METADATA_DIGEST = "tensors_sha256", "metadata_sha256"  # metadata keys of the checksums
+_OLD_STUDENTS = ("ecgmoe-edge student 1", "ecgmoe-edge qat 1")
 LARGEST_WEIGHTS = 256 << 20  # bytes; shipped teacher: about 5 MB
 LARGEST_HEADER = 4 << 20  # bytes of names, shapes and configurations
 
@@ -87,6 +88,11 @@ def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor],
 
     metadata = read_metadata(path)
     found = metadata.get("format", "no format at all")
+    if found in _OLD_STUDENTS:
+        raise ModelError(
+            f"{path} is a student of an older version, whose experts all have the same size; distil it again with "
+            "`ecgmoe-edge distill`."
+        )
     if found != file_format:
         raise ModelError(f"{path} contains {found!r}, not {file_format!r}. Give the file that this step needs.")
     if (size := Path(path).stat().st_size) > LARGEST_WEIGHTS:

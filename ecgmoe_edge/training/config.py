@@ -123,7 +123,7 @@ class Fit(Strict, frozen=True):
     warm_up: Share = 0.15  # fraction of the steps in which the learning rate rises
     clip: Positive = 2.0  # largest norm of the gradient
     soft_epochs: Count = 1  # epochs with soft routing, before hard routing begins
-    balance: Strength = 0.02  # weight of the load-balancing loss
+    balance: Strength = 0.02  # weight of the load-balancing loss; a student's morphology router has none
     validate_from: Share = 0.4  # fraction of the epochs before the first validation
     validate_every: Annotated[int, Meta(ge=1)] = 2  # epochs
     patience: Count = 0  # validations without improvement before the fit stops; 0 never stops early
@@ -160,6 +160,7 @@ class Distillation(Strict, frozen=True):
     kl: Strength = 0.7  # weight of the divergence from the teacher's probabilities
     cross_entropy: Strength = 0.3  # weight of the cross entropy with the labels
     temperature: Positive = 1.0
+    cost_weight: Strength = 0.05  # loss of a beat on the most expensive morphology expert, compared with the cheapest
     float_stage: Fit = Fit()
     qat_stage: QatFit = QatFit()
 

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from ecgmoe_edge.contract import ROUTES
+from ecgmoe_edge.model.macs import count_macs, relative_costs
 from ecgmoe_edge.model.shared_layers import Route, load_balance
+from ecgmoe_edge.model.student import Student
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.tasks import STUDENT_TASKS, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch
+from ecgmoe_edge.training.bank_loss import answering_loss, bank_loss, expected_cost
 from ecgmoe_edge.training.batches import drawn_batches
 from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.checkpoint import tensors_digest
 from ecgmoe_edge.training.config import Distillation, Fit, TrainingConfig
-from ecgmoe_edge.training.fit import labels_loss, loss_weights
+from ecgmoe_edge.training.fit import labels_losses, loss_weights
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
 from ecgmoe_edge.training.validate import make_validator
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.compress.qat import QatStudent  # torchao needs seconds to import
 
 _CPU = torch.device("cpu")
 
 
 def distil(
-    student: nn.Module,
+    student: Student | QatStudent,
     teacher: EcgMoe,
     sets: ExampleSets,
     config: TrainingConfig,
@@ -45,9 +53,9 @@ def distil(
 ) -> FitResult:
     """Fit a student to the teacher; the student ends with the weights of its best epoch.
 
-    The same function fits the float stage and the quantization-aware stage: `student` is any module that is called as
-    `student(beat, features, rr_sequence, route=...)`. Teacher and student get the same augmented beat. The teacher's
-    probabilities are used for all examples, the labels only where they are known.
+    The same function fits the float stage and the quantization-aware stage. Teacher and student get the same augmented
+    beat. The teacher's probabilities are used for all examples, the labels only where they are known. Each morphology
+    expert answers every beat alone, and the morphology router learns from their losses and costs (`bank_loss`).
 
     Args:
         student: changed in place.
@@ -73,16 +81,22 @@ def distil(
     teacher.to(device).eval()
     weights = loss_weights(config.losses) | {"balance": settings.balance}
 
+    macs = count_macs(replace(student.config, tasks=tasks))
+    costs = relative_costs(macs.experts["morphology"])
+
     def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         route: Route = "soft" if epoch < settings.soft_epochs else "hard"
         with torch.no_grad():
             targets = teacher(*batch.teacher_inputs(), tasks=tasks)
-        outputs = student(*batch.student_inputs(), route=route)
-        parts = distillation_losses(outputs, targets, batch, config.distil, tasks)
-        routers = [load_balance(outputs[router]) for router in ROUTES if router in outputs]
-        if routers:
-            parts["balance"] = torch.stack(routers).sum()
-        return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
+        outputs = student.each_expert(*batch.student_inputs(), route=route)
+        losses = [distillation_losses(one, targets, batch, config.distil, tasks) for one in outputs]
+        logits, rhythm_logits = (outputs[0][router] for router in ROUTES)
+        by_task = {task: torch.stack([one[task] for one in losses], 1) for task in tasks}
+        weighted = torch.stack([weights[task] * of_task for task, of_task in by_task.items()]).sum(0)
+        parts = {task: answering_loss(of_task, logits) for task, of_task in by_task.items()}
+        parts |= {"cost": expected_cost(logits, costs), "balance": load_balance(rhythm_logits)}
+        total = bank_loss(weighted, logits, costs, config.distil.cost_weight) + weights["balance"] * parts["balance"]
+        return total, parts
 
     def run(batch: Batch) -> Mapping[str, Tensor]:
         outputs: dict[str, Tensor] = student(*batch.student_inputs(), route="hard")
@@ -95,7 +109,7 @@ def distil(
             settings=settings,
             loss_of=loss_of,
             batches_of=drawn_batches(sets.fit, augmenter, config.draw, settings.batch, device),
-            validate=make_validator(run, sets.validation, device),
+            validate=make_validator(run, sets.validation, device, macs),
             out_dir=out_dir,
             digest=" ".join(
                 [name, config.digest(), sets.digest(), tensors_digest(teacher), ",".join(tasks), begun_from]
@@ -116,10 +130,10 @@ def distillation_losses(
     settings: Distillation,
     tasks: tuple[str, ...],
 ) -> dict[str, Tensor]:
-    """Return the loss of each task: kl * KL(teacher || student) + cross_entropy * (loss of the known labels).
+    """Return the loss of each example, (b,), by task: kl * KL(teacher || student) + cross_entropy * loss of the label.
 
     The divergence is multiplied by the square of the temperature, as in Hinton, Vinyals and Dean, "Distilling the
-    Knowledge in a Neural Network", 2015.
+    Knowledge in a Neural Network", 2015. The loss of the label is that of `fit.labels_losses`.
 
     Args:
         outputs: logits (b, classes) of the student, by task.
@@ -133,7 +147,7 @@ def distillation_losses(
         temperature = settings.temperature
         student = (outputs[task.name] / temperature).log_softmax(1)
         teacher = (teacher_outputs[task.name] / temperature).log_softmax(1)
-        divergence = fn.kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
-        labels = labels_loss(task, outputs[task.name], batch.labels)
+        divergence = fn.kl_div(student, teacher, log_target=True, reduction="none").sum(1) * temperature**2
+        labels = labels_losses(task, outputs[task.name], batch.labels)
         losses[task.name] = settings.kl * divergence + settings.cross_entropy * labels
     return losses

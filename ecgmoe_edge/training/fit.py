@@ -123,6 +123,15 @@ def labels_loss(task: Task, output: Tensor, labels: Mapping[str, Tensor]) -> Ten
     return beat_loss(output, labels) if task.loss == "beat" else task_loss(task, output, labels[task.name])
 
 
+def labels_losses(task: Task, output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
+    """Return the loss of each example, (b,): 0 without a known label; the mean over the batch is `labels_loss`."""
+    if task.loss == "beat":
+        losses, count = _beat_losses(output, labels)
+    else:
+        losses, count = _task_losses(task, output, labels[task.name])
+    return losses * (len(losses) / count)
+
+
 def beat_loss(output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
     """Return the mean of -log P(possible answers) over the beats for which not all answers are possible.
 
@@ -136,30 +145,51 @@ def beat_loss(output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
         output: (b, 5) logits of `BEAT_ANSWERS`.
         labels: class indices (b,) of "beat" and "rhythm", -1 if unknown.
     """
+    losses, count = _beat_losses(output, labels)
+    return losses.sum() / count
+
+
+def _beat_losses(output: Tensor, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the loss of each beat, (b,), 0 if all classes are possible, and the number of the other beats."""
     beat, rhythm = labels["beat"], labels["rhythm"]
+    rhythm = torch.where(rhythm < len(RHYTHM_CLASSES), rhythm, UNKNOWN)  # "not AF" allows every beat
     allowed = _MAY_BE.to(output.device)[torch.where(beat == UNKNOWN, rhythm, len(RHYTHM_CLASSES) + beat)]
     labelled = ~allowed.all(1)
     negative_log_probability = output.logsumexp(1) - output.masked_fill(~allowed, -1e4).logsumexp(1)
-    return (negative_log_probability * labelled).sum() / labelled.sum().clamp(min=1)
+    return negative_log_probability * labelled, labelled.sum().clamp(min=1)
 
 
 def task_loss(task: Task, output: Tensor, label: Tensor) -> Tensor:
     """Return the mean loss over the examples with a known label; zero with zero gradient if there are none.
 
-    The loss of a classification is cross entropy. That of a regression is the absolute error of the scaled value, whose
+    The loss of a classification is cross entropy; for a label that only excludes a class, it is -log of the
+    probability of the other classes. The loss of a regression is the absolute error of the scaled value, whose
     gradient does not vanish for small errors (the RR interval is known to milliseconds).
 
     Args:
         task: the task.
         output: (b, n_outputs).
-        label: (b,) class index, -1 if unknown; or value in the task's unit, NaN if unknown.
+        label: (b,) class index, -1 if unknown; number of classes + index of a class that is excluded; or value in the
+            task's unit, NaN if unknown.
     """
+    losses, count = _task_losses(task, output, label)
+    return losses.sum() / count
+
+
+def _task_losses(task: Task, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss of each example, (b,), 0 without a known label, and the number of known labels."""
     known = _known(label)
     count = known.sum().clamp(min=1)  # no branch on the value of a tensor, since it would wait for the GPU
     if task.kind == "classification":
-        return fn.cross_entropy(output, label, ignore_index=UNKNOWN, reduction="sum") / count
+        classes = output.shape[1]
+        class_losses = fn.cross_entropy(
+            output, torch.where(label < classes, label, UNKNOWN), ignore_index=UNKNOWN, reduction="none"
+        )
+        excluded = (label - classes).clamp(min=0)[:, None]
+        other_losses = output.logsumexp(1) - output.scatter(1, excluded, -1e4).logsumexp(1)
+        return torch.where(label < classes, class_losses, other_losses), count
     target = torch.where(known, (label - task.offset) / task.scale, 0.0)
-    return ((output[:, 0] - target).abs() * known).sum() / count
+    return (output[:, 0] - target).abs() * known, count
 
 
 def loss_weights(losses: Losses) -> dict[str, float]:

@@ -13,6 +13,7 @@ import torch
 
 from ecgmoe_edge.durable_files import write_text
 from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.model.macs import count_macs
 from ecgmoe_edge.model.streaming_models import trained_heads
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
 from ecgmoe_edge.model.teacher import EcgMoe
@@ -181,6 +182,7 @@ def distill(
         result,
         lambda batch: student(*batch.student_inputs(), route="hard"),
         tasks=student_config.tasks,
+        student=student_config,
     )
     return path
 
@@ -278,7 +280,13 @@ def quantize(
     path = out_dir / f"{name}.safetensors"
     save_qat(path, model, _metadata(config))
     _write_report(
-        path, config, sets, result, lambda batch: model(*batch.student_inputs(), route="hard"), tasks=settings.tasks
+        path,
+        config,
+        sets,
+        result,
+        lambda batch: model(*batch.student_inputs(), route="hard"),
+        tasks=settings.tasks,
+        student=dataclasses.replace(start.config, tasks=settings.tasks),
     )
     return path
 
@@ -333,8 +341,14 @@ def _write_report(
     run: Run,
     *,
     tasks: tuple[str, ...],
+    student: StudentConfig | None = None,
 ) -> None:
-    """Write a JSON file next to the weights, with configuration, versions, records and validation figures."""
+    """Write a JSON file next to the weights, with configuration, versions, records and validation figures.
+
+    For a student, the figures include its multiply-accumulates and those of its dense twin.
+    """
+    macs = None if student is None else count_macs(student)
+    twin_macs = None if student is None else count_macs(student.dense_twin()).most
     report: dict[str, Any] = {
         "weights": path.name,
         "trained_tasks": list(tasks),
@@ -345,7 +359,10 @@ def _write_report(
         "fitted_on": _records_by_set(sets.fit.records),
         "validated_on": {name: _records_by_set(one.records)[name] for name, one in sets.validation.items()},
         "fit": {key: value for key, value in dataclasses.asdict(result).items() if key not in ("rows", "metrics")},
-        "validation": {name: validate(run, one).to_json() for name, one in sets.validation.items()},
+        "validation": {
+            name: validate(run, one, macs=macs, dense_twin_macs=twin_macs).to_json()
+            for name, one in sets.validation.items()
+        },
     }
     write_text(path.with_suffix(".json"), json.dumps(report, indent=1) + "\n")
 

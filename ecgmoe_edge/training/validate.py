@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgmoe_edge.contract import routes_by_path
+from ecgmoe_edge.model.macs import StudentMacs
 from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.features import WAVEFORM_LIMIT
 from ecgmoe_edge.streaming.signal.windows import BEAT_CORE
@@ -48,6 +49,10 @@ class Validation:
     others: dict[str, float] = field(default_factory=dict)  # by task: mean F1 in per cent, or mean absolute error
     skills: dict[str, float] = field(default_factory=dict)  # by task: the same figure in per cent, higher is better
     experts: dict[str, tuple[float, ...]] = field(default_factory=dict)  # fraction of beats of each expert, by path
+    # The same for the beats of each annotated class, by path and class.
+    experts_of_class: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    mean_macs: float | None = None  # multiply-accumulates of a beat, mean over the beats; None for a teacher
+    dense_twin_macs: int | None = None  # those of the dense network of the same sizes
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain dictionaries and lists."""
@@ -87,7 +92,7 @@ def clean_batches(examples: Examples, device: torch.device = _CPU, *, size: int 
 
 
 def make_validator(
-    run: Run, sets: Mapping[str, Examples], device: torch.device
+    run: Run, sets: Mapping[str, Examples], device: torch.device, macs: StudentMacs | None = None
 ) -> Callable[[], tuple[float, dict[str, float]]]:
     """Return a function that validates a model: it returns `selection_score` and `flat_metrics`.
 
@@ -97,18 +102,25 @@ def make_validator(
         run: runs the model.
         sets: validation examples by data set.
         device: where the model runs.
+        macs: multiply-accumulates of a student; None for a teacher.
     """
     on_device = {name: list(clean_batches(one, device)) for name, one in sets.items()} if device.type != "cpu" else {}
 
     def validator() -> tuple[float, dict[str, float]]:
-        reports = {name: validate(run, one, batches=on_device.get(name)) for name, one in sets.items()}
+        reports = {name: validate(run, one, batches=on_device.get(name), macs=macs) for name, one in sets.items()}
         return selection_score(reports), flat_metrics(reports)
 
     return validator
 
 
 def validate(
-    run: Run, examples: Examples, rule: DecisionRule | None = None, *, batches: Iterable[Batch] | None = None
+    run: Run,
+    examples: Examples,
+    rule: DecisionRule | None = None,
+    *,
+    batches: Iterable[Batch] | None = None,
+    macs: StudentMacs | None = None,
+    dense_twin_macs: int | None = None,
 ) -> Validation:
     """Validate a model on the examples of one data set.
 
@@ -117,6 +129,8 @@ def validate(
         examples: the examples of the data set.
         rule: decision rule; None takes the default.
         batches: the same examples as `clean_batches` yields them; None makes them on the CPU.
+        macs: multiply-accumulates of a student; None for a teacher.
+        dense_twin_macs: multiply-accumulates of a beat of the dense network of the same sizes.
     """
     outputs = predict(run, clean_batches(examples) if batches is None else batches)
     beats = decided = rhythm = {}
@@ -126,7 +140,7 @@ def validate(
         beats = beat_scores(truth, outputs["beat"][labelled].argmax(1))
         labels = decide(outputs, examples, rule or DecisionRule())
         decided = beat_scores(truth, labels[labelled])
-    with_rhythm = examples.labels["rhythm"] != UNKNOWN
+    with_rhythm = np.isin(examples.labels["rhythm"], range(len(RHYTHM_CLASSES)))  # "not AF" is no class to predict
     if with_rhythm.any() and "rhythm" in outputs:  # a nano student has no rhythm output
         truth, predicted = examples.labels["rhythm"][with_rhythm], outputs["rhythm"][with_rhythm].argmax(1)
         rhythm = {
@@ -135,7 +149,17 @@ def validate(
             if (truth == label).any()
         }
     others, skills = _other_figures(outputs, examples)
-    return Validation(beats, decided, rhythm, others, skills, expert_shares(outputs))
+    return Validation(
+        beats,
+        decided,
+        rhythm,
+        others,
+        skills,
+        expert_shares(outputs),
+        _expert_shares_by_class(outputs, examples.labels["beat"]),
+        None if macs is None else round(macs.mean(outputs), 1),
+        dense_twin_macs,
+    )
 
 
 def _other_figures(
@@ -212,6 +236,19 @@ def expert_shares(outputs: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple
     }
 
 
+def _expert_shares_by_class(
+    outputs: Mapping[str, NDArray[np.float32]], truth: NDArray[Any]
+) -> dict[str, dict[str, tuple[float, ...]]]:
+    """Return `expert_shares` of the beats of each annotated class that occurs, by path and class."""
+    by_path: dict[str, dict[str, tuple[float, ...]]] = {}
+    for label, name in enumerate(BEAT_CLASSES):
+        of_class = truth == label
+        if of_class.any():
+            for path, shares in expert_shares({key: value[of_class] for key, value in outputs.items()}).items():
+                by_path.setdefault(path, {})[name] = shares
+    return by_path
+
+
 def selection_score(validations: Mapping[str, Validation]) -> float:
     """Return the score in per cent that selects the best epoch: 0.8 * beat score + 0.2 * rhythm score.
 
@@ -241,6 +278,8 @@ def flat_metrics(validations: Mapping[str, Validation]) -> dict[str, float]:
             row[f"{data}.{task}.{'error' if task_named(task).kind == 'regression' else 'f1'}"] = round(value, 4)
         for bank, shares in one.experts.items():
             row |= {f"{data}.{bank}.expert{i}": share for i, share in enumerate(shares)}
+        if one.mean_macs is not None:
+            row[f"{data}.mean_macs"] = one.mean_macs
     return row
 
 

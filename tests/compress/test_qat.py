@@ -39,6 +39,27 @@ def test_quantization_aware_training_also_trains_the_routers(qat: QatStudent, tr
     assert (router - before).abs().max() > 1e-4
 
 
+def test_every_expert_of_a_quantized_student_is_trained_alone(qat: QatStudent, random_beats: MakeBeats) -> None:
+    qat.to_train()
+    x = random_beats(32)
+    target = torch.arange(32) % 4
+    with torch.no_grad():
+        before = [torch.nn.functional.cross_entropy(one["beat"], target) for one in qat.each_expert(*x)]
+    optimizer = torch.optim.Adam(qat.parameters(), 3e-3)
+    for _ in range(15):
+        outputs = qat.each_expert(*x)
+        losses = torch.stack([torch.nn.functional.cross_entropy(one["beat"], target) for one in outputs])
+        optimizer.zero_grad()
+        torch.autograd.backward(losses.sum())
+        optimizer.step()
+    assert len(losses) == len(qat.config.morphology_widths) == 3
+    assert all(loss < 0.95 * first for loss, first in zip(losses, before, strict=True))
+    qat.to_eval()
+    chosen = qat(*x)["route_morphology"].argmax(-1)
+    for index, alone in enumerate(qat.each_expert(*x)):
+        torch.testing.assert_close(alone["beat"][chosen == index], qat(*x)["beat"][chosen == index])
+
+
 def ranges(qat: QatStudent) -> dict[str, Tensor]:
     return {name: t.clone() for name, t in qat.state_dict().items() if name.endswith("min_val") and t.ndim == 0}
 
@@ -125,7 +146,7 @@ def test_a_float_student_is_not_read_as_a_qat_file(student: Student, tmp_path: P
     path = tmp_path / "student.safetensors"
     save_student(path, student)
     assert not is_qat_file(path)
-    with pytest.raises(ModelError, match="not 'ecgmoe-edge qat 1'"):
+    with pytest.raises(ModelError, match="not 'ecgmoe-edge qat 2'"):
         load_qat(path)
 
 

@@ -99,12 +99,20 @@ def test_a_training_configuration_names_code_only_where_that_is_trusted(tmp_path
 
 
 @pytest.mark.parametrize("size", [2000, 10**9])
-@pytest.mark.parametrize("field", ["waveform", "dim", "rank", "morphology_experts"])
+@pytest.mark.parametrize("field", ["waveform", "dim", "rank", "rhythm_experts"])
 def test_a_configuration_that_asks_for_more_than_the_file_holds_is_refused(
     student: Path, field: str, size: int
 ) -> None:
     config = json.loads(read_metadata(student)["config"])
     change(student, "", config=json.dumps({**config, field: size}))
+    with pytest.raises(ModelError):
+        load_student(student)
+
+
+@pytest.mark.parametrize("widths", [[1.0] * 60, [1.0] * 10**5, [2.0], ["1"], {"a": 1}, 1.0, None])
+def test_a_bank_of_experts_that_is_not_in_the_file_is_refused(student: Path, widths: object) -> None:
+    config = json.loads(read_metadata(student)["config"])
+    change(student, "", config=json.dumps({**config, "morphology_widths": widths}))
     with pytest.raises(ModelError):
         load_student(student)
 

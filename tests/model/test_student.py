@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,12 +37,12 @@ def nano() -> Student:
 def test_each_width_yields_the_contracts_outputs_within_its_size(width: str, most: int, most_per_beat: int) -> None:
     student = Student(StudentConfig.named(width)).eval()
     outputs = student(*inputs(3))
-    experts = student.config.morphology_experts, student.config.rhythm_experts
+    experts = len(student.config.morphology_widths), student.config.rhythm_experts
     assert min(experts) >= 2
     widths = dict(zip(("beat", "rhythm", "route_morphology", "route_rhythm"), (5, 4, *experts), strict=True))
     assert {name: tuple(y.shape) for name, y in outputs.items()} == {name: (3, n) for name, n in widths.items()}
     assert sum(p.numel() for p in student.parameters()) < most
-    assert student.parameters_per_beat() < most_per_beat
+    assert student.most_parameters_per_beat() < most_per_beat
 
 
 def test_the_hard_route_runs_the_preferred_expert_alone(nano: Student) -> None:
@@ -75,20 +76,44 @@ def test_the_hard_route_trains_both_routers_and_every_chosen_expert(nano: Studen
     assert load_balance(outputs["route_rhythm"]) >= 0.99
 
 
-def test_experts_that_start_alike_part_once_the_route_is_hard() -> None:
-    torch.manual_seed(2)
-    student = Student(StudentConfig.named("nano", dropout=0.0))
-    student.start_alike()
-    student.eval()
-    x = inputs(40)
-    assert torch.allclose(student(*x, route="hard")["beat"], student(*x, route="soft")["beat"], atol=1e-5)
-    student.train()
-    optimizer = torch.optim.SGD(student.parameters(), 0.1)
-    student(*x, route="hard")["beat"].square().sum().backward()
-    optimizer.step()
-    for bank in (student.morphology, student.rhythm):
-        first, *others = (torch.cat([p.detach().flatten() for p in expert.parameters()]) for expert in bank)
-        assert any(not torch.equal(first, other) for other in others)
+def test_each_expert_alone_answers_as_the_hard_route_does_where_it_is_chosen(nano: Student) -> None:
+    x = inputs(60)
+    together, alone = nano(*x), nano.each_expert(*x)
+    chosen = together["route_morphology"].argmax(-1)
+    assert len(alone) == len(nano.morphology)
+    assert len(chosen.unique()) > 1
+    for index, outputs in enumerate(alone):
+        assert outputs.keys() == together.keys()
+        assert torch.equal(outputs["route_rhythm"], together["route_rhythm"])
+        rows = chosen == index
+        for task in nano.tasks:
+            torch.testing.assert_close(outputs[task][rows], together[task][rows])
+
+
+def test_every_expert_is_trained_on_every_beat_when_each_answers_alone(nano: Student) -> None:
+    nano.train()
+    outputs = nano.each_expert(*inputs(16))
+    torch.stack([one["beat"].square().mean() for one in outputs]).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0
+        for parameter in nano.morphology.parameters()
+        if parameter.ndim > 1
+    )
+
+
+@pytest.mark.parametrize("widths", [(), (0.5, 0.1), (-0.1, 1.0), (1.5,), (float("nan"),), ("1",), (True,), 3])
+def test_widths_that_are_no_ascending_fractions_are_refused(widths: Any) -> None:
+    with pytest.raises(ModelError, match="ascending order"):
+        StudentConfig(morphology_widths=widths)
+
+
+def test_a_student_of_an_older_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path, tensors, metadata = _saved(tmp_path)
+    for old in ("ecgmoe-edge student 1", "ecgmoe-edge qat 1"):
+        save_file(tensors, str(path), metadata={**metadata, "format": old})
+        with pytest.raises(ModelError, match="distil it again") as raised:
+            load_student(path)
+        assert str(raised.value).count(".") == str(path).count(".") + 1  # one sentence
 
 
 def test_training_and_eval_take_the_same_hard_route_without_dropout_and_batch_statistics() -> None:
@@ -159,7 +184,7 @@ def test_a_file_that_is_no_student_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         load_student(path)
     save_file({"a": torch.zeros(1)}, str(path))
-    with pytest.raises(ModelError, match="not 'ecgmoe-edge student 1'"):
+    with pytest.raises(ModelError, match="not 'ecgmoe-edge student 2'"):
         load_student(path)
 
 

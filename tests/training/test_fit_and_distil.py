@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,19 +14,21 @@ import torch
 from safetensors.torch import load_file
 
 from ecgmoe_edge.errors import UsageError
+from ecgmoe_edge.model.macs import count_macs
 from ecgmoe_edge.model.shared_layers import Route
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student
 from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.model.teacher_file import load_teacher
 from ecgmoe_edge.model.weights_file import read_metadata
-from ecgmoe_edge.tasks import BEAT_ANSWERS, RHYTHM_CLASSES, task_named
+from ecgmoe_edge.tasks import BEAT_ANSWERS, RHYTHM_CLASSES, task_named, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch, clean_batch, read_noise
+from ecgmoe_edge.training.bank_loss import bank_loss
 from ecgmoe_edge.training.cache import ExampleSets
 from ecgmoe_edge.training.config import DataSet, Fit, TrainingConfig
 from ecgmoe_edge.training.distil import distillation_losses
-from ecgmoe_edge.training.examples import Examples
-from ecgmoe_edge.training.fit import beat_loss, fit_teacher, task_loss, trained_tasks
+from ecgmoe_edge.training.examples import NOT_AF, Examples
+from ecgmoe_edge.training.fit import beat_loss, fit_teacher, labels_loss, labels_losses, task_loss, trained_tasks
 from ecgmoe_edge.training.limits import Clock, OutOfTime, choose_device
 from ecgmoe_edge.training.loop import Stage, one_cycle, run_stage
 from ecgmoe_edge.training.run import distill, quantize, train
@@ -164,11 +167,14 @@ def test_a_training_step_makes_no_tensor_on_another_device(
     labels = {name: label.to("meta") for name, label in batch.labels.items()}
     taught = teacher(*(value.to("meta") for value in batch.teacher_inputs()), route=route)
     loss = torch.stack([task_loss(task, taught[task.name], labels[task.name]) for task in teacher.tasks]).sum()
-    learnt = student(*(value.to("meta") for value in batch.student_inputs()), route=route)
+    beat, features, rr_sequence = (value.to("meta") for value in batch.student_inputs())
+    learnt = student.each_expert(beat, features, rr_sequence, route=route)
     on_meta = Batch(batch.beat, batch.features, batch.rr_sequence, batch.context, labels)
-    parts = distillation_losses(learnt, taught, on_meta, tiny_config.distil, ("beat", "rhythm"))
-    (loss + torch.stack(list(parts.values())).sum()).backward()  # type: ignore[no-untyped-call]
-    assert all(value.device.type == "meta" for value in parts.values())
+    parts = [distillation_losses(one, taught, on_meta, tiny_config.distil, ("beat", "rhythm")) for one in learnt]
+    losses = torch.stack([one["beat"] + one["rhythm"] for one in parts], 1)
+    of_bank = bank_loss(losses, learnt[0]["route_morphology"], (0.0, 0.1, 1.0), 0.05)
+    (loss + of_bank).backward()  # type: ignore[no-untyped-call]
+    assert of_bank.device.type == "meta"
 
 
 def test_a_missing_gpu_is_reported() -> None:
@@ -237,14 +243,45 @@ def test_a_finished_distillation_is_only_loaded(run_folder: Path, patients: Path
     assert json.loads(path.with_suffix(".json").read_text())["validation"]["ward"]["beats"]["N"]["support"] > 50
 
 
+def test_the_report_of_a_student_has_its_multiplications_and_the_experts_of_each_class(
+    run_folder: Path, patients: Path, tiny_config: TrainingConfig
+) -> None:
+    path = distill(tiny_config, patients, run_folder, teacher=run_folder / "teacher.safetensors", width="nano")
+    ward = json.loads(path.with_suffix(".json").read_text())["validation"]["ward"]
+    config = load_student(path).config
+    macs, twin = count_macs(config), count_macs(config.dense_twin())
+    assert ward["dense_twin_macs"] == twin.most
+    shares = zip(ward["experts"]["morphology"], macs.experts["morphology"], strict=True)
+    expected = macs.trunk + macs.tail + macs.experts["rhythm"][0] + sum(share * each for share, each in shares)
+    assert ward["mean_macs"] == pytest.approx(expected, rel=1e-3)
+    of_class = ward["experts_of_class"]["morphology"]
+    assert set(of_class) >= {"N", "V"}
+    assert all(sum(shares) == pytest.approx(1.0, abs=1e-3) and len(shares) == 3 for shares in of_class.values())
+    rows = list(csv.DictReader((run_folder / "student-nano.metrics.csv").open()))
+    assert float(rows[-1]["ward.mean_macs"]) > 0
+
+
 def test_a_student_equal_to_its_teacher_has_no_divergence(examples: Examples, tiny_config: TrainingConfig) -> None:
     batch = clean_batch(examples, np.arange(30, dtype=np.int64))
     logits = {"beat": torch.randn(30, 5), "rhythm": torch.randn(30, 4)}
     settings = msgspec.structs.replace(tiny_config.distil, kl=1.0, cross_entropy=0.0, temperature=2.0)
     same = distillation_losses(logits, logits, batch, settings, ("beat", "rhythm"))
     other = distillation_losses({**logits, "beat": -logits["beat"]}, logits, batch, settings, ("beat", "rhythm"))
-    assert same["beat"].abs() < 1e-6
-    assert other["beat"] > 0.1
+    assert same["beat"].abs().max() < 1e-6
+    assert other["beat"].mean() > 0.1
+
+
+def test_the_mean_loss_of_the_examples_is_the_loss_of_the_batch(examples: Examples) -> None:
+    batch = clean_batch(examples, np.arange(40, dtype=np.int64))
+    labels = {name: label.clone() for name, label in batch.labels.items()}
+    labels["beat"][::3] = -1
+    labels["age"][::2] = float("nan")
+    for task in tasks_named(("beat", "rhythm", "age")):
+        output = torch.randn(40, task.n_outputs)
+        losses = labels_losses(task, output, labels)
+        assert losses.shape == (40,)
+        torch.testing.assert_close(losses.mean(), labels_loss(task, output, labels))
+    assert not losses[::2].any()
 
 
 def test_unknown_labels_give_neither_loss_nor_gradient() -> None:
@@ -334,3 +371,17 @@ def test_the_loss_of_labelled_beats_is_cross_entropy() -> None:
     logits, beat = torch.randn(8, 5), torch.tensor([0, 1, 2, 3, 4, -1, 1, -1])
     labels = {"beat": beat, "rhythm": torch.full((8,), -1)}
     torch.testing.assert_close(beat_loss(logits, labels), task_loss(task_named("beat"), logits, beat))
+
+
+def test_the_label_not_af_teaches_only_that_it_is_not_af() -> None:
+    logits = torch.tensor([[0.3, 1.2, -0.4, 0.1]]).repeat(2, 1).requires_grad_()
+    rhythm = torch.tensor([NOT_AF, -1])
+    loss = task_loss(task_named("rhythm"), logits, rhythm)
+    assert loss.item() == pytest.approx(-math.log(1.0 - logits[0].softmax(0)[1].item()), rel=1e-5)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient[0, 1] > 0
+    others = logits.detach()[0, [0, 2, 3]].softmax(0)  # the other classes keep their ratios
+    np.testing.assert_allclose(-gradient[0, [0, 2, 3]] / gradient[0, 1], others, rtol=1e-4)
+    assert (gradient[1] == 0).all()
+    beats = torch.zeros((2, len(BEAT_ANSWERS)), requires_grad=True)
+    assert beat_loss(beats, {"beat": torch.tensor([-1, -1]), "rhythm": rhythm}).item() == 0.0

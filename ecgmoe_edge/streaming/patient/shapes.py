@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.signal.sums import ordered_mean, ordered_sum
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
-_FORM: Final = slice(int(np.searchsorted(BEAT_GRID, -18)), BEAT_GRID.size)  # from 0.14 s before R on: QRS, ST, first half of T
+_FORM: Final = slice(
+    int(np.searchsorted(BEAT_GRID, -18)), BEAT_GRID.size
+)  # from 0.14 s before R on: QRS, ST, first half of T
 _SHAPES = 16  # number of shapes in memory; a new one replaces the one without a beat for the longest time
 _RATIO = 1.5  # beats whose sizes differ by more than this ratio have different shapes
 _LEAST_WEIGHT = 0.1  # smallest weight of a new beat in the mean form of its shape
