@@ -241,7 +241,7 @@ def _expert_shares_by_class(
 ) -> dict[str, dict[str, tuple[float, ...]]]:
     """Return `expert_shares` of the beats of each annotated class that occurs, by path and class."""
     by_path: dict[str, dict[str, tuple[float, ...]]] = {}
-    for label, name in enumerate(BEAT_CLASSES):
+    for label, name in enumerate(BEAT_ANSWERS):
         of_class = truth == label
         if of_class.any():
             for path, shares in expert_shares({key: value[of_class] for key, value in outputs.items()}).items():
