@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.tasks import BEAT_CLASSES, TASK_CLASSES
+from ecgmoe_edge.tasks import BEAT_ANSWERS, BEAT_CLASSES, TASK_CLASSES
 
 Tensors: TypeAlias = Mapping[str, NDArray[np.float32]]
 
@@ -26,6 +26,8 @@ class FakeModel:
         decision: constants of the decision rules; None for the defaults.
         context_samples: length of the input "context"; 0 for none.
         batched: whether the model accepts the beats of a whole record at once.
+        answers: answers of the model for a peak, in the order of its logits; by default those of a bundle that was made
+            before the artefact was one.
     """
 
     def __init__(
@@ -36,10 +38,11 @@ class FakeModel:
         decision: DecisionRule | None = None,
         context_samples: int = 0,
         batched: bool = False,
+        answers: tuple[str, ...] = BEAT_CLASSES,
     ) -> None:
         self._outputs = outputs
         self.tasks = tuple(tasks)
-        self.classes = {task: TASK_CLASSES[task] for task in tasks if task in TASK_CLASSES}
+        self.classes = {task: TASK_CLASSES[task] for task in tasks if task in TASK_CLASSES} | {"beat": answers}
         self.decision = decision or DecisionRule()
         self.context_samples = context_samples
         self.batched = batched
@@ -54,6 +57,22 @@ def always(label: str) -> FakeModel:
     """A model that gives every beat the same label."""
     logits = np.array([9.0 if name == label else 0.0 for name in BEAT_CLASSES], np.float32)
     return FakeModel(lambda inputs: {"beat": np.tile(logits, (len(inputs["beat"]), 1))})
+
+
+def answering(answers: Iterable[str]) -> FakeModel:
+    """A model with the answer artefact: beat by beat, it gives these answers, and then the last one again and again."""
+    remaining = iter(answers)
+    current = "N"
+
+    def outputs(inputs: Tensors) -> Tensors:
+        nonlocal current
+        rows = []
+        for _ in inputs["beat"]:
+            current = next(remaining, current)
+            rows.append([9.0 if name == current else 0.0 for name in BEAT_ANSWERS])
+        return {"beat": np.array(rows, np.float32)}
+
+    return FakeModel(outputs, answers=BEAT_ANSWERS)
 
 
 def random_model(tasks: Sequence[str] = ("beat", "rhythm"), *, context_samples: int = 0) -> FakeModel:

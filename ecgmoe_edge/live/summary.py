@@ -23,7 +23,8 @@ def _lines(end: End, fs: float | None) -> Iterator[str]:
     gaps = f"{end.gaps:,} gap" + ("" if end.gaps == 1 else "s")
     missing = f"{end.lost:,} lost, {end.unusable:,} unusable, {gaps}"
     yield f"{'samples':<12}{end.samples:,} received{rate}, {missing}, {end.duration_s:.1f} s"
-    beats = ", ".join(f"{label} {count:,}" for label, count in end.beats.items())
+    artefacts = f", of these {end.artefacts:,} artefact" + ("" if end.artefacts == 1 else "s") if end.artefacts else ""
+    beats = ", ".join(f"{label} {count:,}" for label, count in end.beats.items()) + artefacts
     yield f"{'beats':<12}{sum(end.beats.values()):,}" + (f": {beats}" if beats else "")
     heart_rate = "unknown" if end.mean_heart_rate_bpm is None else f"{end.mean_heart_rate_bpm:.1f} per minute"
     yield f"{'heart rate':<12}{heart_rate}"

@@ -25,7 +25,7 @@ from ecgmoe_edge.records.wfdb_files.annotation_file import (
     RawAnnotations,
     read_annotation_file,
 )
-from ecgmoe_edge.streaming.events import Beat
+from ecgmoe_edge.streaming.events import ARTEFACT_REASON, Beat
 
 EXTENSION = "ecgmoe"
 
@@ -39,6 +39,7 @@ AAMI = MappingProxyType(
     }
 )
 
+_ARTEFACT_SYMBOL = "|"
 _SCRATCH_NAME = "annotations"  # wfdb refuses names with a dot or a blank, which records may have
 _LATE_S = 1.0  # an annotation may be this much later than the end of the record
 
@@ -151,8 +152,9 @@ def annotations_on(timeline: Timeline, extension: str = "atr", *, beats_needed: 
 def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float, extension: str = EXTENSION) -> Path:
     """Write beats as a WFDB annotation file, which PhysioNet's bxb can score.
 
-    N, S, V and F keep their letters. An unclassified beat (`?`) becomes Q, which is the unclassifiable class of
-    every scoring program. If beats were not classified, they become N.
+    N, S, V and F keep their letters. An artefact becomes `|`, the isolated QRS-like artifact of annot(5), which is no
+    beat for a scoring program. Any other unclassified beat (`?`) becomes Q, which is the unclassifiable class of every
+    scoring program. If beats were not classified, they become N.
 
     Args:
         folder: folder of the file; it is created if it does not exist.
@@ -170,7 +172,6 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
     """
     file = folder / f"{name}.{extension}"
     ordered = sorted(beats, key=lambda beat: beat.sample)
-    codes = {None: "N", "?": "Q"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".annotations-") as scratch:
@@ -180,7 +181,7 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
                     _SCRATCH_NAME,
                     _SCRATCH_NAME,
                     sample=np.array([beat.sample for beat in ordered], dtype=np.int64),
-                    symbol=[codes.get(beat.label, beat.label) for beat in ordered],
+                    symbol=[_symbol(beat) for beat in ordered],
                     fs=fs,
                     write_dir=scratch,
                 )
@@ -196,13 +197,20 @@ def write_annotations(folder: Path, name: str, beats: Iterable[Beat], fs: float,
     return file
 
 
+def _symbol(beat: Beat) -> str:
+    if beat.reason == ARTEFACT_REASON:
+        return _ARTEFACT_SYMBOL
+    return {None: "N", "?": "Q"}.get(beat.label) or str(beat.label)
+
+
 def _check_written(file: Path, beats: Sequence[Beat]) -> None:
     """Raise OSError unless the written file has these beats, because wfdb does not detect a full disk."""
     if not beats:
         return
     try:
         marks = read_annotation_file(file)
-        is_beat = [marks.symbol(code) in AAMI for code in marks.codes.tolist()]  # wfdb adds notes about the time unit
+        # wfdb adds notes about the time unit
+        is_beat = [marks.symbol(code) in (*AAMI, _ARTEFACT_SYMBOL) for code in marks.codes.tolist()]
         found = marks.ticks[np.array(is_beat, dtype=bool)]
     except RecordError:
         found = np.zeros(0, np.int64)

@@ -14,7 +14,7 @@ from ecgmoe_edge.records.recording import Recording
 from ecgmoe_edge.scoring.ec57 import TOLERANCE_S, TRUTHS, scored_region
 from ecgmoe_edge.scoring.live_run import LiveRun
 from ecgmoe_edge.scoring.matching import pair_beats
-from ecgmoe_edge.tasks import BEAT_CLASSES
+from ecgmoe_edge.tasks import BEAT_ANSWERS
 
 RUN_BEATS = 3  # V beats in a row that make a run
 
@@ -37,7 +37,7 @@ class BeatTrace:
     time_s: NDArray[np.float64]  # (n,) time of R, s
     truth: NDArray[np.str_]  # (n,) one of TRUTHS; "none" if no beat is annotated there
     label: NDArray[np.str_]  # (n,) N, S, V, F or ?
-    scores: NDArray[np.float32]  # (n, 4) probabilities of BEAT_CLASSES, after the decision rule
+    scores: NDArray[np.float32]  # (n, 5) probabilities of BEAT_ANSWERS, after the decision rule; 0 if it has none
     experts: Mapping[str, NDArray[np.int8]]  # path -> (n,) index of the selected expert
     expert_counts: Mapping[str, int]  # path -> number of experts
     rhythm: NDArray[np.str_]  # (n,) annotated rhythm, "" if none is annotated
@@ -78,7 +78,7 @@ def trace_beats(live: LiveRun, annotated: BeatAnnotations, record: Recording, *,
         time_s=samples[kept] / record.fs,
         truth=truth[kept],
         label=label[kept],
-        scores=np.array([[beat.scores.get(name, 0.0) for name in BEAT_CLASSES] for beat in beats], np.float32)[kept],
+        scores=np.array([[beat.scores.get(name, 0.0) for name in BEAT_ANSWERS] for beat in beats], np.float32)[kept],
         experts={path: logits.argmax(1).astype(np.int8)[kept] for path, logits in routes.items()},
         expert_counts={path: logits.shape[1] for path, logits in routes.items()},
         rhythm=_rhythm_at(annotated, samples)[kept],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import RecordError
 
 _FIGURES = ("se", "ppv", "f1", "tp", "fn", "fp")
+_OF_CLASS = (*_FIGURES, "false_no_beat")  # figures of a beat class
 _ALL = "all"  # stands in the record column for the sum over all records
 
 
@@ -62,7 +63,7 @@ def _records(evaluation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for tolerance, counts in record["rpeaks"].items():
             row |= _prefixed(f"rpeaks_{tolerance}", counts)
         for beat_class in evaluation["beats"] or {}:
-            row |= _prefixed(beat_class, (record["beats"] or {}).get(beat_class, {}))
+            row |= _prefixed(beat_class, (record["beats"] or {}).get(beat_class, {}), _OF_CLASS)
         yield {**row, "rr_error_ms": record["rr_error_ms"]["rms"], "rr_intervals": record["rr_error_ms"]["intervals"]}
 
 
@@ -77,7 +78,7 @@ def _classes(evaluation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _class_row(
     name: str, gross: Mapping[str, Any], average: Mapping[str, Any], rr: Mapping[str, Any]
 ) -> dict[str, Any]:
-    row = {"class": name, **{key: gross[key] for key in _FIGURES}}
+    row = {"class": name, **{key: gross.get(key) for key in _OF_CLASS}}
     for key in ("se", "ppv", "f1"):
         row |= {f"average_{key}": average[key], f"records_{key}": average["records"][key]}
     return {**row, "rr_error_ms": rr["rms"], "rr_intervals": rr["intervals"]}
@@ -98,9 +99,9 @@ def _noise(noise: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             for tolerance, counts in figures["rpeaks"].items():
                 row |= _prefixed(f"rpeaks_{tolerance}", counts)
             for beat_class in evaluation["beats"] or {}:
-                row |= _prefixed(beat_class, (figures["beats"] or {}).get(beat_class, {}))
+                row |= _prefixed(beat_class, (figures["beats"] or {}).get(beat_class, {}), _OF_CLASS)
             yield row
 
 
-def _prefixed(prefix: str, counts: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{prefix}_{key}": counts.get(key) for key in _FIGURES}
+def _prefixed(prefix: str, counts: Mapping[str, Any], figures: Sequence[str] = _FIGURES) -> dict[str, Any]:
+    return {f"{prefix}_{key}": counts.get(key) for key in figures}

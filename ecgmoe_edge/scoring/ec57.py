@@ -1,7 +1,8 @@
 """Beat-by-beat scores as ANSI/AAMI EC57 defines them and as PhysioNet's `bxb` counts them.
 
 - A detected and an annotated beat match within 150 ms. A missed beat is a false negative of its class. A detection
-  without a matching annotation is a false positive of its label. A beat labelled `?` lowers the Se of its class.
+  without a matching annotation is a false positive of its label. A beat labelled `?` lowers the Se of its class; an
+  artefact is such a beat.
 - In records of six minutes or more, the first five minutes are a learning period and are not scored.
 - Ventricular flutter (`[` to `]`) is excluded. Beats are matched before the exclusion, so that a beat next to the
   border is not a false positive because its annotation lies on the other side.
@@ -16,7 +17,7 @@ One deviation from `bxb -C`: it counts escape beats (e, j, n) as S; here they ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +29,8 @@ from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.rr_error import RrErrors, rr_errors
 from ecgmoe_edge.tasks import BEAT_CLASSES
 
-TRUTHS = (*AAMI_CLASSES, "none")  # rows of the confusion matrix; "none": no beat is annotated there
+NO_BEAT = "none"  # no beat is annotated there
+TRUTHS = (*AAMI_CLASSES, NO_BEAT)  # rows of the confusion matrix
 ANSWERS = (*BEAT_CLASSES, "?", "missed")  # columns of the confusion matrix
 
 TOLERANCE_S = 0.150
@@ -110,9 +112,15 @@ def average(counts: Sequence[Counts]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrix of beats: `table` is `(TRUTHS, ANSWERS)`."""
+    """Confusion matrix of beats.
+
+    Attributes:
+        table: number of beats, `(TRUTHS, ANSWERS)`.
+        artefacts: how many in the column `?` the model answered to be artefacts, `(TRUTHS,)`.
+    """
 
     table: NDArray[np.int64]
+    artefacts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(TRUTHS), np.int64))
 
     @classmethod
     def empty(cls) -> Confusion:
@@ -120,7 +128,7 @@ class Confusion:
         return cls(np.zeros((len(TRUTHS), len(ANSWERS)), dtype=np.int64))
 
     def __add__(self, other: Confusion) -> Confusion:
-        return Confusion(self.table + other.table)
+        return Confusion(self.table + other.table, self.artefacts + other.artefacts)
 
     def count(self, truth: str, answer: str) -> int:
         """Number of beats of class `truth` that were labelled `answer`."""
@@ -132,6 +140,16 @@ class Confusion:
         annotated = int(self.table[TRUTHS.index(beat_class)].sum())
         false = sum(self.count(truth, beat_class) for truth in _FALSE_POSITIVES[beat_class])
         return Counts(found, annotated - found, false)
+
+    def class_json(self, beat_class: str) -> dict[str, float | int | None]:
+        """Figures and counts of a class, for JSON; `false_no_beat`: false positives where no beat is annotated."""
+        return {**self.counts(beat_class).to_json(), "false_no_beat": self.count(NO_BEAT, beat_class)}
+
+    def artefacts_json(self) -> dict[str, Any]:
+        """Detections answered artefact, for JSON: their number, those of no annotated beat, and lost beats by class."""
+        by_truth = dict(zip(TRUTHS, self.artefacts.tolist(), strict=True))
+        no_beat = by_truth.pop(NO_BEAT)
+        return {"detections": int(self.artefacts.sum()), "no_beat": no_beat, "lost_beats": by_truth}
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """Annotated class -> label -> number of beats, for JSON."""
@@ -156,6 +174,7 @@ def score_record(
     fs: float,
     n_samples: int,
     whole: bool = False,
+    artefacts: Sequence[bool] | None = None,
 ) -> RecordScore:
     """Score the detected beats of one record against its annotations.
 
@@ -166,6 +185,7 @@ def score_record(
         fs: sampling rate, Hz.
         n_samples: length of the record, samples.
         whole: also score the first five minutes.
+        artefacts: for each detection, whether it is `?` because it is an artefact; None if none is.
 
     Returns:
         Counts of R peaks, the confusion matrix and the RR-interval errors.
@@ -181,7 +201,8 @@ def score_record(
     close = _scored_pairs(reference.samples, detected, CLOSE_TOLERANCE_S * fs, region)
     confusion = None
     if answers is not None and not reference.paced:
-        confusion = _confusion(paired, reference.classes.tolist(), answers)
+        is_artefact = np.zeros(len(order), bool) if artefacts is None else np.asarray(artefacts, bool)[order]
+        confusion = _confusion(paired, reference.classes.tolist(), answers, is_artefact.tolist())
     rr = rr_errors(reference.samples, reference.classes, detected, paired.matched, reference.flutter, fs)
     return RecordScore(_count_peaks(paired), _count_peaks(close), confusion, rr)
 
@@ -260,15 +281,17 @@ def _count_peaks(pairs: _Pairs) -> Counts:
     return Counts(len(pairs.matched), len(pairs.missed), len(pairs.false))
 
 
-def _confusion(pairs: _Pairs, classes: Sequence[str], answers: Sequence[str]) -> Confusion:
+def _confusion(pairs: _Pairs, classes: Sequence[str], answers: Sequence[str], is_artefact: Sequence[bool]) -> Confusion:
     confusion = Confusion.empty()
-    cells = [
-        *((classes[annotated], answers[found]) for annotated, found in pairs.matched),
-        *((classes[annotated], "missed") for annotated in pairs.missed),
-        *(("none", answers[found]) for found in pairs.false),
+    detected = [
+        *((classes[annotated], found) for annotated, found in pairs.matched),
+        *((NO_BEAT, found) for found in pairs.false),
     ]
-    for truth, answer in cells:
-        confusion.table[TRUTHS.index(truth), ANSWERS.index(answer)] += 1
+    for truth, found in detected:
+        confusion.table[TRUTHS.index(truth), ANSWERS.index(answers[found])] += 1
+        confusion.artefacts[TRUTHS.index(truth)] += is_artefact[found]
+    for annotated in pairs.missed:
+        confusion.table[TRUTHS.index(classes[annotated]), ANSWERS.index("missed")] += 1
     return confusion
 
 

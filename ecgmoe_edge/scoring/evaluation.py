@@ -29,6 +29,7 @@ from ecgmoe_edge.scoring.offline_reference import detect_offline
 from ecgmoe_edge.scoring.record_runs import LoadModel, ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.results import Evaluation, NoiseEvaluation, RecordResult, Reference
 from ecgmoe_edge.streaming.beat_model import BeatModel
+from ecgmoe_edge.streaming.events import ARTEFACT_REASON
 from ecgmoe_edge.streaming.input_checks import distinct_names
 from ecgmoe_edge.streaming.monitor import Monitor
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
@@ -172,6 +173,7 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
             fs=record.fs,
             n_samples=record.n_samples,
             whole=whole,
+            artefacts=[beat.reason == ARTEFACT_REASON for beat in beats],
         )
         for whole in (options.whole, True)
     )

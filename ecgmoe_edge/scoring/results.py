@@ -72,6 +72,7 @@ class RecordResult:
             "rpeaks": _peaks_json([self.score]),
             "beats": _beats_json(self.score.confusion),
             "confusion": None if self.score.confusion is None else self.score.confusion.to_json(),
+            "artefacts": None if self.score.confusion is None else self.score.confusion.artefacts_json(),
             "rr_error_ms": self.score.rr.to_json(),
             "remarks": remarks_json(self.remarks),
         }
@@ -114,6 +115,7 @@ class Evaluation:
             "rpeaks": _peaks_json([result.score for result in self.results]),
             "beats": _beats_json(confusion),
             "confusion": None if confusion is None else confusion.to_json(),
+            "artefacts": None if confusion is None else confusion.artefacts_json(),
             "S_without_232": self._s_without_dominant(lambda one: one.score),
             "whole_record": self._whole_record(),
             "intervals": self._intervals(),
@@ -144,7 +146,7 @@ class Evaluation:
         confusion = total_confusion(score(result).confusion for result in others)
         if confusion is None or len(others) == len(self.results):
             return None
-        return confusion.counts("S").to_json()
+        return confusion.class_json("S")
 
     def _intervals(self) -> dict[str, Any]:
         """Bootstrap confidence intervals of the gross statistics: R peaks, classes, and S without record 232."""
@@ -192,7 +194,7 @@ def _peaks_json(scores: Sequence[RecordScore]) -> dict[str, dict[str, float | in
 
 
 def _beats_json(confusion: Confusion | None) -> dict[str, dict[str, float | int | None]] | None:
-    return None if confusion is None else {name: confusion.counts(name).to_json() for name in BEAT_CLASSES}
+    return None if confusion is None else {name: confusion.class_json(name) for name in BEAT_CLASSES}
 
 
 def _peak_figures(total: NDArray[Any]) -> Figures:

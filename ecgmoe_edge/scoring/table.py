@@ -7,6 +7,7 @@ from typing import Any
 
 _COLUMNS = ("se", "ppv", "f1", "tp", "fn", "fp")
 _HEADINGS = ("Se %", "+P %", "F1 %", "found", "missed", "false")
+_NO_BEAT = "no beat"  # heading: false positives of a class where no beat is annotated
 _NAME_WIDTH, _CELL_WIDTH = 18, 9
 
 # Letters of bxb: upper case for annotated classes, lower case for the labels of the monitor.
@@ -18,7 +19,7 @@ def render_table(evaluation: Mapping[str, Any], *, per_record: bool = False) -> 
     """The output of `Evaluation.to_json` as text.
 
     It has gross and average statistics of R peaks and beat classes, the RR-interval error, the delays, the beat-by-beat
-    table, the figures with added noise if there are any, and the skipped records.
+    table, the artefacts and the figures with added noise if there are any, and the skipped records.
 
     Args:
         evaluation: the output of `Evaluation.to_json`.
@@ -54,9 +55,9 @@ def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
         yield from _record_lines(evaluation["per_record"])
     fused = ", several leads of each record run together" if evaluation.get("fused_leads") else ""
     yield f"{evaluation['records']} records{fused}"
-    yield _row("", _HEADINGS)
+    yield _row("", [*_HEADINGS, *([_NO_BEAT] if evaluation["beats"] else [])])
     for name, counts in _rows(evaluation):
-        yield _row(name, [_figure(counts[key]) for key in _COLUMNS])
+        yield _row(name, _cells(counts))
     yield from _interval_lines(evaluation["intervals"])
     yield from _average_lines(evaluation["average"])
     yield ""
@@ -68,6 +69,7 @@ def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
         yield ""
         yield "beat by beat (rows: annotated class, O: no beat annotated; columns: label, q: unclassified, o: missed)"
         yield from beat_table(evaluation["confusion"])
+        yield from artefact_lines(evaluation["artefacts"])
     if "noise" in evaluation:
         yield from _noise_lines(evaluation["noise"])
     for name, reason in evaluation["skipped_records"].items():
@@ -122,12 +124,31 @@ def _rr_line(error: Mapping[str, Any]) -> str:
 
 def _noise_lines(noise: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    yield _row(f"noise {noise['kind']}", [*_HEADINGS, "F1 50 ms"])
+    classified = any(evaluation["beats"] for evaluation in noise["snr_db"].values())
+    yield _row(f"noise {noise['kind']}", [*_HEADINGS, "F1 50 ms", *([_NO_BEAT] if classified else [])])
     for snr, evaluation in noise["snr_db"].items():
         cells = [_figure(evaluation["rpeaks"]["150ms"][key]) for key in _COLUMNS]
         yield _row(f"SNR {snr} dB", [*cells, _figure(evaluation["rpeaks"]["50ms"]["f1"])])
         for name, counts in (evaluation["beats"] or {}).items():
-            yield _row(f"  class {name}", [_figure(counts[key]) for key in _COLUMNS])
+            *cells, no_beat = _cells(counts)
+            yield _row(f"  class {name}", [*cells, "", no_beat])
+        if evaluation["artefacts"]:
+            yield from (f"  {line}" for line in artefact_lines(evaluation["artefacts"]))
+
+
+def artefact_lines(artefacts: Mapping[str, Any]) -> Iterator[str]:
+    """The artefacts as one line; no line if there are none, as with a model that does not have this answer.
+
+    Args:
+        artefacts: the output of `Confusion.artefacts_json`.
+    """
+    if not artefacts["detections"]:
+        return
+    lost = ", ".join(f"{name} {count}" for name, count in artefacts["lost_beats"].items() if count)
+    yield (
+        f"answered artefact: {artefacts['detections']} detections, {artefacts['no_beat']} of them no beat; "
+        f"lost beats: {lost or 'none'}"
+    )
 
 
 def _record_lines(records: Mapping[str, Any]) -> Iterator[str]:
@@ -144,6 +165,12 @@ def _record_lines(records: Mapping[str, Any]) -> Iterator[str]:
 
 def _row(name: str, cells: Sequence[str]) -> str:
     return f"{name:<{_NAME_WIDTH}}" + "".join(f"{cell:>{_CELL_WIDTH}}" for cell in cells)
+
+
+def _cells(counts: Mapping[str, Any]) -> list[str]:
+    """The columns of a row; a row of a class also has its false positives where no beat is annotated."""
+    cells = [_figure(counts[key]) for key in _COLUMNS]
+    return [*cells, str(counts["false_no_beat"])] if "false_no_beat" in counts else cells
 
 
 def _figure(value: float | None) -> str:

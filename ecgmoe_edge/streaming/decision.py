@@ -194,7 +194,8 @@ def combined_logits(logits: NDArray[np.float32], classes: Sequence[str], *, earl
 
     N, S and F are the means of the leads. The V margin of an early beat is the largest among the leads, since a
     ventricular beat can look like a normal one in one lead. A beat on time with a high V margin in one lead only mostly
-    belongs to an intermittent bundle branch block: its V margin is that of the first lead.
+    belongs to an intermittent bundle branch block: its V margin is that of the first lead. The margin of the artefact
+    over the best class is the smallest among the leads, since a peak that one lead shows as a beat is a beat.
 
     Args:
         logits: (leads, classes), the beat's own lead first.
@@ -212,4 +213,9 @@ def combined_logits(logits: NDArray[np.float32], classes: Sequence[str], *, earl
     margin = by_lead[:, v] - np.logaddexp(by_lead[:, n], by_lead[:, s])
     combined = by_lead.mean(axis=0)
     combined[v] = (margin.max() if early else margin[0]) + np.logaddexp(combined[n], combined[s])
+    if ARTEFACT in classes:
+        artefact = classes.index(ARTEFACT)
+        beats = [index for index in range(len(classes)) if index != artefact]
+        over_best = by_lead[:, artefact] - by_lead[:, beats].max(axis=1)
+        combined[artefact] = over_best.min() + combined[beats].max()
     return np.asarray(combined, np.float32)

@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 __all__ = [
+    "ARTEFACT_REASON",
     "EVENT_SCHEMA",
     "NO_ECG",
     "UNUSABLE",
     "AfBurden",
     "Beat",
+    "BeatReason",
     "Clipping",
     "Clock",
     "End",
@@ -60,12 +62,15 @@ EventKind: TypeAlias = Literal[
     "pacing_spike",
     "end",
 ]
+#: Why a beat is `?`; if several apply, the first one is given.
+BeatReason: TypeAlias = Literal["incomplete", "no QRS", "quality", "model", "artefact"]
 GapReason: TypeAlias = Literal["link", "device overflow", "host overflow", "reconnect", "restart", "nan", "range"]
 LeadReason: TypeAlias = Literal["start", "off", "nan", "range", "flat", "rail", "settling", "noise", "no ECG"]
 FlatlineKind: TypeAlias = Literal["flat", "rail"]
 NotchState: TypeAlias = Literal["in", "out", "not possible at this rate"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
 
+ARTEFACT_REASON: Final = "artefact"  # reason of a beat of which the model answered that it is none
 NO_ECG: Final = "no ECG"  # reason of a lead whose signal is not that of a heart
 #: Reasons of a gap in which samples arrived but are unusable.
 UnusableReason: TypeAlias = Literal["nan", "range"]
@@ -79,14 +84,14 @@ class Beat:
     """One heart beat; its label is final.
 
     `delay_ms` is counted in samples: (sample with which the event was reported - R) / fs. It contains no computing
-    time. `label` is N, S, V or F; `?` if the quality is too poor for a label; None without a model (R peaks only).
+    time. `label` is N, S, V or F; `?` if the peak has no class, with its `reason`; None without a model (R peaks only).
     """
 
     sample: int  # R peak, counted from the first sample of the stream, lost samples included
     time_s: float  # sample / fs
     rr_ms: float | None  # interval to the R peak before; None at the start and after a gap
     label: str | None
-    scores: Mapping[str, float]  # probability by class, after the decision rules
+    scores: Mapping[str, float]  # probability by answer of the model, after the decision rules; `?` is the artefact
     experts: Mapping[str, int]  # index of the selected expert by path
     quality: float  # 0 (unusable) to 1 (clean)
     detection_delay_ms: float  # from the R peak until it was certain
@@ -94,6 +99,7 @@ class Beat:
     compute_ms: float  # computing time of features and inference; the only key that depends on the chunking
     search_back: bool = False  # whether it was found later, with a lower threshold
     lead: str | None = None  # first lead that was classified; None if there is only one, or if none shows the beat
+    reason: BeatReason | None = None  # why the label is `?`; None for any other label
 
 
 @dataclass(frozen=True)
@@ -266,12 +272,13 @@ class End:
     gaps: int  # number of gaps, bridged ones included
     bridged: int  # number of samples in bridged gaps
     duration_s: float  # (samples + lost) / fs
-    beats: Mapping[str, int]  # number of beats by label
+    beats: Mapping[str, int]  # number of beats by label; artefacts under `?`
     mean_heart_rate_bpm: float | None
     delay_ms: Mapping[str, float | None]  # p50, p95, p99
     compute_ms: Mapping[str, float | None]  # p50, p95, p99
     af_burden: AfBurden | None = None  # None: the model does not recognise rhythms
     link: Mapping[str, Any] = field(default_factory=dict)  # counts of the serial link; empty without one
+    artefacts: int = 0  # number of the beats that are `?` because the model answered that they are artefacts
 
 
 Event: TypeAlias = (

@@ -13,7 +13,7 @@ from ecgmoe_edge import contract  # as a module, since it imports this package i
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Answer
 from ecgmoe_edge.streaming.decision import EARLY, Decision, DecisionRule, combined_logits
-from ecgmoe_edge.streaming.events import Beat, Event, ModelFault
+from ecgmoe_edge.streaming.events import ARTEFACT_REASON, Beat, BeatReason, Event, ModelFault
 from ecgmoe_edge.streaming.frontend import Item
 from ecgmoe_edge.streaming.model_faults import ModelFaults
 from ecgmoe_edge.streaming.patient.rr_history import TO_MEAN_OF_8
@@ -68,12 +68,12 @@ class Labeller:
         experts: dict[str, int] = {}
         rhythm_logits = None
         seconds = 0.0
-        poor = not beat.complete or beat.no_qrs or beat.quality < POOR_QUALITY
+        reason = _why_poor(beat)
         faults: list[ModelFault] = []
         unusable = contract.unusable_outputs(answer.outputs) if answer is not None else ()
         if answer is not None and unusable:
             # Neither the decision rules nor the rhythm learn from it.
-            label, seconds, poor = "?", answer.seconds, True
+            label, seconds, reason = "?", answer.seconds, reason or "model"
             faults = self._faults.add(beat.sample, unusable)
         elif self._decision is not None and answer is not None:
             outputs = answer.outputs
@@ -81,9 +81,12 @@ class Labeller:
             rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
             early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
             combined = combined_logits(outputs[contract.BEAT_TASK], self._classes, early=early)
-            logits = self._decision.apply(combined, beat.rr_features, answer.waveform, rhythm_logits, learn=not poor)
+            if reason is None and self._decision.is_artefact(combined):
+                reason = ARTEFACT_REASON
+            learn = reason is None
+            logits = self._decision.apply(combined, beat.rr_features, answer.waveform, rhythm_logits, learn=learn)
             scores = _probabilities(logits, self._classes)
-            label = "?" if poor else self._classes[int(np.argmax(logits))]
+            label = "?" if reason else self._classes[self._decision.best_class(logits)]
             experts = {path: int(np.argmax(value[0])) for path, value in contract.routes_by_path(outputs).items()}
             seconds = answer.seconds
         rr_ms = None if beat.rr_s is None else 1000.0 * beat.rr_s
@@ -100,21 +103,31 @@ class Labeller:
             compute_ms=1000.0 * (seconds + time.perf_counter() - started),
             search_back=beat.search_back,
             lead=beat.lead,
+            reason=None if label is None else reason,
         )
-        return [
-            event,
-            *faults,
-            *self._rhythm.beat(
+        if reason == ARTEFACT_REASON:
+            rhythm_events = self._rhythm.artefact(event.time_s)
+        else:
+            rhythm_events = self._rhythm.beat(
                 event.time_s,
                 rr_ms,
                 label,
                 rhythm_logits,
                 quality=beat.quality,
-                poor=poor,
+                poor=reason is not None,
                 no_qrs=beat.no_qrs,
                 recurrence=beat.recurrence,
-            ),
-        ]
+            )
+        return [event, *faults, *rhythm_events]
+
+
+def _why_poor(beat: BeatContext) -> BeatReason | None:
+    """Return why a beat is too poor for a label, whatever the model answers; None if it is not."""
+    if not beat.complete:
+        return "incomplete"
+    if beat.no_qrs:
+        return "no QRS"
+    return "quality" if beat.quality < POOR_QUALITY else None
 
 
 def _probabilities(logits: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from ecgmoe_edge import contract
-from ecgmoe_edge.streaming.events import UNUSABLE, AfBurden, Beat, End, Event, Gap, GapReason, Rhythm
+from ecgmoe_edge.streaming.events import ARTEFACT_REASON, UNUSABLE, AfBurden, Beat, End, Event, Gap, GapReason, Rhythm
 from ecgmoe_edge.streaming.rhythm.model_rhythm import AF, NOISY
 
 _PERCENTS = (50, 95, 99)
@@ -84,6 +84,8 @@ class StreamTotals:
         self.received = self.lost = 0  # number of samples
         self._unusable = self._gaps = self._bridged = 0
         self._labels: Counter[str] = Counter(dict.fromkeys((*classes["beat"], "?"), 0) if classes else {})
+        self._artefacts = 0
+        self._after_artefact = False  # whether the last beat was one: the next RR interval begins with it
         self._delays, self._compute = Percentiles(), Percentiles()
         self._rr_sum_ms = 0.0
         self._rr_count = 0
@@ -99,18 +101,24 @@ class StreamTotals:
         """Count these events."""
         for event in events:
             if isinstance(event, Beat):
-                self._labels["unclassified" if event.label is None else event.label] += 1
-                self._delays.add(event.delay_ms)
-                self._compute.add(event.compute_ms)
-                if event.rr_ms is not None:
-                    self._rr_sum_ms += event.rr_ms
-                    self._rr_count += 1
+                self._count_beat(event)
             elif isinstance(event, Gap):
                 self._gaps += 1
                 self._unusable += event.unusable
                 self._bridged += (event.lost or 0) if event.bridged else 0
             elif isinstance(event, Rhythm) and self._rhythms is not None:
                 self._rhythms.add(event)
+
+    def _count_beat(self, beat: Beat) -> None:
+        artefact = beat.reason == ARTEFACT_REASON
+        self._labels["unclassified" if beat.label is None else beat.label] += 1
+        self._artefacts += artefact
+        self._delays.add(beat.delay_ms)
+        self._compute.add(beat.compute_ms)
+        if beat.rr_ms is not None and not artefact and not self._after_artefact:
+            self._rr_sum_ms += beat.rr_ms
+            self._rr_count += 1
+        self._after_artefact = artefact
 
     def end(self) -> End:
         """Return the event that ends the stream."""
@@ -126,4 +134,5 @@ class StreamTotals:
             delay_ms=self._delays.summary(),
             compute_ms=self._compute.summary(),
             af_burden=None if self._rhythms is None else self._rhythms.af_burden(),
+            artefacts=self._artefacts,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TextIO
 
@@ -9,7 +10,9 @@ from ecgmoe_edge.live.sinks.json_lines import PIPE_CAPACITY
 from ecgmoe_edge.live.sinks.sink import Sink
 from ecgmoe_edge.shown_text import shown
 from ecgmoe_edge.streaming.events import (
+    ARTEFACT_REASON,
     Beat,
+    BeatReason,
     Clipping,
     Clock,
     End,
@@ -27,6 +30,13 @@ from ecgmoe_edge.streaming.events import (
     Stall,
 )
 
+_WHY_UNLABELLED: Mapping[BeatReason, str] = {
+    "incomplete": "incomplete window",
+    "no QRS": "no QRS complex",
+    "quality": "poor quality",
+    "model": "unusable model output",
+    "artefact": "artefact",
+}
 HEADER = "     time  beat  score   RR ms  per min  quality  after ms"
 
 
@@ -86,13 +96,17 @@ def clock(seconds: float) -> str:
 
 def _beat_line(beat: Beat) -> str:
     label = beat.label or "R"
-    score = f"{beat.scores[label]:.2f}" if label in beat.scores else ""
+    # Among the scores, `?` is that of the artefact, and no score of a beat that is `?` for another reason.
+    shows_score = label in beat.scores and beat.reason in (None, ARTEFACT_REASON)
+    score = f"{beat.scores[label]:.2f}" if shows_score else ""
     rr = f"{beat.rr_ms:.0f}" if beat.rr_ms is not None else ""
     rate = f"{60000 / beat.rr_ms:.0f}" if beat.rr_ms else ""
-    found = "  found by search-back" if beat.search_back else ""
+    remarks = [_WHY_UNLABELLED[beat.reason]] if beat.reason else []
+    remarks += ["found by search-back"] if beat.search_back else []
+    remark = f"  {', '.join(remarks)}" if remarks else ""
     return (
         f"{clock(beat.time_s)}  {label:<4}  {score:>5}  {rr:>6}  {rate:>7}  {beat.quality:7.2f}"
-        f"  {beat.delay_ms:8.0f}{found}"
+        f"  {beat.delay_ms:8.0f}{remark}"
     )
 
 

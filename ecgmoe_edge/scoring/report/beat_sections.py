@@ -10,14 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.scoring.beat_traces import BeatTrace
-from ecgmoe_edge.scoring.ec57 import ANSWERS, TRUTHS, Confusion
+from ecgmoe_edge.scoring.ec57 import ANSWERS, NO_BEAT, TRUTHS, Confusion
 from ecgmoe_edge.scoring.report import drawings
 from ecgmoe_edge.scoring.report.curves import reliability, separation
 from ecgmoe_edge.scoring.report.expert_use import ExpertUse, example_beats, expert_uses
 from ecgmoe_edge.scoring.report.markup import clock, folded, paragraph, picture, table
 from ecgmoe_edge.scoring.results import Evaluation, RecordResult
-from ecgmoe_edge.tasks import BEAT_CLASSES
+from ecgmoe_edge.scoring.table import artefact_lines
+from ecgmoe_edge.tasks import ARTEFACT, BEAT_ANSWERS, BEAT_CLASSES
 
+_SUMMARY_HEADINGS = (
+    *("", "Se %", "", "+P %", "", "F1 %", ""),
+    *("found", "missed", "false", "false: no beat", "F1 %, whole records"),
+)
 _WORST = 10
 _LONGEST_RUNS = 40
 _LISTED_BEATS = 400
@@ -71,7 +76,7 @@ def _summary(evaluation: Mapping[str, Any]) -> str:
     )
     return (
         paragraph(f"{evaluation['records']} records, whole live pipeline with detected R peaks, not annotated ones.")
-        + table(("", "Se %", "", "+P %", "", "F1 %", "", "found", "missed", "false", "F1 %, whole records"), rows)
+        + table(_SUMMARY_HEADINGS, rows)
         + paragraph(
             f"Ranges are {100 * bootstrap['level']:g} % confidence intervals: bootstrap over {bootstrap['patients']} "
             f"patients, {bootstrap['draws']} resamples. As EC57 specifies, the first five minutes of records of six "
@@ -89,7 +94,8 @@ def _summary_row(
     for figure in ("se", "ppv", "f1"):
         pair = intervals.get(f"{key}.{figure}")
         cells += [counts[figure], f"{pair[0]:.1f} to {pair[1]:.1f}" if pair else ""]
-    return [*cells, counts["tp"], counts["fn"], counts["fp"], whole["f1"] if whole else None]
+    cells += [counts[key] for key in ("tp", "fn", "fp")]
+    return [*cells, counts.get("false_no_beat", ""), whole["f1"] if whole else None]
 
 
 def _missed(results: Sequence[RecordResult], traced: Traced) -> str:
@@ -149,7 +155,7 @@ def _confusion(confusion: Confusion) -> str:
         drawn,
         "Rows: annotated class; none: no beat is annotated. Columns: label of the monitor; ?: detected but not "
         "classified.",
-    )
+    ) + "".join(paragraph(f"{line[0].upper()}{line[1:]}.") for line in artefact_lines(confusion.artefacts_json()))
 
 
 def _mistakes(traced: Traced) -> str:
@@ -189,16 +195,19 @@ def _records(evaluation: Mapping[str, Any]) -> str:
 def _scores(traces: Sequence[BeatTrace]) -> str:
     scores = np.concatenate([trace.scores for trace in traces])
     truth = np.concatenate([trace.truth for trace in traces])
-    scorable = np.isin(truth, (*BEAT_CLASSES, "none"))  # no label is correct for Q
+    scorable = np.isin(truth, (*BEAT_CLASSES, NO_BEAT))  # no label is correct for Q
     scores, truth = scores[scorable], truth[scorable]
+    correct = np.where(truth == NO_BEAT, ARTEFACT, truth)
     best = scores.argmax(1)
-    reliabilities = {"the label": reliability(scores.max(1), np.array(BEAT_CLASSES)[best] == truth)}
+    reliabilities = {"the label": reliability(scores.max(1), np.array(BEAT_ANSWERS)[best] == correct)}
     reliabilities |= {
-        name: reliability(scores[:, BEAT_CLASSES.index(name)], truth == name)
+        name: reliability(scores[:, BEAT_ANSWERS.index(name)], truth == name)
         for name in ("S", "V")
         if (truth == name).any()
     }
-    separations = {name: separation(scores[:, column], truth == name) for column, name in enumerate(BEAT_CLASSES)}
+    separations = {name: separation(scores[:, column], correct == name) for column, name in enumerate(BEAT_ANSWERS)}
+    if not scores[:, BEAT_ANSWERS.index(ARTEFACT)].any():  # the model does not have this answer
+        del separations[ARTEFACT]
     curves = {name: curve for name, curve in separations.items() if curve is not None}
     errors = {name: curve.ece for name, curve in reliabilities.items()}
     return (

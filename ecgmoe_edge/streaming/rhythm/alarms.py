@@ -76,27 +76,40 @@ class PauseAlarm:
 
 
 class VRunAlarm:
-    """A given number of V beats in a row."""
+    """A given number of V beats in a row.
+
+    Artefacts between them neither count nor end the run. But two V beats with an artefact between them that lie further
+    apart than a pause are not in a row, as without the artefact, where the silence between them ends the run.
+    """
 
     def __init__(self, limits: RhythmLimits) -> None:
-        self._least = limits.v_run_beats
+        self._least, self._longest_s = limits.v_run_beats, limits.pause_s
         self._alarm = Alarm("V run", f">= {self._least} V beats")
         self._beats = 0
         self._first_s = self._last_s = 0.0
+        self._after_artefact = False
 
     def beat(self, time_s: float, label: str | None, out: list[Rhythm], *, may_begin: bool) -> None:
         """Note a beat at `time_s`; any label but V ends a run, also `?`, since its class is unknown.
 
         may_begin: whether the signal is good enough for a run to be reported.
         """
-        if label != "V":
+        if label != "V" or (self._after_artefact and time_s - self._last_s > self._longest_s):
             self.end(out)
+        self._after_artefact = False
+        if label != "V":
             return
         if not self._beats:
             self._first_s = time_s
         self._beats, self._last_s = min(self._beats + 1, self._least), time_s
         if self._beats == self._least and may_begin:
             self._alarm.begin(self._first_s, out)
+
+    def artefact(self, time_s: float, out: list[Rhythm]) -> None:
+        """Note a peak at `time_s` that is no beat: the run goes on, unless its last V beat was too long before."""
+        self._after_artefact = True
+        if time_s - self._last_s > self._longest_s:
+            self.end(out)
 
     def end(self, out: list[Rhythm]) -> None:
         """End the run with its last V beat."""

@@ -30,8 +30,9 @@ class RhythmTracker:
         self._model = ModelRhythm(classes)
         self._ecg = EcgPresence()
         self._last_s = 0.0
-        self._clear = False  # whether the last beat was clear; a peak that is no QRS complex is no beat here
-        self._after_no_qrs = False  # whether such a peak came after the last beat
+        # A peak that is no QRS complex, or an artefact, is no beat here.
+        self._clear = False  # whether the last beat was clear
+        self._after_no_beat = False  # whether such a peak came after the last beat
 
     def beat(
         self,
@@ -60,12 +61,12 @@ class RhythmTracker:
         out: list[Rhythm] = []
         if no_qrs:
             self._v_run.end(out)
-            self._after_no_qrs = True
+            self._after_no_beat = True
             return out
-        clear = self._ecg.beat(quality, None if self._after_no_qrs else rr_ms, poor=poor, recurrence=recurrence)
+        clear = self._ecg.beat(quality, None if self._after_no_beat else rr_ms, poor=poor, recurrence=recurrence)
         # An RR interval is valid between two clear beats without a peak between them.
-        valid_rr_ms = rr_ms if clear and self._clear and not self._after_no_qrs else None
-        self._clear, self._after_no_qrs = clear, False
+        valid_rr_ms = rr_ms if clear and self._clear and not self._after_no_beat else None
+        self._clear, self._after_no_beat = clear, False
         may_begin = self._ecg.present
         self._pause.beat(time_s, valid_rr_ms if may_begin else None, out)
         self._rate.beat(time_s, valid_rr_ms, out, may_begin=may_begin)
@@ -75,6 +76,22 @@ class RhythmTracker:
         if logits is not None and not poor:
             self._model.beat(time_s, logits, out, may_begin=may_begin)
         self._last_s = time_s
+        return out
+
+    def artefact(self, time_s: float) -> list[Rhythm]:
+        """Return the events of a detected peak of which the model answered that it is no beat.
+
+        It ends no pause and no asystole, and is neither part of a V run nor its end. No RR interval begins or ends with
+        it. Like a beat that is `?`, it counts against the signal: many of them, and no alarm begins.
+
+        Args:
+            time_s: time of the peak.
+        """
+        out: list[Rhythm] = []
+        self._after_no_beat = True
+        self._ecg.beat(0.0, None, poor=True, recurrence=None)
+        self._rate.beat(time_s, None, out, may_begin=False)
+        self._v_run.artefact(time_s, out)
         return out
 
     def silence(self, since_s: float, seconds: float, *, after_beat: bool) -> list[Rhythm]:
