@@ -67,6 +67,8 @@ class DecisionRule:
     shape_early_share: float = _constant(0.85, least=0, most=1, since=4, before=0.0)
     # Mean probability of AF from which it does not count whether a beat is early.
     fibrillation_limit: float = _constant(0.25, least=0, most=1, since=4, before=0.25)
+    # Whether `fibrillation_penalty` applies only if the RR intervals are irregular (`irregular_share`).
+    fibrillation_irregular: bool = _constant(False, least=0, most=1, since=5, before=True)
 
     def __post_init__(self) -> None:
         """Check the constants.
@@ -173,13 +175,14 @@ class Decision:
             if learn:
                 margin = min(max(float(own[index]) - float(own[self._normal]), -8.0), 8.0)
                 self._margin[index] = running + weight * (margin - running)
-        penalty = rule.irregular_penalty
+        penalty, applies = rule.irregular_penalty, irregular
         if rhythm is not None and self._af is not None:
             if learn:
                 self._learn_fibrillation(np.asarray(rhythm, np.float64), self._af)
             # Squared, so that a low probability counts little.
             penalty = (rule.fibrillation_penalty or 0.0) * self._fibrillation**2
-        if irregular:
+            applies = irregular or not rule.fibrillation_irregular
+        if applies:
             adjusted[self._s] -= penalty
         self._beats += learn
         return adjusted
