@@ -42,7 +42,9 @@ class FakeModel:
     ) -> None:
         self._outputs = outputs
         self.tasks = tuple(tasks)
-        self.classes = {task: TASK_CLASSES[task] for task in tasks if task in TASK_CLASSES} | {"beat": answers}
+        self.classes = {
+            task: answers if task == "beat" else TASK_CLASSES[task] for task in tasks if task in TASK_CLASSES
+        }
         self.decision = decision or DecisionRule()
         self.context_samples = context_samples
         self.batched = batched

@@ -15,6 +15,7 @@ from ecgmoe_edge.live import JsonLinesSink, Sink, TerminalSink, render_summary
 from ecgmoe_edge.live.sinks.terminal import HEADER, clock, line_of
 from ecgmoe_edge.streaming.events import (
     Beat,
+    BeatReason,
     Clock,
     End,
     Event,
@@ -137,6 +138,28 @@ def test_a_beat_line_shows_label_time_and_delay() -> None:
     first = replace(BEAT, rr_ms=None, label="?", search_back=True)
     assert line_of(first).split()[:3] == ["0:12.50", "?", "0.93"]
     assert line_of(first).endswith("found by search-back")
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "score"),
+    [
+        ("incomplete", "incomplete window", False),
+        ("no QRS", "no QRS complex", False),
+        ("quality", "poor quality", False),
+        ("model", "unusable model output", False),
+        ("artefact", "artefact", True),
+    ],
+)
+def test_a_beat_line_shows_why_a_beat_has_no_class(reason: BeatReason, words: str, score: bool) -> None:
+    beat = replace(BEAT, label="?", scores={**BEAT.scores, "?": 0.88}, reason=reason)
+    assert line_of(beat).endswith(f"  {words}")
+    assert ("0.88" in line_of(beat)) == score  # of a beat that is not an artefact, it is no score of the label
+    assert line_of(replace(beat, search_back=True)).endswith(f"  {words}, found by search-back")
+
+
+def test_the_summary_counts_the_artefacts_among_the_beats_without_a_class() -> None:
+    assert "N 400, S 3, V 80, F 20, ? 1\n" in render_summary(END)
+    assert "F 20, ? 1, of these 1 artefact\n" in render_summary(replace(END, artefacts=1))
 
 
 def test_each_other_event_has_its_line() -> None:

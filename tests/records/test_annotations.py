@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,15 @@ def test_written_beats_are_read_back_unchanged(tmp_path: Path) -> None:
     assert back.sample.tolist() == [100, 400, 700, 1000, 1300, 1600]
     assert back.symbol == ["N", "S", "V", "F", "Q", "N"]
     assert back.fs == 250
+
+
+def test_an_artefact_is_written_as_an_isolated_qrs_like_artifact_and_read_as_no_beat(tmp_path: Path) -> None:
+    beats = [_beat(100, "N"), replace(_beat(400, "?"), reason="artefact"), replace(_beat(700, "?"), reason="quality")]
+    file = write_annotations(tmp_path, "a", beats, 250.0)
+    back = wfdb.rdann(str(file.with_suffix("")), "ecgmoe")
+    assert (back.sample.tolist(), back.symbol) == ([100, 400, 700], ["N", "|", "Q"])
+    alone = write_annotations(tmp_path, "b", beats[1:2], 250.0)
+    assert wfdb.rdann(str(alone.with_suffix("")), "ecgmoe").symbol == ["|"]
 
 
 def test_no_beats_write_an_annotation_file_without_annotations(tmp_path: Path) -> None:

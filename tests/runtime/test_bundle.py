@@ -18,9 +18,11 @@ from tiny_onnx import expected, random_inputs
 
 from ecgmoe_edge.errors import BundleError, GateFailed, UsageError
 from ecgmoe_edge.runtime.bundle import load_bundle, open_bundle, pack, shipped_bundle, write_bundle
+from ecgmoe_edge.runtime.compatibility import check_classes
 from ecgmoe_edge.runtime.cores import usable_cores
 from ecgmoe_edge.runtime.manifest import Gate, Manifest
 from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.tasks import BEAT_ANSWERS, BEAT_CLASSES
 
 Files = dict[str, bytes | Path]
 
@@ -183,6 +185,17 @@ def test_a_manifest_that_does_not_hold_is_refused_and_says_why(
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle_folder)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("answers", [BEAT_CLASSES, BEAT_ANSWERS])
+def test_bundles_with_and_without_the_answer_artefact_are_accepted(answers: tuple[str, ...]) -> None:
+    check_classes({"beat": answers}, "this")
+
+
+@pytest.mark.parametrize("answers", [("?", *BEAT_CLASSES), BEAT_CLASSES[:3], (*BEAT_CLASSES, "Q")])
+def test_other_answers_for_a_beat_are_refused(answers: tuple[str, ...]) -> None:
+    with pytest.raises(BundleError, match=r"for the task beat; this version has N, S, V, F, \?, so"):
+        check_classes({"beat": answers}, "this")
 
 
 def test_a_task_that_nobody_knows_is_refused(bundle_folder: Path) -> None:

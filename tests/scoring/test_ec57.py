@@ -65,6 +65,31 @@ def test_an_unclassified_beat_lowers_sensitivity_only() -> None:
     assert confusion.count("none", "?") == 1
 
 
+def test_artefacts_are_counted_by_what_is_annotated_there() -> None:
+    annotated = _annotated([1000, 2000, 3000], "NVV")
+    found, labels = [4000, 1000, 2000, 3000, 5000], ["?", "?", "?", "V", "?"]
+    artefacts = [True, False, True, False, True]
+    score = score_record(annotated, found, labels, fs=FS, n_samples=10_000, artefacts=artefacts)
+    assert score.confusion is not None
+    assert score.confusion.artefacts_json() == {
+        "detections": 3,
+        "no_beat": 2,
+        "lost_beats": {"N": 0, "S": 0, "V": 1, "F": 0, "Q": 0},
+    }
+    assert (score.confusion.count("none", "?"), score.confusion.count("N", "?")) == (2, 1)
+    assert score.confusion.counts("V") == Counts(tp=1, fn=1, fp=0)
+    total = total_confusion([score.confusion, score.confusion, _confusion([1000], "N", [1000], "?")])
+    assert total is not None
+    assert total.artefacts_json()["detections"] == 6
+
+
+def test_false_positives_without_a_beat_are_counted_for_each_class() -> None:
+    confusion = _confusion([1000, 2000], "NN", [1000, 2000, 4000, 5000, 6000], "NVVVS")
+    assert (confusion.class_json("V")["fp"], confusion.class_json("V")["false_no_beat"]) == (3, 2)
+    assert (confusion.class_json("S")["fp"], confusion.class_json("S")["false_no_beat"]) == (1, 1)
+    assert confusion.class_json("N")["false_no_beat"] == 0
+
+
 @pytest.mark.parametrize(("label", "false_for"), [("V", "NS"), ("S", "NVF"), ("N", "SVFQ"), ("F", "NSVQ")])
 def test_false_positives_of_each_label_are_those_of_ec57(label: str, false_for: str) -> None:
     for truth, symbol in (("N", "N"), ("S", "A"), ("V", "V"), ("F", "F"), ("Q", "Q")):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from beat_models import always
+from beat_models import always, answering
 from wfdb_records import write_wfdb
 
 from ecgmoe_edge.errors import RecordError, UsageError
@@ -58,8 +58,21 @@ def test_labels_are_scored_class_by_class(write_ecg: Callable[..., Path]) -> Non
     assert figures["beats"]["V"]["se"] == 100.0
     assert figures["beats"]["V"]["ppv"] == pytest.approx(25.0, abs=1.0)
     assert figures["beats"]["N"]["se"] == 0.0
-    assert figures["beats"]["S"] == {"se": None, "ppv": None, "f1": None, "tp": 0, "fn": 0, "fp": 0}
+    assert figures["beats"]["S"] == {"se": None, "ppv": None, "f1": None, "tp": 0, "fn": 0, "fp": 0, "false_no_beat": 0}
     assert 0 < figures["delay_ms"]["label"]["p95"] <= 600
+
+
+def test_peaks_answered_artefact_are_reported_with_the_beats_that_they_cost(write_ecg: Callable[..., Path]) -> None:
+    result = evaluate_record(write_ecg("a", symbols="NNNV"), EvaluationOptions(), answering("V?"))
+    figures = Evaluation((result,)).to_json()
+    artefacts = figures["artefacts"]
+    assert artefacts["detections"] == result.score.rpeaks.tp + result.score.rpeaks.fp - 1
+    assert artefacts["lost_beats"]["N"] > 2 * artefacts["lost_beats"]["V"] > 0
+    assert figures["per_record"]["a"]["artefacts"] == artefacts
+    assert f"answered artefact: {artefacts['detections']} detections" in render_table(figures)
+    assert "answered artefact" not in render_table(
+        Evaluation((evaluate_record(write_ecg("b"), EvaluationOptions(), always("V")),)).to_json()
+    )
 
 
 def test_figures_of_s_are_also_given_without_record_232_of_mit_bih(

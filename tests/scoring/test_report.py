@@ -23,7 +23,7 @@ FS = 250.0
 
 
 def _result(name: str, symbols: str, labels: Sequence[str | None], shift: int = 0) -> RecordResult:
-    """A record with one beat per second; a label `-` is a missed beat, a label after the last beat is a false one."""
+    """A record with one beat per second; `-` is a missed beat, `x` an artefact, a label after the last beat false."""
     samples = 250 * np.arange(1, len(symbols) + 1, dtype=np.int64)
     found = [250 * (at + 1) + shift * (at % 2) for at, label in enumerate(labels) if label != "-"]
     annotated = BeatAnnotations(
@@ -33,8 +33,10 @@ def _result(name: str, symbols: str, labels: Sequence[str | None], shift: int = 
         flutter=(),
         rhythms=(),
     )
-    detected = [label for label in labels if label != "-"]
-    score = score_record(annotated, found, detected, fs=FS, n_samples=250 * 60)
+    answers = [label for label in labels if label != "-"]
+    artefacts = [label == "x" for label in answers]
+    detected = ["?" if label == "x" else label for label in answers]
+    score = score_record(annotated, found, detected, fs=FS, n_samples=250 * 60, artefacts=artefacts)
     delays = np.full(len(found), 200.0, dtype=np.float32)
     return RecordResult(name, ("II",), FS, 60.0, annotated.paced, score, score, None, delays, delays)
 
@@ -70,7 +72,15 @@ def test_gross_and_average_figures_equal_those_computed_by_hand(evaluation: Eval
         "se": 91.667, "ppv": 91.667, "f1": 91.667, "records": {"se": 3, "ppv": 3, "f1": 3},
     }  # fmt: skip
     # V: one found in a; in b one is missed, one is labelled N, and one detection has no annotated beat
-    assert figures["beats"]["V"] == {"se": 33.333, "ppv": 50.0, "f1": 40.0, "tp": 1, "fn": 2, "fp": 1}
+    assert figures["beats"]["V"] == {
+        "se": 33.333,
+        "ppv": 50.0,
+        "f1": 40.0,
+        "tp": 1,
+        "fn": 2,
+        "fp": 1,
+        "false_no_beat": 1,
+    }
     assert figures["average"]["beats"]["V"]["se"] == 50.0
     assert figures["average"]["beats"]["S"]["records"] == {"se": 1, "ppv": 2, "f1": 1}
     assert figures["per_record"]["c"]["beats"] is figures["per_record"]["c"]["confusion"] is None
@@ -108,6 +118,21 @@ def test_the_text_has_a_line_per_record_above_the_sums(evaluation: Evaluation) -
     assert not any(line.startswith("a  ") for line in render_table(figures).splitlines())
 
 
+def test_the_text_says_how_many_false_positives_are_no_beat_and_what_the_artefacts_cost() -> None:
+    # two false V without a beat and one N labelled V; three artefacts, of which one is a V beat and one an N beat
+    evaluation = Evaluation((_result("a", "NNVNVN", "NVxNVxVVx"),))
+    figures = evaluation.to_json()
+    figures["noise"] = NoiseEvaluation("em", {12.0: evaluation}).to_json()
+    lines = render_table(figures).splitlines()
+    assert lines[1].split()[-3:] == ["false", "no", "beat"]
+    (gross,) = (line for line in lines if line.startswith("class V") and len(line.split()) == 9)
+    assert gross.split()[-4:] == ["1", "1", "3", "2"]
+    (noisy,) = (line for line in lines if line.startswith("  class V"))
+    assert noisy.split()[-4:] == ["1", "1", "3", "2"]
+    said = "answered artefact: 3 detections, 1 of them no beat; lost beats: N 1, V 1"
+    assert [line for line in lines if "artefact" in line] == [said, f"  {said}"]
+
+
 def _read(folder: Path, name: str) -> list[dict[str, str]]:
     with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -121,16 +146,19 @@ def test_csv_files_have_the_same_figures_as_the_json(evaluation: Evaluation, tmp
     folder = tmp_path / "new" / "tables"
     records = {row["record"]: row for row in _read(folder, "records")}
     assert (records["b"]["rpeaks_150ms_fn"], records["b"]["V_fp"], records["b"]["rr_intervals"]) == ("1", "1", "1")
+    assert (records["a"]["V_false_no_beat"], records["b"]["V_false_no_beat"]) == ("0", "1")
     assert (records["c"]["V_se"], records["c"]["paced"]) == ("", "True")
     classes = {row["class"]: row for row in _read(folder, "classes")}
     assert list(classes) == ["rpeaks_150ms", "rpeaks_50ms", "N", "S", "V", "F"]
     assert (classes["V"]["se"], classes["V"]["average_se"], classes["V"]["records_se"]) == ("33.333", "50.0", "2")
+    assert [classes[name]["false_no_beat"] for name in ("rpeaks_150ms", "S", "V")] == ["", "0", "1"]
     tables = {(row["record"], row["truth"]): row for row in _read(folder, "beat_table")}
     assert tables["all", "V"]["missed"] == tables["b", "V"]["missed"] == "1"
     assert ("c", "V") not in tables
     noise = [(row["snr_db"], row["record"], row["rpeaks_150ms_f1"]) for row in _read(folder, "noise")]
     assert ("-6", "all", "90.0") in noise
     assert len(noise) == 2 * 4
+    assert {row["V_false_no_beat"] for row in _read(folder, "noise") if row["record"] == "all"} == {"1"}
 
 
 def test_csv_files_have_no_class_columns_if_beats_were_not_classified(simulated_record: Path, tmp_path: Path) -> None:

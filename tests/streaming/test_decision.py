@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecgmoe_edge.streaming.decision import DecisionRule, combined_logits
-from ecgmoe_edge.tasks import BEAT_CLASSES
+from ecgmoe_edge.streaming.decision import Decision, DecisionRule, combined_logits
+from ecgmoe_edge.tasks import BEAT_ANSWERS, BEAT_CLASSES
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,57 @@ def test_the_v_margin_is_the_largest_for_an_early_beat_and_else_that_of_the_firs
     np.testing.assert_allclose(combined[[0, 1, 3]], own.mean(axis=0)[[0, 1, 3]], atol=1e-5)
 
 
+def is_artefact(*leads: list[float], early: bool = False) -> bool:
+    combined = combined_logits(np.array(leads, np.float32), BEAT_ANSWERS, early=early)
+    return Decision(DecisionRule(), BEAT_ANSWERS).is_artefact(combined)
+
+
 @pytest.mark.parametrize("early", [True, False])
-def test_the_logits_of_one_lead_are_not_changed(early: bool) -> None:
-    logits = np.array([N_LEAD], np.float32)
-    np.testing.assert_array_equal(combined_logits(logits, BEAT_CLASSES, early=early), logits[0])
-    twice = combined_logits(logits.repeat(2, axis=0), BEAT_CLASSES, early=early)
+def test_a_peak_is_an_artefact_only_if_every_lead_says_so(early: bool) -> None:
+    surely, hardly = [*N_LEAD, 9.0], [*V_LEAD, 5.5]
+    for beat in ([*N_LEAD, 1.9], [*V_LEAD, 4.9]):
+        assert not is_artefact(surely, beat, early=early)
+        assert not is_artefact(beat, surely, early=early)
+    assert is_artefact(surely, hardly, early=early)
+    assert is_artefact(hardly, surely, early=early)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_margin_of_the_artefact_is_the_smallest_among_the_leads(early: bool) -> None:
+    leads = np.array([[*N_LEAD, 3.5], [*V_LEAD, 9.0]], np.float32)  # 1.5 above N, 4 above V
+    combined = combined_logits(leads, BEAT_ANSWERS, early=early)
+    assert combined[4] - combined[:4].max() == pytest.approx(1.5, abs=1e-5)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_answer_artefact_changes_nothing_between_the_beat_classes(early: bool) -> None:
+    leads = np.array([N_LEAD, V_LEAD], np.float32)
+    four = combined_logits(leads, BEAT_CLASSES, early=early)
+    five = combined_logits(np.column_stack([leads, [-3.0, 8.0]]).astype(np.float32), BEAT_ANSWERS, early=early)
+    np.testing.assert_allclose(np.diff(five[:4]), np.diff(four), atol=1e-5)
+
+
+def test_a_model_without_the_answer_has_no_artefact() -> None:
+    decision = Decision(DecisionRule(), BEAT_CLASSES)
+    logits = np.array([0.0, 0.0, 0.0, 5.0])
+    assert not decision.is_artefact(logits.astype(np.float32))
+    assert BEAT_CLASSES[decision.best_class(logits)] == "F"
+
+
+def test_the_logit_of_the_artefact_is_not_adapted() -> None:
+    decision = Decision(DecisionRule(shape_share=0.0), BEAT_ANSWERS)
+    logits = np.array([0.0, 1.0, 1.0, 0.0, 0.5], np.float32)
+    rr = np.zeros(15, np.float32)
+    for _ in range(200):
+        adjusted = decision.apply(logits, rr, None)
+    assert adjusted[4] == logits[4]
+    assert adjusted[1] < logits[1] - 1.0
+
+
+@pytest.mark.parametrize("classes", [BEAT_CLASSES, BEAT_ANSWERS])
+@pytest.mark.parametrize("early", [True, False])
+def test_the_logits_of_one_lead_are_not_changed(early: bool, classes: tuple[str, ...]) -> None:
+    logits = np.array([[*N_LEAD, 1.0][: len(classes)]], np.float32)
+    np.testing.assert_array_equal(combined_logits(logits, classes, early=early), logits[0])
+    twice = combined_logits(logits.repeat(2, axis=0), classes, early=early)
     np.testing.assert_allclose(twice - logits[0], -np.logaddexp.reduce(logits[0]), atol=1e-6)
