@@ -151,9 +151,7 @@ def _cost_lines(
         yield f"experts of {bank} on the shipped recording: {listed}"
 
 
-def _mean_macs(
-    costs: CostBreakdown, experts: Mapping[str, int], shares: Mapping[str, list[float]]
-) -> float | None:
+def _mean_macs(costs: CostBreakdown, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> float | None:
     """Mean multiplications of a beat of the shipped recording; None if the experts were not counted."""
     banks = {part.name.rpartition("_")[0] for part in costs.experts}
     if not banks or not banks <= shares.keys() or any(not sum(shares[bank]) for bank in banks):

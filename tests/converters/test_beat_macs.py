@@ -64,9 +64,7 @@ def test_fewer_tasks_need_fewer_multiplications(student: Student) -> None:
 
 
 @pytest.mark.parametrize("kind", ["int8_onnx", "if_tflite", "host_tflite"])
-def test_every_format_has_the_same_multiplications(
-    kind: str, student: Student, request: pytest.FixtureRequest
-) -> None:
+def test_every_format_has_the_same_multiplications(kind: str, student: Student, request: pytest.FixtureRequest) -> None:
     file = request.getfixturevalue(kind).path
     macs = beat_macs(file, student.config, routes_with((50, 30, 20)))
     assert macs.max_macs == count_macs(student.config).most
