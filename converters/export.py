@@ -187,6 +187,12 @@ def _load(request: ExportRequest) -> tuple[StudentConfig, Pieces, QatStudent | N
         config, full = student.config, merge_student(student)
     tasks = tuple(task for task in wanted if task in full.tasks) if request.tasks is None else tuple(wanted)
     full = select_tasks(full, tasks)
+    for path, bank in full.banks().items():
+        if len(bank) < 2:
+            raise ConversionError(
+                f"{request.weights} has only one {path} expert, and a file selects one of at least two for each beat; "
+                "distil a student with several."
+            )
     notes: tuple[str, ...] = ()
     if config.width != request.profile.model.width:
         notes = (f"The student has width {config.width}; the profile is meant for {request.profile.model.width}.",)

@@ -165,6 +165,16 @@ def test_int8_ranges_come_from_quantization_aware_training_if_it_fits_the_profil
         assert np.abs(whole["beat"] - torch_model(full)(beats.inputs)["beat"]).max() < 1e-3
 
 
+def test_a_student_without_experts_to_choose_from_is_refused(
+    student: Student, float_profile: Profile, beats: CalibrationBeats, tmp_path: Path
+) -> None:
+    path = tmp_path / "dense.safetensors"
+    save_student(path, Student(student.config.dense_twin()))
+    with pytest.raises(ConversionError, match="only one morphology expert"):
+        export_model(ExportRequest(path, float_profile, calibration=beats), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list_profiles())
 def test_every_profile_exports_a_bundle_that_runs(name: str, tmp_path: Path) -> None:
