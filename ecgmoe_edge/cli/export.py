@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import DataOption, JsonOption, wanted_leads
 from ecgmoe_edge.cli.macs_lines import macs_lines
+from ecgmoe_edge.cli.options import DataOption, JsonOption, wanted_leads
 from ecgmoe_edge.cli.output import result, result_json, say, say_remarks
 from ecgmoe_edge.cli.preparation import check_folders, quiet_libraries, require
 from ecgmoe_edge.errors import ModelError, RecordError, UsageError
