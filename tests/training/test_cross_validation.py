@@ -95,7 +95,8 @@ def test_the_control_has_nearly_the_multiplications_that_it_is_made_for(width: s
     comparison = importlib.import_module("experiments.mixture_vs_dense")
     config = comparison.student_config(width)
     least, most = (comparison.control_config(config, wanted) for wanted in (0.0, 1e12))
-    assert (least.morphology_widths, most.morphology_widths) == ((0.0,), (1.0,))
+    assert least.morphology_widths == (0.0,)
+    assert comparison.count_macs(most) == comparison.count_macs(config.dense_twin())
     for share in (0.3, 0.6, 0.9):
         lowest, highest = (comparison.count_macs(one).most for one in (least, most))
         wanted = lowest + share * (highest - lowest)
