@@ -90,15 +90,14 @@ def test_the_networks_are_fitted_and_answer_for_the_annotated_beats_of_their_fol
 
 
 @pytest.mark.usefixtures("short_fit")
-@pytest.mark.parametrize("width", ["tiny", "nano", "small", "base"])
+@pytest.mark.parametrize("width", ["nano", "small"])
 def test_the_control_has_nearly_the_multiplications_that_it_is_made_for(width: str) -> None:
     comparison = importlib.import_module("experiments.mixture_vs_dense")
     config = comparison.student_config(width)
-    least, most = (comparison.control_config(config, wanted) for wanted in (0.0, 1e12))
-    assert least.morphology_widths == (0.0,)
-    assert comparison.count_macs(most) == comparison.count_macs(config.dense_twin())
+    lowest, highest = (comparison.count_macs(comparison.control_config(config, x)).most for x in (0.0, 1e12))
+    assert lowest < 0.35 * highest
+    assert highest == comparison.count_macs(config.dense_twin()).most
     for share in (0.3, 0.6, 0.9):
-        lowest, highest = (comparison.count_macs(one).most for one in (least, most))
         wanted = lowest + share * (highest - lowest)
         control = comparison.control_config(config, wanted)
         assert control.rhythm_experts == 1
