@@ -51,7 +51,7 @@ class StudentConfig:
     dim: int = 32  # width of an expert's output; the rhythm embedding is twice as wide
     # Fraction of the full number of channels of each morphology expert, from cheap to expensive; 0: no convolutions.
     # (1.0,) and one rhythm expert: the dense twin, a network without experts to choose from.
-    morphology_widths: tuple[float, ...] = (0.0, 0.25, 1.0)
+    morphology_widths: tuple[float, ...] = (0.0, 0.25, 0.5)
     rhythm_experts: int = 4
     rank: int = 8  # LoRA rank; only the fusion block has adapters
     alpha: float = 32.0
