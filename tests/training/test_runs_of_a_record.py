@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from drawn_patients import FS, write_patient
 
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.streaming.beats import BeatContext
@@ -19,7 +20,6 @@ from ecgmoe_edge.training.cache import build_examples
 from ecgmoe_edge.training.config import DataSet, TrainingConfig, load_config
 from ecgmoe_edge.training.examples import NOT_AF, UNKNOWN, Examples, examples_of
 from ecgmoe_edge.training.sources import Source, divide
-from tests.training.conftest import FS, write_patient
 
 _SECONDS = 370.0  # five minutes without noise, then some with it
 
