@@ -3,14 +3,14 @@
 A model classifies one beat at a time, and sometimes errs on beats that look alike. Here, every beat is added to the
 shape that it resembles, or becomes a new shape. A shape remembers the mean V margin (logit of V over N and S) of its
 beats, and the margin of a beat is moved towards that mean. Ventricular beats can have nearly the QRS complex of the
-patient's normal beats. They differ in the T wave, which is part of the shape, and they come early: a shape also keeps
+patient's normal beats. They differ in the T wave, whose beginning is part of the shape, and they come early: a shape also keeps
 the means of its early beats apart. In atrial fibrillation this is not used, since early says nothing there. No label
 and no later beat is used.
 
 Per-patient clustering of QRS shapes is as old as monitoring (Feldman, 1977, "Computer detection of ventricular ectopic
 beats"); its combination with the scores of a network is ours. In patient-grouped cross-validation over the records of
-DS1 and of svdb, with one lead, F1 of V rises from 88.0 to 94.0 and from 79.1 to 82.7; without the T wave and without
-separate early beats it is 94.3 and 80.3.
+DS1 and of svdb, with one lead and shapes to 0.28 s after R, F1 of V rises from 88.0 to 94.0 and from 79.1 to 82.7;
+without the T wave and without separate early beats it is 94.3 and 80.3. Now a shape ends with the window of a beat.
 """
 
 from __future__ import annotations
