@@ -3,9 +3,9 @@
 A model classifies one beat at a time, and sometimes errs on beats that look alike. Here, every beat is added to the
 shape that it resembles, or becomes a new shape. A shape remembers the mean V margin (logit of V over N and S) of its
 beats, and the margin of a beat is moved towards that mean. Ventricular beats can have nearly the QRS complex of the
-patient's normal beats. They differ in the T wave, whose beginning is part of the shape, and they come early: a shape also keeps
-the means of its early beats apart. In atrial fibrillation this is not used, since early says nothing there. No label
-and no later beat is used.
+patient's normal beats. They differ in the T wave, whose beginning is part of the shape, and they come early: a shape
+also keeps the means of its early beats apart. In atrial fibrillation this is not used, since early says nothing there.
+No label and no later beat is used.
 
 Per-patient clustering of QRS shapes is as old as monitoring (Feldman, 1977, "Computer detection of ventricular ectopic
 beats"); its combination with the scores of a network is ours. In patient-grouped cross-validation over the records of
