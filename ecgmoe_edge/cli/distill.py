@@ -47,6 +47,15 @@ def distill(
     symmetric: Annotated[
         bool, typer.Option("--symmetric", help="Set all zero points to 0, as the profile jetson needs.")
     ] = False,
+    cost_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--cost-weight",
+            metavar="X",
+            min=0.0,
+            help="Loss by which the most expensive expert must be better than the cheapest. Default: configured.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run.")] = Path("runs/student"),
@@ -72,6 +81,8 @@ def distill(
     if not float_only:
         require("export", "torchao")
     quiet_libraries()
+    from msgspec.structs import replace
+
     from ecgmoe_edge.records.splits import data_folder
     from ecgmoe_edge.training.config import load_config
     from ecgmoe_edge.training.limits import Clock, OutOfTime
@@ -82,6 +93,8 @@ def distill(
         data_folder(data),
         Clock(minutes),
     )
+    if cost_weight is not None:
+        settings = replace(settings, distil=replace(settings.distil, cost_weight=cost_weight))
     report = SurveyReport()
     jobs = jobs or cores()
     try:

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs it")
+
+from ecgmoe_edge.cli.distill import distill
+from ecgmoe_edge.training import run
+from ecgmoe_edge.training.config import TrainingConfig, load_config
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, load_config().distil.cost_weight), (0.5, 0.5), (0.0, 0.0)])
+def test_the_weight_of_the_cost_can_be_given_for_one_run(
+    given: float | None, used: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configurations: list[TrainingConfig] = []
+
+    def record(config: TrainingConfig, *_: Any, **__: Any) -> Path:
+        configurations.append(config)
+        return tmp_path / "student-nano.safetensors"
+
+    monkeypatch.setattr(run, "distill", record)
+    distill(cost_weight=given, data=tmp_path, out=tmp_path / "run", width="nano", float_only=True)
+    assert [config.distil.cost_weight for config in configurations] == [used]
