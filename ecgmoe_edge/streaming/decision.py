@@ -58,9 +58,9 @@ class DecisionRule:
     # `irregular_penalty` there too.
     fibrillation_penalty: float | None = _constant(3.0, least=0, since=3, before=None)
     # Number of beats of that mean (exponential).
-    fibrillation_beats: int = _constant(64, least=1, since=3, before=64)
+    fibrillation_beats: int = _constant(32, least=1, since=3, before=64)
     # Fraction of the difference to the V margin of its shape by which a beat is moved; 0 for no such rule.
-    shape_share: float = _constant(0.8, least=0, most=1, since=2, before=0.0)
+    shape_share: float = _constant(1.0, least=0, most=1, since=2, before=0.0)
     # Smallest correlation of a beat, from QRS to T, with the mean of its shape.
     shape_correlation: float = _constant(0.85, least=0, most=1, since=2, before=0.85)
     # Weight of the mean margin of the beats of a shape that come as early.
