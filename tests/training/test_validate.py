@@ -36,6 +36,12 @@ def test_a_perfect_model_scores_100_and_its_experts_are_counted(examples: Exampl
     assert flat_metrics({"ward": report})["ward.V.f1.plain"] == 100.0
 
 
+def test_the_experts_are_counted_for_each_annotated_class(examples: Examples) -> None:
+    # The first expert takes the N beats, the second one the S beats; on equal logits the first one is taken.
+    of_class = validate(_oracle, examples).experts_of_class["rhythm"]
+    assert of_class == {"N": (1.0, 0.0), "S": (0.0, 1.0), "V": (1.0, 0.0)}
+
+
 def test_se_ppv_and_f1_follow_the_counts_and_f_labelled_v_is_ignored() -> None:
     n, s, v, f = range(4)
     truth = np.array([n, n, n, s, s, v, v, f], np.int8)
