@@ -41,7 +41,7 @@ train: .venv/.installed
 	$(BIN)/ecgmoe-edge train -o runs/teacher --cache runs/examples
 	$(BIN)/ecgmoe-edge distill --width small -o runs/student --cache runs/examples
 	$(BIN)/ecgmoe-edge distill --width base --symmetric -o runs/student --cache runs/examples
-	$(BIN)/ecgmoe-edge distill --width nano --cost-weight 0.07 -o runs/student --cache runs/examples
+	$(BIN)/ecgmoe-edge distill --width nano -o runs/student --cache runs/examples
 	$(BIN)/ecgmoe-edge export --profile generic-cpu --student runs/student/student-small-qat.safetensors \
 		-o runs/bundles/generic-cpu --overwrite
 

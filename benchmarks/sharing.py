@@ -35,7 +35,7 @@ BATCHES = (1, 32)
 def inputs(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Random beats, features, RR sequences and contexts of `n` beats: times do not depend on their values."""
     g = torch.Generator().manual_seed(1)
-    beat, features = torch.randn(n, 2, 76, generator=g), torch.randn(n, 27, generator=g)
+    beat, features = torch.randn(n, 2, 103, generator=g), torch.randn(n, 27, generator=g)
     rr = torch.stack([0.1 * torch.randn(n, 32, generator=g), torch.ones(n, 32)], 1)
     return beat, features, rr, torch.randn(n, 1, 1280, generator=g)
 

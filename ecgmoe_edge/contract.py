@@ -4,7 +4,7 @@ The monitor and the training examples assemble the inputs with this module, and 
 tensors by it. It needs only numpy and the streaming front end, so it is available on a device.
 
     input        shape           unit                                               limit
-    beat         (b, 2, 76)     window and running template / R amplitude          6
+    beat         (b, 2, 103)     window and running template / R amplitude          6
     features     (b, 27)         RR and template features, centred and scaled       4
     rr_sequence  (b, 2, 32)      log (RR / running median RR), newest last, and     1.5
                                  mask
@@ -128,8 +128,8 @@ def assemble_inputs(
     """Assemble the inputs of a model.
 
     Args:
-        windows: (b, 76) beat windows, mV.
-        templates: (b, 76) running templates, mV.
+        windows: (b, 103) beat windows, mV.
+        templates: (b, 103) running templates, mV.
         amplitude: (b,) running R amplitudes, mV.
         rr_features: (b, 15) from `patient.rr_history.RRHistory`.
         rr_sequence: (b, 2, 32) from `patient.rr_history.RRHistory`.
@@ -138,10 +138,10 @@ def assemble_inputs(
     Returns:
         The inputs by name, in the order of `INPUTS`, then `context` if it is given.
 
-    >>> window, rr, sequence = np.zeros((1, 76)), np.zeros((1, 15)), np.zeros((1, 2, 32))
+    >>> window, rr, sequence = np.zeros((1, 103)), np.zeros((1, 15)), np.zeros((1, 2, 32))
     >>> inputs = assemble_inputs(window, window, np.ones(1), rr, sequence)
     >>> {name: value.shape for name, value in inputs.items()}
-    {'beat': (1, 2, 76), 'features': (1, 27), 'rr_sequence': (1, 2, 32)}
+    {'beat': (1, 2, 103), 'features': (1, 27), 'rr_sequence': (1, 2, 32)}
     """
     beat, features = model_inputs(windows, templates, amplitude, rr_features)
     inputs = {BEAT: beat, FEATURES: features, RR_SEQUENCE: rr_sequence}

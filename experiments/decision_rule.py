@@ -40,14 +40,14 @@ RULE = DecisionRule()
 VARIANTS: Mapping[str, DecisionRule] = {
     "default": RULE,
     **{f"fibrillation_penalty {value:g}": replace(RULE, fibrillation_penalty=value) for value in (0.0, 1.5, 6.0)},
-    **{f"fibrillation_beats {value}": replace(RULE, fibrillation_beats=value) for value in (16, 64)},
+    **{f"fibrillation_beats {value}": replace(RULE, fibrillation_beats=value) for value in (32, 128)},
     f"fibrillation_irregular {not RULE.fibrillation_irregular}": replace(
         RULE, fibrillation_irregular=not RULE.fibrillation_irregular
     ),
     **{f"fibrillation_limit {value:g}": replace(RULE, fibrillation_limit=value) for value in (0.15, 0.5)},
     **{f"margin_share_s {value:g}": replace(RULE, margin_share_s=value) for value in (0.0, 0.15, 0.4)},
     **{f"margin_share_v {value:g}": replace(RULE, margin_share_v=value) for value in (0.0, 0.15, 0.4)},
-    **{f"shape_share {value:g}": replace(RULE, shape_share=value) for value in (0.0, 0.6, 0.8)},
+    **{f"shape_share {value:g}": replace(RULE, shape_share=value) for value in (0.0, 0.6, 1.0)},
     **{f"shape_correlation {value:g}": replace(RULE, shape_correlation=value) for value in (0.8, 0.9)},
     **{f"shape_early_share {value:g}": replace(RULE, shape_early_share=value) for value in (0.5, 1.0)},
 }

@@ -14,7 +14,7 @@ from ecgmoe_edge.tasks import BEAT_ANSWERS, BEAT_CLASSES, TASK_CLASSES
 Tensors: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 _WEIGHTED_INPUTS = ("beat", "features", "rr_sequence")
-_WEIGHTED_SIZE = 2 * 76 + 27 + 2 * 32  # numbers in these inputs, for one lead
+_WEIGHTED_SIZE = 2 * 103 + 27 + 2 * 32  # numbers in these inputs, for one lead
 
 
 class FakeModel:

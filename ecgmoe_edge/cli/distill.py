@@ -30,6 +30,7 @@ from ecgmoe_edge.errors import UsageError
 EXAMPLES = (
     "ecgmoe-edge distill --data ~/physionet",
     "ecgmoe-edge distill --teacher ./runs/mine/teacher.safetensors --width nano -o ./runs/mine",
+    "ecgmoe-edge distill --width small --morphology-widths 0,0.25,0.5 --cost-weight 0.1",
     "ecgmoe-edge distill --student ./runs/student/student-base.safetensors --symmetric",
 )
 
@@ -47,6 +48,15 @@ def distill(
     symmetric: Annotated[
         bool, typer.Option("--symmetric", help="Set all zero points to 0, as the profile jetson needs.")
     ] = False,
+    morphology_widths: Annotated[
+        str | None,
+        typer.Option(
+            "--morphology-widths",
+            metavar="F,F,...",
+            help="Channels of each morphology expert as a fraction of the full number, ascending; 0: one linear layer. "
+            "Default: equal, full experts.",
+        ),
+    ] = None,
     cost_weight: Annotated[
         float | None,
         typer.Option(
@@ -105,6 +115,7 @@ def distill(
                 out,
                 teacher=teacher,
                 width=width,
+                morphology_widths=_fractions(morphology_widths),
                 cache=cache,
                 jobs=jobs,
                 threads=threads,
@@ -144,3 +155,17 @@ def distill(
         stopped_early(as_json, out, report.to_json())
     else:
         result_files(as_json, report.to_json(), student=student, quantized=quantized)
+
+
+def _fractions(text: str | None) -> tuple[float, ...] | None:
+    """Read numbers that are separated by commas; None for None.
+
+    Raises:
+        UsageError: the text has something else.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--morphology-widths {text} is no list of numbers: give, for example, 0,0.25,0.5.") from error

@@ -24,7 +24,7 @@ _MEDIANS_S = torch.exp(torch.arange(torch.tensor(0.2).log().item(), torch.tensor
 # A weak preference for usual medians, among those whose combs fit equally well.
 _USUAL_S = 0.8
 _SPREAD = 1.2  # standard deviation of the preference, on a logarithmic scale
-_COMB = 24  # number of intervals in the comb
+_COMB = 16  # number of intervals in the comb
 _WALK = 32  # largest number of intervals in step 2
 # A peak is searched around its predicted position within the larger of these two limits.
 _REACH = 0.10  # fraction of the predicted interval

@@ -51,7 +51,7 @@ class StudentConfig:
     dim: int = 32  # width of an expert's output; the rhythm embedding is twice as wide
     # Fraction of the full number of channels of each morphology expert, from cheap to expensive; 0: no convolutions.
     # (1.0,) and one rhythm expert: the dense twin, a network without experts to choose from.
-    morphology_widths: tuple[float, ...] = (0.0, 0.25, 0.5)
+    morphology_widths: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     rhythm_experts: int = 4
     rank: int = 8  # LoRA rank; only the fusion block has adapters
     alpha: float = 32.0
@@ -112,7 +112,7 @@ def _check_widths(widths: object) -> None:
 
 _FIELDS = tuple(field.name for field in fields(StudentConfig))
 _WIDTHS = {
-    "nano": StudentConfig("nano", waveform=8, dim=16, rhythm_experts=2, rank=4),
+    "nano": StudentConfig("nano", waveform=8, dim=16, morphology_widths=(1.0, 1.0), rhythm_experts=2, rank=4),
     "small": StudentConfig("small", waveform=64, dim=64),
     "base": StudentConfig("base", waveform=80, dim=96),
 }
@@ -261,7 +261,7 @@ class Student(nn.Module):
         """Logits of the tasks and of the two routers.
 
         Args:
-            beat: window and running template divided by the R amplitude, within +-6, (b, 2, 76).
+            beat: window and running template divided by the R amplitude, within +-6, (b, 2, 103).
             features: scaled features, within +-4, (b, 27).
             rr_sequence: log RR ratios and their mask, (b, 2, 32).
             route: "hard" uses the expert that each router prefers, "soft" mixes all experts by their probability.

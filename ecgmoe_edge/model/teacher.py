@@ -153,7 +153,7 @@ class RhythmPath(nn.Module):
 
 
 class MorphologyPath(nn.Module):
-    """R-aligned beat and the patient's running template, (b, 2, 76), to the morphology embedding, (b, d)."""
+    """R-aligned beat and the patient's running template, (b, 2, 103), to the morphology embedding, (b, d)."""
 
     def __init__(self, config: TeacherConfig, rhythm_width: int) -> None:
         """Build the path; `rhythm_width` is the width of the rhythm stem, 0 for a model without the rhythm path."""
@@ -326,7 +326,7 @@ class EcgMoe(nn.Module):
         The router logits are `route_morphology` and `route_rhythm`, (b, experts).
 
         Args:
-            beat: beat and template divided by the R amplitude, (b, 2, 76).
+            beat: beat and template divided by the R amplitude, (b, 2, 103).
             features: relative RR and template features, (b, 27).
             rr_sequence: log RR ratios and their mask, (b, 2, 32).
             context: the last 10 s at 128 Hz divided by the R amplitude, (b, leads, 1280).

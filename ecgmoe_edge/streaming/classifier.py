@@ -23,7 +23,7 @@ class Answer:
     """The outputs of a model for one beat, one row for each lead that shows it, the beat's own lead first."""
 
     outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # by name, (leads, width)
-    waveform: NDArray[np.float32] | None = None  # window (76,) of the beat's own lead, in R amplitudes
+    waveform: NDArray[np.float32] | None = None  # window (103,) of the beat's own lead, in R amplitudes
     seconds: float = 0.0  # computing time of inputs and inference
 
 

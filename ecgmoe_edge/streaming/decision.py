@@ -58,9 +58,9 @@ class DecisionRule:
     # `irregular_penalty` there too.
     fibrillation_penalty: float | None = _constant(3.0, least=0, since=3, before=None)
     # Number of beats of that mean (exponential).
-    fibrillation_beats: int = _constant(32, least=1, since=3, before=64)
+    fibrillation_beats: int = _constant(64, least=1, since=3, before=64)
     # Fraction of the difference to the V margin of its shape by which a beat is moved; 0 for no such rule.
-    shape_share: float = _constant(1.0, least=0, most=1, since=2, before=0.0)
+    shape_share: float = _constant(0.8, least=0, most=1, since=2, before=0.0)
     # Smallest correlation of a beat, from QRS to T, with the mean of its shape.
     shape_correlation: float = _constant(0.85, least=0, most=1, since=2, before=0.85)
     # Weight of the mean margin of the beats of a shape that come as early.
@@ -68,7 +68,7 @@ class DecisionRule:
     # Mean probability of AF from which it does not count whether a beat is early.
     fibrillation_limit: float = _constant(0.25, least=0, most=1, since=4, before=0.25)
     # Whether `fibrillation_penalty` applies only if the RR intervals are irregular (`irregular_share`).
-    fibrillation_irregular: bool = _constant(False, least=0, most=1, since=5, before=True)
+    fibrillation_irregular: bool = _constant(True, least=0, most=1, since=5, before=True)
 
     def __post_init__(self) -> None:
         """Check the constants.
@@ -155,7 +155,7 @@ class Decision:
         Args:
             logits: beat logits of the model, (classes,).
             rr_features: (15,) from `patient.rr_history.RRHistory`.
-            beat: window (76,) on BEAT_GRID in R amplitudes; None without the rule of shapes.
+            beat: window (103,) on BEAT_GRID in R amplitudes; None without the rule of shapes.
             rhythm: rhythm logits (rhythms,); None if the model has none.
             learn: whether the beat is added to the patient history; False for a poor beat and an artefact.
         """

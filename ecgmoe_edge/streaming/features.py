@@ -97,13 +97,13 @@ def model_inputs(
     """Compute the inputs "beat" and "features" of a model for a batch of beats.
 
     Args:
-        windows: (beats, 76), in any unit.
-        templates: (beats, 76), in the same unit.
+        windows: (beats, 103), in any unit.
+        templates: (beats, 103), in the same unit.
         amplitude: (beats,) the patient's running R amplitude, in the same unit.
         rr_features: (beats, 15) from `RRHistory`.
 
     Returns:
-        "beat" (beats, 2, 76): waveform and template over the amplitude, within +-6; and "features" (beats, 27):
+        "beat" (beats, 2, 103): waveform and template over the amplitude, within +-6; and "features" (beats, 27):
         centred and scaled, within +-4.
     """
     scale = np.maximum(amplitude, 1e-3).astype(np.float32)[:, None]
@@ -132,7 +132,7 @@ def _template_features(beat: NDArray[np.float32], out: NDArray[np.float32]) -> N
     """Compute how beats differ from the patient's template.
 
     Args:
-        beat: (beats, 2, 76) window and template over the running R amplitude.
+        beat: (beats, 2, 103) window and template over the running R amplitude.
         out: (beats, 12) is overwritten by the features of TEMPLATE_FEATURE_NAMES.
     """
     energy = np.empty((len(beat), len(_PARTS), 2), np.float32)

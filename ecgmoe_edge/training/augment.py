@@ -35,7 +35,7 @@ _RATIOS = len(RR_FEATURE_NAMES) - 2  # the last two features describe the patien
 class Batch:
     """One batch of b beats: model inputs and labels."""
 
-    beat: Tensor  # (b, 2, 76)
+    beat: Tensor  # (b, 2, 103)
     features: Tensor  # (b, 27)
     rr_sequence: Tensor  # (b, 2, 32)
     context: Tensor  # (b, 1, 1280)

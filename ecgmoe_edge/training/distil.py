@@ -54,8 +54,9 @@ def distil(
     """Fit a student to the teacher; the student ends with the weights of its best epoch.
 
     The same function fits the float stage and the quantization-aware stage. Teacher and student get the same augmented
-    beat. The teacher's probabilities are used for all examples, the labels only where they are known. Each morphology
-    expert answers every beat alone, and the morphology router learns from their losses and costs (`bank_loss`).
+    beat. The teacher's probabilities are used for all examples, the labels only where they are known. If the
+    morphology experts differ in cost, each of them answers every beat alone, and their router learns from their losses
+    and costs (`bank_loss`). Otherwise the routed expert answers, and load balancing keeps all experts in use.
 
     Args:
         student: changed in place.
@@ -88,6 +89,20 @@ def distil(
         route: Route = "soft" if epoch < settings.soft_epochs else "hard"
         with torch.no_grad():
             targets = teacher(*batch.teacher_inputs(), tasks=tasks)
+        return (of_unequal_experts if any(costs) else of_equal_experts)(batch, targets, route)
+
+    def of_equal_experts(
+        batch: Batch, targets: Mapping[str, Tensor], route: Route
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        outputs = student(*batch.student_inputs(), route=route)
+        losses = distillation_losses(outputs, targets, batch, config.distil, tasks)
+        parts = {task: of_task.mean() for task, of_task in losses.items()}
+        parts["balance"] = torch.stack([load_balance(outputs[router]) for router in ROUTES]).sum()
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
+
+    def of_unequal_experts(
+        batch: Batch, targets: Mapping[str, Tensor], route: Route
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
         outputs = student.each_expert(*batch.student_inputs(), route=route)
         losses = [distillation_losses(one, targets, batch, config.distil, tasks) for one in outputs]
         logits, rhythm_logits = (outputs[0][router] for router in ROUTES)

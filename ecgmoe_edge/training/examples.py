@@ -46,8 +46,8 @@ class Examples:
     The beats of a record are contiguous and in the order of time.
     """
 
-    window: NDArray[np.float32]  # (n, 89) mV on WIDE_GRID
-    template: NDArray[np.float32]  # (n, 89) mV
+    window: NDArray[np.float32]  # (n, 118) mV on WIDE_GRID
+    template: NDArray[np.float32]  # (n, 118) mV
     amplitude: NDArray[np.float32]  # (n,) mV; 0: the example has no waveform, only RR intervals
     rr_features: NDArray[np.float32]  # (n, 15)
     rr_sequence: NDArray[np.float32]  # (n, 2, 32)

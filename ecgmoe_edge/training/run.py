@@ -104,6 +104,7 @@ def distill(
     *,
     teacher: Path,
     width: str = "small",
+    morphology_widths: tuple[float, ...] | None = None,
     tasks: tuple[str, ...] | None = None,
     cache: Path | None = None,
     jobs: int = 1,
@@ -125,6 +126,8 @@ def distill(
         out_dir: see `train`.
         teacher: weights of the teacher.
         width: width of the student: "nano", "small" or "base".
+        morphology_widths: fraction of the full number of channels of each morphology expert, in ascending order; None
+            takes those of the width.
         tasks: tasks of the student; None takes those of beat and rhythm that the teacher was trained for, and only beat
             for the nano student.
         cache: see `train`.
@@ -154,7 +157,8 @@ def distill(
             f"{teacher} was not trained for {', '.join(sorted(untrained))}, so a student cannot learn it from this "
             "teacher. Train a teacher on recordings with such labels; see docs/training.md."
         )
-    student_config = StudentConfig.named(width, tasks=wanted)
+    sizes = {} if morphology_widths is None else {"morphology_widths": morphology_widths}
+    student_config = StudentConfig.named(width, tasks=wanted, **sizes)
     sets = _load_examples(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
     torch.manual_seed(config.seed)
     student = Student(student_config)

@@ -18,7 +18,7 @@ Beats: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 def _random_beats(n: int, seed: int = 0) -> Beats:
     g = torch.Generator().manual_seed(seed)
-    beat, features, rr_sequence = (torch.randn(n, *shape, generator=g) for shape in ((2, 76), (27,), (2, 32)))
+    beat, features, rr_sequence = (torch.randn(n, *shape, generator=g) for shape in ((2, 103), (27,), (2, 32)))
     return beat.clip(-6, 6), features.clip(-4, 4), rr_sequence.clip(-1.5, 1.5)
 
 

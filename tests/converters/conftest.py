@@ -25,7 +25,7 @@ def _random_beats(n: int, seed: int) -> CalibrationBeats:
     def draw(*shape: int, limit: float) -> NDArray[np.float32]:
         return rng.standard_normal((n, *shape)).clip(-limit, limit).astype(np.float32)
 
-    inputs = {"beat": draw(2, 76, limit=6), "features": draw(27, limit=4), "rr_sequence": draw(2, 32, limit=1.5)}
+    inputs = {"beat": draw(2, 103, limit=6), "features": draw(27, limit=4), "rr_sequence": draw(2, 32, limit=1.5)}
     return CalibrationBeats(inputs, "random numbers")
 
 

@@ -29,7 +29,7 @@ def write(folder: Path, name: str, signal: Any, fs: float) -> None:
 def test_the_shipped_recording_gives_all_inputs_within_their_limits() -> None:
     beats = shipped_beats()
     assert 450 < len(beats) < 600
-    assert beats.inputs["beat"].shape[1:] == (2, 76)
+    assert beats.inputs["beat"].shape[1:] == (2, 103)
     assert beats.inputs["features"].shape[1:] == (27,)
     assert np.abs(beats.inputs["features"]).max() <= 4
     assert {len(batch[0]) for batch in beats.batches(64)} <= {64, len(beats) % 64}

@@ -31,7 +31,7 @@ class SlowEngine:
         return {}
 
 
-INPUTS = {"beat": np.zeros((3, 2, 76), np.float32)}
+INPUTS = {"beat": np.zeros((3, 2, 103), np.float32)}
 
 
 def test_the_faster_precision_is_chosen() -> None:

@@ -110,7 +110,7 @@ def keras_student(pieces: Pieces) -> Any:
     """Rebuild the student in Keras with channels last; only the weights come from PyTorch."""
     tail = pieces.tail
     assert isinstance(tail, MergedTail)
-    shapes = {"beat": (2, 76), "features": (27,), "rr_sequence": (2, 32)}
+    shapes = {"beat": (2, 103), "features": (27,), "rr_sequence": (2, 32)}
     inputs = [layers.Input(shape, batch_size=1, name=name) for name, shape in shapes.items()]
     z_morphology, z_rhythm, route_morphology, route_rhythm, *gates = trunk(pieces.trunk, *inputs)
     ys = [chosen(pieces.morphology, z_morphology, route_morphology), chosen(pieces.rhythm, z_rhythm, route_rhythm)]

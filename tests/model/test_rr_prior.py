@@ -64,7 +64,7 @@ def test_an_untrained_teacher_knows_the_interval_and_without_context_only_itself
     torch.manual_seed(0)
     model, task = EcgMoe().eval(), task_named("rr")
     context, sequence, truth = series(0.6, 0.05, 2)
-    zeros = (torch.zeros(1, 2, 76), torch.zeros(1, 27))
+    zeros = (torch.zeros(1, 2, 103), torch.zeros(1, 27))
     answer = model(*zeros, sequence, context, tasks=("rr",))["rr"].item() * task.scale + task.offset
     assert answer == pytest.approx(truth, abs=0.05)
     head = model.heads["rr"]

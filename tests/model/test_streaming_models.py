@@ -65,7 +65,7 @@ def test_regressions_come_out_in_their_unit(tmp_path: Path) -> None:
     assert teacher.tasks == ("beat", "rhythm", "rr", "age")
     assert set(teacher.classes) == {"beat", "rhythm"}
     rng = np.random.default_rng(0)
-    shapes = {"beat": (3, 2, 76), "features": (3, 27), "rr_sequence": (3, 2, 32), "context": (3, 1, 1280)}
+    shapes = {"beat": (3, 2, 103), "features": (3, 27), "rr_sequence": (3, 2, 32), "context": (3, 1, 1280)}
     inputs = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     with torch.inference_mode():
         raw = model(**{name: torch.from_numpy(x) for name, x in inputs.items()})

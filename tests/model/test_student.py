@@ -18,7 +18,7 @@ from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save
 def inputs(n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     g = torch.Generator().manual_seed(seed)
     return (
-        torch.randn(n, 2, 76, generator=g),
+        torch.randn(n, 2, 103, generator=g),
         torch.randn(n, 27, generator=g),
         torch.randn(n, 2, 32, generator=g),
     )

@@ -21,7 +21,7 @@ Inputs: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 @pytest.fixture
 def inputs() -> Inputs:
     g = torch.Generator().manual_seed(3)
-    shapes = ((12, 2, 76), (12, 27), (12, 2, 32), (12, 1, 1280))
+    shapes = ((12, 2, 103), (12, 27), (12, 2, 32), (12, 1, 1280))
     beat, features, rr_sequence, context = (torch.randn(*shape, generator=g) for shape in shapes)
     return beat, features, rr_sequence, context
 

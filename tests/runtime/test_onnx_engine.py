@@ -9,7 +9,7 @@ from ecgmoe_edge.errors import BundleError, SignalError
 from ecgmoe_edge.runtime.manifest import TensorSpec
 from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
 
-INPUTS = (TensorSpec("beat", (1, 2, 76)), TensorSpec("features", (1, 27)), TensorSpec("rr_sequence", (1, 2, 32)))
+INPUTS = (TensorSpec("beat", (1, 2, 103)), TensorSpec("features", (1, 27)), TensorSpec("rr_sequence", (1, 2, 32)))
 OUTPUTS = (
     TensorSpec("beat", (1, 4), in_file="beat_logits"),
     TensorSpec("rhythm", (1, 4), in_file="rhythm_logits"),
@@ -67,7 +67,7 @@ def test_inputs_that_do_not_fit_are_refused_by_name() -> None:
         engine.run({name: x for name, x in inputs.items() if name != "rr_sequence"})
     with pytest.raises(SignalError, match=r"features must have the shape \(beats, 27\); it has \(1, 27\)"):
         engine.run({**inputs, "features": inputs["features"][:1]})
-    with pytest.raises(SignalError, match=r"beat must have the shape \(beats, 2, 76\)"):
+    with pytest.raises(SignalError, match=r"beat must have the shape \(beats, 2, 103\)"):
         engine.run({**inputs, "beat": inputs["beat"][:, :, :100]})
 
 

@@ -24,7 +24,7 @@ def tiny_manifest() -> Manifest:
         preprocessing=installed_preprocessing(),
         decision=asdict(DecisionRule(irregular_penalty=1.5)),
         inputs=(
-            TensorSpec("beat", (1, 2, 76)),
+            TensorSpec("beat", (1, 2, 103)),
             TensorSpec("features", (1, 27)),
             TensorSpec("rr_sequence", (1, 2, 32)),
         ),

@@ -35,7 +35,7 @@ def onnx_model(batch: int | str = 1) -> bytes:
         numpy_helper.from_array(np.array([1, -1], np.int64), "flat"),
         numpy_helper.from_array(np.array([0], np.int64), "zero"),
     ]
-    sizes_in = {"beat": (2, 76), "features": (27,), "rr_sequence": (2, 32)}
+    sizes_in = {"beat": (2, 103), "features": (27,), "rr_sequence": (2, 32)}
     sizes_out = {"beat_logits": 4, "rhythm_logits": 4, "route_morphology": 2, "route_rhythm": 2}
     graph = helper.make_graph(
         nodes,
@@ -82,5 +82,5 @@ def expected(inputs: dict[str, F32]) -> dict[str, F32]:
 
 def random_inputs(rows: int, seed: int = 0) -> dict[str, F32]:
     rng = np.random.default_rng(seed)
-    shapes = {"beat": (rows, 2, 76), "features": (rows, 27), "rr_sequence": (rows, 2, 32)}
+    shapes = {"beat": (rows, 2, 103), "features": (rows, 27), "rr_sequence": (rows, 2, 32)}
     return {name: rng.uniform(-1.4, 1.4, shape).astype(np.float32) for name, shape in shapes.items()}

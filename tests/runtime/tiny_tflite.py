@@ -86,7 +86,7 @@ class _Graph:
         return out
 
     def trunk(self) -> None:
-        beat = self.tensor("beat", (1, 2, 76), scale=SCALE["beat"])
+        beat = self.tensor("beat", (1, 2, 103), scale=SCALE["beat"])
         features = self.tensor("features", (1, 27), scale=SCALE["features"])
         rr = self.tensor("rr_sequence", (1, 2, 32), scale=SCALE["rr_sequence"])
         self.graph.inputs = np.array([beat, features, rr], np.int32)

@@ -277,8 +277,8 @@ def test_a_clipped_lead_still_reports_tachycardia(simulated_ecg: Callable[..., A
 def test_the_decision_rules_learn_nothing_from_a_poor_beat() -> None:
     classes, rhythms = ("N", "S", "V", "F"), ("N", "AF")
     features = np.zeros(15, np.float32)
-    poor = (np.array([0.0, 5.0, 5.0, 0.0], np.float32), features, np.ones(76, np.float32), np.array([0.0, 9.0]))
-    beat = (np.array([2.0, 1.0, 0.0, 0.0], np.float32), features, np.linspace(0, 1, 76, dtype=np.float32))
+    poor = (np.array([0.0, 5.0, 5.0, 0.0], np.float32), features, np.ones(103, np.float32), np.array([0.0, 9.0]))
+    beat = (np.array([2.0, 1.0, 0.0, 0.0], np.float32), features, np.linspace(0, 1, 103, dtype=np.float32))
     fresh, after = (Decision(DecisionRule(), classes, rhythms) for _ in range(2))
     for _ in range(50):
         after.apply(*poor, learn=False)

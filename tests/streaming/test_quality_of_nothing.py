@@ -10,7 +10,7 @@ from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.signal.quality import SignalQuality
 
-R, POINTS = 45, 76
+R, POINTS = 45, 103
 FULL = 1000  # points since the signal began
 
 

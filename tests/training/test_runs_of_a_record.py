@@ -137,8 +137,8 @@ def test_a_fraction_of_the_beats_without_a_rhythm_note_is_labelled_not_af(patien
     assert set(rhythms(without_af=0.1, maybe_af=("p0",))) == {UNKNOWN}
 
 
-def test_the_shipped_configuration_adds_noise_and_leaves_out_the_record_that_is_probably_af() -> None:
-    by_name = {data.name: data for data in load_config().data}
+def test_the_extended_configuration_adds_noise_and_leaves_out_the_record_that_is_probably_af() -> None:
+    by_name = {data.name: data for data in load_config("extended").data}
     assert by_name["svdb"].noise == by_name["mitdb"].noise == ("nstdb/em", "nstdb/ma")
     assert by_name["svdb"].maybe_af == ("804",)
     assert by_name["svdb"].without_af > 0

@@ -3,14 +3,14 @@
 A model classifies one beat at a time, and sometimes errs on beats that look alike. Here, every beat is added to the
 shape that it resembles, or becomes a new shape. A shape remembers the mean V margin (logit of V over N and S) of its
 beats, and the margin of a beat is moved towards that mean. Ventricular beats can have nearly the QRS complex of the
-patient's normal beats. They differ in the T wave, whose beginning is part of the shape, and they come early: a shape
-also keeps the means of its early beats apart. In atrial fibrillation this is not used, since early says nothing there.
-No label and no later beat is used.
+patient's normal beats. They differ in the T wave, which is part of the shape, and they come early: a shape also keeps
+the means of its early beats apart. In atrial fibrillation this is not used, since early says nothing there. No label
+and no later beat is used.
 
 Per-patient clustering of QRS shapes is as old as monitoring (Feldman, 1977, "Computer detection of ventricular ectopic
 beats"); its combination with the scores of a network is ours. In patient-grouped cross-validation over the records of
-DS1 and of svdb, with one lead and shapes to 0.28 s after R, F1 of V rises from 88.0 to 94.0 and from 79.1 to 82.7;
-without the T wave and without separate early beats it is 94.3 and 80.3. Now a shape ends with the window of a beat.
+DS1 and of svdb, with one lead, F1 of V rises from 88.0 to 94.0 and from 79.1 to 82.7; without the T wave and without
+separate early beats it is 94.3 and 80.3.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.signal.sums import ordered_mean, ordered_sum
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
-_FORM: Final = slice(
-    int(np.searchsorted(BEAT_GRID, -18)), BEAT_GRID.size
-)  # from 0.14 s before R on: QRS, ST, first half of T
+_FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s before R to 0.28 s after: QRS, ST, T
 _SHAPES = 16  # number of shapes in memory; a new one replaces the one without a beat for the longest time
 _RATIO = 1.5  # beats whose sizes differ by more than this ratio have different shapes
 _LEAST_WEIGHT = 0.1  # smallest weight of a new beat in the mean form of its shape
@@ -40,7 +38,7 @@ _EARLINESS = (math.log(0.8), math.log(0.93))
 
 
 class ShapeMemory:
-    """Mean form of each shape (49 values) with the mean margin of its beats.
+    """Mean form of each shape (54 values) with the mean margin of its beats.
 
     Args:
         correlation: smallest correlation with a shape for a beat to belong to it.
@@ -73,7 +71,7 @@ class ShapeMemory:
         shape.
 
         Args:
-            beat: window (76,) on BEAT_GRID, in R amplitudes.
+            beat: window (103,) on BEAT_GRID, in R amplitudes.
             margin: logit of V over N and S (natural logarithm).
             log_rr_ratio: ln of the RR interval over the mean of the 8 before; None if it says nothing, as in atrial
                 fibrillation.
@@ -108,7 +106,7 @@ class ShapeMemory:
         return of_all + share * (float(self._early_margin[shape, earliness]) - of_all)
 
     def _shape_of(self, x: NDArray[np.float64], size: float) -> int | None:
-        """Return the shape that the form `x` (49,) of a beat belongs to; None for a new shape."""
+        """Return the shape that the form `x` (54,) of a beat belongs to; None for a new shape."""
         if not self._known:
             return None
         sizes = self._size[: self._known]
@@ -118,7 +116,7 @@ class ShapeMemory:
         return best if correlation[best] > self._least else None
 
     def _new(self, x: NDArray[np.float64], size: float) -> int:
-        """Begin a new shape with the form `x` (49,) of a beat, and return it."""
+        """Begin a new shape with the form `x` (54,) of a beat, and return it."""
         if self._known < _SHAPES:
             shape = self._known
             self._known += 1

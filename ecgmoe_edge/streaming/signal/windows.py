@@ -7,12 +7,9 @@ from numpy.typing import NDArray
 
 MODEL_RATE_HZ = 128
 # Grids of points at 128 Hz, counted from the R peak (point 0).
-# -0.352 to +0.234 s: the window of a beat that a model gets. It ends when an R peak is certain (0.24 s after it in the
-# mean), so that a label does not wait for the window. In patient-grouped cross-validation over DS1 and svdb (small
-# dense networks, one seed), a window to +0.445 s gave F1 of S 63.3 and of V 82.1, and one to +0.234 s 62.6 and 85.0.
-BEAT_GRID: NDArray[np.int64] = np.arange(-45, 31)
+BEAT_GRID: NDArray[np.int64] = np.arange(-45, 58)  # -0.352 to +0.445 s: the window of a beat that a model gets
 RPEAK_GRID: NDArray[np.int64] = np.arange(-45, 14)  # ends so early that it is complete when an R peak is certain
-WIDE_GRID: NDArray[np.int64] = np.arange(-52, 37)  # BEAT_GRID with room for shift and stretch, for training
+WIDE_GRID: NDArray[np.int64] = np.arange(-52, 66)  # BEAT_GRID with room for shift and stretch, for training
 BEAT_CORE = slice(int(BEAT_GRID[0] - WIDE_GRID[0]), int(BEAT_GRID[-1] - WIDE_GRID[0]) + 1)  # BEAT_GRID in WIDE_GRID
 
 
