@@ -92,7 +92,7 @@ def pretrained(model: nn.Module) -> PretrainedBackbone:
 
 def inputs() -> tuple[Tensor, ...]:
     g = torch.Generator().manual_seed(1)
-    return tuple(torch.randn(*shape, generator=g) for shape in ((6, 2, 76), (6, 27), (6, 2, 32), (6, 1, 1280)))
+    return tuple(torch.randn(*shape, generator=g) for shape in ((6, 2, 103), (6, 27), (6, 2, 32), (6, 1, 1280)))
 
 
 def test_features_are_those_of_the_file_with_the_lead_in_its_place(spec: BackboneSpec) -> None:
