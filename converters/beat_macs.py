@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.contract import PATHS, routes_by_path
 from ecgmoe_edge.converters.calibration import LEAST_BEATS
 from ecgmoe_edge.converters.cost_breakdown import CostBreakdown, cost_breakdown
+from ecgmoe_edge.errors import ConversionError
 from ecgmoe_edge.model.macs import StudentMacs, count_macs
 from ecgmoe_edge.model.student import StudentConfig
 from ecgmoe_edge.runtime.manifest import BeatMacs
@@ -43,14 +44,14 @@ def beat_macs(file: Path, config: StudentConfig, routes: TakenRoutes) -> BeatMac
     """Return the multiply-accumulates of a beat for the manifest.
 
     Args:
-        file: the model file.
+        file: the model file; if its graph cannot be read, the multiply-accumulates are those of the student.
         config: the student that it was converted from, with the tasks of the file.
         routes: the experts that the beats took.
-
-    Raises:
-        ConversionError: the file cannot be read.
     """
-    parts = _macs_of_parts(cost_breakdown(file), config)
+    try:
+        parts = _macs_of_parts(cost_breakdown(file), config)
+    except ConversionError:  # the graph of this format cannot be read
+        parts = count_macs(config)
     twin = count_macs(config.dense_twin()).most
     beats = len(routes)
     if beats < LEAST_BEATS:

@@ -60,7 +60,7 @@ def train() -> Callable[..., list[float]]:
 @pytest.fixture(scope="session")
 def student() -> Student:
     torch.manual_seed(0)
-    student = Student(StudentConfig.named("nano"))
+    student = Student(StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0)))
     _train(student, 25)
     return student.eval()
 

@@ -85,7 +85,7 @@ class ToyTarget(Target):
         return self.made
 
     def summary(self, path: Path) -> ModelSummary:
-        experts = {"morphology": 4, "rhythm": 4}
+        experts = {"morphology": 3, "rhythm": 4}
         return ModelSummary(path, path.stat().st_size, {}, 0, experts, "if")
 
     def graph(self, path: Path) -> Graph:

@@ -7,12 +7,12 @@ from ecgmoe_edge.contract import SHAPES
 from ecgmoe_edge.model.macs import count_macs, relative_costs
 from ecgmoe_edge.model.morphology_experts import LightMorphologyExpert, MorphologyExpert, morphology_expert
 from ecgmoe_edge.model.student import Student, StudentConfig
-from ecgmoe_edge.tasks import BEAT_CLASSES
+from ecgmoe_edge.tasks import BEAT_ANSWERS
 
 
 def test_the_multiplications_of_nano_are_those_counted_by_hand() -> None:
-    config = StudentConfig.named("nano", tasks=("beat",))
-    w, d, (features,), classes = config.waveform, config.dim, SHAPES["features"], len(BEAT_CLASSES)
+    config = StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0), tasks=("beat",))
+    w, d, (features,), classes = config.waveform, config.dim, SHAPES["features"], len(BEAT_ANSWERS)
     macs = count_macs(config)
     n = (SHAPES["beat"][-1] + 1) // 2  # length of the stem's output, halved by each convolution of the full expert
     half, quarter = (n + 1) // 2, ((n + 1) // 2 + 1) // 2
@@ -30,7 +30,7 @@ def test_the_multiplications_of_nano_are_those_counted_by_hand() -> None:
 
 @pytest.mark.parametrize("width", ["nano", "small", "base"])
 def test_the_cheap_experts_cost_a_small_part_of_the_full_one(width: str) -> None:
-    config = StudentConfig.named(width)
+    config = StudentConfig.named(width, morphology_widths=(0.0, 0.25, 1.0))
     macs = count_macs(config)
     cheapest, middle, full = macs.experts["morphology"]
     assert cheapest < 0.02 * full
@@ -39,7 +39,7 @@ def test_the_cheap_experts_cost_a_small_part_of_the_full_one(width: str) -> None
 
 
 def test_the_beats_of_a_route_cost_the_experts_on_it() -> None:
-    macs = count_macs(StudentConfig.named("nano"))
+    macs = count_macs(StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0)))
     logits = {"route_morphology": np.eye(3, dtype=np.float32), "route_rhythm": np.zeros((3, 2), np.float32)}
     routes = {path: logits[f"route_{path}"].argmax(1) for path in ("morphology", "rhythm")}
     each = macs.of_beats(routes)
@@ -68,7 +68,7 @@ def test_an_expert_of_full_width_has_the_channels_of_the_dense_twin_and_narrow_o
 def test_the_experts_fit_windows_of_other_lengths(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SHAPES, "beat", (2, samples))
     count_macs.cache_clear()
-    student = Student(StudentConfig.named("nano"))
+    student = Student(StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0)))
     assert count_macs(student.config).most > 0
     for expert in student.morphology:
         _, kernel = expert.pool.kernel_size  # type: ignore[union-attr,misc]

@@ -27,7 +27,7 @@ def inputs(n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.fixture
 def nano() -> Student:
     torch.manual_seed(1)
-    return Student(StudentConfig.named("nano")).eval()
+    return Student(StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0))).eval()
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_student_of_an_older_version_is_refused_with_what_to_do(tmp_path: Path
 
 def test_training_and_eval_take_the_same_hard_route_without_dropout_and_batch_statistics() -> None:
     torch.manual_seed(3)
-    student = Student(StudentConfig.named("nano", dropout=0.0)).eval()
+    student = Student(StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0), dropout=0.0)).eval()
     expected = student(*inputs(20))["beat"]
     student.training = True  # the route of training; the layers stay in eval mode
     assert (student(*inputs(20))["beat"] - expected).abs().max() < 1e-5
@@ -135,7 +135,7 @@ def test_the_waveform_cannot_tell_s_from_n(nano: Student) -> None:
 
 
 def test_a_saved_student_comes_back_the_same(tmp_path: Path) -> None:
-    student = Student(StudentConfig.named("nano", tasks=("beat",), rank=2)).eval()
+    student = Student(StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0), tasks=("beat",), rank=2)).eval()
     path = tmp_path / "student.safetensors"
     save_student(path, student, {"command": "make train"})
     loaded = load_student(path)
@@ -147,7 +147,7 @@ def test_a_saved_student_comes_back_the_same(tmp_path: Path) -> None:
 
 def _saved(tmp_path: Path) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
     path = tmp_path / "student.safetensors"
-    save_student(path, Student(StudentConfig.named("nano")))
+    save_student(path, Student(StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0))))
     with safe_open(str(path), framework="pt") as file:
         return path, load_file(path), file.metadata()
 
@@ -192,4 +192,4 @@ def test_an_unknown_width_or_task_is_refused() -> None:
     with pytest.raises(ModelError, match="nano, small, base"):
         StudentConfig.named("huge")
     with pytest.raises(ModelError, match="no head"):
-        StudentConfig.named("nano", tasks=("beat", "age"))
+        StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0), tasks=("beat", "age"))

@@ -35,7 +35,7 @@ def made_beats(n: int, seed: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor
 
 def trained(cost_weight: float, steps: int = 120) -> Student:
     torch.manual_seed(0)
-    config = StudentConfig.named("nano", tasks=("beat",), dropout=0.0)
+    config = StudentConfig.named("nano", morphology_widths=(0.0, 0.25, 1.0), tasks=("beat",), dropout=0.0)
     student, costs = Student(config), relative_costs(count_macs(config).experts["morphology"])
     optimizer = torch.optim.Adam(student.parameters(), 3e-3)
     for step in range(steps):

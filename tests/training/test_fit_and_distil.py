@@ -33,6 +33,8 @@ from ecgmoe_edge.training.limits import Clock, OutOfTime, choose_device
 from ecgmoe_edge.training.loop import Stage, one_cycle, run_stage
 from ecgmoe_edge.training.run import distill, quantize, train
 
+UNEQUAL = (0.0, 0.25, 1.0)  # sizes of morphology experts
+
 
 class Killed(Exception):  # noqa: N818
     """Simulates the end of the process."""
@@ -162,7 +164,7 @@ def test_a_training_step_makes_no_tensor_on_another_device(
     batch = clean_batch(examples, np.arange(8, dtype=np.int64))
     teacher, student = (
         EcgMoe(TeacherConfig(rr_prior=False)).to("meta"),
-        Student(StudentConfig.named("small")).to("meta"),
+        Student(StudentConfig.named("small", morphology_widths=UNEQUAL)).to("meta"),
     )
     labels = {name: label.to("meta") for name, label in batch.labels.items()}
     taught = teacher(*(value.to("meta") for value in batch.teacher_inputs()), route=route)
@@ -246,7 +248,15 @@ def test_a_finished_distillation_is_only_loaded(run_folder: Path, patients: Path
 def test_the_report_of_a_student_has_its_multiplications_and_the_experts_of_each_class(
     run_folder: Path, patients: Path, tiny_config: TrainingConfig
 ) -> None:
-    path = distill(tiny_config, patients, run_folder, teacher=run_folder / "teacher.safetensors", width="nano")
+    path = distill(
+        tiny_config,
+        patients,
+        run_folder / "unequal",
+        teacher=run_folder / "teacher.safetensors",
+        width="nano",
+        morphology_widths=UNEQUAL,
+        cache=run_folder / "examples",
+    )
     ward = json.loads(path.with_suffix(".json").read_text())["validation"]["ward"]
     config = load_student(path).config
     macs, twin = count_macs(config), count_macs(config.dense_twin())
@@ -257,7 +267,7 @@ def test_the_report_of_a_student_has_its_multiplications_and_the_experts_of_each
     of_class = ward["experts_of_class"]["morphology"]
     assert set(of_class) >= {"N", "V"}
     assert all(sum(shares) == pytest.approx(1.0, abs=1e-3) and len(shares) == 3 for shares in of_class.values())
-    rows = list(csv.DictReader((run_folder / "student-nano.metrics.csv").open()))
+    rows = list(csv.DictReader(path.with_suffix(".metrics.csv").open()))
     assert float(rows[-1]["ward.mean_macs"]) > 0
 
 
