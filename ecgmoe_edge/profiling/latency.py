@@ -142,7 +142,7 @@ class _Run:
         ready = time.perf_counter()
         outputs = self._bundle.infer(inputs)
         inferred = time.perf_counter()
-        events = self._labeller.take(beat, Answer(outputs, inputs[BEAT][0, 0], inferred - started))
+        events = self._labeller.take(beat, Answer.of(inputs, outputs, inferred - started))
         now = time.perf_counter()
         self.inference.append(inferred - ready)
         self.features.append(now - started - (inferred - ready))
