@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.calibration_data import CalibrationRecording, load_calibration
-from ecgmoe_edge.contract import BEAT
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.profiling.machine import read_machine
 from ecgmoe_edge.profiling.report import ProfileReport, StageTimes

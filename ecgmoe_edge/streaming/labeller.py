@@ -63,14 +63,14 @@ class Labeller:
         layer: PatientLayer | None = None,
     ) -> None:
         self._fs = fs
-        self._classes = classes.get(contract.BEAT_TASK, ())
+        self.classes = classes.get(contract.BEAT_TASK, ())  # answers of the model for a beat; empty without a model
         rhythms = classes.get(contract.RHYTHM_TASK, ())
         shared = rule or DecisionRule()
-        self._decision = Decision(shared, self._classes, rhythms) if self._classes else None
+        self._decision = Decision(shared, self.classes, rhythms) if self.classes else None
         self._layer, self._own_decision = layer, None
         if layer is not None:
             share = shared.margin_share_s if layer.margin_share_s is None else layer.margin_share_s
-            self._own_decision = Decision(replace(shared, margin_share_s=share), self._classes, rhythms)
+            self._own_decision = Decision(replace(shared, margin_share_s=share), self.classes, rhythms)
         self.layer_active = layer is not None
         self._rhythm = RhythmTracker(rhythms, limits)
         self._faults = ModelFaults(fs)
@@ -137,24 +137,24 @@ class Labeller:
         rhythm = outputs.get(contract.RHYTHM_TASK)
         rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
         early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
-        combined = combined_logits(outputs[contract.BEAT_TASK], self._classes, early=early)
+        combined = combined_logits(outputs[contract.BEAT_TASK], self.classes, early=early)
         if reason is None and self._decision.is_artefact(combined):
             reason = ARTEFACT_REASON
         learn = reason is None
         logits = self._decision.apply(combined, beat.rr_features, answer.waveform, rhythm_logits, learn=learn)
-        label = "?" if reason else self._classes[self._decision.best_class(logits)]
+        label = "?" if reason else self.classes[self._decision.best_class(logits)]
         shared_label = None
         if self._own_decision is not None:
             own = self._own_logits(beat, answer, early=early)
             own_logits = self._own_decision.apply(own, beat.rr_features, answer.waveform, rhythm_logits, learn=learn)
             if self.layer_active and reason is None:
-                own_label = self._classes[self._own_decision.best_class(own_logits)]
+                own_label = self.classes[self._own_decision.best_class(own_logits)]
                 shared_label = None if own_label == label else label
                 logits, label = own_logits, own_label
         return _Labelled(
             label,
             reason,
-            scores=_probabilities(logits, self._classes),
+            scores=_probabilities(logits, self.classes),
             experts={path: int(np.argmax(value[0])) for path, value in contract.routes_by_path(outputs).items()},
             rhythm_logits=rhythm_logits,
             shared_label=shared_label,
@@ -165,8 +165,8 @@ class Labeller:
         by_lead = answer.outputs[contract.BEAT_TASK]
         if self._layer is not None and answer.features is not None and answer.windows is not None:
             leads = (beat.lead, *(view.lead for view in beat.others))
-            by_lead = self._layer.adapted(by_lead, self._classes, answer.features, answer.windows, leads)
-        return combined_logits(by_lead, self._classes, early=early)
+            by_lead = self._layer.adapted(by_lead, self.classes, answer.features, answer.windows, leads)
+        return combined_logits(by_lead, self.classes, early=early)
 
 
 def _why_poor(beat: BeatContext) -> BeatReason | None:

@@ -105,11 +105,6 @@ class Monitor:
             layer,
         )
 
-    @property
-    def uses_patient_layer(self) -> bool:
-        """Whether the patient's own layer decides the labels, from the next call on."""
-        return self._layer_wanted
-
     def use_patient_layer(self, active: bool) -> None:
         """Switch the patient's own layer on or off, from the next call of another method on.
 

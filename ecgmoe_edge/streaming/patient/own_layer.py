@@ -97,8 +97,8 @@ class PatientLayer:
         """
         if set(leads) != set(self.leads):
             raise SignalError(
-                f"The patient's layer was fitted on {_listed(self.leads)}, and this signal has {_listed(leads)}: choose "
-                "the same leads, or fit a layer on these leads with `ecgmoe-edge adapt`."
+                f"The patient's layer was fitted on {_listed(self.leads)}, and this signal has {_listed(leads)}: "
+                "choose the same leads, or fit a layer on these leads with `ecgmoe-edge adapt`."
             )
         if invert != self.invert:
             raise SignalError(
