@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.contract import unusable_outputs
+from ecgmoe_edge.converters.beat_macs import TakenRoutes
 from ecgmoe_edge.converters.calibration import LEAST_BEATS
 from ecgmoe_edge.records.names import record_name
 from ecgmoe_edge.runtime.manifest import Gate, Metrics
@@ -30,6 +32,7 @@ class AccuracyResult:
     metrics: Metrics | None  # None if no record could be scored
     changed_beats: tuple[str, ...] = ()  # one sentence for each beat that the two models label differently
     left_out: Mapping[str, str] = field(default_factory=dict)  # reason by record that could not be scored
+    routes: TakenRoutes | None = None  # experts that the beats of the exported model took; None if none was counted
 
 
 #: Compares an exported model (second argument) with its float student (first argument).
@@ -41,16 +44,24 @@ def gate_names() -> tuple[str, ...]:
     return tuple(f"{name} F1 lost" for name in CLASSES)
 
 
-def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> AccuracyCheck:
+def accuracy_on(
+    records: Sequence[Path],
+    name: str,
+    limit_points: float,
+    *,
+    also_counted: Mapping[str, Sequence[Path]] = MappingProxyType({}),
+) -> AccuracyCheck:
     """Make a check on annotated records: F1 of S and V may be at most `limit_points` below that of the float student.
 
     A gate fails if an output of either model is not finite. The gate of a class with fewer than `LEAST_BEATS` annotated
-    beats is not run. A record that cannot be scored is left out.
+    beats is not run. A record that cannot be scored is left out. All beats that the exported model classifies are
+    counted by the experts that they take, those of `also_counted` too.
 
     Args:
         records: paths that `open_recording` accepts.
         name: name of the records in the manifest, such as "ds1-val".
         limit_points: in percentage points of F1.
+        also_counted: further records by the name of their set, which only the exported model runs on.
     """
 
     def check(full: ModelFunction, exported: ModelFunction) -> AccuracyResult:
@@ -62,6 +73,14 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
             return AccuracyResult(not_run_gates(why, limit_points), None, left_out=left_out)
         before, old_beats, annotated = _f1(usable, reference.model)
         after, new_beats, _ = _f1(usable, candidate.model)
+        counted = [name]
+        for more, paths in also_counted.items():
+            without = unscorable(paths)
+            left_out |= without
+            if scorable := [path for path in paths if record_name(path) not in without]:
+                _f1(scorable, candidate.model)
+                counted.append(more)
+        routes = replace(candidate.routes, data=" and ".join(counted)) if len(candidate.routes) else None
         unusable = reference.unusable + candidate.unusable
         gates = []
         for gate, label in zip(gate_names(), CLASSES, strict=True):
@@ -81,22 +100,24 @@ def accuracy_on(records: Sequence[Path], name: str, limit_points: float) -> Accu
             for place, (truth, label) in new_beats.items()
             if place in old_beats and old_beats[place][1] != label and {truth, label} & set(CLASSES)
         ]
-        return AccuracyResult(tuple(gates), Metrics(name, before, after), tuple(changed), left_out)
+        return AccuracyResult(tuple(gates), Metrics(name, before, after), tuple(changed), left_out, routes)
 
     return check
 
 
 class _CheckedModel:
-    """Wraps a model and counts its outputs that are not finite."""
+    """Wraps a model; counts its outputs that are not finite, and the experts that its beats take."""
 
     def __init__(self, model: ModelFunction) -> None:
         self.model = replace(model, infer=self._infer)
         self.unusable = 0  # number of inferences with such an output
+        self.routes = TakenRoutes()
         self._infer_of_model = model.infer
 
     def _infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         outputs = self._infer_of_model(inputs)
         self.unusable += bool(unusable_outputs(outputs))
+        self.routes.add(outputs)
         return outputs
 
 

@@ -6,7 +6,7 @@ The student is converted, compared with PyTorch and checked against the gates. O
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -18,7 +18,8 @@ from torch import nn
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.merge import merge_student, select_tasks
 from ecgmoe_edge.compress.qat import QatSettings, QatStudent, is_qat_file, load_qat
-from ecgmoe_edge.converters.accuracy import AccuracyCheck, not_run_gates
+from ecgmoe_edge.converters.accuracy import AccuracyCheck, AccuracyResult, not_run_gates
+from ecgmoe_edge.converters.beat_macs import TakenRoutes, beat_macs
 from ecgmoe_edge.converters.calibration import LEAST_BEATS, CalibrationBeats, delay_gate, not_run_if_few, shipped_beats
 from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.model_card import model_card
@@ -32,7 +33,7 @@ from ecgmoe_edge.model.student import Student, StudentConfig, load_student
 from ecgmoe_edge.runtime.bundle import write_bundle
 from ecgmoe_edge.runtime.compatibility import decision_to_manifest, installed_preprocessing
 from ecgmoe_edge.runtime.engine import Engine
-from ecgmoe_edge.runtime.manifest import DataSource, Gate, Manifest, Metrics, ModelEntry
+from ecgmoe_edge.runtime.manifest import BeatMacs, DataSource, Gate, Manifest, Metrics, ModelEntry
 from ecgmoe_edge.streaming.beat_model import ModelFunction
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.tasks import TASK_CLASSES
@@ -96,12 +97,18 @@ def export_model(request: ExportRequest, out: Path) -> ExportResult:
     model, notes = _reference_model(request, config, full, quantized, beats, notes)
     with tempfile.TemporaryDirectory() as scratch:
         exported, why = _choose_file(_convert(model, profile, Path(scratch)), full, beats, Path(scratch) / "float32")
-        parity = compare(torch_model(exported.model)(beats.inputs), exported.engine.run(beats.inputs))
-        gates, metrics, left_out = _run_gates(request, config, full, exported, parity, beats)
+        outputs = exported.engine.run(beats.inputs)
+        parity = compare(torch_model(exported.model)(beats.inputs), outputs)
+        gates, accuracy = _run_gates(request, config, full, exported, parity, beats)
         enforce(gates)
-        notes = (*notes, *(f"Left out of the accuracy gates: {name}: {why}" for name, why in left_out.items()))
+        left_out = accuracy.left_out.items()
+        notes = (*notes, *(f"Left out of the accuracy gates: {name}: {why}" for name, why in left_out))
         notes = (*notes, why) if why else notes
-        manifest = _manifest(request, config, tasks, exported, gates, metrics, why)
+        routes = accuracy.routes or TakenRoutes(beats.source)
+        if accuracy.routes is None:
+            routes.add(outputs)
+        macs = beat_macs(exported.summary.path, replace(config, tasks=tasks), routes)
+        manifest = _manifest(request, config, tasks, exported, (gates, accuracy.metrics, macs), why)
         path = exported.summary.path
         files: dict[str, bytes | Path] = {**target.files(path), "MODEL_CARD.md": model_card(manifest).encode()}
         folder = write_bundle(out, manifest, files, overwrite=request.overwrite)
@@ -180,6 +187,12 @@ def _load(request: ExportRequest) -> tuple[StudentConfig, Pieces, QatStudent | N
         config, full = student.config, merge_student(student)
     tasks = tuple(task for task in wanted if task in full.tasks) if request.tasks is None else tuple(wanted)
     full = select_tasks(full, tasks)
+    for path, bank in full.banks().items():
+        if len(bank) < 2:
+            raise ConversionError(
+                f"{request.weights} has only one {path} expert, and a file selects one of at least two for each beat; "
+                "distil a student with several."
+            )
     notes: tuple[str, ...] = ()
     if config.width != request.profile.model.width:
         notes = (f"The student has width {config.width}; the profile is meant for {request.profile.model.width}.",)
@@ -233,13 +246,13 @@ def _run_gates(
     exported: _Exported,
     parity: ParityReport,
     beats: CalibrationBeats,
-) -> tuple[tuple[Gate, ...], tuple[Metrics, ...], Mapping[str, str]]:
-    """Run all gates; return them, the accuracy metrics, and the reason for each record that could not be scored."""
+) -> tuple[tuple[Gate, ...], AccuracyResult]:
+    """Run all gates; return them, and the result of the accuracy gates, which are among them."""
     profile, summary = exported.profile, exported.summary
     limits, memory = profile.gates, profile.memory
     integer = profile.precision.precision == "int8"
     difference = limits.int8_logit_difference if integer else limits.float_logit_difference
-    experts = config.morphology_experts + config.rhythm_experts
+    experts = len(config.morphology_widths) + config.rhythm_experts
     file = summary.path.name
     gates = [
         Gate.judge("experts in the file", sum(summary.experts.values()), experts, "at least", data=file),
@@ -255,14 +268,14 @@ def _run_gates(
     gates += parity_gates
     if request.accuracy is None or "beat" not in full.tasks:
         why = "no annotated recordings were given (--data or ECGMOE_DATA)"
-        return (*gates, *not_run_gates(why, limits.accuracy_drop_points)), (), {}
+        unknown = AccuracyResult(not_run_gates(why, limits.accuracy_drop_points), None)
+        return (*gates, *unknown.gates), unknown
     result = request.accuracy(
         ModelFunction(classes, request.decision, torch_model(full)),
         ModelFunction(classes, request.decision, exported.engine.run),
     )
     enforce(result.gates, result.changed_beats)
-    metrics = () if result.metrics is None else (result.metrics,)
-    return (*gates, *result.gates), metrics, result.left_out
+    return (*gates, *result.gates), result
 
 
 def _classes(tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -274,10 +287,10 @@ def _manifest(
     config: StudentConfig,
     tasks: tuple[str, ...],
     exported: _Exported,
-    gates: tuple[Gate, ...],
-    metrics: tuple[Metrics, ...],
+    found: tuple[tuple[Gate, ...], Metrics | None, BeatMacs],
     why: str,
 ) -> Manifest:
+    gates, metrics, macs = found
     profile, summary, engine = exported.profile, exported.summary, exported.engine
     entry = ModelEntry(
         format=profile.runtime.format,
@@ -290,6 +303,7 @@ def _manifest(
         threads=profile.runtime.threads,
         parameters=summary.parameters,
         why_precision=why,
+        macs=macs,
     )
     return Manifest(
         name=request.name or f"ecgmoe-{profile.name}",
@@ -303,7 +317,7 @@ def _manifest(
         outputs=engine.outputs,
         model=entry,
         gates=gates,
-        metrics=metrics,
+        metrics=() if metrics is None else (metrics,),
         versions=_versions(target_named(profile.runtime.format)),
         training_data=request.training_data,
         command=request.command,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ecgmoe_edge.runtime.manifest import Gate, Manifest
+from ecgmoe_edge.runtime.manifest import BeatMacs, Gate, Manifest
 from ecgmoe_edge.scoring.model_card import LIMITS
 
 _SPLIT = (
@@ -36,6 +36,9 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield from (f"- {task}: {', '.join(classes)}" for task, classes in manifest.classes.items())
     yield "\n## Checks\n"
     yield from (f"- {_gate(gate)}" for gate in manifest.gates)
+    if model.macs is not None:
+        yield "\n## Cost of a beat\n"
+        yield _cost(model.macs)
     yield "\n## Figures\n"
     if not manifest.metrics:
         yield "Not measured: the export was run without annotated recordings."
@@ -53,6 +56,15 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield from (f"- {limit}" for limit in LIMITS)
     yield f"\n## Made by\n\n`{manifest.command}`\n" if manifest.command else ""
     yield f"Licence: {manifest.licence}."
+
+
+def _cost(macs: BeatMacs) -> str:
+    most = f"at most {macs.max_macs:,} multiplications; the network of the same sizes without a choice of experts has "
+    most += f"{macs.dense_twin_macs:,}"
+    if macs.mean_macs is None or macs.p95_macs is None:
+        return f"A beat takes {most}. The mean is not known: {macs.why}."
+    mean = f"{macs.mean_macs:,.0f} in the mean and {macs.p95_macs:,.0f} at the 95th percentile"
+    return f"A beat takes {most}. Over {macs.beats:,} beats of {macs.data}: {mean}."
 
 
 def _gate(gate: Gate) -> str:

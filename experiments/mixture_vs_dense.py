@@ -1,18 +1,18 @@
-"""Is the mixture better? Two banks of four experts compared with one expert per bank, at the same work per beat.
+"""Does a bank of experts of unequal cost save multiplications, and what does it cost in F1?
 
-All networks are trained for both tasks, beat and rhythm, on the same batches with the same seeds and the same number of
-steps. The mixture has two variants: hard routing from the second epoch on; and identical experts at the start with soft
-routing for the first third and hard routing after it. Figures are given for each seed, with the mean difference from
-the dense network and its standard error over the seeds. Multiply-accumulates of a beat are counted with hard routing
-and merged LoRA; the mixture has its routers in addition. The width `tiny` is half of nano.
+Three students of one width, trained for beat and rhythm on the same batches with the same seeds and number of steps:
 
-From labels alone, the networks are evaluated by patient-grouped cross-validation (by a stable hash of the record) over
-DS1, svdb and the training part of CinC 2017; figures are those of all patients together. With `--teacher`, networks are
-trained with the losses of distillation, on a part of the teacher's training data, and evaluated on validation patients,
-whom neither the teacher nor the networks were trained on. "from the teacher" is then the mean divergence
-KL(teacher || network) of a beat, in millinats.
+- the dense twin: the full morphology expert alone and one rhythm expert;
+- the bank: morphology experts of unequal cost, with the loss of `training.bank_loss`;
+- the control: one dense network that needs about as many multiplications as a beat of the bank does in the mean,
+  distilled from the bank. If the control is as good, the choice of experts gains nothing over a smaller network.
 
-    python -m experiments.mixture_vs_dense [--data DIR] [--teacher [FILE]] [--width tiny|nano|small|base] [--epochs N]
+Bank and dense twin learn from labels alone. Patient-grouped cross-validation (by a stable hash of the record) over DS1,
+svdb and the training part of CinC 2017. F1 (per cent) is that of all patients of DS1 and svdb together and of each data
+set, after the decision rule. Multiply-accumulates are those of the routes of the same beats, with merged LoRA.
+Differences are paired by seed: their mean, and its standard error over the seeds. The width `tiny` is half of nano.
+
+    python -m experiments.mixture_vs_dense [--data DIR] [--width tiny|nano|small|base] [--cost-weight X] [--epochs N]
         [--seeds N] [--json]
 """
 
@@ -24,212 +24,217 @@ import math
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from ecgmoe_edge.contract import INPUTS, SHAPES, routes_by_path
+from ecgmoe_edge.contract import routes_by_path
+from ecgmoe_edge.model.macs import count_macs, relative_costs
 from ecgmoe_edge.model.shared_layers import Route, load_balance
 from ecgmoe_edge.model.student import Student, StudentConfig
-from ecgmoe_edge.model.teacher import EcgMoe
-from ecgmoe_edge.model.teacher_file import load_teacher
+from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.tasks import tasks_named
 from ecgmoe_edge.training.augment import Batch
-from ecgmoe_edge.training.config import Distillation, Draw, Losses
+from ecgmoe_edge.training.bank_loss import bank_loss
+from ecgmoe_edge.training.config import Distillation, Draw, Fit, Losses
 from ecgmoe_edge.training.distil import distillation_losses
-from ecgmoe_edge.training.examples import join
-from ecgmoe_edge.training.fit import loss_weights
-from experiments.short_fit import (
-    CROSS_VALIDATED,
-    HELD_OUT,
-    Subset,
-    figures,
-    load_folds,
-    load_held_out,
-    losses_of,
-    predict,
-    short_fit,
-)
+from ecgmoe_edge.training.examples import UNKNOWN
+from ecgmoe_edge.training.fit import labels_losses, loss_weights
+from ecgmoe_edge.training.validate import beat_scores, decide
+from experiments.short_fit import CROSS_VALIDATED, Subset, load_folds, predict, short_fit
 
 TASKS = ("beat", "rhythm")
 DRAW = Draw(other=0)
-COLUMNS = ("mitdb S F1", "mitdb V F1", "svdb S F1", "svdb V F1", "rhythm mean F1", "mitdb log loss", "svdb log loss")
-DIVERGENCES = ("beat from the teacher", "rhythm from the teacher")
-SHIPPED = Path(__file__).parents[1] / "ecgmoe_edge" / "pretrained" / "teacher.safetensors"
-EXPERTS = {"dense, 1 + 1": 1, "4 + 4, from alike": 4, "4 + 4, hard": 4}
-SOFT_SHARE = {"4 + 4, from alike": 1.0 / 3.0}  # fraction of the epochs; otherwise the first epoch only
+TWIN, BANK, CONTROL = NETS = ("dense twin", "bank", "control")
+#: Compared pairs: the first minus the second.
+PAIRS = ((BANK, TWIN), (CONTROL, TWIN), (BANK, CONTROL))
+MACS = "mean MACs"
+_CPU = torch.device("cpu")
 
-#: Outputs of one fold, by data set and by name.
-Answers = dict[str, dict[str, NDArray[np.float32]]]
-
-
-def macs_of_a_beat(model: Student) -> int:
-    """Multiply-accumulates of one beat with hard routing and merged adapters."""
-    counted = [0]
-
-    def count(layer: nn.Module, _: object, output: Tensor) -> None:
-        weight = layer.get_parameter("weight")
-        counted[0] += weight[0].numel() * output[0].numel()
-
-    hooks = [part.register_forward_hook(count) for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
-    with torch.inference_mode():
-        model.eval()(*(torch.zeros(1, *SHAPES[name]) for name in INPUTS))
-    for hook in hooks:
-        hook.remove()
-    return counted[0]
+#: Losses of each beat of a batch, (b,), by task, from the outputs of a student.
+LossesOf = Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]]
 
 
-def student(width: str, experts: int) -> Student:
-    """A student for both tasks with this number of experts in each bank."""
+@dataclass(frozen=True)
+class Answers:
+    """What one network answers to the annotated beats of one data set."""
+
+    truth: NDArray[np.int8]  # annotated class, (n,)
+    label: NDArray[np.int64]  # class after the decision rule, (n,)
+    macs: NDArray[np.int64]  # multiply-accumulates of each beat, (n,)
+
+
+def student_config(width: str) -> StudentConfig:
+    """Configuration of the bank."""
     sizes = {"waveform": 4, "dim": 8, "rank": 2} if width == "tiny" else {}
-    banks = {"morphology_experts": experts, "rhythm_experts": experts, "tasks": TASKS}
-    return Student(StudentConfig.named("nano" if width == "tiny" else width, **sizes, **banks))
+    return StudentConfig.named("nano" if width == "tiny" else width, tasks=TASKS, **sizes)
+
+
+def control_config(bank: StudentConfig, mean_macs: float) -> StudentConfig:
+    """Configuration of the dense network with one expert of each path whose multiplications are nearest to a number."""
+    twin = bank.dense_twin()
+    candidates = [replace(twin, morphology_widths=(percent / 100.0,)) for percent in range(101)]
+    return min(candidates, key=lambda one: abs(count_macs(one).most - mean_macs))
+
+
+def fit(
+    config: StudentConfig, losses_of: LossesOf, subset: Subset, epochs: int, seed: int, cost_weight: float
+) -> Student:
+    """Train one student with the loss of its bank."""
+    torch.manual_seed(seed)
+    student = Student(config)
+    weights, balance = loss_weights(Losses()), Fit().balance
+    costs = relative_costs(count_macs(config).experts["morphology"])
+
+    def loss_of(batch: Batch, epoch: int) -> Tensor:
+        route: Route = "soft" if epoch < 1 else "hard"
+        outputs = student.each_expert(*batch.student_inputs(), route=route)
+        each = [losses_of(one, batch) for one in outputs]
+        losses = torch.stack([torch.stack([weights[task] * one[task] for task in TASKS]).sum(0) for one in each], 1)
+        rhythm = load_balance(outputs[0]["route_rhythm"])
+        return bank_loss(losses, outputs[0]["route_morphology"], costs, cost_weight) + balance * rhythm
+
+    short_fit(student, loss_of, subset, DRAW, epochs=epochs, seed=seed, device=_CPU)
+    return student
+
+
+def from_labels(outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
+    """Losses of the labels alone."""
+    return {task.name: labels_losses(task, outputs[task.name], batch.labels) for task in tasks_named(TASKS)}
+
+
+def from_network(teacher: Student) -> LossesOf:
+    """Losses of distillation from another student."""
+
+    def losses(outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
+        with torch.no_grad():
+            targets = teacher(*batch.student_inputs())
+        return distillation_losses(outputs, targets, batch, Distillation(), TASKS)
+
+    return losses
+
+
+def answers_of(student: Student, subset: Subset) -> dict[str, Answers]:
+    """Answers to the validation beats of the data sets with beat labels."""
+    macs = count_macs(student.config)
+    found = {}
+    for data, examples in subset.validation.items():
+        known = examples.labels["beat"] != UNKNOWN
+        if not known.any():
+            continue
+        outputs = predict(lambda batch: student(*batch.student_inputs()), examples, _CPU)
+        routes = {path: logits.argmax(1)[known] for path, logits in routes_by_path(outputs).items()}
+        label = decide(outputs, examples, DecisionRule())[known]
+        found[data] = Answers(examples.labels["beat"][known], label, macs.of_beats(routes))
+    return found
 
 
 def answers_of_fold(
-    name: str, width: str, subset: Subset, epochs: int, seed: int, teacher: Path | None = None
-) -> Answers:
-    """Train one network on the patients outside a fold, from labels or a teacher, and run it on the fold."""
+    width: str, subset: Subset, epochs: int, seed: int, cost_weight: float
+) -> dict[str, dict[str, Answers]]:
+    """Train the three networks on the patients outside a fold; their answers to the fold, by network and data set."""
     torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    model, soft_epochs = student(width, EXPERTS[name]), round(SOFT_SHARE.get(name, 0.0) * epochs) or 1
-    if name in SOFT_SHARE:
-        model.start_alike()
-    taught_by = None if teacher is None else load_teacher(teacher)
-
-    def run(batch: Batch, route: Route = "hard") -> dict[str, Tensor]:
-        outputs: dict[str, Tensor] = model(*batch.student_inputs(), route=route)
-        return outputs
-
-    def loss_of(batch: Batch, epoch: int) -> Tensor:
-        outputs = run(batch, "soft" if epoch < soft_epochs else "hard")
-        return losses_of(outputs, batch, TASKS) if taught_by is None else taught_losses(outputs, taught_by, batch)
-
-    cpu = torch.device("cpu")
-    short_fit(model, loss_of, subset, DRAW, epochs=epochs, seed=seed, device=cpu)
-    return {data: predict(run, examples, cpu) for data, examples in subset.validation.items()}
+    config, common = student_config(width), (subset, epochs, seed, cost_weight)
+    twin = fit(config.dense_twin(), from_labels, *common)
+    bank = fit(config, from_labels, *common)
+    answers = {TWIN: answers_of(twin, subset), BANK: answers_of(bank, subset)}
+    mean_macs = float(np.concatenate([one.macs for one in answers[BANK].values()]).mean())
+    control = fit(control_config(config, mean_macs), from_network(bank), *common)
+    return answers | {CONTROL: answers_of(control, subset)}
 
 
-def taught_losses(outputs: dict[str, Tensor], teacher: EcgMoe, batch: Batch, *, balance: float = 0.02) -> Tensor:
-    """Losses of distillation: the teacher's probabilities, the labels, and the load of the routers."""
-    with torch.no_grad():
-        taught = teacher(*batch.teacher_inputs(), tasks=TASKS)
-    weights = loss_weights(Losses())
-    losses = distillation_losses(outputs, taught, batch, Distillation(), TASKS)
-    parts = [weights[task] * loss for task, loss in losses.items()]
-    parts += [balance * load_balance(value) for value in routes_by_path(outputs).values()]
-    return torch.stack(parts).sum()
-
-
-def answers_of_teacher(teacher: Path, subset: Subset) -> Answers:
-    """The teacher's outputs for the validation patients."""
-    model = load_teacher(teacher)
-
-    def run(batch: Batch) -> dict[str, Tensor]:
-        outputs: dict[str, Tensor] = model(*batch.teacher_inputs(), tasks=TASKS)
-        return outputs
-
-    return {data: predict(run, examples, torch.device("cpu")) for data, examples in subset.validation.items()}
-
-
-def divergences(answers: Answers, taught: Answers) -> dict[str, float]:
-    """Mean KL(teacher || network) of a beat over the validation patients, millinats, for each task."""
-    found = {}
-    for task, column in zip(TASKS, DIVERGENCES, strict=True):
-        net = torch.from_numpy(np.concatenate([answers[data][task] for data in taught])).log_softmax(1)
-        teacher = torch.from_numpy(np.concatenate([taught[data][task] for data in taught])).log_softmax(1)
-        found[column] = 1000.0 * float((teacher.exp() * (teacher - net)).sum(1).mean())
+def pooled(folds: Sequence[Mapping[str, Answers]]) -> dict[str, float]:
+    """Figures of one network over the patients of all folds, of all data sets together and of each."""
+    by_data = {data: [fold[data] for fold in folds] for data in folds[0]}
+    found: dict[str, float] = {}
+    for data, answers in {"": [one for each in by_data.values() for one in each], **by_data}.items():
+        truth, label = (np.concatenate([getattr(one, name) for one in answers]) for name in ("truth", "label"))
+        if not data:
+            found[MACS] = float(np.concatenate([one.macs for one in answers]).mean())
+        scores = beat_scores(truth, label)
+        for name in ("S", "V"):
+            found[f"{data} {name} F1".strip()] = math.nan if (f1 := scores[name].f1) is None else f1
     return found
-
-
-def pooled(answers: Sequence[Answers], subsets: Sequence[Subset]) -> dict[str, float]:
-    """Figures over the patients of all folds together."""
-    outputs, validation = {}, {}
-    for data in subsets[0].validation:
-        names = answers[0][data]
-        outputs[data] = {name: np.concatenate([fold[data][name] for fold in answers]) for name in names}
-        validation[data] = join([subset.validation[data] for subset in subsets])
-    return figures(outputs, validation)
 
 
 def compare(
-    subsets: Sequence[Subset], width: str, epochs: int, seeds: int, jobs: int, teacher: Path | None = None
+    subsets: Sequence[Subset], width: str, epochs: int, seeds: int, jobs: int, cost_weight: float
 ) -> dict[str, list[dict[str, float]]]:
     """Figures of each network, one seed after the other."""
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in EXPERTS}
-    taught = None if teacher is None else answers_of_teacher(teacher, subsets[0])
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in NETS}
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         fits = {
-            (seed, name): [
-                pool.submit(answers_of_fold, name, width, subset, epochs, seed, teacher) for subset in subsets
-            ]
+            seed: [pool.submit(answers_of_fold, width, subset, epochs, seed, cost_weight) for subset in subsets]
             for seed in range(1, seeds + 1)
-            for name in EXPERTS
         }
-        for (seed, name), folds in fits.items():
-            answers = [fold.result() for fold in folds]
-            found = pooled(answers, subsets) | ({} if taught is None else divergences(answers[0], taught))
-            results[name].append(found)
-            print(f"seed {seed} {name:<18}" + "  ".join(f"{c} {found[c]:.2f}" for c in found), file=sys.stderr)
+        for seed, futures in fits.items():
+            folds = [future.result() for future in futures]
+            for name in NETS:
+                found = pooled([fold[name] for fold in folds])
+                results[name].append(found)
+                print(f"seed {seed} {name:<12}" + "  ".join(f"{c} {found[c]:,.1f}" for c in found), file=sys.stderr)
     return results
 
 
-def differences(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Each mixture minus the dense net, by figure: mean over the seeds and its standard error."""
-    (_, dense), *mixtures = results.items()
+def differences(results: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, tuple[float, float]]]:
+    """The first network of each pair minus the second, by figure: mean over the seeds and its standard error."""
     found: dict[str, dict[str, tuple[float, float]]] = {}
-    for name, mixture in mixtures:
-        found[name] = {}
-        for column in dense[0]:
-            each = [m[column] - d[column] for m, d in zip(mixture, dense, strict=True)]
+    for first, second in PAIRS:
+        columns = found[f"{first} - {second}"] = {}
+        for column in results[first][0]:
+            each = [a[column] - b[column] for a, b in zip(results[first], results[second], strict=True)]
             error = statistics.stdev(each) / math.sqrt(len(each)) if len(each) > 1 else math.nan
-            found[name][column] = (statistics.mean(each), error)
+            columns[column] = (statistics.mean(each), error)
     return found
+
+
+def table(results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Means over the seeds, and the differences with their standard errors."""
+    columns = list(results[TWIN][0])
+    lines = [f"{'':<24}" + "".join(f"{column:>20}" for column in columns)]
+    for name, runs in results.items():
+        means = (statistics.mean(run[column] for run in runs) for column in columns)
+        lines.append(f"{name:<24}" + "".join(f"{mean:>20,.1f}" for mean in means))
+    for name, of_column in differences(results).items():
+        cells = (f"{mean:+,.1f} +- {error:,.1f}" for mean, error in (of_column[column] for column in columns))
+        lines.append(f"{name:<24}" + "".join(f"{cell:>20}" for cell in cells))
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Train, compare, print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of recordings; default: the variable ECGMOE_DATA")
-    parser.add_argument(
-        "--teacher", type=Path, nargs="?", const=SHIPPED, help="distil from it; without FILE: from the shipped one"
-    )
     parser.add_argument("--work", type=Path, default=Path("runs/ablation"), help="folder for the cached examples")
     parser.add_argument("--width", choices=("tiny", "nano", "small", "base"), default="nano")
+    parser.add_argument("--cost-weight", type=float, default=Distillation().cost_weight, help="weight of the cost")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--folds", type=int, default=4, help="folds of the cross-validation, without --teacher")
+    parser.add_argument("--folds", type=int, default=4, help="folds of the cross-validation")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     data = arguments.data or (Path(os.environ["ECGMOE_DATA"]) if "ECGMOE_DATA" in os.environ else None)
     if data is None:
         parser.error("give --data, or set ECGMOE_DATA")
-    if arguments.teacher is not None and not arguments.teacher.is_file():
-        parser.error(f"--teacher {arguments.teacher} is not a file")
-    cache = arguments.work / "examples"
-    if arguments.teacher is None:
-        subsets = load_folds(data, cache, CROSS_VALIDATED, arguments.folds, arguments.jobs)
-    else:
-        subsets = [load_held_out(data, cache, HELD_OUT, arguments.jobs)]
-    macs = {name: macs_of_a_beat(student(arguments.width, experts)) for name, experts in EXPERTS.items()}
-    results = compare(subsets, arguments.width, arguments.epochs, arguments.seeds, arguments.jobs, arguments.teacher)
+    if not arguments.cost_weight >= 0:
+        parser.error("--cost-weight must be 0 or more")
+    subsets = load_folds(data, arguments.work / "examples", CROSS_VALIDATED, arguments.folds, arguments.jobs)
+    results = compare(
+        subsets, arguments.width, arguments.epochs, arguments.seeds, arguments.jobs, arguments.cost_weight
+    )
     if arguments.json:
-        print(json.dumps({"macs_of_a_beat": macs, "results": results, "differences": differences(results)}, indent=1))
-        return
-    columns = COLUMNS if arguments.teacher is None else COLUMNS + DIVERGENCES
-    print(f"{'':<18}{'MACs a beat':>12}" + "".join(f"{column:>25}" for column in columns))
-    for name, runs in results.items():
-        means = (statistics.mean(run[column] for run in runs) for column in columns)
-        print(f"{name:<18}{macs[name]:>12,}" + "".join(f"{mean:>25.2f}" for mean in means))
-    for name, of_column in differences(results).items():
-        cells = (f"{mean:+.2f} +- {error:.2f}" for mean, error in (of_column[column] for column in columns))
-        print(f"{name + ' - dense':<30}" + "".join(f"{cell:>25}" for cell in cells))
+        about = {"width": arguments.width, "cost_weight": arguments.cost_weight, "epochs": arguments.epochs}
+        print(json.dumps(about | {"results": results, "differences": differences(results)}, indent=1))
+    else:
+        print(table(results))
 
 
 if __name__ == "__main__":

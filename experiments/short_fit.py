@@ -2,8 +2,8 @@
 
 Figures are those of `ds1-val`, `svdb-val`, and of records that a stable hash holds out of the training parts of CinC
 2017 and PTB-XL. If many patients are needed, they are those of a cross-validation over all of DS1, svdb and the
-training part of CinC 2017. Networks that learn from the shipped teacher are evaluated on patients outside its
-training data. It is a part of `python -m experiments.ablation` and `python -m experiments.mixture_vs_dense`.
+training part of CinC 2017. It is a part of `python -m experiments.ablation` and
+`python -m experiments.mixture_vs_dense`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -46,10 +45,6 @@ RECORDS = (
     DataSet("ptbxl", "ptbxl", "ptbxl", fit=("split:ptbxl-fit",), leads=(1,), beats_per_record=4, first_s=5.0),
 )
 NOISE = Noise("nstdb", ("bw", "em", "ma"))
-HELD_OUT = (
-    *BEATS,
-    msgspec.structs.replace(RECORDS[0], validation=("split:cinc-val",)),
-)  # a part of the shipped teacher's training data, and its validation data
 CROSS_VALIDATED = (
     DataSet("mitdb", "mitdb", fit=("split:ds1",), leave_out=("201",), rhythm=True, beats_per_record=800),
     DataSet("svdb", "svdb", fit=("split:svdb-fit", "split:svdb-val"), beats_per_record=800),
@@ -86,12 +81,6 @@ def load_subset(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: in
             validation[name] = sets.fit.take(np.flatnonzero(of_example & ours))
     fit = sets.fit.take(np.flatnonzero(~of_example))
     return Subset(fit, validation, Augmenter(Augment(), read_noise(NOISE, data_dir)))
-
-
-def load_held_out(data_dir: Path, cache: Path, data: tuple[DataSet, ...], jobs: int) -> Subset:
-    """Training and validation records of `data`: for networks whose teacher was trained on the former."""
-    sets = build_examples(TrainingConfig(data), data_dir, cache, jobs=jobs)
-    return Subset(sets.fit, sets.validation, Augmenter(Augment(), read_noise(NOISE, data_dir)))
 
 
 def load_folds(data_dir: Path, cache: Path, data: tuple[DataSet, ...], folds: int, jobs: int) -> list[Subset]:

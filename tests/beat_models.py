@@ -26,8 +26,7 @@ class FakeModel:
         decision: constants of the decision rules; None for the defaults.
         context_samples: length of the input "context"; 0 for none.
         batched: whether the model accepts the beats of a whole record at once.
-        answers: answers of the model for a peak, in the order of its logits; by default those of a bundle that was made
-            before the artefact was one.
+        answers: answers of the model for a peak, in the order of its logits; by default without the artefact.
     """
 
     def __init__(

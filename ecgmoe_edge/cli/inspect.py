@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecgmoe_edge.cli.macs_lines import macs_lines
 from ecgmoe_edge.cli.options import JsonOption
 from ecgmoe_edge.cli.output import result, result_json, say
 from ecgmoe_edge.durable_files import write_text
@@ -60,6 +61,8 @@ def inspect(
         description = msgspec.to_builtins(manifest)
         description["anatomy"] = None if costs is None else msgspec.to_builtins(costs)
         description["expert_shares"] = shares
+        mean = None if costs is None else _mean_macs(costs, manifest.model.experts, shares)
+        description["mean_macs_on_shipped_recording"] = mean
         result_json(description)
     else:
         lines = (*_lines(manifest), *_cost_lines(costs, manifest.model.experts, shares))
@@ -136,6 +139,8 @@ def _cost_lines(
             counted = f"{part.parameters:>11,}{part.bytes:>9,}{part.macs:>10,}{part.peak_bytes:>9,}"
             yield f"  {part.name:<19}{counted}{share:>9}  {kinds}"
         yield f"  a beat: {costs.macs_per_beat:,} multiplications, {costs.peak_bytes:,} bytes of activations at most"
+        if (mean := _mean_macs(costs, experts, shares)) is not None:
+            yield f"  a beat of the shipped recording: {mean:,.0f} multiplications in the mean"
         if costs.lora_copies > 1:
             copies = f"{costs.lora_copies} copies of the fusion block, one per task"
             yield f"  LoRA is merged: {copies}; those beyond the first cost {costs.lora_bytes:,} bytes"
@@ -144,6 +149,18 @@ def _cost_lines(
     for bank, ran in shares.items():
         listed = ", ".join(f"{expert}: {100 * share:.1f} %" for expert, share in enumerate(ran))
         yield f"experts of {bank} on the shipped recording: {listed}"
+
+
+def _mean_macs(costs: CostBreakdown, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> float | None:
+    """Mean multiplications of a beat of the shipped recording; None if the experts were not counted."""
+    banks = {part.name.rpartition("_")[0] for part in costs.experts}
+    if not banks or not banks <= shares.keys() or any(not sum(shares[bank]) for bank in banks):
+        return None
+    total = 0.0
+    for part in costs.parts:
+        bank, _, number = part.name.rpartition("_")
+        total += part.macs * (shares[bank][int(number)] if bank in experts and number.isdigit() else 1.0)
+    return total
 
 
 def _ran_for(part: str, experts: Mapping[str, int], shares: Mapping[str, list[float]]) -> str:
@@ -169,6 +186,8 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield f"  experts: {experts}; one of each path runs per beat (dispatch: {model.dispatch})"
     if model.parameters is not None:
         yield f"  {model.parameters:,} parameters"
+    for line in macs_lines(model.macs):
+        yield f"  {line}"
     if model.why_precision:
         yield f"  precision: {model.why_precision}"
     pre = manifest.preprocessing

@@ -59,7 +59,7 @@ def relative_costs(macs: Sequence[int]) -> tuple[float, ...]:
     return tuple((each - least) / span for each in macs)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=256)
 def count_macs(config: StudentConfig) -> StudentMacs:
     """Count the multiply-accumulates of a student; it is neither allocated nor computed."""
     with torch.device("meta"):

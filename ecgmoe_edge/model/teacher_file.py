@@ -12,7 +12,7 @@ from ecgmoe_edge.model.teacher import EcgMoe
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig, refuse_code
 from ecgmoe_edge.model.weights_file import load_exactly, read_weights, refuse_damaged, refuse_unlike_made, write_weights
 
-_FORMAT = "ecgmoe-edge teacher 1"
+_FORMAT = "ecgmoe-edge teacher 2"
 
 
 def save_teacher(path: Path, model: EcgMoe, metadata: Mapping[str, str] | None = None) -> None:
@@ -51,8 +51,6 @@ def load_teacher(path: Path, *, trust_code: bool = False) -> EcgMoe:
         raise ModelError(f"{path} was written by another version of this model ({error}). Train again.") from error
     if not trust_code:
         refuse_code(config.backbones, str(path))
-    # Old files have a plain linear RR head: they were trained before that head used the measured interval.
-    config = msgspec.structs.replace(config, rr_prior=config.rr_prior and "heads.rr.0.weight" not in weights)
     specs = tuple(_with_weights(spec, path) for spec in config.backbones)
     config = msgspec.structs.replace(config, backbones=specs)
     if all(spec.kind != "pretrained" for spec in specs):  # a pretrained backbone reads its weights when it is built

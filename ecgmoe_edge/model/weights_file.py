@@ -17,12 +17,16 @@ from torch import Tensor, nn
 from ecgmoe_edge.durable_files import replace_file
 from ecgmoe_edge.errors import InputFileError, ModelError
 from ecgmoe_edge.input_files import check_input_file
-from ecgmoe_edge.model.shipped_weights import ShippedWeights, is_damaged_copy, large_tensors, update_digest
 
 Configuration = TypeVar("Configuration")
 
 _DIGEST, _METADATA_DIGEST = "tensors_sha256", "metadata_sha256"  # metadata keys of the checksums
-_OLD_STUDENTS = ("ecgmoe-edge student 1", "ecgmoe-edge qat 1")
+#: What to do with files of older versions, whose models have another beat window, other answers and other experts.
+_OLD = {
+    "ecgmoe-edge teacher 1": "train it again with `ecgmoe-edge train`",
+    "ecgmoe-edge student 1": "distil it again with `ecgmoe-edge distill`",
+    "ecgmoe-edge qat 1": "distil it again with `ecgmoe-edge distill`",
+}
 LARGEST_WEIGHTS = 256 << 20  # bytes; shipped teacher: about 5 MB
 LARGEST_HEADER = 4 << 20  # bytes of names, shapes and configurations
 
@@ -88,11 +92,8 @@ def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor],
 
     metadata = read_metadata(path)
     found = metadata.get("format", "no format at all")
-    if found in _OLD_STUDENTS:
-        raise ModelError(
-            f"{path} is a student of an older version, whose experts all have the same size; distil it again with "
-            "`ecgmoe-edge distill`."
-        )
+    if found in _OLD:
+        raise ModelError(f"{path} is of an older version, with another beat window and other answers; {_OLD[found]}.")
     if found != file_format:
         raise ModelError(f"{path} contains {found!r}, not {file_format!r}. Give the file that this step needs.")
     if (size := Path(path).stat().st_size) > LARGEST_WEIGHTS:
@@ -106,7 +107,7 @@ def read_weights(path: Path | str, file_format: str) -> tuple[dict[str, Tensor],
 
 
 def refuse_damaged(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path | str) -> None:
-    """Compare the content of a file with its checksums, or, if it has none, with the shipped files.
+    """Compare the content of a file with its checksums.
 
     Args:
         tensors: tensors of the file.
@@ -114,29 +115,10 @@ def refuse_damaged(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], p
         path: the file, for the message.
 
     Raises:
-        ModelError: the file is damaged.
+        ModelError: the file is damaged, or has no checksums.
     """
-    tensors_sha256, metadata_sha256 = _digest(tensors), _metadata_digest(metadata)
-    if _DIGEST in metadata or _METADATA_DIGEST in metadata:
-        damaged = metadata.get(_DIGEST) not in (None, tensors_sha256)
-        damaged = damaged or metadata.get(_METADATA_DIGEST) not in (None, metadata_sha256)
-    else:  # a file of an older version, without checksums
-        damaged = is_damaged_copy(tensors, tensors_sha256, metadata_sha256)
-    if damaged:
+    if (metadata.get(_DIGEST), metadata.get(_METADATA_DIGEST)) != (_digest(tensors), _metadata_digest(metadata)):
         raise ModelError(f"{path} is damaged: its content does not match its checksum. Copy it again from its source.")
-
-
-def digests_of(path: Path | str) -> ShippedWeights | None:
-    """Digests of a file that contains no checksum; None for a file that does.
-
-    Raises:
-        ModelError: the file cannot be read.
-    """
-    metadata = read_metadata(path)
-    if _DIGEST in metadata:
-        return None
-    tensors, _ = read_weights(path, metadata.get("format", ""))
-    return ShippedWeights(_digest(tensors), _metadata_digest(metadata), large_tensors(tensors))
 
 
 def _metadata_digest(metadata: Mapping[str, str]) -> str:
@@ -149,7 +131,8 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and content of all tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        update_digest(digest, name, tensor)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(errors="surrogatepass"))
+        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

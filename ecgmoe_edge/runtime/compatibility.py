@@ -31,8 +31,8 @@ _PLAUSIBLE = {
     "memory_beats": (1, 100_000),
     "fibrillation_beats": (1, 100_000),
 }
-# Classes of bundles made before the artefact was an answer. Such a bundle runs as it did then.
-_EARLIER_CLASSES = {BEAT_TASK: (BEAT_CLASSES,)}
+# A model need not have the answer that a peak is an artefact.
+_OTHER_CLASSES = {BEAT_TASK: (BEAT_CLASSES,)}
 _AGAIN = "It was edited or damaged: export the bundle again."
 
 
@@ -79,7 +79,7 @@ def check_preprocessing(wanted: Preprocessing, where: str) -> None:
 def check_classes(classes: Mapping[str, tuple[str, ...]], where: str) -> None:
     """Check that each task is known and has the classes of `ecgmoe_edge.tasks` in the same order.
 
-    The beat classes may also be those of bundles made before the artefact was an answer.
+    A model may lack the answer that a peak is an artefact.
 
     Args:
         classes: classes of each task, from the manifest.
@@ -94,7 +94,7 @@ def check_classes(classes: Mapping[str, tuple[str, ...]], where: str) -> None:
                 f"{where} has the task {task}, which this version does not know: it knows {', '.join(TASK_CLASSES)}. "
                 "Install the version of ecgmoe-edge that made it, or export the bundle again."
             )
-        if names not in (TASK_CLASSES[task], *_EARLIER_CLASSES.get(task, ())):
+        if names not in (TASK_CLASSES[task], *_OTHER_CLASSES.get(task, ())):
             raise BundleError(
                 f"{where} has the classes {', '.join(names)} for the task {task}; this version has "
                 f"{', '.join(TASK_CLASSES[task])}, so its labels would be wrong. "

@@ -28,6 +28,9 @@ Sense = Literal["at most", "at least", ""]
 Positive = Annotated[int, Meta(gt=0)]
 Size = Annotated[int, Meta(gt=0, le=1 << 20)]  # one dimension of a tensor
 Count = Annotated[int, Meta(gt=0, le=256)]  # number of experts
+Macs = Annotated[int, Meta(ge=0, le=10**12)]  # multiply-accumulates
+MeanMacs = Annotated[float, Meta(ge=0, le=1e12)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
 OptionalName = Annotated[str, Meta(max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]  # may be empty
 Text = Annotated[str, Meta(max_length=20_000)]
@@ -100,11 +103,39 @@ class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
     rr_sequence_length: Size
 
 
+class BeatMacs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Multiply-accumulates with a weight for one beat: trunk, routers, one expert of each path, and tail.
+
+    Mean, 95th percentile and the shares of the experts are those of the `beats` beats of `data`. Without enough beats,
+    they are absent, and `why` says so.
+    """
+
+    max_macs: Macs  # with the most expensive expert of each path
+    dense_twin_macs: Macs  # of the same student with the full morphology expert alone and one rhythm expert
+    mean_macs: MeanMacs | None = None
+    p95_macs: MeanMacs | None = None
+    data: Text = ""
+    beats: Annotated[int, Meta(ge=0, le=10**9)] = 0
+    expert_shares: dict[Name, tuple[Share, ...]] = {}  # fraction of the beats that each expert ran for, by path
+    why: Text = ""
+
+    def __post_init__(self) -> None:
+        known = self.mean_macs is not None and self.p95_macs is not None
+        if (self.mean_macs is None) != (self.p95_macs is None):
+            raise ValueError("macs has either both or neither of mean_macs and p95_macs")
+        if known and not (self.data and self.beats):
+            raise ValueError("macs has a mean, but does not name the beats that it was counted on")
+        if not known and not self.why:
+            raise ValueError("macs has no mean and gives no reason")
+        if known and max(self.mean_macs or 0.0, self.p95_macs or 0.0) > self.max_macs:
+            raise ValueError("macs has a mean or a 95th percentile above max_macs")
+
+
 class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """The model file and how to run it.
 
     `experts` is the number of experts of each path; for each beat, one of them runs. `why_precision` says how the
-    precision was chosen.
+    precision was chosen. `macs` is absent in the bundles of older versions.
     """
 
     format: str
@@ -117,8 +148,12 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, Meta(gt=0, le=MOST_THREADS)] = 1
     parameters: Annotated[int, Meta(ge=0, le=10**9)] | None = None
     why_precision: Text = ""
+    macs: BeatMacs | None = None
 
     def __post_init__(self) -> None:
+        for path, shares in ({} if self.macs is None else self.macs.expert_shares).items():
+            if len(shares) != self.experts.get(path):
+                raise ValueError(f"path {path} has {self.experts.get(path, 0)} experts and {len(shares)} shares")
         if self.format not in FORMATS:
             raise ValueError(f"format {self.format!r} is not known; this version knows {', '.join(FORMATS)}")
 

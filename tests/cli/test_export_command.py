@@ -82,7 +82,7 @@ def test_no_gate_uses_the_test_half(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     from ecgmoe_edge.converters import accuracy
 
     used: list[str] = []
-    monkeypatch.setattr(accuracy, "accuracy_on", lambda records, *_: used.extend(path.name for path in records))
+    monkeypatch.setattr(accuracy, "accuracy_on", lambda records, *_, **__: used.extend(path.name for path in records))
     board = load_profile("generic-cpu")
     for folder, names in (("mitdb", ("100", "106")), ("ward", ("100", "bed1"))):  # no record of ds1-val in either
         (tmp_path / folder).mkdir()

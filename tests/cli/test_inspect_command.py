@@ -46,6 +46,32 @@ def test_inspect_lists_the_costs_and_the_experts_of_the_shipped_bundle(cli: Cli)
     assert "morphology_0" in picture
 
 
+def test_inspect_shows_the_multiplications_of_a_beat_from_the_manifest(cli: Cli, bundle: Path) -> None:
+    counts = json.loads((bundle / "manifest.json").read_text())["model"]["experts"]
+    macs = {
+        "max_macs": 3_000_000, "dense_twin_macs": 2_900_000, "mean_macs": 412345.6, "p95_macs": 3e6,
+        "data": "ds1-val and svdb-val", "beats": 34567,
+        "expert_shares": {path: [0.75, 0.25, *[0.0] * (n - 2)] for path, n in counts.items()},
+    }  # fmt: skip
+    edit(bundle, lambda m: m["model"].update(macs=macs))
+    done = cli("inspect", bundle, "--json")
+    assert done.code == 0, done.err
+    described = json.loads(done.out)
+    assert described["model"]["macs"]["mean_macs"] == 412345.6
+    most = described["anatomy"]["macs_per_beat"]
+    assert 0.5 * most < described["mean_macs_on_shipped_recording"] <= most
+    text = cli("inspect", bundle).out
+    assert "mean 412,346, 95th percentile 3,000,000, at most 3,000,000; the dense twin: 2,900,000" in text
+    assert "over 34,567 beats of ds1-val and svdb-val" in text
+    assert "morphology experts ran for 0: 75.0 %, 1: 25.0 %" in text
+
+
+def test_inspect_says_why_the_mean_is_not_known(cli: Cli, bundle: Path) -> None:
+    macs = {"max_macs": 3_000_000, "dense_twin_macs": 2_900_000, "why": "2 beats of a ward are too few, 20 are needed"}
+    edit(bundle, lambda m: m["model"].update(macs=macs))
+    assert "mean: unknown, 2 beats of a ward are too few" in cli("inspect", bundle).out
+
+
 def test_a_drawing_of_another_format_is_refused(cli: Cli) -> None:
     done = cli("inspect", "--graph", "model.jpg")
     assert done.code == 2

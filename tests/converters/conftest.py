@@ -41,9 +41,9 @@ def beats() -> CalibrationBeats:
 
 @pytest.fixture(scope="session")
 def student() -> Student:
-    """A briefly trained student whose routers use all experts."""
+    """A briefly trained student with three unequal morphology experts, whose routers use all experts."""
     torch.manual_seed(0)
-    student = Student(StudentConfig.named("nano", morphology_experts=4, rhythm_experts=4))
+    student = Student(StudentConfig.named("nano", rhythm_experts=4))
     data = _random_beats(256, seed=1)
     label = torch.from_numpy((data.inputs["features"][:, 0] > 0) * 1 + (data.inputs["beat"][:, 0, 50] > 0) * 2)
     optimizer = torch.optim.Adam(student.parameters(), 2e-3)

@@ -64,6 +64,37 @@ def test_gates_are_not_run_on_few_beats_or_without_a_usable_record(
     assert "r.atr" in nothing.left_out["r"]
 
 
+def routed(label: str) -> ModelFunction:
+    """A model whose router selects expert 2 for every third beat, and else expert 0."""
+    sound = beat_models.always(label)
+    count = iter(range(10**6))
+
+    def outputs(inputs: Tensors) -> Tensors:
+        morphology = np.eye(3, dtype=np.float32)[[2 if next(count) % 3 == 2 else 0]]
+        return {
+            "beat": sound.infer(inputs)["beat"],
+            "route_morphology": morphology,
+            "route_rhythm": np.zeros((1, 2), np.float32),
+        }
+
+    return function_of(FakeModel(outputs))
+
+
+def test_the_beats_of_all_named_records_are_counted_by_their_experts(record: Path) -> None:
+    alone = accuracy_on([record], "made up", 0.5)(always("V"), routed("V")).routes
+    assert alone is not None
+    assert alone.data == "made up"
+    assert len(alone) > 50
+    assert abs(alone.experts["morphology"].count(2) - len(alone) / 3) < 1
+    more = {"again": [record], "missing": [record.with_name("none")]}
+    both = accuracy_on([record], "made up", 0.5, also_counted=more)(always("V"), routed("V"))
+    assert both.routes is not None
+    assert both.routes.data == "made up and again"
+    assert len(both.routes) == 2 * len(alone)
+    assert set(both.left_out) == {"none"}
+    assert accuracy_on([record], "made up", 0.5)(always("V"), always("V")).routes is None  # it has no routers
+
+
 def test_a_record_that_cannot_be_scored_does_not_change_the_figures(record: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.hea").write_text("broken 1 250 1000\nbroken.dat 16 200/mV 16 0 0 0 0 II\n")
     alone = accuracy_on([record], "made up", 0.5)(always("V"), always("V"))

@@ -20,6 +20,7 @@ from ecgmoe_edge.converters.parity import compare, torch_model
 from ecgmoe_edge.converters.targets.onnx.target import OnnxTarget
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
 from ecgmoe_edge.errors import BundleError, ConversionError, GateFailed, ModelError
+from ecgmoe_edge.model.macs import count_macs
 from ecgmoe_edge.model.student import Student, save_student
 from ecgmoe_edge.runtime.bundle import load_bundle
 from ecgmoe_edge.runtime.manifest import Gate, Metrics
@@ -66,7 +67,12 @@ def test_a_float_bundle_runs_with_the_outputs_of_the_student(
     exported = export_model(request, tmp_path / "bundle")
     bundle = load_bundle(exported.folder)
     assert compare(torch_model(student)(beats.inputs), bundle.infer(beats.inputs)).logit_difference < 1e-3
-    assert bundle.manifest.model.experts == {"morphology": 4, "rhythm": 4}
+    assert bundle.manifest.model.experts == {"morphology": 3, "rhythm": 4}
+    macs, counted = bundle.manifest.model.macs, count_macs(student.config)
+    assert macs is not None
+    assert macs.mean_macs == pytest.approx(counted.mean(bundle.infer(beats.inputs)), abs=0.1)
+    assert (macs.max_macs, macs.dense_twin_macs) == (counted.most, count_macs(student.config.dense_twin()).most)
+    assert (macs.data, macs.beats) == (beats.source, len(beats))
     status = {gate.name: gate.status for gate in bundle.manifest.gates}
     assert status["route agreement"] == status["label agreement"] == status["logit difference"] == "passed"
     assert status["experts in the file"] == "passed"
@@ -75,6 +81,7 @@ def test_a_float_bundle_runs_with_the_outputs_of_the_student(
     card = (exported.folder / "MODEL_CARD.md").read_text()
     assert "Not a medical device" in card
     assert "Not measured" in card
+    assert f"{macs.mean_macs:,.0f} in the mean" in card
     assert "## Split" in card
     assert "## Limits" in card
     assert "torch" in bundle.manifest.versions
@@ -156,6 +163,16 @@ def test_int8_ranges_come_from_quantization_aware_training_if_it_fits_the_profil
         assert list(outputs) == [*(tasks or student.tasks), "route_morphology", "route_rhythm"]
         whole = torch_model(merge_student(student))(beats.inputs)
         assert np.abs(whole["beat"] - torch_model(full)(beats.inputs)["beat"]).max() < 1e-3
+
+
+def test_a_student_without_experts_to_choose_from_is_refused(
+    student: Student, float_profile: Profile, beats: CalibrationBeats, tmp_path: Path
+) -> None:
+    path = tmp_path / "dense.safetensors"
+    save_student(path, Student(student.config.dense_twin()))
+    with pytest.raises(ConversionError, match="only one morphology expert"):
+        export_model(ExportRequest(path, float_profile, calibration=beats), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.slow

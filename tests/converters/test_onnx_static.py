@@ -15,6 +15,7 @@ from onnx import GraphProto, TensorProto, helper, numpy_helper
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.qat import IntegerStudent
 from ecgmoe_edge.converters.calibration import CalibrationBeats
+from ecgmoe_edge.converters.cost_breakdown import cost_breakdown
 from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.parity import Tensors, compare, torch_model
 from ecgmoe_edge.converters.targets import target_named
@@ -47,7 +48,7 @@ def test_the_float_file_equals_the_student_on_every_route(
     report = compare(expected, run(float_onnx.path, beats))
     assert report.route_agreement == 1.0
     assert report.logit_difference < 1e-4
-    assert {morphology for morphology, _ in routes(expected)} == {0, 1, 2, 3}
+    assert {morphology for morphology, _ in routes(expected)} == {0, 1, 2}
     assert {rhythm for _, rhythm in routes(expected)} == {0, 1, 2, 3}
 
 
@@ -80,7 +81,7 @@ def test_the_file_contains_every_expert_and_every_weight(
     kind: str, pieces: Pieces, request: pytest.FixtureRequest
 ) -> None:
     summary: ModelSummary = request.getfixturevalue(kind)
-    assert summary.experts == {"morphology": 4, "rhythm": 4}
+    assert summary.experts == {"morphology": 3, "rhythm": 4}
     assert summary.dispatch == "if"
     # The exporter writes equal constants once: here the biases of the fusion block, which LoRA does not change.
     different = {tensor.detach().numpy().tobytes(): tensor.numel() for tensor in pieces.parameters()}
@@ -88,12 +89,14 @@ def test_the_file_contains_every_expert_and_every_weight(
     rounded = () if kind == "float_onnx" else ("merged.rhythm.up.bias", "merged.rhythm.down.bias")
     copies = sum(p.numel() for name, p in pieces.tail.named_parameters() if name in rounded)
     assert summary.parameters == sum(different.values()) + copies
-    assert summary.operators["If"] == 6
+    assert summary.operators["If"] == 5
 
 
 def test_an_int8_file_is_smaller_than_the_float_file(float_onnx: ModelSummary, int8_onnx: ModelSummary) -> None:
-    # Without the graph, which takes about half of a nano student's file, the ratio would be 0.25.
-    assert int8_onnx.bytes < 0.8 * float_onnx.bytes
+    # Without the graph, which takes more than half of a nano student's file, the ratio would be 0.25.
+    assert int8_onnx.bytes < float_onnx.bytes
+    weights = [sum(part.bytes for part in cost_breakdown(one.path).parts) for one in (int8_onnx, float_onnx)]
+    assert weights[0] < 0.35 * weights[1]
 
 
 def test_only_the_chosen_experts_run(float_onnx: ModelSummary, beats: CalibrationBeats, tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_only_the_chosen_experts_run(float_onnx: ModelSummary, beats: Calibratio
                 if tensor.data_type == TensorProto.FLOAT:
                     nan = np.full_like(numpy_helper.to_array(tensor), np.nan)
                     tensor.CopyFrom(numpy_helper.from_array(nan, tensor.name))
-    assert poisoned == 6
+    assert poisoned == 5
     onnx.save(model, tmp_path / "poisoned.onnx")
     after = run(tmp_path / "poisoned.onnx", one)
     assert all(np.array_equal(after[name], before[name]) for name in before)
@@ -142,7 +145,7 @@ def test_the_profiler_of_onnxruntime_shows_only_the_chosen_experts(
     )
     graphs = {graph.name: len(graph.node) for graph in nested_graphs(onnx.load(summary.path).graph)}
     assert ran == {expert: count * graphs[expert] for expert, count in wanted.items()}
-    assert len(wanted) == 8  # each expert ran for at least one beat
+    assert len(wanted) == 7  # each expert ran for at least one beat
 
 
 @pytest.mark.parametrize("kind", ["float_onnx", "int8_onnx"])

@@ -20,7 +20,8 @@ from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.merge import MergedTail, merge_student
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.parity import Infer, Tensors, compare, torch_model
-from ecgmoe_edge.model.student import BeatHead, ConvBlock, MorphologyExpert, RhythmExpert, Trunk, load_student
+from ecgmoe_edge.model.morphology_experts import ConvBlock, LightMorphologyExpert, MorphologyExpert
+from ecgmoe_edge.model.student import BeatHead, RhythmExpert, Trunk, load_student
 from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed: pip install 'ecgmoe-edge[tensorflow]'")
@@ -85,6 +86,8 @@ def expert(piece: Any, z: Any) -> Any:
     relu = layers.ReLU()
     if isinstance(piece, MorphologyExpert):
         return relu(dense(piece.out)(pooled(piece.pool, convolution(piece.second)(convolution(piece.first)(z)))))
+    if isinstance(piece, LightMorphologyExpert):
+        return relu(dense(piece.out)(pooled(piece.pool, z)))
     assert isinstance(piece, RhythmExpert)
     return relu(dense(piece.out)(layers.ReLU()(dense(piece.hidden)(z))))
 

@@ -7,22 +7,25 @@ from ecgmoe_edge.contract import SHAPES
 from ecgmoe_edge.model.macs import count_macs, relative_costs
 from ecgmoe_edge.model.morphology_experts import LightMorphologyExpert, MorphologyExpert, morphology_expert
 from ecgmoe_edge.model.student import Student, StudentConfig
+from ecgmoe_edge.tasks import BEAT_CLASSES
 
 
 def test_the_multiplications_of_nano_are_those_counted_by_hand() -> None:
     config = StudentConfig.named("nano", tasks=("beat",))
-    w, d, (features,) = config.waveform, config.dim, SHAPES["features"]
+    w, d, (features,), classes = config.waveform, config.dim, SHAPES["features"], len(BEAT_CLASSES)
     macs = count_macs(config)
-    stem = 52 * w * 2 * 7
+    n = (SHAPES["beat"][-1] + 1) // 2  # length of the stem's output, halved by each convolution of the full expert
+    half, quarter = (n + 1) // 2, ((n + 1) // 2 + 1) // 2
+    stem = n * w * 2 * 7
     sequence = 16 * w * 2 * 5 + 8 * w * w * 3
     dense = 2 * w * 2 * d + features * 2 * d
     routers_and_gate = (w + 2 * d) * 3 + 2 * d * 2 + (w + 2 * d) * 2
     assert macs.trunk == stem + sequence + dense + routers_and_gate
-    full = 26 * 2 * w * w * 5 + 13 * 3 * w * 2 * w * 5 + 12 * w * d
+    full = half * 2 * w * w * 5 + quarter * 3 * w * 2 * w * 5 + 12 * w * d
     assert macs.experts["morphology"][0] == 4 * w * d
     assert macs.experts["morphology"][-1] == full
     assert macs.experts["rhythm"] == (3 * d * d, 3 * d * d)
-    assert macs.tail == 2 * (2 * d * 2 * d) + 3 * d + 4 * d  # both paths through the fusion block, and the head
+    assert macs.tail == 2 * (2 * d * 2 * d) + (2 * classes - 1) * d  # both paths through the fusion block, and the head
 
 
 @pytest.mark.parametrize("width", ["nano", "small", "base"])
@@ -61,7 +64,7 @@ def test_an_expert_of_full_width_has_the_channels_of_the_dense_twin_and_narrow_o
     assert isinstance(morphology_expert(8, 16, 0.0, 0.0), LightMorphologyExpert)
 
 
-@pytest.mark.parametrize("samples", [72, 80, 103])
+@pytest.mark.parametrize("samples", [72, 80, 89, 103])
 def test_the_experts_fit_windows_of_other_lengths(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SHAPES, "beat", (2, samples))
     count_macs.cache_clear()

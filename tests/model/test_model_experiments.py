@@ -45,12 +45,6 @@ def test_findings_written_by_a_person_are_kept_when_the_table_is_replaced(tmp_pa
     assert ablation.FINDINGS in (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
 
 
-def test_the_dense_net_works_as_much_a_beat_as_the_mixture() -> None:
-    comparison = _experiment("mixture_vs_dense")
-    mixture, dense = (comparison.macs_of_a_beat(comparison.student("nano", n)) for n in (4, 1))
-    assert dense < mixture < 1.01 * dense
-
-
 def test_figures_of_a_model_that_is_always_right_and_of_one_that_never_is() -> None:
     short_fit = _experiment("short_fit")
     truth = np.array([0, 0, 1, 2, 2, 3], np.int8)

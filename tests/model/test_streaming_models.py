@@ -41,7 +41,13 @@ def test_the_live_teacher_gets_the_same_inputs_as_in_training(
     batch = clean_batch(examples, np.arange(len(examples)))
 
     teacher = StreamingTeacher(EcgMoe(), ("beat", "rhythm", "rr", "age", "sex"))
-    model = FakeModel(teacher.infer, teacher.tasks, context_samples=teacher.context_samples, batched=True)
+    model = FakeModel(
+        teacher.infer,
+        teacher.tasks,
+        context_samples=teacher.context_samples,
+        batched=True,
+        answers=teacher.classes["beat"],
+    )
     monitor = Monitor(model, FS)
     signal = wfdb.rdrecord(str(tmp_path / "r")).p_signal.T
     monitor.push(signal)

@@ -137,12 +137,36 @@ def test_a_link_in_a_bundle_is_refused(bundle_folder: Path, tmp_path: Path) -> N
         load_bundle(bundle_folder)
 
 
+MACS = {
+    "max_macs": 100, "dense_twin_macs": 90, "mean_macs": 20.5, "p95_macs": 60.0, "data": "made-up beats", "beats": 40,
+    "expert_shares": {"morphology": [0.9, 0.1]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "macs", [None, MACS, MACS | {"mean_macs": None, "p95_macs": None, "data": "", "why": "no beats were given"}]
+)
+def test_a_bundle_with_or_without_its_multiplications_is_read(bundle_folder: Path, macs: dict[str, Any] | None) -> None:
+    edit(bundle_folder, lambda m: m["model"].pop("macs") if macs is None else m["model"].update(macs=macs))
+    read = load_bundle(bundle_folder).manifest.model.macs
+    assert (None if read is None else read.mean_macs) == (None if macs is None else macs["mean_macs"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda m: m.update(colour="red"), "unknown field `colour`"),
         (lambda m: m["model"].update(speed=3), "unknown field `speed`"),
         (lambda m: m["gates"][0].update(note="fine"), "unknown field `note`"),
+        (lambda m: m["model"].update(macs=MACS | {"watts": 3}), "unknown field `watts`"),
+        (lambda m: m["model"].update(macs=MACS | {"p95_macs": None}), "neither of mean_macs and p95_macs"),
+        (lambda m: m["model"].update(macs=MACS | {"data": ""}), "does not name the beats"),
+        (lambda m: m["model"].update(macs=MACS | {"beats": 0}), "does not name the beats"),
+        (lambda m: m["model"].update(macs=MACS | {"mean_macs": None, "p95_macs": None}), "gives no reason"),
+        (lambda m: m["model"].update(macs=MACS | {"p95_macs": 101.0}), "above max_macs"),
+        (lambda m: m["model"].update(macs=MACS | {"max_macs": -1}), "max_macs"),
+        (lambda m: m["model"].update(macs=MACS | {"expert_shares": {"rhythm": [0.5, 0.5, 0]}}), "3 shares"),
+        (lambda m: m["model"].update(macs=MACS | {"expert_shares": {"rhythm": [2.0, -1.0]}}), "expert_shares"),
         (
             lambda m: m["decision"].update(luck=1.0),
             "version 4 of the decision rule has no constant luck: update ecgmoe-edge",

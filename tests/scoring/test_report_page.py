@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from beat_models import FakeModel, Tensors
+from beat_models import FakeModel, Tensors, always, answering
 from wfdb_records import write_wfdb
 
 from ecgmoe_edge.records.annotations import AAMI, BeatAnnotations, RhythmSegment
@@ -21,6 +21,7 @@ from ecgmoe_edge.records.formats.wfdb_record import WfdbRecord
 from ecgmoe_edge.scoring.beat_traces import BeatTrace, trace_beats
 from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate
 from ecgmoe_edge.scoring.live_run import LiveRun
+from ecgmoe_edge.scoring.report.beat_sections import beat_sections
 from ecgmoe_edge.scoring.report.curves import reliability, separation
 from ecgmoe_edge.scoring.report.expert_use import expert_uses
 from ecgmoe_edge.scoring.report.page import write_beat_report
@@ -56,7 +57,7 @@ def test_a_trace_has_the_true_class_of_each_detected_beat_and_lists_missed_beats
     assert trace.missed_s.tolist() == [4.0]
     assert trace.missed_class.tolist() == ["S"]
     assert set(trace.rhythm.tolist()) == {"AFIB"}
-    assert trace.scores[1].tolist() == pytest.approx([0.1, 0.1, 0.7, 0.1])
+    assert trace.scores[1].tolist() == pytest.approx([0.1, 0.1, 0.7, 0.1, 0.0])
 
 
 def test_a_v_run_is_found_if_three_consecutive_beats_are_labelled_v() -> None:
@@ -168,3 +169,23 @@ def test_the_page_is_complete_and_loads_nothing_from_the_network(
     again = write_beat_report(tmp_path / "report", scored, evaluation, "ecgmoe-edge evaluate --report report")
     date = r"On \d{4}-\d\d-\d\d \d\d:\d\d UTC"
     assert re.sub(date, "", again.read_text(encoding="utf-8")) == re.sub(date, "", text)
+
+
+def test_the_page_reports_artefacts_and_how_well_their_score_separates_them(
+    tmp_path: Path, simulated_ecg: Callable[..., Any]
+) -> None:
+    pytest.importorskip("matplotlib", reason="reports need matplotlib")
+    pytest.importorskip("wfdb", reason="evaluation needs the records extra")
+    ecg = simulated_ecg(60.0, fs=250.0, noise_mv=0.02, seed=1)
+    path = write_wfdb(tmp_path, "r", ecg.signal[None], 250.0, leads=["I"], r_peaks=ecg.r_peaks[:-12], symbols="NV")
+
+    def sections(model: FakeModel) -> dict[str, str]:
+        scored = evaluate([path], EvaluationOptions(bundle=tmp_path, load=lambda _: model, traces=True))
+        return dict(beat_sections(scored, scored.to_json()))
+
+    with_artefacts, without = sections(answering("NV?" * 8 + "?")), sections(always("N"))
+    assert re.search(r"Answered artefact: \d+ detections, 1\d of them no beat", with_artefacts["Confusion matrix"])
+    assert "<td>?</td>" in with_artefacts["Calibration and separation of the scores"]
+    assert "false: no beat" in with_artefacts["Summary"]
+    assert "artefact" not in without["Confusion matrix"]
+    assert "<td>?</td>" not in without["Calibration and separation of the scores"]

@@ -213,11 +213,13 @@ def test_a_v_run_with_an_artefact_inside_goes_on() -> None:
     peaks = Peaks()
     peaks.take("N" * 30)
     (begin,) = peaks.take("VV?V", 0.4)
-    assert (begin.label, begin.phase, begin.from_s) == ("V run", "begin", pytest.approx(30 * 0.8 + 0.4))
+    assert (begin.label, begin.phase) == ("V run", "begin")
+    assert begin.from_s == pytest.approx(30 * 0.8 + 0.4)
     last_v_s = peaks.time_s + 4 * 0.4
     assert not peaks.take("?V?V", 0.4)
     (end,) = peaks.take("N", 0.4)
-    assert (end.label, end.phase, end.to_s) == ("V run", "end", pytest.approx(last_v_s))
+    assert (end.label, end.phase) == ("V run", "end")
+    assert end.to_s == pytest.approx(last_v_s)
 
 
 def test_v_beats_far_apart_among_artefacts_are_no_run() -> None:

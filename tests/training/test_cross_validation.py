@@ -1,19 +1,17 @@
-"""Compares the mixture with a dense network by patient-grouped cross-validation."""
+"""Compares experts of unequal cost with dense networks by patient-grouped cross-validation."""
 
 from __future__ import annotations
 
 import importlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from ecgmoe_edge.model.teacher import EcgMoe
-from ecgmoe_edge.model.teacher_file import save_teacher
-from ecgmoe_edge.tasks import BEAT_ANSWERS, RHYTHM_CLASSES
-from ecgmoe_edge.training.config import DataSet, Noise, TrainingConfig
+from ecgmoe_edge.tasks import BEAT_CLASSES
+from ecgmoe_edge.training.config import DataSet, Noise
 
 pytest.importorskip("wfdb", reason="the folds are read from recordings")
 ROOT = Path(__file__).parents[2]
@@ -43,71 +41,65 @@ def test_a_fold_validates_on_patients_that_it_was_not_fitted_on(
     assert sorted(validated) == [f"ward/p{k}" for k in range(4)]
 
 
-def test_the_figures_are_of_all_folds_together(short_fit: ModuleType, patients: Path, tmp_path: Path) -> None:
-    comparison = importlib.import_module("experiments.mixture_vs_dense")
-    subsets = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)
-    truth = [subset.validation["ward"].labels["beat"] for subset in subsets]
-    rhythm = np.zeros((1, len(RHYTHM_CLASSES)), np.float32)
-
-    def answers(labels: list[np.ndarray[tuple[int, ...], np.dtype[np.int8]]]) -> list[dict[str, object]]:
-        one_hot = 10.0 * np.eye(len(BEAT_ANSWERS), dtype=np.float32)
-        return [{"ward": {"beat": one_hot[np.maximum(of, 0)], "rhythm": rhythm.repeat(len(of), 0)}} for of in labels]
-
-    assert comparison.pooled(answers(truth), subsets)["ward V F1"] == 100.0
-    # In one fold, every V is classified as N; the other folds are correct.
-    worst = int(np.argmax([(of == 2).sum() for of in truth]))
-    spoilt = [np.where(of == 2, 0, of).astype(np.int8) if k == worst else of for k, of in enumerate(truth)]
-    total, missed = sum(int((of == 2).sum()) for of in truth), int((truth[worst] == 2).sum())
-    found = comparison.pooled(answers(spoilt), subsets)["ward V F1"]
-    assert 0 < missed < total
-    assert found == pytest.approx(200.0 * (total - missed) / (2 * total - missed))
-
-
-@pytest.mark.parametrize("name", ["dense, 1 + 1", "4 + 4, from alike", "4 + 4, hard"])
-def test_each_net_is_fitted_and_answers_for_its_fold(
-    short_fit: ModuleType, patients: Path, tmp_path: Path, name: str
-) -> None:
-    comparison = importlib.import_module("experiments.mixture_vs_dense")
-    subset = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)[0]
-    answers = comparison.answers_of_fold(name, "tiny", subset, 2, 1)
-    n = len(subset.validation["ward"])
-    assert answers["ward"]["beat"].shape == (n, len(BEAT_ANSWERS))
-    assert answers["ward"]["rhythm"].shape == (n, len(RHYTHM_CLASSES))
-    assert answers["ward"]["route_rhythm"].shape == (n, comparison.EXPERTS[name])
+def _answers(comparison: ModuleType, truth: list[int], label: list[int], macs: int) -> Any:
+    counted = np.full(len(truth), macs, np.int64)
+    return comparison.Answers(np.array(truth, np.int8), np.array(label, np.int64), counted)
 
 
 @pytest.mark.usefixtures("short_fit")
-def test_a_net_that_says_what_its_teacher_says_is_no_way_from_it() -> None:
+def test_the_figures_are_of_all_folds_together() -> None:
     comparison = importlib.import_module("experiments.mixture_vs_dense")
-    rng = np.random.default_rng(2)
-    taught = {"ward": {task: rng.normal(0, 1, (50, 4)).astype(np.float32) for task in comparison.TASKS}}
-    shifted = {"ward": {task: logits + 3.0 for task, logits in taught["ward"].items()}}  # the same probabilities
-    assert comparison.divergences(shifted, taught) == pytest.approx(
-        dict.fromkeys(comparison.DIVERGENCES, 0.0), abs=1e-3
-    )
-    level = {"ward": {task: 0.0 * logits for task, logits in taught["ward"].items()}}
-    assert all(value > 100.0 for value in comparison.divergences(level, taught).values())
+    n, s, v = (BEAT_CLASSES.index(name) for name in "NSV")
+    folds = [
+        {"mitdb": _answers(comparison, [v, v, n], [v, n, n], 10), "svdb": _answers(comparison, [s], [s], 20)},
+        {"mitdb": _answers(comparison, [v], [v], 30), "svdb": _answers(comparison, [s], [n], 60)},
+    ]
+    found = comparison.pooled(folds)
+    assert found[comparison.MACS] == pytest.approx((3 * 10 + 20 + 30 + 60) / 6)
+    assert found["V F1"] == found["mitdb V F1"] == pytest.approx(200.0 * 2 / (3 + 2))
+    assert found["S F1"] == found["svdb S F1"] == pytest.approx(200.0 * 1 / (2 + 1))
 
 
-def test_a_net_can_be_distilled_and_judged_on_patients_whom_neither_was_fitted_on(
-    short_fit: ModuleType, patients: Path, tmp_path: Path, tiny_config: TrainingConfig
+@pytest.mark.usefixtures("short_fit")
+def test_differences_are_paired_by_seed() -> None:
+    comparison = importlib.import_module("experiments.mixture_vs_dense")
+    figures = {comparison.TWIN: (50.0, 60.0), comparison.BANK: (52.0, 62.0), comparison.CONTROL: (49.0, 61.0)}
+    results = {name: [{"S F1": value} for value in values] for name, values in figures.items()}
+    found = comparison.differences(results)
+    assert found["bank - dense twin"]["S F1"] == (2.0, 0.0)
+    assert found["bank - control"]["S F1"] == pytest.approx((2.0, 1.0))
+    assert "+2.0 +- 1.0" in comparison.table(results)
+
+
+def test_the_networks_are_fitted_and_answer_for_the_annotated_beats_of_their_fold(
+    short_fit: ModuleType, patients: Path, tmp_path: Path
 ) -> None:
     comparison = importlib.import_module("experiments.mixture_vs_dense")
-    torch.manual_seed(0)
-    save_teacher(tmp_path / "teacher.safetensors", EcgMoe(tiny_config.teacher))
-    data = (DataSet("ward", "ward", fit=("p0", "p1"), validation=("p2", "p3"), rhythm=True),)
-    subset = short_fit.load_held_out(patients, tmp_path, data, 1)
-    judges = subset.validation["ward"]
-    assert {judges.records[i] for i in judges.record} == {"ward/p2", "ward/p3"}
-    assert {subset.fit.records[i] for i in subset.fit.record} == {"ward/p0", "ward/p1"}
-    taught = comparison.answers_of_teacher(tmp_path / "teacher.safetensors", subset)
-    near, far = (
-        comparison.divergences(
-            comparison.answers_of_fold(
-                "4 + 4, from alike", "tiny", subset, epochs, 1, tmp_path / "teacher.safetensors"
-            ),
-            taught,
-        )
-        for epochs in (6, 0)
-    )
-    assert near["beat from the teacher"] < far["beat from the teacher"]
+    subset = short_fit.load_folds(patients, tmp_path, (DataSet("ward", "ward", rhythm=True),), FOLDS, 1)[0]
+    answers = comparison.answers_of_fold("tiny", subset, 2, 1, 0.05)
+    twin, bank, control = (answers[name]["ward"] for name in comparison.NETS)
+    truth = subset.validation["ward"].labels["beat"]
+    for one in (twin, bank, control):
+        assert np.array_equal(one.truth, truth[truth >= 0])
+        assert one.label.shape == one.macs.shape == one.truth.shape
+    assert len(set(twin.macs)) == len(set(control.macs)) == 1
+    counted = comparison.count_macs(comparison.student_config("tiny"))
+    cheapest = counted.most - max(counted.experts["morphology"]) + min(counted.experts["morphology"])
+    assert cheapest <= bank.macs.min() <= bank.macs.max() <= counted.most
+    assert abs(control.macs[0] - bank.macs.mean()) < 0.15 * twin.macs[0]
+
+
+@pytest.mark.usefixtures("short_fit")
+@pytest.mark.parametrize("width", ["tiny", "nano", "small", "base"])
+def test_the_control_has_nearly_the_multiplications_that_it_is_made_for(width: str) -> None:
+    comparison = importlib.import_module("experiments.mixture_vs_dense")
+    config = comparison.student_config(width)
+    least, most = (comparison.control_config(config, wanted) for wanted in (0.0, 1e12))
+    assert least.morphology_widths == (0.0,)
+    assert comparison.count_macs(most) == comparison.count_macs(config.dense_twin())
+    for share in (0.3, 0.6, 0.9):
+        lowest, highest = (comparison.count_macs(one).most for one in (least, most))
+        wanted = lowest + share * (highest - lowest)
+        control = comparison.control_config(config, wanted)
+        assert control.rhythm_experts == 1
+        assert abs(comparison.count_macs(control).most - wanted) < 0.15 * highest

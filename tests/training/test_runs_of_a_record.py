@@ -21,7 +21,7 @@ from ecgmoe_edge.training.examples import NOT_AF, UNKNOWN, Examples, examples_of
 from ecgmoe_edge.training.sources import Source, divide
 from tests.training.conftest import FS, write_patient
 
-_SECONDS = 450.0  # five minutes without noise, two with it, and some without
+_SECONDS = 370.0  # five minutes without noise, then some with it
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +54,28 @@ def _labels(examples: Examples) -> Counter[int]:
     return Counter(examples.labels["beat"].tolist())
 
 
-def test_peaks_of_added_noise_are_artefacts_and_only_where_noise_is_added(ward: Path) -> None:
+@pytest.fixture(scope="module")
+def clean(ward: Path) -> Examples:
+    """The examples of the record without added noise."""
+    return examples_of(_runs(ward)["ward/p0"])
+
+
+def test_peaks_of_added_noise_are_artefacts_and_only_where_noise_is_added(ward: Path, clean: Examples) -> None:
     artefact = BEAT_ANSWERS.index(ARTEFACT)
     runs = _runs(ward, noise=("noise/em",), noise_share=1.0, snr_db=(0.0,))
     assert list(runs) == ["ward/p0", "ward/p0:em 0 dB"]
-    clean, noisy = (examples_of(run) for run in runs.values())
+    noisy = examples_of(runs["ward/p0:em 0 dB"])
     assert artefact not in _labels(clean)
     made = noisy.sample[noisy.labels["beat"] == artefact]
     assert len(made) >= 10
-    assert 300 * FS <= made.min() <= made.max() <= 422 * FS
+    assert made.min() >= 300 * FS
     beats = wfdb.rdann(str(ward / "ward" / "p0"), "atr").sample
     assert min(np.abs(beats - peak).min() for peak in made) > 0.15 * FS
     # The beats between them keep their classes.
     assert sum(_labels(noisy)[label] for label in (0, 1, 2)) > 0.8 * sum(_labels(clean)[label] for label in (0, 1, 2))
 
 
-def test_only_the_first_half_of_a_noise_record_is_added(ward: Path) -> None:
+def test_only_the_first_half_of_a_noise_record_is_added(ward: Path, clean: Examples) -> None:
     still = wfdb.rdrecord(str(ward / "noise" / "em")).p_signal[:, 0]
     half = len(still) // 2
     still[:half] = 0.02 * np.random.default_rng(1).standard_normal(half)
@@ -78,9 +84,8 @@ def test_only_the_first_half_of_a_noise_record_is_added(ward: Path) -> None:
         "quiet", FS, ["mV"], ["noise"], still[:, None], fmt=["16"], adc_gain=[2000.0], baseline=[0],
         write_dir=str(ward / "noise"),
     )  # fmt: skip
-    (clean, noisy) = (
-        examples_of(run) for run in _runs(ward, noise=("noise/quiet",), noise_share=1.0, snr_db=(-12.0,)).values()
-    )
+    (_, run) = _runs(ward, noise=("noise/quiet",), noise_share=1.0, snr_db=(-12.0,)).values()
+    noisy = examples_of(run)
     assert BEAT_ANSWERS.index(ARTEFACT) not in _labels(noisy)  # the second half is loud: it would bury the beats
     assert abs(len(noisy) - len(clean)) < 30
 
@@ -101,7 +106,7 @@ def test_a_further_lead_is_learnt_from_a_pass_with_all_leads(ward: Path) -> None
     shown = [
         each for item in items if isinstance(item, BeatContext) and item.complete and (each := item.shown_by("V1"))
     ]
-    assert len(shown) > 400
+    assert len(shown) > 300
     np.testing.assert_array_equal(examples.sample, [beat.sample for beat in shown])
     np.testing.assert_array_equal(examples.window, [beat.window for beat in shown])
     np.testing.assert_array_equal(examples.template, [beat.template for beat in shown])
@@ -117,17 +122,19 @@ def test_a_lead_that_shows_no_beat_well_beside_another_is_not_reported_as_unusab
     assert sets.fit.records == ("ward/p1", "ward/p2", "ward/p2:lead=1")
 
 
-def test_a_fraction_of_the_beats_without_a_rhythm_note_is_labelled_not_af(ward: Path) -> None:
-    (source,) = _runs(ward, without_af=0.1).values()
-    noted = examples_of(source).labels["rhythm"]
-    assert (noted == NOT_AF).sum() < 3  # only the first seconds, before the note applies
-    unnoted = DataSet("ward", "ward", without_af=0.1)
-    (source,) = divide(unnoted, ward).fit
-    labels = examples_of(source).labels["rhythm"]
-    assert set(labels.tolist()) == {UNKNOWN, NOT_AF}
-    assert (labels == NOT_AF).mean() == pytest.approx(0.1, abs=0.005)
-    (exempt,) = divide(DataSet("ward", "ward", without_af=0.1, maybe_af=("p0",)), ward).fit
-    assert set(examples_of(exempt).labels["rhythm"].tolist()) == {UNKNOWN}
+def test_a_fraction_of_the_beats_without_a_rhythm_note_is_labelled_not_af(patients: Path) -> None:
+    def rhythms(**settings: object) -> list[int]:
+        data = DataSet("ward", "ward", fit=("p0",), **settings)  # type: ignore[arg-type]
+        (source,) = divide(data, patients).fit
+        labels: list[int] = examples_of(source).labels["rhythm"].tolist()
+        return labels
+
+    noted = rhythms(rhythm=True, without_af=0.1)
+    assert noted.count(NOT_AF) < 3  # only the first seconds, before the note applies
+    labels = rhythms(without_af=0.1)
+    assert set(labels) == {UNKNOWN, NOT_AF}
+    assert labels.count(NOT_AF) == pytest.approx(0.1 * len(labels), abs=1)
+    assert set(rhythms(without_af=0.1, maybe_af=("p0",))) == {UNKNOWN}
 
 
 def test_the_shipped_configuration_adds_noise_and_leaves_out_the_record_that_is_probably_af() -> None:

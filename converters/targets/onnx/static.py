@@ -192,9 +192,10 @@ def _dispatch(path: str, experts: list[GraphProto]) -> list[NodeProto]:
 def _choose(path: str, experts: list[GraphProto], first: int, index: str, output: str) -> list[NodeProto]:
     """Return the nodes that run expert number `index` - `first` of a list.
 
-    The list is halved at each `If`, so four experts need two comparisons.
+    The list is halved at each `If`, so four experts need two comparisons. The first half of an odd number is the
+    smaller one, so the first of three experts, the cheapest, needs one comparison.
     """
-    half = (len(experts) + 1) // 2
+    half = len(experts) // 2
     name = f"{path}_{first}_{first + len(experts)}"
     branches = []
     for start, part in ((first, experts[:half]), (first + half, experts[half:])):

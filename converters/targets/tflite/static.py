@@ -207,9 +207,10 @@ class _Bank:
     def select_expert(self, subgraph: SubgraphBuilder, low: int, high: int, z: int, index: int) -> int:
         """Append the `IF` that runs expert number `index`, one of low..high-1, and return its output tensor.
 
-        The range is halved at each `IF`, so four experts need two comparisons.
+        The range is halved at each `IF`, so four experts need two comparisons. The first half of an odd number is the
+        smaller one, so the first of three experts, the cheapest, needs one comparison.
         """
-        middle = (low + high + 1) // 2
+        middle = (low + high) // 2
         bound = subgraph.tensor([1], schema.TensorType.INT32, np.array([middle], np.int32))
         below = subgraph.tensor([1], schema.TensorType.BOOL)
         subgraph.operator("LESS", [index, bound], [below], schema.LessOptionsT())
