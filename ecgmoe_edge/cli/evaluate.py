@@ -244,7 +244,9 @@ def evaluate(
         )
         return
 
-    layer = None if patient is None else layer_of(patient, model, adapts=adapt_minutes is not None)
+    layer = None if patient is None else layer_of(patient, model, adapts=bool(adapt_minutes or adapt_labels))
+    if layer is not None and lead is None and chosen_leads is None:
+        chosen_leads = list(layer.leads)
     protocol = adaptation_protocol(adapt_minutes, adapt_labels, peaks_only=only is not None, whole=whole)
     from ecgmoe_edge.records.splits import locate, noise_record
     from ecgmoe_edge.scoring.csv_tables import write_csv

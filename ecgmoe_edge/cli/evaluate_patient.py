@@ -30,9 +30,7 @@ def layer_of(file: Path, model: ModelFile, *, adapts: bool) -> PatientLayer:
         PatientFileError: the file is not valid, or is for another bundle.
     """
     if model.path is None or model.load is not None:
-        raise UsageError(
-            "--patient belongs to a bundle: name it with --bundle, and omit --teacher, --student and --only."
-        )
+        raise UsageError("--patient belongs to a bundle: omit --teacher, --student and --only.")
     if adapts:
         raise UsageError("--patient has a layer already: omit it, or omit --adapt-minutes.")
     from ecgmoe_edge.runtime import load_bundle
@@ -42,8 +40,8 @@ def layer_of(file: Path, model: ModelFile, *, adapts: bool) -> PatientLayer:
     layer = load_patient_layer(file, load_bundle(model.path))
     first_s, last_s = contents.labelled_s
     say(
-        f"These figures are patient-specific: the layer was fitted to {contents.recording}, {first_s:.0f} to {last_s:.0f} "
-        "s, and the beats of this time are no test of it."
+        f"These figures are patient-specific: the layer was fitted to {contents.recording}, from {first_s:.0f} "
+        f"to {last_s:.0f} s, and the beats of this time are no test of it."
     )
     return layer
 

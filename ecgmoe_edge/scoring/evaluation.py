@@ -230,8 +230,8 @@ def _personalised(
     skip_s = 60.0 * protocol.minutes
     if not (annotated.samples >= skip_s * record.fs).any():
         raise RecordError(
-            f"{record.name} has no annotated beat after the {protocol.minutes:g} labelled minutes. Label fewer minutes, or "
-            "leave this record out."
+            f"{record.name} has no annotated beat after the {protocol.minutes:g} labelled minutes. Label fewer, "
+            "or leave this record out."
         )
     personal = protocol.personalise(monitor, answered, live, annotated)
     before, after = (

@@ -123,8 +123,8 @@ def patient_specific_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     labelled = "all beats" if figures["chosen_labels"] is None else f"{figures['chosen_labels']} chosen beats"
     yield ""
     yield (
-        f"PATIENT-SPECIFIC figures: {labelled} of the first {figures['minutes']:g} min of each record labelled, the rest "
-        "scored"
+        f"PATIENT-SPECIFIC figures: {labelled} of the first {figures['minutes']:g} min of each record labelled, the "
+        "rest scored"
     )
     yield f"{figures['with_layer']} of {figures['records']} records got a layer; the others keep the shared model"
     yield f"records with more wrong beats: {_worse(figures['worse'])}"
