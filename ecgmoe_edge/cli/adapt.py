@@ -111,6 +111,8 @@ def adapt(
     wanted = wanted_leads(leads) if lead is None else [lead]
     stated = stated_options(fs, unit, columns, time_column, uv_per_lsb, truncated=truncated)
     target = out or (_FILE if suggest is None else _FOLDER)
+    if labels is not None and target.is_dir():
+        raise UsageError(f"-o {target} is a folder: name the file of the layer, such as {target / _FILE}.")
     check_folders({"-o": target if suggest is not None else target.absolute().parent})
 
     from ecgmoe_edge.adapt.adaptation import CHOSEN_WINDOW_S, window_s
@@ -204,6 +206,7 @@ def _write(target: Path, adaptation: Adaptation, model: Bundle, recording: Recor
         ),
         leads=encoded_weights(adaptation.layer),
     )
+    target.parent.mkdir(parents=True, exist_ok=True)
     write_patient_file(target, contents)
     say(f"wrote {target}. Use it with: ecgmoe-edge stream --patient {target}")
 

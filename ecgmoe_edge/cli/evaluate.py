@@ -194,7 +194,13 @@ def evaluate(
     stated = stated_options(fs, unit, columns, time_column, uv_per_lsb, truncated=truncated)
     chosen_task = task_named(task)
     if annotated_beats:
-        given = {"--bundle": bundle, "--teacher": teacher, "--student": student, "--only": only, "--report": report}
+        given: dict[str, object] = {
+            "--bundle": bundle,
+            "--teacher": teacher,
+            "--student": student,
+            "--only": only,
+            "--report": report,
+        }
         given |= {"--patient": patient, "--adapt-minutes": adapt_minutes, "--adapt-labels": adapt_labels}
         given |= {"--lead": lead, "--leads": leads, "--noise": noise, "--annotations": annotations, "--csv": csv}
         _refuse_with_annotated_beats(task, [name for name, value in given.items() if value is not None])

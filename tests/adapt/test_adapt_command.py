@@ -112,7 +112,8 @@ def test_a_layer_that_does_not_help_is_not_written_and_the_exit_code_is_1(
         (("--labels", "absent.csv"), 3, "no file of labels absent.csv"),
         (("--labels", "bad.csv"), 3, "bad.csv, row 2"),
         (("--labels", "bad.csv", "--lead", "II", "--leads", "all"), 2, "not both"),
-        (("--labels", "bad.csv", "-o", "nowhere/deep/patient.json"), 3, "nowhere"),
+        (("--labels", "bad.csv", "-o", "bad.csv/patient.json"), 3, "Results cannot be written to -o"),
+        (("--labels", "bad.csv", "-o", "."), 2, "is a folder"),
     ],
 )
 def test_mistakes_are_refused_in_a_sentence(

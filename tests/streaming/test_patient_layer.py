@@ -42,11 +42,6 @@ def played(monitor: Monitor, signal: NDArray[np.float64]) -> list[Event]:
     return untimed([*monitor.push(np.atleast_2d(signal)), *monitor.flush()])
 
 
-def without_layer(events: list[Event]) -> list[Event]:
-    """These events without those of a layer and without the totals."""
-    return [event for event in events if not isinstance(event, LayerSwitch | End)]
-
-
 def test_the_inputs_of_the_layer_follow_the_contract() -> None:
     logits = np.array([[0.0, 0.0, 0.0, -60.0]])
     features, window = np.arange(27, dtype=np.float32)[None], np.arange(76, dtype=np.float32)[None]
