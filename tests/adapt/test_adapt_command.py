@@ -146,3 +146,45 @@ def test_contradicting_options_of_evaluate_are_refused(cli: Cli, arguments: tupl
     done = cli("evaluate", "--data", ".", *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+def test_an_integer_tflite_bundle_has_its_own_layer(
+    cli: Cli, write_patient: Callable[..., Path], drawn: DrawnPatient, bundle: Path
+) -> None:
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+    import msgspec
+    from tiny_bundle import tiny_manifest
+    from tiny_tflite import if_model
+
+    from ecgmoe_edge.runtime.bundle import write_bundle
+    from ecgmoe_edge.runtime.litert_engine import LiteRtEngine
+
+    specs, manifest = LiteRtEngine(if_model()), tiny_manifest()
+    model = msgspec.structs.replace(
+        manifest.model, format="tflite", file="model.tflite", precision="int8", activations="int8", providers=()
+    )
+    manifest = msgspec.structs.replace(manifest, model=model, inputs=specs.inputs, outputs=specs.outputs)
+    tflite = write_bundle(cli.folder / "tflite", manifest, {"model.tflite": if_model(), "MODEL_CARD.md": b"# tiny\n"})
+    record = write_patient("anna", drawn)
+    fitted = cli("adapt", record, "--labels", f"{record}.atr", "--bundle", tflite, "-o", "anna.json", "--json")
+    assert fitted.code == 0, fitted.err
+    before, after = json.loads(fitted.out)["cross_validated"]["wrong"]
+    assert after < before
+    evaluate = (
+        "evaluate",
+        "--data",
+        record.parent,
+        "--records",
+        "anna",
+        "--patient",
+        "anna.json",
+        "--jobs",
+        "1",
+        "--json",
+    )
+    scored = cli(*evaluate, "--bundle", tflite)
+    assert scored.code == 0, scored.err
+    assert json.loads(scored.out)["beats"]["V"]["se"] > 90.0
+    other = cli(*evaluate, "--bundle", bundle)
+    assert (other.code, other.out) == (3, "")
+    assert "fitted for another model" in other.err
