@@ -8,6 +8,7 @@
     ├── RecordError             a recording cannot be read: missing, truncated, without rate, or with invalid content
     ├── SignalError             samples cannot be used: wrong shape or sampling rate
     ├── BundleError             a bundle is incomplete, modified, or of an unknown schema
+    ├── PatientFileError        the file of a patient's layer is invalid, or is for another bundle
     ├── ProfileError            a device profile does not exist or is invalid
     ├── ModelError              weights, configuration or targets do not fit the model
     ├── ConversionError         the target format or runtime does not support a graph
@@ -68,6 +69,10 @@ class SignalError(EcgmoeError):
 
 class BundleError(EcgmoeError):
     """A bundle is incomplete, modified, or of an unknown schema."""
+
+
+class PatientFileError(EcgmoeError):
+    """The file of a patient's layer is invalid, or is for another bundle."""
 
 
 class ProfileError(EcgmoeError):

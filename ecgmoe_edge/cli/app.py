@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from ecgmoe_edge import __version__
 from ecgmoe_edge.cli import (
+    adapt,
     demo,
     distill,
     evaluate,
@@ -92,7 +93,10 @@ def ecgmoe_edge(
     """
 
 
-for _command in (demo, train, distill, export, evaluate, stream, replay, profile, profiles, ports, inspect, overlaps):
+_COMMANDS = (
+    demo, train, distill, adapt, export, evaluate, stream, replay, profile, profiles, ports, inspect, overlaps,
+)  # fmt: skip
+for _command in _COMMANDS:
     _name = _command.__name__.rpartition(".")[2]
     _kind = getattr(_command, "COMMAND", FiniteNumbers)
     app.command(_name, cls=_kind, epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))

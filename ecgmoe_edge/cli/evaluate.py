@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ecgmoe_edge.cli.evaluate_model import TeacherMayStandAlone, chosen_model, describe_model
+from ecgmoe_edge.cli.evaluate_patient import adaptation_protocol, layer_of
 from ecgmoe_edge.cli.evaluate_task import (
     command,
     evaluate_annotated_beats,
@@ -24,6 +25,7 @@ from ecgmoe_edge.cli.options import (
     JobsOption,
     JsonOption,
     MainsOption,
+    PatientOption,
     TableColumnsOption,
     TableRateOption,
     TableStepOption,
@@ -52,6 +54,8 @@ EXAMPLES = (
     "ecgmoe-edge evaluate --data ./my-records --bundle ./ecgmoe-jetson --annotations ./ours",
     "ecgmoe-edge evaluate --data ~/physionet --records 118,119 --noise em --snr 12,6,0 --csv ./tables",
     "ecgmoe-edge evaluate --data ~/physionet --split svdb-val --teacher --report ./report",
+    "ecgmoe-edge evaluate --data ~/physionet --split ds1-val --adapt-minutes 5",
+    "ecgmoe-edge evaluate --data ./my-records --records anna --patient anna.json",
     "ecgmoe-edge evaluate --data ~/physionet/cinc2017 --split cinc-val --task rhythm",
     "ecgmoe-edge evaluate --data ~/physionet/ltafdb --task rhythm --annotated-beats",
     "ecgmoe-edge evaluate --data ~/physionet/ptbxl --split ptbxl-fold8 --task age --teacher --json",
@@ -118,6 +122,27 @@ def evaluate(
         str | None,
         typer.Option("--snr", metavar="DB,...", help="Signal-to-noise ratios for --noise. Default: 24,18,12,6,0,-6."),
     ] = None,
+    patient: PatientOption = None,
+    adapt_minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--adapt-minutes",
+            min=0.5,
+            max=1440.0,
+            metavar="M",
+            help="Also fit a layer to the first M minutes of each record and score the rest: patient-specific figures.",
+        ),
+    ] = None,
+    adapt_labels: Annotated[
+        int | None,
+        typer.Option(
+            "--adapt-labels",
+            min=20,
+            max=500,
+            metavar="N",
+            help="With --adapt-minutes (default 5): label only N beats, chosen as `adapt --suggest` does.",
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="DIR", help="Also write the figures as CSV files.")
     ] = None,
@@ -153,6 +178,9 @@ def evaluate(
 
     Beats are scored as in EC57 and `bxb`: beats match within 150 ms, and in records of six minutes or more the first
     five minutes are not scored.
+
+    With --adapt-minutes, a layer of each patient is fitted to his first minutes, and patient-specific figures are
+    reported apart from those of the shared model; --annotations then writes the adapted labels.
     """
     require("records", "wfdb")
     check_folders({"--annotations": annotations, "--csv": csv, "--report": report})
@@ -166,7 +194,14 @@ def evaluate(
     stated = stated_options(fs, unit, columns, time_column, uv_per_lsb, truncated=truncated)
     chosen_task = task_named(task)
     if annotated_beats:
-        given = {"--bundle": bundle, "--teacher": teacher, "--student": student, "--only": only, "--report": report}
+        given: dict[str, object] = {
+            "--bundle": bundle,
+            "--teacher": teacher,
+            "--student": student,
+            "--only": only,
+            "--report": report,
+        }
+        given |= {"--patient": patient, "--adapt-minutes": adapt_minutes, "--adapt-labels": adapt_labels}
         given |= {"--lead": lead, "--leads": leads, "--noise": noise, "--annotations": annotations, "--csv": csv}
         _refuse_with_annotated_beats(task, [name for name, value in given.items() if value is not None])
         evaluate_annotated_beats(
@@ -192,6 +227,9 @@ def evaluate(
             "--annotations": annotations,
             "--reference": reference,
             "--csv": csv,
+            "--patient": patient,
+            "--adapt-minutes": adapt_minutes,
+            "--adapt-labels": adapt_labels,
         }
         _refuse_for_task(task, [name for name, value in given.items() if value is not None])
         evaluate_other_task(
@@ -212,6 +250,10 @@ def evaluate(
         )
         return
 
+    layer = None if patient is None else layer_of(patient, model, adapts=bool(adapt_minutes or adapt_labels))
+    if layer is not None and lead is None and chosen_leads is None:
+        chosen_leads = list(layer.leads)
+    protocol = adaptation_protocol(adapt_minutes, adapt_labels, peaks_only=only is not None, whole=whole)
     from ecgmoe_edge.records.splits import locate, noise_record
     from ecgmoe_edge.scoring.csv_tables import write_csv
     from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate_noise
@@ -232,6 +274,8 @@ def evaluate(
         annotations_dir=annotations,
         reference=reference,
         traces=report is not None,
+        layer=layer,
+        protocol=protocol,
     )
     paths = locate(data, split=split, records=names)
     noise_path = None if noise is None else noise_record(data, noise)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ecgmoe_edge.cli.output import say, say_missing_providers
-from ecgmoe_edge.cli.signals import stopping_on_signals
+from ecgmoe_edge.cli.signals import SWITCH, stopping_on_signals
 from ecgmoe_edge.errors import DeviceError, EcgmoeError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def run_live(
     mains: MainsChoice = "auto",
     seconds: float | None = None,
     limits: RhythmLimits | None = None,
+    patient: Path | None = None,
 ) -> tuple[End, float]:
     """Classify the beats from a link and pass every event to every sink.
 
@@ -42,25 +43,39 @@ def run_live(
         mains: mains frequency of the notch filter.
         seconds: duration of signal after which to stop, including known losses; None: until the device ends.
         limits: of the rhythm events; None: the defaults.
+        patient: file of the patient's own layer; None: the shared model alone. SIGUSR1 switches it off and on.
 
     Returns:
         The end event, and the device's sampling rate in Hz.
     """
     from ecgmoe_edge.live import FirstSeconds, Session
-    from ecgmoe_edge.runtime import load_bundle, shipped_bundle
+    from ecgmoe_edge.runtime import load_bundle, load_patient_layer, shipped_bundle
     from ecgmoe_edge.streaming import Monitor
     from ecgmoe_edge.streaming.input_checks import distinct_names
 
     model = load_bundle(bundle or shipped_bundle())
     say_missing_providers(model.engine.describe())
+    layer = None if patient is None else load_patient_layer(patient, model)
+    monitor: Monitor | None = None
+    layer_active = layer is not None
 
     def make_monitor(info: StreamInfo) -> Monitor:
-        return Monitor(model, info.fs, leads=distinct_names(info.leads), invert=invert, mains=mains, limits=limits)
+        nonlocal monitor
+        names = distinct_names(info.leads)
+        monitor = Monitor(model, info.fs, names, invert, mains=mains, limits=limits, layer=layer)
+        monitor.use_patient_layer(layer_active)
+        return monitor
+
+    def switch_layer() -> None:
+        nonlocal layer_active
+        layer_active = not layer_active
+        if monitor is not None:
+            monitor.use_patient_layer(layer_active)
 
     source = link if seconds is None else FirstSeconds(link, seconds)
     session = Session(source, make_monitor, sinks, notify=say)
     try:
-        with stopping_on_signals(session.stop):
+        with stopping_on_signals(session.stop, {} if layer is None else {SWITCH: switch_layer}):
             end = session.run()
     except DeviceError:
         _raise_if_reader_left(session)  # a reader that has left needs no error message

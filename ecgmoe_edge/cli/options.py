@@ -153,6 +153,10 @@ MainsOption = Annotated[
     Literal["auto", "off", "50", "60"],
     typer.Option("--mains", help="Mains frequency, Hz. auto: a notch if hum is measured; 50 or 60: always."),
 ]
+PatientOption = Annotated[
+    Path | None,
+    typer.Option("--patient", metavar="FILE", help="The patient's own layer: a file of `adapt`."),
+]
 MinutesOption = Annotated[
     float | None,
     typer.Option(

@@ -14,6 +14,7 @@ from ecgmoe_edge.cli.options import (
     COUNTS,
     JsonOption,
     LeadsOption,
+    PatientOption,
     TableColumnsOption,
     TableRateOption,
     TableTimeOption,
@@ -132,12 +133,14 @@ def replay(
         int,
         typer.Option("--seed", min=0, max=2**63 - 1, metavar="N", help="Seed that selects lost and damaged frames."),
     ] = 0,
+    patient: PatientOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play a recording as a serial device.
 
     The replay runs in real time or faster, and can simulate faults. It waits for a reader, such as
-    `ecgmoe-edge stream --port LINK` in another terminal.
+    `ecgmoe-edge stream --port LINK` in another terminal. The patient's own layer is applied there; with --patient, its
+    leads are checked before the replay, and the command of the reader is shown.
     """
     from ecgmoe_edge.firmware_bridge import Faults, Settings, VirtualHolter
 
@@ -156,6 +159,8 @@ def replay(
     found, positions, remarks = open_checked(record, stated, wanted_leads(leads))
     say_remarks(record, remarks)
     names = [found.leads[position] for position in positions]
+    if patient is not None:
+        _check_patient(patient, names)
     settings = Settings(Fraction(device_fs).limit_denominator(1_000_000) if device_fs else None, None, uv_per_lsb)
     with leaving_on_signals():
         holter = VirtualHolter(
@@ -171,8 +176,9 @@ def replay(
         )
         listed = f"{len(names)} lead{'s' if len(names) > 1 else ''}: {', '.join(names)}"
         say(f"{record}: {listed}, at {found.fs:g} Hz on {holter.port}, {pace(speed)}. Ctrl-C stops.")
-        if protocol != "ecgmoe":
-            say(f"Read it with: ecgmoe-edge stream --port {holter.port} {holter.reader_options}")
+        if protocol != "ecgmoe" or patient is not None:
+            own = "" if patient is None else f" --patient {patient}"
+            say(f"Read it with: ecgmoe-edge stream --port {holter.port} {holter.reader_options}{own}")
         totals = asdict(holter.play())
     if holter.abandoned:
         say(
@@ -185,6 +191,15 @@ def replay(
         result_json({**totals, "remarks": remarks_json(remarks)})
     else:
         say(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals.items()))
+
+
+def _check_patient(file: Path, leads: list[str]) -> None:
+    """Check that the layer of a patient is for these leads."""
+    from ecgmoe_edge.runtime.patient_file import read_patient_file
+    from ecgmoe_edge.streaming.input_checks import distinct_names
+
+    contents = read_patient_file(file)
+    contents.layer().check_stream(distinct_names(leads), invert=contents.invert)
 
 
 def open_checked(record: str, stated: OpenOptions, leads: LeadsWanted) -> tuple[Recording, list[int], list[Remark]]:

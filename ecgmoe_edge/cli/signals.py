@@ -1,15 +1,16 @@
-"""Signals that end a command: Ctrl-C, SIGTERM, and SIGHUP when the terminal is closed."""
+"""Signals that end a command: Ctrl-C, SIGTERM, and SIGHUP when the terminal is closed; and one that switches."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
 FORCING = (signal.SIGINT, signal.SIGTERM)  # a second one ends the process without waiting
+SWITCH = signal.SIGUSR1  # switches the patient's own layer off and on
 HANGUP = signal.SIGHUP  # when a terminal is closed, both the kernel and the shell may send it
 
 
@@ -37,7 +38,9 @@ def leaving_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+def stopping_on_signals(
+    stop: Callable[[], None], others: Mapping[signal.Signals, Callable[[], None]] | None = None
+) -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP calls `stop`; a second Ctrl-C or SIGTERM ends the process at once.
 
     Python runs a signal handler only between two bytecode instructions of the main thread, which may be inside a model
@@ -45,6 +48,7 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
 
     Args:
         stop: called from that thread.
+        others: called from that thread for further signals.
     """
 
     def nothing(_: int, __: FrameType | None) -> None:
@@ -52,9 +56,10 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    with _handled((*FORCING, HANGUP), nothing) as numbers:
+    actions = {int(number): action for number, action in (others or {}).items()}
+    with _handled((*FORCING, HANGUP, *(others or {})), nothing) as numbers:
         before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        watcher = threading.Thread(target=_watch, args=(reading, numbers, stop), name="signals", daemon=True)
+        watcher = threading.Thread(target=_watch, args=(reading, numbers, stop, actions), name="signals", daemon=True)
         watcher.start()
         try:
             yield
@@ -65,12 +70,17 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
             os.close(reading)
 
 
-def _watch(reading: int, numbers: tuple[int, ...], stop: Callable[[], None]) -> None:
+def _watch(
+    reading: int, numbers: tuple[int, ...], stop: Callable[[], None], others: Mapping[int, Callable[[], None]]
+) -> None:
     """Runs in a thread until the other end of the pipe is closed."""
     forced = 0
     while received := os.read(reading, 64):
         for number in received:
             if number not in numbers:
+                continue
+            if number in others:
+                others[number]()
                 continue
             forced += number in FORCING
             if forced > 1:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmoe_edge.cli.options import BundleOption, InvertOption, MainsOption, ProbeOption, SecondsOption, mains_choice
+from ecgmoe_edge.cli.options import (
+    BundleOption,
+    InvertOption,
+    MainsOption,
+    PatientOption,
+    ProbeOption,
+    SecondsOption,
+    mains_choice,
+)
 from ecgmoe_edge.cli.output import say
 from ecgmoe_edge.cli.rhythm_options import (
     AsystoleOption,
@@ -32,6 +40,7 @@ EXAMPLES = (
     "ecgmoe-edge stream --port /dev/ttyACM0 --events night.jsonl",
     "ecgmoe-edge stream --port /dev/ttyUSB0 --protocol openview-ads1292r --uv-per-lsb 6.15",
     "ecgmoe-edge stream --port /dev/ttyACM0 --asystole 3 --tachycardia 120",
+    "ecgmoe-edge stream --port /dev/ttyACM0 --patient anna.json",
     "ecgmoe-edge stream --port ./holter --bundle ./ecgmoe-jetson --mains 50",
 )
 _PROTOCOL_HELP = "The device's protocol; auto: detect it by listening. Default: ecgmoe, or auto if --port is auto."
@@ -43,6 +52,7 @@ def stream(
         typer.Option("--port", metavar="PORT", help="Serial port: see `ecgmoe-edge ports`. auto: the only device."),
     ],
     bundle: BundleOption = None,
+    patient: PatientOption = None,
     protocol: Annotated[str | None, typer.Option("--protocol", metavar="NAME", help=_PROTOCOL_HELP)] = None,
     probe: ProbeOption = False,
     baud: Annotated[
@@ -85,6 +95,8 @@ def stream(
     Runs until the device ends or Ctrl-C. No loss is silent: gaps, stalls, reconnects and lead-off are events, and the
     last event, `end`, has the totals. A slow reader of the events, such as a pager, delays none of them: 200,000 events
     may wait for it; further ones are dropped and counted.
+
+    With --patient, the signal SIGUSR1 (`kill -USR1`) switches the patient's own layer off, and on again.
     """
     from ecgmoe_edge.cli.live_run import run_live
     from ecgmoe_edge.firmware_bridge import SerialLink
@@ -115,8 +127,16 @@ def stream(
             backpressure=is_pseudo_terminal(opened.port if opened else port),
         )
         with link:
-            choice = mains_choice(mains)
-            end, rate = run_live(link, bundle, sinks, invert=invert, mains=choice, seconds=seconds, limits=limits)
+            end, rate = run_live(
+                link,
+                bundle,
+                sinks,
+                invert=invert,
+                mains=mains_choice(mains),
+                seconds=seconds,
+                limits=limits,
+                patient=patient,
+            )
     if not as_json:
         say(render_summary(end, rate))
 

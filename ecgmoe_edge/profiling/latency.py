@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.calibration_data import CalibrationRecording, load_calibration
-from ecgmoe_edge.contract import BEAT
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.profiling.machine import read_machine
 from ecgmoe_edge.profiling.report import ProfileReport, StageTimes
@@ -142,7 +141,7 @@ class _Run:
         ready = time.perf_counter()
         outputs = self._bundle.infer(inputs)
         inferred = time.perf_counter()
-        events = self._labeller.take(beat, Answer(outputs, inputs[BEAT][0, 0], inferred - started))
+        events = self._labeller.take(beat, Answer.of(inputs, outputs, inferred - started))
         now = time.perf_counter()
         self.inference.append(inferred - ready)
         self.features.append(now - started - (inferred - ready))

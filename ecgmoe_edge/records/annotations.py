@@ -84,11 +84,7 @@ def read_annotations(record: Recording, extension: str = "atr", *, beats_needed:
         RecordError: the file is missing, truncated or not an annotation file; its times go backwards or lie outside
             the record; or it has no beats although they are needed.
     """
-    if isinstance(record, WfdbRecord):
-        timeline = Timeline(record.path, record.fs, record.n_samples, record.frame_rate, record.stated_samples)
-    else:
-        timeline = Timeline(record.path.parent / record.name, record.fs, record.n_samples, record.fs)
-    return annotations_on(timeline, extension, beats_needed=beats_needed)
+    return annotations_on(timeline_of(record), extension, beats_needed=beats_needed)
 
 
 @dataclass(frozen=True)
@@ -105,6 +101,13 @@ class Timeline:
     def name(self) -> str:
         """Name of the record, without folder."""
         return self.path.name
+
+
+def timeline_of(record: Recording) -> Timeline:
+    """Return the time axis of a recording."""
+    if isinstance(record, WfdbRecord):
+        return Timeline(record.path, record.fs, record.n_samples, record.frame_rate, record.stated_samples)
+    return Timeline(record.path.parent / record.name, record.fs, record.n_samples, record.fs)
 
 
 def annotations_on(timeline: Timeline, extension: str = "atr", *, beats_needed: bool = True) -> BeatAnnotations:

@@ -9,5 +9,15 @@ from ecgmoe_edge.runtime.bundle import (
     shipped_bundle,
     write_bundle,
 )
+from ecgmoe_edge.runtime.patient_file import load_patient_layer
 
-__all__ = ["Bundle", "BundleFiles", "load_bundle", "open_bundle", "pack", "shipped_bundle", "write_bundle"]
+__all__ = [
+    "Bundle",
+    "BundleFiles",
+    "load_bundle",
+    "load_patient_layer",
+    "open_bundle",
+    "pack",
+    "shipped_bundle",
+    "write_bundle",
+]

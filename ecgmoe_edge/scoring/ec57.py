@@ -134,6 +134,19 @@ class Confusion:
         """Number of beats of class `truth` that were labelled `answer`."""
         return int(self.table[TRUTHS.index(truth), ANSWERS.index(answer)])
 
+    @property
+    def beats(self) -> int:
+        """Number of annotated beats of BEAT_CLASSES."""
+        return int(self.table[: len(BEAT_CLASSES)].sum())
+
+    @property
+    def wrong(self) -> int:
+        """Number of wrong beats: detected beats of BEAT_CLASSES with another label, and S, V or F without a beat."""
+        classes = len(BEAT_CLASSES)
+        detected = self.table[:classes, : ANSWERS.index("missed")]
+        no_beat = self.table[TRUTHS.index(NO_BEAT), ANSWERS.index("S") : classes]
+        return int(detected.sum() - np.trace(detected) + no_beat.sum())
+
     def counts(self, beat_class: str) -> Counts:
         """True positives, false negatives and false positives of one of BEAT_CLASSES."""
         found = self.count(beat_class, beat_class)
@@ -175,6 +188,7 @@ def score_record(
     n_samples: int,
     whole: bool = False,
     artefacts: Sequence[bool] | None = None,
+    skip_s: float = 0.0,
 ) -> RecordScore:
     """Score the detected beats of one record against its annotations.
 
@@ -186,6 +200,7 @@ def score_record(
         n_samples: length of the record, samples.
         whole: also score the first five minutes.
         artefacts: for each detection, whether it is `?` because it is an artefact; None if none is.
+        skip_s: the beats before this time are not scored either, s.
 
     Returns:
         Counts of R peaks, the confusion matrix and the RR-interval errors.
@@ -197,6 +212,7 @@ def score_record(
         answers = [labels[position] or "?" for position in order]
 
     region = scored_region(reference, fs, n_samples, whole)
+    region = Region(max(region.first, skip_s * fs), region.excluded)
     paired = _scored_pairs(reference.samples, detected, TOLERANCE_S * fs, region)
     close = _scored_pairs(reference.samples, detected, CLOSE_TOLERANCE_S * fs, region)
     confusion = None

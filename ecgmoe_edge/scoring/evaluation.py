@@ -22,16 +22,18 @@ from ecgmoe_edge.records.names import one_of_each_name, record_name
 from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_in_batch
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark
 from ecgmoe_edge.scoring.beat_traces import trace_beats
-from ecgmoe_edge.scoring.ec57 import score_record
-from ecgmoe_edge.scoring.live_run import run_live
+from ecgmoe_edge.scoring.ec57 import Confusion, RecordScore, score_record
+from ecgmoe_edge.scoring.live_run import AnsweredRecord, LiveRun, answer_record, label_record
 from ecgmoe_edge.scoring.noise_stress import SNRS_DB, NoiseLevel, noisy_blocks
 from ecgmoe_edge.scoring.offline_reference import detect_offline
+from ecgmoe_edge.scoring.patient_specific import PatientScore, Protocol
 from ecgmoe_edge.scoring.record_runs import LoadModel, ModelFile, OnRecord, run_records
 from ecgmoe_edge.scoring.results import Evaluation, NoiseEvaluation, RecordResult, Reference
 from ecgmoe_edge.streaming.beat_model import BeatModel
-from ecgmoe_edge.streaming.events import ARTEFACT_REASON
+from ecgmoe_edge.streaming.events import ARTEFACT_REASON, Beat
 from ecgmoe_edge.streaming.input_checks import distinct_names
 from ecgmoe_edge.streaming.monitor import Monitor
+from ecgmoe_edge.streaming.patient.own_layer import PatientLayer
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 
 BLOCK_S = 60.0  # the events do not depend on the block length
@@ -55,6 +57,8 @@ class EvaluationOptions:
     reference: Reference | None = None  # offline detector to score beside the monitor
     traces: bool = False  # keep scores, experts and waveform of each beat, for a report
     noise: NoiseLevel | None = None  # noise to add to the leads
+    layer: PatientLayer | None = None  # a patient's own layer for all records
+    protocol: Protocol | None = None  # fit a layer to the first minutes of each record, for patient-specific figures
 
 
 def evaluate(
@@ -99,7 +103,8 @@ def evaluate(
     )
     results = tuple(outcomes.results.values())
     skipped = {**outcomes.skipped, **duplicates}
-    return Evaluation(results, skipped, options.reference, fused=any(len(one.leads) > 1 for one in results))
+    fused = any(len(one.leads) > 1 for one in results)
+    return Evaluation(results, skipped, options.reference, fused, options.protocol)
 
 
 def evaluate_noise(
@@ -133,7 +138,7 @@ def evaluate_noise(
         raise UsageError("No signal-to-noise ratio was given. Give at least one, such as --snr 12,6,0.")
     evaluations = {}
     for snr_db in dict.fromkeys(snrs_db):
-        level = replace(options, noise=NoiseLevel(noise_record, snr_db), annotations_dir=None)
+        level = replace(options, noise=NoiseLevel(noise_record, snr_db), annotations_dir=None, protocol=None)
         on_level_record = None if on_record is None else partial(on_record, snr_db)
         evaluations[snr_db] = evaluate(records, level, jobs=jobs, on_record=on_level_record)
     return NoiseEvaluation(noise_record.name, evaluations)
@@ -159,24 +164,17 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
     chosen = chosen_leads(record, options.leads if options.lead is None else [options.lead])
     positions = chosen.positions
     names = distinct_names(chosen.names(record))
-    monitor = Monitor(model, record.fs, leads=names, invert=options.invert, mains=options.mains)
-    live = run_live(monitor, _blocks(record, positions, annotated, options.noise), keep_waves=options.traces)
-    beats = live.beats
-
+    monitor = Monitor(model, record.fs, leads=names, invert=options.invert, mains=options.mains, layer=options.layer)
+    answered = answer_record(monitor, _blocks(record, positions, annotated, options.noise))
+    live = label_record(monitor.labeller, answered, keep_waves=options.traces)
+    beats: Sequence[Beat] = live.beats
+    patient_specific = None
+    if options.protocol is not None and not annotated.paced:
+        patient_specific, adapted = _personalised(monitor, answered, live, annotated, record, options.protocol)
     if options.annotations_dir is not None:
-        write_annotations(options.annotations_dir, record.name, beats, record.fs)
-    score, whole_score = (
-        score_record(
-            annotated,
-            [beat.sample for beat in beats],
-            [beat.label for beat in beats],
-            fs=record.fs,
-            n_samples=record.n_samples,
-            whole=whole,
-            artefacts=[beat.reason == ARTEFACT_REASON for beat in beats],
-        )
-        for whole in (options.whole, True)
-    )
+        written = beats if patient_specific is None else adapted
+        write_annotations(options.annotations_dir, record.name, written, record.fs)
+    score, whole_score = (_score(annotated, beats, record, whole=whole) for whole in (options.whole, True))
     reference = None
     if options.reference is not None:
         # an offline detector needs the whole lead at once
@@ -197,7 +195,50 @@ def evaluate_record(path: Path, options: EvaluationOptions, model: BeatModel | N
         origin=origin_of(record.path),
         remarks=(*chosen.remarks, *_missing_time(live.unusable, record)),
         trace=trace_beats(live, annotated, record, whole=options.whole) if options.traces else None,
+        patient_specific=patient_specific,
     )
+
+
+def _score(
+    annotated: BeatAnnotations, beats: Sequence[Beat], record: Recording, *, whole: bool = False, skip_s: float = 0.0
+) -> RecordScore:
+    return score_record(
+        annotated,
+        [beat.sample for beat in beats],
+        [beat.label for beat in beats],
+        fs=record.fs,
+        n_samples=record.n_samples,
+        whole=whole,
+        artefacts=[beat.reason == ARTEFACT_REASON for beat in beats],
+        skip_s=skip_s,
+    )
+
+
+def _personalised(
+    monitor: Monitor,
+    answered: AnsweredRecord,
+    live: LiveRun,
+    annotated: BeatAnnotations,
+    record: Recording,
+    protocol: Protocol,
+) -> tuple[PatientScore, Sequence[Beat]]:
+    """Return the score of a record after its labelled minutes, and its beats with the layer.
+
+    Raises:
+        RecordError: no beat is left to score.
+    """
+    skip_s = 60.0 * protocol.minutes
+    if not (annotated.samples >= skip_s * record.fs).any():
+        raise RecordError(
+            f"{record.name} has no annotated beat after the {protocol.minutes:g} labelled minutes. Label fewer, "
+            "or leave this record out."
+        )
+    personal = protocol.personalise(monitor, answered, live, annotated)
+    before, after = (
+        _score(annotated, beats, record, skip_s=skip_s).confusion or Confusion.empty()
+        for beats in (live.beats, personal.beats)
+    )
+    return PatientScore(before, after, personal.labels, personal.why_not), personal.beats
 
 
 def _missing_time(unusable: int, record: Recording) -> Iterator[Remark]:

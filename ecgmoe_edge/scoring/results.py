@@ -22,6 +22,7 @@ from ecgmoe_edge.scoring.ec57 import (
     total_confusion,
     total_peaks,
 )
+from ecgmoe_edge.scoring.patient_specific import PatientScore, Protocol, patient_specific_json
 from ecgmoe_edge.scoring.rr_error import RrErrors, total_rr
 from ecgmoe_edge.tasks import BEAT_CLASSES
 
@@ -51,6 +52,7 @@ class RecordResult:
     trace: BeatTrace | None = None  # details of each beat, for a report
     origin: Origin | None = None  # identity of the record in a known database
     remarks: tuple[Remark, ...] = ()
+    patient_specific: PatientScore | None = None  # with a layer of its first minutes; None: paced, or not asked for
 
     @property
     def patient(self) -> str:
@@ -89,6 +91,7 @@ class Evaluation:
     skipped: Mapping[str, str] = field(default_factory=dict)  # record -> reason
     reference: Reference | None = None  # name of the offline detector
     fused: bool = False  # several leads were run together; such figures are reported separately
+    protocol: Protocol | None = None  # of the patient-specific figures, which are reported separately too
 
     @property
     def rpeaks(self) -> Counts:
@@ -130,6 +133,10 @@ class Evaluation:
         if self.reference is not None:
             scores = [result.reference for result in self.results if result.reference is not None]
             totals["reference"] = {"detector": self.reference, "rpeaks": _peaks_json(scores)}
+        if self.protocol is not None:
+            personal = {one.name: one.patient_specific for one in self.results if one.patient_specific is not None}
+            dominant = [one.name for one in self.results if one.dominates_s]
+            totals["patient_specific"] = patient_specific_json(personal, self.protocol, dominant)
         return totals
 
     def _whole_record(self) -> dict[str, Any]:

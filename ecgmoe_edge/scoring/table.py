@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ecgmoe_edge.scoring.patient_specific import patient_specific_lines
+
 _COLUMNS = ("se", "ppv", "f1", "tp", "fn", "fp")
 _HEADINGS = ("Se %", "+P %", "F1 %", "found", "missed", "false")
 _NO_BEAT = "no beat"  # heading: false positives of a class where no beat is annotated
@@ -70,6 +72,8 @@ def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
         yield "beat by beat (rows: annotated class, O: no beat annotated; columns: label, q: unclassified, o: missed)"
         yield from beat_table(evaluation["confusion"])
         yield from artefact_lines(evaluation["artefacts"])
+    if "patient_specific" in evaluation:
+        yield from patient_specific_lines(evaluation["patient_specific"])
     if "noise" in evaluation:
         yield from _noise_lines(evaluation["noise"])
     for name, reason in evaluation["skipped_records"].items():

@@ -23,8 +23,19 @@ class Answer:
     """The outputs of a model for one beat, one row for each lead that shows it, the beat's own lead first."""
 
     outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # by name, (leads, width)
-    waveform: NDArray[np.float32] | None = None  # window (103,) of the beat's own lead, in R amplitudes
+    windows: NDArray[np.float32] | None = None  # (leads, 103), in R amplitudes; None if the model did not get any
+    features: NDArray[np.float32] | None = None  # (leads, 27), centred and scaled, as the model gets them
     seconds: float = 0.0  # computing time of inputs and inference
+
+    @classmethod
+    def of(cls, inputs: Inputs, outputs: Mapping[str, NDArray[np.float32]], seconds: float) -> Answer:
+        """Return the answer of a model to its inputs."""
+        return cls(outputs, inputs[contract.BEAT][:, 0], inputs[contract.FEATURES], seconds)
+
+    @property
+    def waveform(self) -> NDArray[np.float32] | None:
+        """Window (103,) of the beat's own lead, in R amplitudes."""
+        return None if self.windows is None else self.windows[0]
 
 
 class Classifier:
@@ -58,7 +69,7 @@ class Classifier:
         started = time.perf_counter()
         inputs = self.inputs(beat)
         outputs = self.model.infer(inputs)
-        return Answer(outputs, inputs[contract.BEAT][0, 0], time.perf_counter() - started)
+        return Answer.of(inputs, outputs, time.perf_counter() - started)
 
     def answer_all(self, beats: Sequence[BeatContext]) -> list[Answer]:
         """Run the model on many beats, in their order; in batches if the model is `batched`."""
@@ -72,7 +83,7 @@ class Classifier:
             ends = np.cumsum([len(one[contract.BEAT]) for one in batch]).tolist()
             seconds = (time.perf_counter() - started) / len(batch)
             answers += [
-                Answer({name: x[begin:end] for name, x in outputs.items()}, one[contract.BEAT][0, 0], seconds)
+                Answer.of(one, {name: x[begin:end] for name, x in outputs.items()}, seconds)
                 for one, begin, end in zip(batch, [0, *ends], ends, strict=False)
             ]
         return answers

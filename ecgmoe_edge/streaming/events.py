@@ -28,6 +28,7 @@ __all__ = [
     "FlatlineKind",
     "Gap",
     "GapReason",
+    "LayerSwitch",
     "LeadChange",
     "LeadOff",
     "LeadReason",
@@ -60,6 +61,7 @@ EventKind: TypeAlias = Literal[
     "model_fault",
     "mains",
     "pacing_spike",
+    "patient_layer",
     "end",
 ]
 #: Why a beat is `?`; if several apply, the first one is given.
@@ -100,6 +102,7 @@ class Beat:
     search_back: bool = False  # whether it was found later, with a lower threshold
     lead: str | None = None  # first lead that was classified; None if there is only one, or if none shows the beat
     reason: BeatReason | None = None  # why the label is `?`; None for any other label
+    shared_label: str | None = None  # label without the patient's own layer; None if it is the same
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,15 @@ class ModelFault:
 
 
 @dataclass(frozen=True)
+class LayerSwitch:
+    """Whether the patient's own layer decides the labels of the beats that are reported from here on."""
+
+    sample: int  # samples that had arrived; 0: from the start
+    time_s: float
+    active: bool
+
+
+@dataclass(frozen=True)
 class AfBurden:
     """How much of a stream was atrial fibrillation, by the `rhythm` events of the model."""
 
@@ -279,6 +291,7 @@ class End:
     af_burden: AfBurden | None = None  # None: the model does not recognise rhythms
     link: Mapping[str, Any] = field(default_factory=dict)  # counts of the serial link; empty without one
     artefacts: int = 0  # number of the beats that are `?` because the model answered that they are artefacts
+    relabelled: int = 0  # number of beats whose label the patient's own layer changed
 
 
 Event: TypeAlias = (
@@ -296,6 +309,7 @@ Event: TypeAlias = (
     | ModelFault
     | Mains
     | PacingSpike
+    | LayerSwitch
     | End
 )
 
@@ -314,6 +328,7 @@ _KINDS: Final[Mapping[type, EventKind]] = {
     ModelFault: "model_fault",
     Mains: "mains",
     PacingSpike: "pacing_spike",
+    LayerSwitch: "patient_layer",
     End: "end",
 }
 

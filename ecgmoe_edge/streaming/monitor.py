@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Classifier
-from ecgmoe_edge.streaming.events import Event, GapReason, LeadOff
+from ecgmoe_edge.streaming.events import Event, GapReason, LayerSwitch, LeadOff
 from ecgmoe_edge.streaming.frontend import FrontEnd, Item
 from ecgmoe_edge.streaming.input_checks import check_flag, check_lead_off, check_leads, check_loss, check_samples
 from ecgmoe_edge.streaming.labeller import Labeller
+from ecgmoe_edge.streaming.patient.own_layer import PatientLayer
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 from ecgmoe_edge.streaming.totals import StreamTotals
@@ -39,6 +41,7 @@ class Monitor:
         mains: "auto" for a notch while hum is measured, which a `Mains` event reports; 50 or 60 for a constant notch;
             None for none.
         limits: limits of the rhythm alarms: pause, asystole, heart rate and V run.
+        layer: the patient's own layer, from `load_patient_layer`; None for the shared model alone.
 
     Raises:
         SignalError: an input that cannot be used, in the constructor or in a method; the call then changes nothing.
@@ -53,10 +56,17 @@ class Monitor:
         *,
         mains: MainsChoice = AUTO,
         limits: RhythmLimits | None = None,
+        layer: PatientLayer | None = None,
     ) -> None:
         self._leads = check_leads(leads)
         self.classifier = Classifier(bundle) if bundle is not None else None
         self._invert, self._mains, self._limits = check_flag("invert", invert), mains, limits
+        if layer is not None:
+            if bundle is None:
+                raise SignalError("The patient's layer needs its model: give the bundle that it was fitted for.")
+            layer.check_stream(self._leads, invert=self._invert)
+        self._layer = layer
+        self._layer_wanted = layer is not None
         self._begin(fs)
 
     @property
@@ -80,9 +90,42 @@ class Monitor:
             context=self.classifier.context if self.classifier else 0,
             limits=self._limits,
         )
-        classes = model.classes if model else {}
-        self.labeller = Labeller(self.front_end.fs, classes, model.decision if model else None, self._limits)
-        self._totals = StreamTotals(self.front_end.fs, classes)
+        self.labeller = self.new_labeller(self._layer)
+        self._layer_reported: bool | None = None if self._layer else False  # None: its use is still to be reported
+        self._totals = StreamTotals(self.front_end.fs, model.classes if model else {})
+
+    def new_labeller(self, layer: PatientLayer | None = None) -> Labeller:
+        """Return a further labeller for the beats of this monitor's front end and classifier, without history."""
+        model = self.classifier.model if self.classifier else None
+        return Labeller(
+            self.front_end.fs,
+            model.classes if model else {},
+            model.decision if model else None,
+            self._limits,
+            layer,
+        )
+
+    def use_patient_layer(self, active: bool) -> None:
+        """Switch the patient's own layer on or off, from the next call of another method on.
+
+        The events of that call begin with a `LayerSwitch`. Without the layer, beats get the labels that they would have
+        got if there had never been one. This method may be called in another thread.
+
+        Raises:
+            SignalError: there is no layer to switch on.
+        """
+        if check_flag("active", active) and self._layer is None:
+            raise SignalError("This monitor has no patient's layer to switch on: give it one with layer=.")
+        self._layer_wanted = active
+
+    def _switch_layer(self) -> list[Event]:
+        """Apply what `use_patient_layer` asked for."""
+        wanted = self._layer_wanted
+        if wanted == self._layer_reported:
+            return []
+        self.labeller.layer_active = self._layer_reported = wanted
+        at = self.front_end.position
+        return [LayerSwitch(at, at / self.fs, wanted)]
 
     def push(self, samples: NDArray[np.floating[Any] | np.integer[Any]]) -> list[Event]:
         """Take the next samples.
@@ -91,8 +134,9 @@ class Monitor:
             samples: (leads, n) in mV, of any real type; NaN for unusable samples. The array is not changed.
         """
         x = check_samples(samples, self._leads)
+        switched = self._switch_layer()
         self._totals.received += x.shape[1]
-        return self._events(self.front_end.push(x))
+        return [*switched, *self._events(self.front_end.push(x))]
 
     def gap(self, n_lost: int | None, reason: GapReason, *, at_least: bool = False) -> list[Event]:
         """Note that samples never arrived.
@@ -103,20 +147,23 @@ class Monitor:
             at_least: `n_lost` is a lower limit.
         """
         lost = check_loss(n_lost, reason)
+        limit = check_flag("at_least", at_least)
+        switched = self._switch_layer()
         self._totals.lose(lost or 0, reason)
-        return self._events(self.front_end.gap(lost, reason, at_least=check_flag("at_least", at_least)))
+        return [*switched, *self._events(self.front_end.gap(lost, reason, at_least=limit))]
 
     def lead_off(self, mask: Sequence[bool] | NDArray[np.bool_]) -> list[Event]:
         """Set which leads are off, one flag for each lead; a lead that is off is not used."""
         off = check_lead_off(mask, self._leads)
-        events = self._events(self.front_end.lead_off(off))
+        events = [*self._switch_layer(), *self._events(self.front_end.lead_off(off))]
         names = tuple(name for name, is_off in zip(self._leads, off, strict=True) if is_off)
         at = self.front_end.position
         return [*events, LeadOff(at, at / self.fs, names)]
 
     def flush(self) -> list[Event]:
         """End the stream: return the remaining events, and `End` with the totals."""
-        return [*self._events(self.front_end.flush()), *self.labeller.flush(), self._totals.end()]
+        switched = self._switch_layer()
+        return [*switched, *self._events(self.front_end.flush()), *self.labeller.flush(), self._totals.end()]
 
     def reset(self) -> None:
         """Forget stream and patient; the next sample is sample 0 of another patient."""

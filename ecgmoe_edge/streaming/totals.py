@@ -84,7 +84,7 @@ class StreamTotals:
         self.received = self.lost = 0  # number of samples
         self._unusable = self._gaps = self._bridged = 0
         self._labels: Counter[str] = Counter(dict.fromkeys((*classes["beat"], "?"), 0) if classes else {})
-        self._artefacts = 0
+        self._artefacts = self._relabelled = 0
         self._after_artefact = False  # whether the last beat was one: the next RR interval begins with it
         self._delays, self._compute = Percentiles(), Percentiles()
         self._rr_sum_ms = 0.0
@@ -113,6 +113,7 @@ class StreamTotals:
         artefact = beat.reason == ARTEFACT_REASON
         self._labels["unclassified" if beat.label is None else beat.label] += 1
         self._artefacts += artefact
+        self._relabelled += beat.shared_label is not None
         self._delays.add(beat.delay_ms)
         self._compute.add(beat.compute_ms)
         if beat.rr_ms is not None and not artefact and not self._after_artefact:
@@ -135,4 +136,5 @@ class StreamTotals:
             compute_ms=self._compute.summary(),
             af_burden=None if self._rhythms is None else self._rhythms.af_burden(),
             artefacts=self._artefacts,
+            relabelled=self._relabelled,
         )

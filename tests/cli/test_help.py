@@ -7,6 +7,7 @@ COMMANDS = [
     "demo",
     "train",
     "distill",
+    "adapt",
     "export",
     "evaluate",
     "stream",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
 from tiny_onnx import onnx_model
 
 from ecgmoe_edge.runtime.bundle import write_bundle
-from ecgmoe_edge.runtime.compatibility import installed_preprocessing
+from ecgmoe_edge.runtime.compatibility import decision_to_manifest, installed_preprocessing
 from ecgmoe_edge.runtime.manifest import Gate, Manifest, ModelEntry, TensorSpec
 from ecgmoe_edge.streaming.decision import DecisionRule
 
@@ -22,7 +21,7 @@ def tiny_manifest() -> Manifest:
         profile="generic-cpu",
         classes={"beat": ("N", "S", "V", "F"), "rhythm": ("N", "AF", "other", "noisy")},
         preprocessing=installed_preprocessing(),
-        decision=asdict(DecisionRule(irregular_penalty=1.5)),
+        decision=decision_to_manifest(DecisionRule(irregular_penalty=1.5)),
         inputs=(
             TensorSpec("beat", (1, 2, 103)),
             TensorSpec("features", (1, 27)),

@@ -161,7 +161,7 @@ def test_the_first_reason_that_applies_is_given(
     beat = replace(sound_beat, complete=complete, no_qrs=no_qrs, quality=quality)
     logits = np.full((1, len(BEAT_ANSWERS)), np.nan, np.float32) if answer == "unusable" else logits_of(answer)
     labeller = Labeller(FS, {"beat": BEAT_ANSWERS})
-    event = labeller.take(beat, Answer({"beat": logits}, np.zeros(BEAT_GRID.size, np.float32)))[0]
+    event = labeller.take(beat, Answer({"beat": logits}, np.zeros((1, BEAT_GRID.size), np.float32)))[0]
     assert isinstance(event, Beat)
     assert (event.label, event.reason) == ("V" if reason is None else "?", reason)
     without_model = Labeller(FS, {}).take(beat)[0]
@@ -174,7 +174,7 @@ def test_the_rules_neither_make_an_artefact_of_a_beat_nor_a_beat_of_an_artefact(
     labeller = Labeller(FS, {"beat": BEAT_ANSWERS})
     like_v = np.array([[-2.0, -9.0, 1.0, -9.0, 0.9]], np.float32)
     waveform = np.zeros(BEAT_GRID.size, np.float32)
-    events = [labeller.take(sound_beat, Answer({"beat": like_v}, waveform))[0] for _ in range(300)]
+    events = [labeller.take(sound_beat, Answer({"beat": like_v}, waveform[None]))[0] for _ in range(300)]
     last = events[-1]
     assert isinstance(last, Beat)
     assert max(last.scores, key=lambda name: last.scores[name]) == "?"

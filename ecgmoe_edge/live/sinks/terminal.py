@@ -20,6 +20,7 @@ from ecgmoe_edge.streaming.events import (
     FallingBehind,
     Flatline,
     Gap,
+    LayerSwitch,
     LeadChange,
     LeadOff,
     Mains,
@@ -103,6 +104,7 @@ def _beat_line(beat: Beat) -> str:
     rate = f"{60000 / beat.rr_ms:.0f}" if beat.rr_ms else ""
     remarks = [_WHY_UNLABELLED[beat.reason]] if beat.reason else []
     remarks += ["found by search-back"] if beat.search_back else []
+    remarks += [f"{beat.shared_label} without the patient's layer"] if beat.shared_label else []
     remark = f"  {', '.join(remarks)}" if remarks else ""
     return (
         f"{clock(beat.time_s)}  {label:<4}  {score:>5}  {rr:>6}  {rate:>7}  {beat.quality:7.2f}"
@@ -136,7 +138,8 @@ def _status(
     | Clipping
     | Mains
     | PacingSpike
-    | ModelFault,
+    | ModelFault
+    | LayerSwitch,
 ) -> str:
     if isinstance(event, Gap):
         lost = "an unknown number of samples" if event.lost is None else f"{event.lost:,} samples"
@@ -156,6 +159,8 @@ def _status(
     if isinstance(event, ModelFault):
         beats = "1 beat" if event.beats == 1 else f"{event.beats:,} beats"
         return f"model fault: no usable {', '.join(event.outputs)} for {beats}"
+    if isinstance(event, LayerSwitch):
+        return f"patient's layer: {'on' if event.active else 'off'}"
     if isinstance(event, Mains):
         return f"mains: {_mains(event)}{_on(event.lead)}"
     if isinstance(event, PacingSpike):
