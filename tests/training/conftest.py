@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from drawn_patients import FS, write_patient
+from drawn_records import FS, write_patient
 
 from ecgmoe_edge.model.teacher_config import BackboneSpec, TeacherConfig
 from ecgmoe_edge.training.cache import ExampleSets, build_examples

@@ -130,7 +130,7 @@ def test_the_digest_covers_all_modules_that_examples_and_labels_depend_on() -> N
         "ecgmoe_edge.records.formats.wfdb_record",
     } <= covered.keys()
     # Importing the front end also imports its package, whose other modules do not affect examples.
-    deciding = "classifier decision labeller model_faults patient.shapes rhythm"
+    deciding = "classifier decision labeller model_faults patient.own_layer patient.shapes rhythm"
     labelling = tuple(f"{deciding} beat_model events input_checks monitor totals".split())
     front_end = {name.removeprefix("ecgmoe_edge.streaming.") for name in before if "ecgmoe_edge.streaming." in name}
     front_end -= {"signal", "qrs", "patient"}  # packages that contain no code

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from drawn_patients import FS, write_patient
+from drawn_records import FS, write_patient
 
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.streaming.beats import BeatContext
