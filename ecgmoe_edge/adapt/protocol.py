@@ -1,6 +1,11 @@
-"""The protocol of `evaluate --adapt-minutes`: the first minutes of each record are labelled, the rest is scored."""
+"""The protocol of `evaluate --adapt-minutes`: the first minutes of each record are labelled, the rest is scored.
+
+With infinite minutes, chosen beats of the whole record are labelled, and the others are scored (`--retrospective`).
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +39,7 @@ def personalise(
         answered: the record.
         run: the record, labelled by the shared model.
         annotated: the annotated beats.
-        minutes: labelled minutes.
+        minutes: labelled minutes; infinite for the whole record.
         chosen: number of labelled beats, chosen as `adapt --suggest` chooses them; None: all.
     """
     patient = patient_beats(monitor, answered, run)
@@ -45,10 +50,12 @@ def personalise(
     if chosen is not None and len(labelled.beats) >= LEAST_LABELS:
         labels, labelled = _chosen(patient, truth, until_s, chosen)
     adaptation = fit_and_judge(patient, labelled, labels, 0, until_s, invert=False)
+    whole = math.isinf(minutes)
+    known = frozenset(patient.samples[labelled.beats].tolist()) if whole else frozenset()
     if adaptation.layer is None:
-        return Personalised(run.beats, len(labelled.beats), adaptation.gate.why_not)
+        return Personalised(run.beats, len(labelled.beats), adaptation.gate.why_not, known)
     own = label_record(monitor.new_labeller(adaptation.layer), answered).beats
-    return Personalised(_from(run.beats, own, until_s), len(labelled.beats), "")
+    return Personalised(own if whole else _from(run.beats, own, until_s), len(labelled.beats), "", known)
 
 
 def _chosen(patient: PatientBeats, truth: NDArray[np.int64], until_s: float, count: int) -> tuple[BeatLabels, Labelled]:

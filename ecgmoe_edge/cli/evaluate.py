@@ -143,6 +143,12 @@ def evaluate(
             help="With --adapt-minutes (default 5): label only N beats, chosen as `adapt --suggest` does.",
         ),
     ] = None,
+    retrospective: Annotated[
+        bool,
+        typer.Option(
+            "--retrospective", help="With --adapt-labels: choose from the whole record, and score all other beats."
+        ),
+    ] = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="DIR", help="Also write the figures as CSV files.")
     ] = None,
@@ -230,6 +236,7 @@ def evaluate(
             "--patient": patient,
             "--adapt-minutes": adapt_minutes,
             "--adapt-labels": adapt_labels,
+            "--retrospective": retrospective or None,
         }
         _refuse_for_task(task, [name for name, value in given.items() if value is not None])
         evaluate_other_task(
@@ -253,7 +260,9 @@ def evaluate(
     layer = None if patient is None else layer_of(patient, model, adapts=bool(adapt_minutes or adapt_labels))
     if layer is not None and lead is None and chosen_leads is None:
         chosen_leads = list(layer.leads)
-    protocol = adaptation_protocol(adapt_minutes, adapt_labels, peaks_only=only is not None, whole=whole)
+    protocol = adaptation_protocol(
+        adapt_minutes, adapt_labels, retrospective=retrospective, peaks_only=only is not None, whole=whole
+    )
     from ecgmoe_edge.records.splits import locate, noise_record
     from ecgmoe_edge.scoring.csv_tables import write_csv
     from ecgmoe_edge.scoring.evaluation import EvaluationOptions, evaluate_noise

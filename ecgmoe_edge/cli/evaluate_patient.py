@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,12 +47,16 @@ def layer_of(file: Path, model: ModelFile, *, adapts: bool) -> PatientLayer:
     return layer
 
 
-def adaptation_protocol(minutes: float | None, chosen: int | None, *, peaks_only: bool, whole: bool) -> Protocol | None:
-    """The protocol that `--adapt-minutes` and `--adapt-labels` select; None if neither is given.
+def adaptation_protocol(
+    minutes: float | None, chosen: int | None, *, retrospective: bool, peaks_only: bool, whole: bool
+) -> Protocol | None:
+    """The protocol that `--adapt-minutes`, `--adapt-labels` and `--retrospective` select; None if none is given.
 
     Raises:
         UsageError: another option contradicts them.
     """
+    if retrospective and (minutes is not None or chosen is None):
+        raise UsageError("--retrospective chooses from the whole record: give --adapt-labels, and no --adapt-minutes.")
     if minutes is None and chosen is None:
         return None
     given = "--adapt-minutes" if minutes is not None else "--adapt-labels"
@@ -62,5 +67,5 @@ def adaptation_protocol(minutes: float | None, chosen: int | None, *, peaks_only
     from ecgmoe_edge.adapt.protocol import personalise
     from ecgmoe_edge.scoring.patient_specific import Protocol
 
-    labelled = _MINUTES if minutes is None else minutes
+    labelled = math.inf if retrospective else _MINUTES if minutes is None else minutes
     return Protocol(partial(personalise, minutes=labelled, chosen=chosen), labelled, chosen)

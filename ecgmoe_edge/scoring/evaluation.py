@@ -22,8 +22,9 @@ from ecgmoe_edge.records.names import one_of_each_name, record_name
 from ecgmoe_edge.records.opening import LeadsWanted, chosen_leads, open_in_batch
 from ecgmoe_edge.records.recording import Lead, OpenOptions, Recording, Remark
 from ecgmoe_edge.scoring.beat_traces import trace_beats
-from ecgmoe_edge.scoring.ec57 import Confusion, RecordScore, score_record
+from ecgmoe_edge.scoring.ec57 import TOLERANCE_S, Confusion, RecordScore, score_record
 from ecgmoe_edge.scoring.live_run import AnsweredRecord, LiveRun, answer_record, label_record
+from ecgmoe_edge.scoring.matching import pair_beats
 from ecgmoe_edge.scoring.noise_stress import SNRS_DB, NoiseLevel, noisy_blocks
 from ecgmoe_edge.scoring.offline_reference import detect_offline
 from ecgmoe_edge.scoring.patient_specific import PatientScore, Protocol
@@ -222,23 +223,37 @@ def _personalised(
     record: Recording,
     protocol: Protocol,
 ) -> tuple[PatientScore, Sequence[Beat]]:
-    """Return the score of a record after its labelled minutes, and its beats with the layer.
+    """Return the score of a record without its labelled minutes or beats, and its beats with the layer.
 
     Raises:
         RecordError: no beat is left to score.
     """
-    skip_s = 60.0 * protocol.minutes
+    skip_s = 0.0 if protocol.retrospective else 60.0 * protocol.minutes
     if not (annotated.samples >= skip_s * record.fs).any():
         raise RecordError(
             f"{record.name} has no annotated beat after the {protocol.minutes:g} labelled minutes. Label fewer, "
             "or leave this record out."
         )
     personal = protocol.personalise(monitor, answered, live, annotated)
-    before, after = (
-        _score(annotated, beats, record, skip_s=skip_s).confusion or Confusion.empty()
-        for beats in (live.beats, personal.beats)
-    )
+    scored = _without(annotated, personal.labelled, record.fs)
+    of_both = [
+        [beat for beat in beats if beat.sample not in personal.labelled] for beats in (live.beats, personal.beats)
+    ]
+    before, after = (_score(scored, beats, record, skip_s=skip_s).confusion or Confusion.empty() for beats in of_both)
     return PatientScore(before, after, personal.labels, personal.why_not), personal.beats
+
+
+def _without(annotated: BeatAnnotations, detected: frozenset[int], fs: float) -> BeatAnnotations:
+    """Return the annotations without the beats that are paired with these detections."""
+    if not detected:
+        return annotated
+    samples = np.array(sorted(detected), np.int64)
+    paired = pair_beats(annotated.samples, samples, TOLERANCE_S * fs).reference_index
+    kept = np.ones(len(annotated.samples), bool)
+    kept[paired[paired >= 0]] = False
+    return replace(
+        annotated, samples=annotated.samples[kept], symbols=annotated.symbols[kept], classes=annotated.classes[kept]
+    )
 
 
 def _missing_time(unusable: int, record: Recording) -> Iterator[Remark]:

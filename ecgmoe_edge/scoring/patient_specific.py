@@ -2,10 +2,14 @@
 
 They are no figures of the shared model, and are reported apart from those. Both are scored on the same beats: those
 after the labelled minutes. First come the patients who are worse off.
+
+Retrospective figures are a third kind: the labelled beats are chosen from the whole record, as if it is read
+afterwards, and are not scored themselves. The layer then knows beats that come after those that it labels.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -29,6 +33,7 @@ class Personalised:
     beats: Sequence[Beat]  # all beats; from the labelled minutes on with the layer, if there is one
     labels: int  # number of labels that took part in the fit
     why_not: str  # why there is no layer; empty if there is one
+    labelled: frozenset[int] = frozenset()  # samples of labelled beats among the scored ones, which are left out
 
 
 #: Fits a layer to the first minutes of a record and labels the record with it: a module-level function or a `partial`
@@ -41,12 +46,22 @@ class Protocol:
     """How layers are fitted."""
 
     personalise: Personalise
-    minutes: float  # labelled minutes at the start of each record, which are not scored
+    minutes: float  # labelled minutes at the start of each record, which are not scored; infinite: the whole record
     chosen: int | None = None  # number of labelled beats that are chosen in these minutes; None: all beats
 
+    @property
+    def retrospective(self) -> bool:
+        """Whether the labelled beats are chosen from the whole record."""
+        return math.isinf(self.minutes)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the figures, their key in JSON."""
+        return "retrospective" if self.retrospective else "patient_specific"
+
     def to_json(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"minutes": self.minutes, "chosen_labels": self.chosen}
+        """For JSON; without minutes if the whole record is labelled."""
+        return {"minutes": None if self.retrospective else self.minutes, "chosen_labels": self.chosen}
 
 
 @dataclass(frozen=True)
@@ -122,10 +137,13 @@ def patient_specific_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     """Yield the output of `patient_specific_json` as lines of text."""
     labelled = "all beats" if figures["chosen_labels"] is None else f"{figures['chosen_labels']} chosen beats"
     yield ""
-    yield (
-        f"PATIENT-SPECIFIC figures: {labelled} of the first {figures['minutes']:g} min of each record labelled, the "
-        "rest scored"
-    )
+    if figures["minutes"] is None:
+        yield f"RETROSPECTIVE figures: {labelled} of each whole record labelled, all others scored"
+    else:
+        yield (
+            f"PATIENT-SPECIFIC figures: {labelled} of the first {figures['minutes']:g} min of each record labelled, "
+            "the rest scored"
+        )
     yield f"{figures['with_layer']} of {figures['records']} records got a layer; the others keep the shared model"
     yield f"records with more wrong beats: {_worse(figures['worse'])}"
     yield (

@@ -136,7 +136,7 @@ class Evaluation:
         if self.protocol is not None:
             personal = {one.name: one.patient_specific for one in self.results if one.patient_specific is not None}
             dominant = [one.name for one in self.results if one.dominates_s]
-            totals["patient_specific"] = patient_specific_json(personal, self.protocol, dominant)
+            totals[self.protocol.kind] = patient_specific_json(personal, self.protocol, dominant)
         return totals
 
     def _whole_record(self) -> dict[str, Any]:

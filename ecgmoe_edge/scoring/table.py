@@ -72,8 +72,9 @@ def _lines(evaluation: Mapping[str, Any], per_record: bool) -> Iterator[str]:
         yield "beat by beat (rows: annotated class, O: no beat annotated; columns: label, q: unclassified, o: missed)"
         yield from beat_table(evaluation["confusion"])
         yield from artefact_lines(evaluation["artefacts"])
-    if "patient_specific" in evaluation:
-        yield from patient_specific_lines(evaluation["patient_specific"])
+    for kind in ("patient_specific", "retrospective"):
+        if kind in evaluation:
+            yield from patient_specific_lines(evaluation[kind])
     if "noise" in evaluation:
         yield from _noise_lines(evaluation["noise"])
     for name, reason in evaluation["skipped_records"].items():

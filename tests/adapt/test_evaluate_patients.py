@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ from beat_models import FakeModel
 from drawn_patient import FS, DrawnPatient, all_n, draw
 
 from ecgmoe_edge.adapt.protocol import personalise
-from ecgmoe_edge.errors import RecordError
+from ecgmoe_edge.cli.evaluate_patient import adaptation_protocol
+from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.annotations import read_annotations
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.scoring.ec57 import Confusion
@@ -112,3 +114,31 @@ def test_wrong_beats_are_those_with_another_label_and_false_ectopic_beats() -> N
     rows = confusion.table[:4, :5]
     assert confusion.wrong == rows.sum() - np.trace(rows) + confusion.table[5, 1:4].sum()
     assert confusion.beats == confusion.table[:4].sum()
+
+
+def test_beats_chosen_from_the_whole_record_are_not_scored_and_their_figures_have_a_name_of_their_own(
+    write_patient: Callable[..., Path], drawn: DrawnPatient
+) -> None:
+    options = EvaluationOptions(protocol=protocol(math.inf, 20))
+    result = evaluate_record(write_patient("later", drawn), options, FakeModel(all_n))
+    personal = result.patient_specific
+    assert personal is not None
+    assert personal.labels == 20
+    assert personal.before.beats == personal.after.beats == len(drawn.classes) - 20
+    assert personal.before.wrong > 0
+    assert personal.after.wrong == 0
+    figures = Evaluation((result,), protocol=options.protocol).to_json()
+    assert "patient_specific" not in figures
+    assert figures["retrospective"]["minutes"] is None
+    assert figures["retrospective"]["wrong"] == [personal.before.wrong, 0]
+    assert "RETROSPECTIVE figures: 20 chosen beats of each whole record labelled, all others scored" in render_table(
+        figures
+    )
+
+
+@pytest.mark.parametrize(("minutes", "chosen"), [(5.0, 20), (None, None)])
+def test_retrospective_figures_need_a_number_of_labels_and_no_minutes(
+    minutes: float | None, chosen: int | None
+) -> None:
+    with pytest.raises(UsageError, match="--retrospective chooses from the whole record"):
+        adaptation_protocol(minutes, chosen, retrospective=True, peaks_only=False, whole=False)

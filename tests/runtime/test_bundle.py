@@ -169,12 +169,12 @@ def test_a_bundle_with_or_without_its_multiplications_is_read(bundle_folder: Pat
         (lambda m: m["model"].update(macs=MACS | {"expert_shares": {"rhythm": [2.0, -1.0]}}), "expert_shares"),
         (
             lambda m: m["decision"].update(luck=1.0),
-            "version 4 of the decision rule has no constant luck: update ecgmoe-edge",
+            "version 5 of the decision rule has no constant luck: update ecgmoe-edge",
         ),
         (lambda m: m["decision"].pop("memory_beats"), "missing constants of the decision rule: memory_beats"),
         (
             lambda m: m["decision"].update(rule=99),
-            "needs version 99 of the decision rule, and this ecgmoe-edge knows 4: update ecgmoe-edge.",
+            "needs version 99 of the decision rule, and this ecgmoe-edge knows 5: update ecgmoe-edge.",
         ),
         (lambda m: m["decision"].update(rule=0), "version of the decision rule is 0"),
         (lambda m: m["decision"].update(rule="4"), "version of the decision rule is '4'"),

@@ -13,7 +13,7 @@ EXPERTS = 2
 def weights() -> dict[str, F32]:
     rng = np.random.default_rng(1)
     shapes = {"route_m": (27, 2), "route_r": (27, 2), "skip": (27, 4)}
-    shapes |= {f"m{k}": (152, 4) for k in range(EXPERTS)} | {f"r{k}": (64, 4) for k in range(EXPERTS)}
+    shapes |= {f"m{k}": (206, 4) for k in range(EXPERTS)} | {f"r{k}": (64, 4) for k in range(EXPERTS)}
     return {name: (0.2 * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
 
 
