@@ -52,7 +52,7 @@ def class_weights(classes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the weight of each label, (m,), with a mean of 1; a rare class has a higher weight.
 
     >>> class_weights(np.array([0, 0, 0, 2])).round(2).tolist()
-    [0.92, 0.92, 0.92, 1.25]
+    [0.91, 0.91, 0.91, 1.27]
     """
     if not len(classes):
         return np.zeros(0)
