@@ -51,6 +51,7 @@ from ecgmoe_edge.training.validate import beat_scores, decide
 from experiments.short_fit import CROSS_VALIDATED, Subset, load_folds, predict, short_fit
 
 TASKS = ("beat", "rhythm")
+MORPHOLOGY_WIDTHS = (0.0, 0.25, 1.0)  # of the bank
 DRAW = Draw(other=0)
 TWIN, BANK, CONTROL = NETS = ("dense twin", "bank", "control")
 #: Compared pairs: the first minus the second.
@@ -74,7 +75,9 @@ class Answers:
 def student_config(width: str) -> StudentConfig:
     """Configuration of the bank."""
     sizes = {"waveform": 4, "dim": 8, "rank": 2} if width == "tiny" else {}
-    return StudentConfig.named("nano" if width == "tiny" else width, tasks=TASKS, **sizes)
+    return StudentConfig.named(
+        "nano" if width == "tiny" else width, tasks=TASKS, morphology_widths=MORPHOLOGY_WIDTHS, **sizes
+    )
 
 
 def control_config(bank: StudentConfig, mean_macs: float) -> StudentConfig:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ecgmoe_edge.adapt.beats import PatientBeats
-from ecgmoe_edge.streaming.patient.own_layer import LARGEST_WEIGHT, LAYER_CLASSES, LAYER_INPUTS, PatientLayer
+from ecgmoe_edge.streaming.patient.own_layer import (
+    LARGEST_WEIGHT,
+    LAYER_CLASSES,
+    LAYER_INPUTS,
+    PatientLayer,
+    log_softmax,
+)
 
 # These constants were chosen by patient-grouped validation on DS1 and svdb.
 _PENALTY: Final = 30.0
@@ -114,8 +120,3 @@ def fit_weights(logits: NDArray[np.float64], inputs: NDArray[np.float64], labell
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
     fitted = found.reshape(LAYER_INPUTS, -1) @ mixing
     return np.clip(fitted, -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(_STORED).astype(np.float64)
-
-
-def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log-probabilities of logits (m, classes)."""
-    return np.asarray(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))

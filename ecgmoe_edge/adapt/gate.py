@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.adapt.beats import PatientBeats
-from ecgmoe_edge.adapt.fit import Labelled, class_weights, fit_layer, log_softmax
-from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES, PatientLayer
+from ecgmoe_edge.adapt.fit import Labelled, class_weights, fit_layer
+from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES, PatientLayer, log_softmax
 from ecgmoe_edge.tasks import ARTEFACT
 
 LEAST_LABELS: Final = 20

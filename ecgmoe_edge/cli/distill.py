@@ -86,6 +86,8 @@ def distill(
     """
     if student is not None and float_only:
         raise UsageError("--student skips the float stage and --float-only skips QAT: nothing is left to do.")
+    if student is not None and morphology_widths is not None:
+        raise UsageError("--student has its experts already: omit --morphology-widths, or distil another student.")
     check_folders({"-o": out, "--cache": cache})
     require("train", "torch", "safetensors", "tqdm", "wfdb", "matplotlib")
     if not float_only:

@@ -21,7 +21,8 @@ def bank_loss(losses: Tensor, logits: Tensor, costs: Sequence[float], cost_weigh
     """Return the loss of the experts and of their router, a scalar.
 
     It is `answering_loss` + the mean over the beats of sum_e p[e] * (loss[e] + cost_weight * cost[e]), where p is the
-    probability of the router. The first part trains the experts, and the second part trains only the router.
+    probability of the router. The first part trains the experts; the second part trains p: the router, and
+    the trunk before it.
 
     Args:
         losses: loss of each beat with each expert alone, (b, e).

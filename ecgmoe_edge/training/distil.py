@@ -82,6 +82,7 @@ def distil(
     teacher.to(device).eval()
     weights = loss_weights(config.losses) | {"balance": settings.balance}
 
+    experts = ",".join(f"{width:g}" for width in student.config.morphology_widths)
     macs = count_macs(replace(student.config, tasks=tasks))
     costs = relative_costs(macs.experts["morphology"])
 
@@ -127,7 +128,7 @@ def distil(
             validate=make_validator(run, sets.validation, device, macs),
             out_dir=out_dir,
             digest=" ".join(
-                [name, config.digest(), sets.digest(), tensors_digest(teacher), ",".join(tasks), begun_from]
+                [name, config.digest(), sets.digest(), tensors_digest(teacher), ",".join(tasks), experts, begun_from]
             ),
             seed=config.seed,
             on_epoch=on_epoch,

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from ecgmoe_edge.adapt.adaptation import Adaptation, adapt
 from ecgmoe_edge.adapt.beats import PatientBeats
 from ecgmoe_edge.adapt.contradictions import contradictions
-from ecgmoe_edge.adapt.fit import Labelled, fit_layer, fit_weights, log_softmax
+from ecgmoe_edge.adapt.fit import Labelled, fit_layer, fit_weights
 from ecgmoe_edge.adapt.gate import judge
 from ecgmoe_edge.adapt.labels import BeatLabels
 from ecgmoe_edge.adapt.report import render_adaptation
 from ecgmoe_edge.errors import RecordError
-from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES, LAYER_INPUTS
+from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES, LAYER_INPUTS, log_softmax
 
 N, S, V, F = range(4)
 

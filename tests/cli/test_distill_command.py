@@ -41,3 +41,5 @@ def test_the_sizes_of_the_experts_can_be_given(tmp_path: Path, monkeypatch: pyte
     assert given == [None, (0.0, 0.25, 0.5)]
     with pytest.raises(UsageError, match="is no list of numbers: give, for example"):
         distill(morphology_widths="a,b", data=tmp_path, out=tmp_path / "run", width="nano", float_only=True)
+    with pytest.raises(UsageError, match="--student has its experts already"):
+        distill(morphology_widths="0,1", student=tmp_path / "s.safetensors", data=tmp_path, out=tmp_path / "run")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import wfdb
 from drawn_records import FS, write_patient
+from msgspec.structs import replace
 
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.streaming.beats import BeatContext
@@ -142,3 +143,10 @@ def test_the_extended_configuration_adds_noise_and_leaves_out_the_record_that_is
     assert by_name["svdb"].noise == by_name["mitdb"].noise == ("nstdb/em", "nstdb/ma")
     assert by_name["svdb"].maybe_af == ("804",)
     assert by_name["svdb"].without_af > 0
+
+
+def test_the_extended_configuration_is_the_default_one_with_more_data() -> None:
+    default, extended = load_config(), load_config("extended")
+    usual = {"noise": (), "noise_share": 0.25, "snr_db": (6.0,), "without_af": 0.0, "maybe_af": ()}
+    plain = tuple(replace(data, **usual) for data in extended.data if data.name != "ltafdb")
+    assert replace(extended, data=plain) == default

@@ -43,18 +43,22 @@ def layer_inputs(
         features: the model's input "features", (beats, 27).
         windows: windows in R amplitudes, the first channel of the model's input "beat", (beats, 103).
     """
-    own = np.asarray(logits, np.float64)
-    log_probabilities = own - np.logaddexp.reduce(own, axis=1, keepdims=True)
+    log_probabilities = log_softmax(np.asarray(logits, np.float64))
     return np.concatenate(
         (
             np.clip(log_probabilities, _LEAST_LOG_PROBABILITY, 0.0) * _LOG_PROBABILITY_SCALE,
             features,
             _WINDOW_SCALE * windows[:, ::_EVERY],
-            np.ones((len(own), 1)),
+            np.ones((len(log_probabilities), 1)),
         ),
         axis=1,
         dtype=np.float64,
     )
+
+
+def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log-probabilities of logits (beats, classes)."""
+    return np.asarray(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)
