@@ -102,3 +102,10 @@ def test_the_control_has_nearly_the_multiplications_that_it_is_made_for(width: s
         control = comparison.control_config(config, wanted)
         assert control.rhythm_experts == 1
         assert abs(comparison.count_macs(control).most - wanted) < 0.15 * highest
+
+
+@pytest.mark.parametrize("width", ["tiny", "nano", "small"])
+def test_the_bank_of_the_comparison_has_experts_of_unequal_cost(width: str) -> None:
+    comparison = importlib.import_module("experiments.mixture_vs_dense")
+    costs = comparison.count_macs(comparison.student_config(width)).experts["morphology"]
+    assert len(set(costs)) == len(costs) == 3
