@@ -64,7 +64,7 @@ class BeatBuilder:
         self._histories = [LeadHistory(grid.size, r_index) for _ in leads]
         self._rr_history = RRHistory()
         self._was_poor = False  # whether the last beat was poor
-        self._waiting: deque[tuple[RPeak, float | None]] = deque()  # R peaks with their RR interval, s
+        self._waiting: deque[tuple[RPeak, float | None, int]] = deque()  # arguments of `add`
         self._last_ready = 0  # `ready_at` of the last beat
         self.use(range(len(leads)), ())
 
@@ -77,9 +77,16 @@ class BeatBuilder:
         """
         self._order, self._no_ecg = tuple(order), frozenset(no_ecg)
 
-    def add(self, peak: RPeak, rr_s: float | None) -> None:
-        """Add the next R peak, with its RR interval in s."""
-        self._waiting.append((peak, rr_s))
+    def add(self, peak: RPeak, rr_s: float | None, known_at: int) -> None:
+        """Add the next R peak.
+
+        Args:
+            peak: the R peak.
+            rr_s: its RR interval, s.
+            known_at: number of samples that had arrived when it was certain: later than `peak.known_at` if samples had
+                to wait, for example for the end of a hole.
+        """
+        self._waiting.append((peak, rr_s, known_at))
 
     @property
     def due(self) -> int:
@@ -99,7 +106,7 @@ class BeatBuilder:
     def _ready_at(self, peak: RPeak) -> int:
         return max(peak.known_at, peak.sample + self._after + 1, self._last_ready)
 
-    def _build(self, peak: RPeak, rr_s: float | None, latest: int) -> BeatContext:
+    def _build(self, peak: RPeak, rr_s: float | None, known_at: int, latest: int) -> BeatContext:
         """Build the beat of an R peak; its `ready_at` is at most `latest`."""
         self._last_ready = ready_at = min(self._ready_at(peak), latest)
         r = peak.sample
@@ -114,7 +121,7 @@ class BeatBuilder:
         if self._peaks_only:
             return BeatContext(
                 sample=r,
-                known_at=peak.known_at,
+                known_at=known_at,
                 ready_at=ready_at,
                 search_back=peak.search_back,
                 complete=bool(views),
@@ -137,7 +144,7 @@ class BeatBuilder:
         }
         return BeatContext(
             sample=r,
-            known_at=peak.known_at,
+            known_at=known_at,
             ready_at=ready_at,
             search_back=peak.search_back,
             complete=bool(views),

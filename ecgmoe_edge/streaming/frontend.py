@@ -168,11 +168,8 @@ class FrontEnd:
         return [self._delayed(item) for item in items] if self._intake.delays else items
 
     def _delayed(self, item: Item) -> Item:
-        """Correct the times of a beat if samples had to wait for the end of a hole or of a possible spike."""
-        if isinstance(item, BeatContext):
-            known_at = self._intake.known_at
-            return replace(item, known_at=known_at(item.known_at), ready_at=known_at(item.ready_at))
-        return item
+        """Correct the `ready_at` of a beat if samples had to wait for the end of a hole or of a possible spike."""
+        return replace(item, ready_at=self._intake.known_at(item.ready_at)) if isinstance(item, BeatContext) else item
 
     def _due(self) -> int:
         """Samples that must have arrived before anything new can become certain."""
@@ -351,7 +348,7 @@ class FrontEnd:
         rr_s = None if self._last_r is None else (r - self._last_r) / self.fs
         self._last_r = r if r >= self._chain_start + self._t_wave else None
         self._add_silence(peak.known_at - 1, out)
-        self._builder.add(peak, rr_s)
+        self._builder.add(peak, rr_s, self._intake.known_at(peak.known_at))
         self._silence.peak(r)
 
     def _change_status(self, status: LeadStatus, out: list[_Timed], signal_end: int) -> None:

@@ -211,6 +211,18 @@ def test_any_chunking_gives_the_same_events(
     assert played(x, cuts, lost, model=True) == played(x, (), lost, model=True)
 
 
+@pytest.mark.parametrize("cut", [15, 16])
+def test_the_delay_of_an_r_peak_in_a_hole_is_that_of_the_hole_for_any_chunking(
+    signal: NDArray[np.float64], cut: int
+) -> None:
+    """The beat of sample 1132 becomes certain in each of these holes, and comes out when the hole is long over."""
+    for first in range(1203, 1212):
+        whole = played(signal[:, :3600], (), [(first, 14)], model=True)
+        assert played(signal[:, :3600], [first + cut], [(first, 14)], model=True) == whole
+        delay_ms = next(beat.detection_delay_ms for beat in beats(whole) if beat.sample == 1132)
+        assert delay_ms == pytest.approx(1000 * (first + 14 - 1132) / FS)
+
+
 def test_with_one_sample_a_push_each_beat_comes_out_exactly_its_delay_after_r(signal: NDArray[np.float64]) -> None:
     random = np.random.default_rng(5)
     x = with_holes(signal[:, : 20 * FS], ((int(at), 9) for at in random.integers(FS, 20 * FS, 60)))
