@@ -20,7 +20,7 @@ from ecgmoe_edge.streaming.signal.windows import WindowSampler
 
 _GOOD = 0.5  # quality of a beat in a lead from which no later lead is preferred to it
 _NO_ECG_FACTOR = 0.004  # factor of the quality in a lead without an ECG: then it is too low for a label
-_MOST_LEADS = 2  # most leads of a beat that a model gets; the benefit of a third is not measured, and it takes time
+MOST_LEADS = 2  # most leads of a beat that a model gets; the benefit of a third is not measured, and it takes time
 _NEVER = 1 << 62
 _BY_QUALITY = attrgetter("quality")
 
@@ -132,7 +132,7 @@ class BeatBuilder:
                 lead=lead,
             )
         others = [each for each in views if each is not view and each.quality >= _GOOD]
-        first, *other_leads = [self._lead_view(each, r) for each in (view, *others[: _MOST_LEADS - 1])]
+        first, *other_leads = [self._lead_view(each, r) for each in (view, *others[: MOST_LEADS - 1])]
         poor = not views or no_qrs or view.quality < POOR_QUALITY
         rr_features, rr_sequence = self._rr_history.add(rr_s, remember=not (poor or self._was_poor))
         self._was_poor = poor

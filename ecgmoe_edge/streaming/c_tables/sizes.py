@@ -1,0 +1,67 @@
+"""Lengths of arrays in the C monitor, all from the Python objects that own these arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecgmoe_edge import contract
+from ecgmoe_edge.streaming import beat_builder, features
+from ecgmoe_edge.streaming.patient import lead_history, own_layer, rr_history
+from ecgmoe_edge.streaming.qrs import candidates, detector, lead_memory, rating
+from ecgmoe_edge.streaming.rhythm import alarms
+from ecgmoe_edge.streaming.signal import windows
+from ecgmoe_edge.tasks import TASKS, task_named
+
+
+def sizes() -> dict[str, int]:
+    """Return the macros of `ecgmoe_sizes.h` with their values, in their order."""
+    return {
+        # Beat windows on the grid of 128 Hz.
+        "ECGMOE_GRID": windows.BEAT_GRID.size,
+        "ECGMOE_GRID_R": int(np.flatnonzero(windows.BEAT_GRID == 0)[0]),
+        "ECGMOE_RPEAK_GRID": windows.RPEAK_GRID.size,
+        "ECGMOE_RPEAK_GRID_R": int(np.flatnonzero(windows.RPEAK_GRID == 0)[0]),
+        # Inputs and outputs of a model.
+        "ECGMOE_FEATURES": features.N_FEATURES,
+        "ECGMOE_RR_FEATURES": len(rr_history.RR_FEATURE_NAMES),
+        "ECGMOE_TEMPLATE_FEATURES": len(features.TEMPLATE_FEATURE_NAMES),
+        "ECGMOE_RR_SEQUENCE": rr_history.RR_SEQUENCE,
+        "ECGMOE_PATHS": len(contract.PATHS),
+        "ECGMOE_MOST_LEADS": beat_builder.MOST_LEADS,
+        "ECGMOE_MOST_CLASSES": max(len(task_named(name).classes) for name in (contract.BEAT_TASK, contract.RHYTHM_TASK)),
+        "ECGMOE_MOST_OUTPUTS": len(TASKS) + len(contract.PATHS),
+        # Patient history.
+        "ECGMOE_RR_MEMORY": rr_history.RR_MEMORY,
+        "ECGMOE_TEMPLATE_BEATS": lead_history.TEMPLATE_BEATS,
+        "ECGMOE_AMPLITUDE_BEATS": lead_history.AMPLITUDE_BEATS,
+        "ECGMOE_QUALITY_BEATS": lead_history.QUALITY_BEATS,
+        "ECGMOE_LAYER_INPUTS": own_layer.LAYER_INPUTS,
+        "ECGMOE_LAYER_CLASSES": len(own_layer.LAYER_CLASSES),
+        # R peaks.
+        "ECGMOE_WAVEFORM": candidates.WAVEFORM,
+        "ECGMOE_MEMORY": rating.MEMORY,
+        "ECGMOE_LOUD_PEAKS": lead_memory.LOUD_PEAKS,
+        "ECGMOE_MOST_REJECTED": detector.MOST_REJECTED,
+        # Rhythm.
+        "ECGMOE_RATE_BEATS": alarms.RATE_BEATS,
+    }
+
+
+def header() -> str:
+    """Return the text of `ecgmoe_sizes.h`."""
+    lines = [f"#define {name} {value}" for name, value in sizes().items()]
+    return "\n".join(
+        (
+            "/*",
+            " * Lengths of arrays, from the Python objects that own these arrays. Generated: change the Python objects, or",
+            " * ecgmoe_edge/streaming/c_tables/sizes.py, and run `python -m ecgmoe_edge.streaming.c_tables`.",
+            " */",
+            "#ifndef ECGMOE_SIZES_H",
+            "#define ECGMOE_SIZES_H",
+            "",
+            *lines,
+            "",
+            "#endif",
+            "",
+        )
+    )
