@@ -7,7 +7,7 @@ import numpy as np
 from ecgmoe_edge import contract
 from ecgmoe_edge.streaming import beat_builder, features
 from ecgmoe_edge.streaming.patient import lead_history, own_layer, rr_history
-from ecgmoe_edge.streaming.qrs import candidates, detector, lead_memory, rating
+from ecgmoe_edge.streaming.qrs import candidates, detector, lead_memory, rating, weights
 from ecgmoe_edge.streaming.rhythm import alarms
 from ecgmoe_edge.streaming.signal import windows
 from ecgmoe_edge.tasks import TASKS, task_named
@@ -39,9 +39,13 @@ def sizes() -> dict[str, int]:
         "ECGMOE_LAYER_CLASSES": len(own_layer.LAYER_CLASSES),
         # R peaks.
         "ECGMOE_WAVEFORM": candidates.WAVEFORM,
-        "ECGMOE_MEMORY": rating.MEMORY,
+        "ECGMOE_QRS_MEMORY": rating.MEMORY,
+        "ECGMOE_QRS_INPUTS": len(weights.INPUTS),
+        "ECGMOE_QRS_HIDDEN": weights.QRS_NETWORK.bias.size,
         "ECGMOE_LOUD_PEAKS": lead_memory.LOUD_PEAKS,
         "ECGMOE_MOST_REJECTED": detector.MOST_REJECTED,
+        "ECGMOE_SHIFTS": lead_memory.SHIFTS,
+        "ECGMOE_STRONGEST": lead_memory.STRONGEST,
         # Rhythm.
         "ECGMOE_RATE_BEATS": alarms.RATE_BEATS,
     }

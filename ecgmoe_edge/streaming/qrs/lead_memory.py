@@ -20,7 +20,7 @@ LARGEST_LOG_ODDS = 6.0  # larger log odds of one lead are limited to this
 _SAME_KIND = 0.25  # a peak of at least this fraction of the strongest peak's energy may be a QRS complex too
 _WAVES = 2  # number of candidates in the two seconds of learning from which a lead shows waves
 LOUD_PEAKS, _LOUD_BEATS, _ALIKE = 8, 3, 0.8  # if 3 of the last 8 loud candidates correlate by 0.8, they are beats
-_STRONGEST, _SAME_WAVEFORM = 4, 0.85  # no two of the 4 strongest peaks correlate so in 150 simulated noises of 5 s
+STRONGEST, _SAME_WAVEFORM = 4, 0.85  # no two of the 4 strongest peaks correlate so in 150 simulated noises of 5 s
 
 # Weight of a lead. Contrast is ln of the beats' energy over that of the peaks between them.
 _FULL_CONTRAST = 3.0  # contrast from which a lead has its full weight
@@ -29,7 +29,7 @@ _LEAST_WEIGHT = 0.03
 _USUAL_CONTRAST = 2.5  # contrast if there is no peak between beats
 _FORGOTTEN = 0.5  # how much the remembered ln energy between beats falls with each beat that has no peak before it
 _NOISY_BELOW, _CLEAR_ABOVE, _NEWEST_SHARE = 0.08, 0.20, 0.2  # mean weight, in which the newest beat has this share
-_SHIFTS, _FEWEST_SHIFTS = 9, 3  # number of R peaks in the median of the shift: at most, and at least
+SHIFTS, _FEWEST_SHIFTS = 9, 3  # number of R peaks in the median of the shift: at most, and at least
 
 # Whether a lead shows an ECG.
 _ENOUGH_CREDIT, _MOST_CREDIT = 3, 8  # beats that look like those of a heart: enough for an ECG, and the most counted
@@ -115,7 +115,7 @@ class LeadMemory:
         self._stray: LeadCandidate | None = None  # its last candidate that belongs to no possible beat
         self._shows_waves = False  # whether there were enough candidates when its level was learnt
         self._mean_weight = 1.0
-        self._shift = RunningMedian(_SHIFTS)  # samples from its R peaks to those of all leads
+        self._shift = RunningMedian(SHIFTS)  # samples from its R peaks to those of all leads
         self._between = RunningMedian(MEMORY)  # ln energy of the peaks between beats
         self._contrast: float | None = None  # None if it may have changed
         self._rejected_any = False  # whether a candidate was rejected since the last beat
@@ -212,7 +212,7 @@ class LeadMemory:
 
     def forget_shift(self) -> None:
         """Forget the shift: the R peaks of all leads were those of a lead without an ECG."""
-        self._shift = RunningMedian(_SHIFTS)
+        self._shift = RunningMedian(SHIFTS)
 
     def _update_weight(self, beat: AcceptedBeat, shown: LeadCandidate | None) -> None:
         """Update shift, energy between beats and mean weight after a beat."""
@@ -274,7 +274,7 @@ def is_quiet_beside(shown: LeadCandidate) -> bool:
 
 def have_one_waveform(candidates: Sequence[Candidate]) -> bool:
     """Whether two of the strongest candidates look the same, as beats do and noise does not."""
-    strongest = sorted(candidates, key=_BY_ENERGY, reverse=True)[:_STRONGEST]
+    strongest = sorted(candidates, key=_BY_ENERGY, reverse=True)[:STRONGEST]
     return any(
         float(ordered_sum(one.waveform * other.waveform)) > _SAME_WAVEFORM for one, other in combinations(strongest, 2)
     )
