@@ -1,0 +1,43 @@
+/*
+ * The patient's past RR intervals, and the features of a new one relative to them.
+ * Python: ecgmoe_edge/streaming/patient/rr_history.py.
+ *
+ * Intervals are held once, as numbers of samples in 16 bits, which is exact: the last 8, 32 and 64 of them, and their
+ * successive differences, are read from the same ring. Longer intervals than 16 bits hold are limited in any case.
+ */
+#ifndef ECGMOE_RR_HISTORY_H
+#define ECGMOE_RR_HISTORY_H
+
+#include "ecgmoe_config.h"
+#include "ecgmoe_sizes.h"
+
+typedef struct {
+    ecgmoe_real fs;                   /* Hz */
+    ecgmoe_real shortest_s;           /* rr_history.SHORTEST_S */
+    ecgmoe_real longest_s;            /* rr_history.LONGEST_S */
+    ecgmoe_real irregular_deviation;  /* rr_history.IRREGULAR_DEVIATION */
+    ecgmoe_real ratio_limit;          /* rr_history.RR_RATIO_LIMIT */
+    ecgmoe_real z_limit;              /* rr_history.Z_LIMIT */
+    ecgmoe_real z_of_median;          /* rr_history.Z_OF_MEDIAN */
+    ecgmoe_real z_of_deviation;       /* rr_history.Z_OF_DEVIATION */
+} ecgmoe_rr_constants;
+
+typedef struct {
+    const ecgmoe_rr_constants *constants;
+    uint16_t past[ECGMOE_RR_MEMORY]; /* a ring of intervals in samples */
+    uint16_t next;                   /* where the next interval goes */
+    uint16_t count;                  /* number of intervals in the ring */
+    float sequence[ECGMOE_RR_SEQUENCE]; /* log ratios to the median, oldest first */
+    uint32_t known;                     /* one bit for each of them, newest lowest: whether the interval was known */
+} ecgmoe_rr_history;
+
+void ecgmoe_rr_history_init(ecgmoe_rr_history *history, const ecgmoe_rr_constants *constants);
+
+/*
+ * Compute features and sequence of the next beat. `rr`: samples to the R peak before; 0 if it is unknown. `remember`:
+ * whether later intervals are compared with this one.
+ */
+void ecgmoe_rr_history_add(ecgmoe_rr_history *history, int32_t rr, bool remember, float features[ECGMOE_RR_FEATURES],
+                           float sequence[2][ECGMOE_RR_SEQUENCE]);
+
+#endif
