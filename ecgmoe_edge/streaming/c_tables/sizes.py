@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 
 from ecgmoe_edge import contract
@@ -28,7 +30,8 @@ def sizes() -> dict[str, int]:
         "ECGMOE_RR_SEQUENCE": rr_history.RR_SEQUENCE,
         "ECGMOE_PATHS": len(contract.PATHS),
         "ECGMOE_MOST_LEADS": beat_builder.MOST_LEADS,
-        "ECGMOE_MOST_CLASSES": max(len(task_named(name).classes) for name in (contract.BEAT_TASK, contract.RHYTHM_TASK)),
+        "ECGMOE_MOST_CLASSES": len(task_named(contract.BEAT_TASK).classes),
+        "ECGMOE_MOST_RHYTHMS": len(task_named(contract.RHYTHM_TASK).classes),
         "ECGMOE_MOST_OUTPUTS": len(TASKS) + len(contract.PATHS),
         # Patient history.
         "ECGMOE_RR_MEMORY": rr_history.RR_MEMORY,
@@ -48,7 +51,21 @@ def sizes() -> dict[str, int]:
         "ECGMOE_STRONGEST": lead_memory.STRONGEST,
         # Rhythm.
         "ECGMOE_RATE_BEATS": alarms.RATE_BEATS,
+        # Of single modules.
+        **_of_modules(),
     }
+
+
+def _of_modules() -> dict[str, int]:
+    """Return the lengths that the modules of this package declare themselves."""
+    found: dict[str, int] = {}
+    for name in ("signal", "qrs", "labels"):
+        try:
+            module = import_module(f"ecgmoe_edge.streaming.c_tables.{name}")
+        except ModuleNotFoundError:
+            continue
+        found |= module.sizes() if hasattr(module, "sizes") else {}
+    return found
 
 
 def header() -> str:
