@@ -10,7 +10,7 @@ from ecgmoe_edge import contract
 from ecgmoe_edge.streaming.events import ARTEFACT_REASON, UNUSABLE, AfBurden, Beat, End, Event, Gap, GapReason, Rhythm
 from ecgmoe_edge.streaming.rhythm.model_rhythm import AF, NOISY
 
-_PERCENTS = (50, 95, 99)
+PERCENTS = (50, 95, 99)
 
 
 class Percentiles:
@@ -27,10 +27,10 @@ class Percentiles:
         """Return p50, p95 and p99 in the unit of the values; None without a value."""
         total = self._bins.total()
         if not total:
-            return {f"p{p}": None for p in _PERCENTS}
+            return {f"p{p}": None for p in PERCENTS}
         out: dict[str, float | None] = {}
         ordered = sorted(self._bins.items())
-        for percent in _PERCENTS:
+        for percent in PERCENTS:
             rank, seen = math.ceil(total * percent / 100), 0
             for log_percent, count in ordered:
                 seen += count
