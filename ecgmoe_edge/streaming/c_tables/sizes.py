@@ -8,9 +8,9 @@ import numpy as np
 
 from ecgmoe_edge import contract
 from ecgmoe_edge.streaming import beat_builder, features
-from ecgmoe_edge.streaming.patient import lead_history, own_layer, rr_history
+from ecgmoe_edge.streaming.patient import lead_history, own_layer, rr_history, shapes
 from ecgmoe_edge.streaming.qrs import candidates, detector, lead_memory, rating, weights
-from ecgmoe_edge.streaming.rhythm import alarms
+from ecgmoe_edge.streaming.rhythm import alarms, ecg_presence, predictability
 from ecgmoe_edge.streaming.signal import windows
 from ecgmoe_edge.tasks import TASKS, task_named
 
@@ -35,9 +35,18 @@ def sizes() -> dict[str, int]:
         "ECGMOE_MOST_OUTPUTS": len(TASKS) + len(contract.PATHS),
         # Patient history.
         "ECGMOE_RR_MEMORY": rr_history.RR_MEMORY,
+        "ECGMOE_RR_MEAN_OF": rr_history.MEAN_OF,
+        "ECGMOE_RR_SPREAD_OF": rr_history.SPREAD_OF,
+        "ECGMOE_RR_MEDIAN_OF": rr_history.MEDIAN_OF,
+        "ECGMOE_RR_MEAN_STEPS": rr_history.MEAN_STEPS,
+        "ECGMOE_RR_MEDIAN_STEPS": rr_history.MEDIAN_STEPS,
         "ECGMOE_TEMPLATE_BEATS": lead_history.TEMPLATE_BEATS,
         "ECGMOE_AMPLITUDE_BEATS": lead_history.AMPLITUDE_BEATS,
         "ECGMOE_QUALITY_BEATS": lead_history.QUALITY_BEATS,
+        "ECGMOE_SHAPES": shapes.SHAPES,
+        "ECGMOE_FORM": shapes.FORM.stop - shapes.FORM.start,
+        "ECGMOE_EARLINESS_CLASSES": len(shapes.EARLINESS) + 1,
+        "ECGMOE_TEMPLATE_PARTS": len(features.PARTS),
         "ECGMOE_LAYER_INPUTS": own_layer.LAYER_INPUTS,
         "ECGMOE_LAYER_CLASSES": len(own_layer.LAYER_CLASSES),
         # R peaks.
@@ -51,6 +60,9 @@ def sizes() -> dict[str, int]:
         "ECGMOE_STRONGEST": lead_memory.STRONGEST,
         # Rhythm.
         "ECGMOE_RATE_BEATS": alarms.RATE_BEATS,
+        "ECGMOE_RECENT_BEATS": ecg_presence.RECENT_BEATS,
+        "ECGMOE_PREDICTED_INTERVALS": predictability.INTERVALS,
+        "ECGMOE_PREDICTION_ORDER": predictability.ORDER,
         # Of single modules.
         **_of_modules(),
     }
