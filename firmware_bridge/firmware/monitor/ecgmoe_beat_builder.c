@@ -46,15 +46,15 @@ static void find_views(const ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads, 
     for (int i = 0; i < b->n_order; i++) {
         int8_t k = b->order[i];
         ecgmoe_lead_signal *lead = &leads[k];
-        if (!ecgmoe_lead_shows(lead, beat->sample))
+        if (!ecgmoe_lead_signal_shows(lead, beat->sample))
             continue;
-        ecgmoe_lead_window(lead, beat->sample, window);
-        ecgmoe_real quality = ecgmoe_lead_quality(lead, window, beat->sample, beat->ready_at);
+        ecgmoe_lead_signal_window(lead, beat->sample, window);
+        ecgmoe_real quality = ecgmoe_lead_signal_quality(lead, window, beat->sample);
         if (b->no_ecg >> k & 1)
             quality = b->constants->no_ecg_factor * quality;
         beat->lead[beat->n_views] = k;
         beat->quality[beat->n_views] = quality;
-        beat->no_qrs_in[beat->n_views] = ecgmoe_lead_shows_no_qrs(lead);
+        beat->no_qrs_in[beat->n_views] = ecgmoe_lead_signal_shows_no_qrs(lead);
         beat->n_views++;
     }
 }
@@ -93,7 +93,7 @@ static int preferred_view(const ecgmoe_beat_builder *b, const ecgmoe_complete_be
 static void add_view(const ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, int k, ecgmoe_beat *out) {
     ecgmoe_lead_view *view = &out->views[out->n_views++];
     view->lead = (int8_t)k;
-    ecgmoe_lead_window(&leads[k], out->sample, view->beat[0]);
+    ecgmoe_lead_signal_window(&leads[k], out->sample, view->beat[0]);
     ecgmoe_lead_history_template(&b->histories[k], view->beat[0], view->beat[1]);
     view->amplitude = ecgmoe_lead_history_amplitude(&b->histories[k], view->beat[0]);
 }
@@ -108,7 +108,7 @@ static bool remember(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, co
         int k = beat->lead[i];
         if (beat->no_qrs_in[i])
             continue;
-        ecgmoe_lead_window(&leads[k], beat->sample, window);
+        ecgmoe_lead_signal_window(&leads[k], beat->sample, window);
         bool remembered = ecgmoe_lead_history_remember(&b->histories[k], window, beat->quality[i]);
         in_history = in_history || (remembered && i == first);
     }

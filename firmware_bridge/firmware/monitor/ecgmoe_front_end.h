@@ -17,27 +17,28 @@
 #include "ecgmoe_beat_builder.h"
 #include "ecgmoe_detector.h"
 #include "ecgmoe_intake.h"
-#include "ecgmoe_items.h"
+#include "ecgmoe_item_queue.h"
 #include "ecgmoe_lead.h"
 #include "ecgmoe_silence.h"
 #include "ecgmoe_tables.h"
 #include "ecgmoe_unusable.h"
 
-/* Most items of one sample beside beats: of each lead a spike, a hole, clipping twice, flatline twice, two changes of the
- * notch; a gap, pause and asystole, and changes of leads and ends of the signal before and after lead-off and flatline. */
-#define ECGMOE_MOST_OTHER_ITEMS (8 * ECGMOE_MAX_LEADS + 10)
-#define ECGMOE_MOST_ITEMS (ECGMOE_MOST_WAITING + ECGMOE_MOST_OTHER_ITEMS)
+/* What is done once all samples so far are processed and their items taken. */
+typedef enum {
+    ECGMOE_TASK_NONE,
+    ECGMOE_TASK_LEAD_OFF, /* use `off_next` */
+    ECGMOE_TASK_END,      /* end the signal */
+    ECGMOE_TASK_RESTART   /* begin a new one, after the `gap` if it is one */
+} ecgmoe_task;
 
-/* One entry of the queue. Of a beat, only its place among the complete beats is stored. */
+/* Candidates of one sample, before they are reported to the detector in the order of their `known_at`. A lead has more
+ * than one only when a second of signal was kept back until its hum was known, or when its signal breaks off. */
+#define ECGMOE_MOST_FOUND (10 * ECGMOE_MAX_LEADS)
 typedef struct {
-    int64_t known_at;
-    uint8_t order; /* among the items that become known at the same sample */
-    bool is_beat;
-    uint8_t index; /* in `beats`, or in `others` */
-} ecgmoe_queued;
-
-/* What is done once the samples so far are processed. */
-typedef enum { ECGMOE_GO_ON, ECGMOE_CHANGE_LEAD_OFF, ECGMOE_REPORT_GAP, ECGMOE_END, ECGMOE_RESTART } ecgmoe_task;
+    ecgmoe_candidate candidates[ECGMOE_MOST_FOUND];
+    int8_t leads[ECGMOE_MOST_FOUND];
+    int count;
+} ecgmoe_found;
 
 typedef struct {
     const ecgmoe_tables *tables;
@@ -56,18 +57,14 @@ typedef struct {
     uint8_t no_ecg;
     uint8_t off, usable; /* bit k: lead k is off; its samples are usable at present */
     int8_t n_leads;
-    /* What is still to be done after the samples that wait. */
     ecgmoe_task task;
     ecgmoe_gap gap;
-    int32_t lost_left;     /* samples of a short hole that are still to be pushed */
+    bool has_gap;
+    int32_t lost_left; /* samples of a short hole that are still to be passed on */
     uint8_t off_next;
-    /* The queue. */
-    ecgmoe_queued queue[ECGMOE_MOST_ITEMS];
-    ecgmoe_complete_beat beats[ECGMOE_MOST_WAITING];
-    ecgmoe_item others[ECGMOE_MOST_OTHER_ITEMS];
-    uint8_t n_queued, n_beats, n_others;
-    uint8_t taken;     /* number of entries that `next` has returned */
-    uint32_t dropped;  /* items for which there was no room: 0, unless a bound above is wrong */
+    bool quiet; /* changes of the leads are not reported: the signal ends */
+    ecgmoe_item_queue queue;
+    ecgmoe_found found;
 } ecgmoe_front_end;
 
 /* `peaks_only`: neither windows nor features are wanted. The tables stay where they are while the front end runs. */
