@@ -12,9 +12,9 @@ from ecgmoe_edge.streaming.qrs.rating import BeatTiming
 
 IMPOSSIBLE = float("-inf")  # log odds
 
-_ASSUMED_FOLLOWING = 1.0  # `Candidate.following` while it is not known
-_NOT_SHOWN = -4.0  # log odds if a lead does not show it: true of 0.6 % of the beats and of 37 % of the other peaks
-_AS_CLEAR = 0.5  # smallest weight of a lead that R is taken from, as a fraction of the clearest lead's weight
+ASSUMED_FOLLOWING = 1.0  # `Candidate.following` while it is not known
+NOT_SHOWN = -4.0  # log odds if a lead does not show it: true of 0.6 % of the beats and of 37 % of the other peaks
+AS_CLEAR = 0.5  # smallest weight of a lead that R is taken from, as a fraction of the clearest lead's weight
 _LEARNING_END, _ECG_DEADLINE = attrgetter("learning_end"), attrgetter("ecg_deadline")
 
 
@@ -50,10 +50,10 @@ class LeadPanel:
             if lead.learning is not None or not (lead.votes if shown is None else shown.votes):
                 continue
             if shown is not None:
-                following = shown.candidate.following if settled else _ASSUMED_FOLLOWING
+                following = shown.candidate.following if settled else ASSUMED_FOLLOWING
                 log_odds = lead.log_odds(shown, timing, following)
             elif lead.counts_if_not_shown:
-                log_odds = _NOT_SHOWN
+                log_odds = NOT_SHOWN
             else:
                 continue
             (unproven if log_odds < 0.0 and not lead.has_ecg else votes).append((lead.weight, log_odds))
@@ -81,7 +81,7 @@ class LeadPanel:
         voting = {k: shown for k, shown in possible.shown.items() if shown.votes}
         likely = [k for k in voting if self.leads[k].has_ecg] or [k for k in voting if is_quiet_beside(voting[k])]
         weights = {k: self.leads[k].weight for k in likely or voting}
-        clear_enough = _AS_CLEAR * max(weights.values())
+        clear_enough = AS_CLEAR * max(weights.values())
         first = min(k for k, weight in weights.items() if weight >= clear_enough)
         shift = self.leads[first].common_shift if first else 0
         return possible.shown[first].candidate.sample + shift, first

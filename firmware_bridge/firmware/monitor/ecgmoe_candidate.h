@@ -91,7 +91,7 @@ static inline ecgmoe_real ecgmoe_correlation(
 
 /* Some waveforms side by side, so that another is compared with all of them in one pass. */
 typedef struct {
-    ecgmoe_waveform_value values[ECGMOE_WAVEFORM][ECGMOE_MEMORY];
+    ecgmoe_waveform_value values[ECGMOE_WAVEFORM][ECGMOE_QRS_MEMORY];
 } ecgmoe_waveforms;
 
 static inline void ecgmoe_waveforms_put(
@@ -105,17 +105,17 @@ static inline void ecgmoe_waveforms_put(
 static inline void ecgmoe_waveforms_compare(
     const ecgmoe_waveforms *waveforms,
     const ecgmoe_waveform_value waveform[ECGMOE_WAVEFORM],
-    ecgmoe_real correlations[ECGMOE_MEMORY]) {
-    ecgmoe_waveform_product sums[ECGMOE_MEMORY];
-    for (int place = 0; place < ECGMOE_MEMORY; place++) {
+    ecgmoe_real correlations[ECGMOE_QRS_MEMORY]) {
+    ecgmoe_waveform_product sums[ECGMOE_QRS_MEMORY];
+    for (int place = 0; place < ECGMOE_QRS_MEMORY; place++) {
         sums[place] = (ecgmoe_waveform_product)waveforms->values[0][place] * waveform[0];
     }
     for (int k = 1; k < ECGMOE_WAVEFORM; k++) {
-        for (int place = 0; place < ECGMOE_MEMORY; place++) {
+        for (int place = 0; place < ECGMOE_QRS_MEMORY; place++) {
             sums[place] += (ecgmoe_waveform_product)waveforms->values[k][place] * waveform[k];
         }
     }
-    for (int place = 0; place < ECGMOE_MEMORY; place++) {
+    for (int place = 0; place < ECGMOE_QRS_MEMORY; place++) {
         correlations[place] = ecgmoe_correlation_of(sums[place]);
     }
 }

@@ -11,6 +11,7 @@
 #include "ecgmoe_candidate.h"
 #include "ecgmoe_history.h"
 #include "ecgmoe_qrs_bands.h"
+#include "ecgmoe_sums.h"
 
 /* From an object `finder = CandidateFinder(fs, signal)`; names in capitals are those of its module. */
 typedef struct {
@@ -38,29 +39,22 @@ typedef struct {
     const ecgmoe_candidates_constants *constants;
     int64_t start; /* first sample of the signal */
     int64_t stop;  /* number of the next sample */
-    /* Cumulative sums of |slope|, mV/s, that start again at 0 with each block of a second. A sum over the recent past is
-     * the newest of them minus an older one; from one of the block before, the total of that block is subtracted. */
-    ecgmoe_real qrs_sums[ECGMOE_MS(ECGMOE_BACKGROUND_MS)];
-    ecgmoe_real slow_sums[ECGMOE_MS(ECGMOE_ENERGY_MS)]; /* only over the width of a QRS complex */
-    ecgmoe_real fast_sums[ECGMOE_MS(ECGMOE_ENERGY_MS)];
+    ecgmoe_moving_sums sums; /* of |slope| in each band, mV/s */
     ecgmoe_real energies[ECGMOE_NEAR]; /* a ring, mV/s */
     ecgmoe_real qrs[ECGMOE_QRS];       /* a ring: |signal in the QRS band|, mV */
     ecgmoe_qrs_bands bands;
-    ecgmoe_real last[ECGMOE_BANDS];      /* last value of each band */
-    ecgmoe_real cumulative[ECGMOE_BANDS]; /* newest cumulative sum */
-    ecgmoe_real totals[ECGMOE_BANDS];    /* of the block before */
-    ecgmoe_real energy, energy_before;   /* the newest, and the one before */
-    ecgmoe_real background;              /* sum of |slope| in the last second */
-    ecgmoe_real slow, fast;              /* sums over the width of a QRS complex */
+    ecgmoe_real last[ECGMOE_BANDS];          /* last value of each band */
+    ecgmoe_real over_width[ECGMOE_BANDS];    /* sums over the width of a QRS complex */
+    ecgmoe_real background;                  /* sum of |slope| in the QRS band in the last second */
+    ecgmoe_real energy, energy_before;       /* the newest, and the one before */
     /* The highest energy that may become a candidate. */
     int64_t top; /* ECGMOE_NO_SAMPLE: there is none */
     ecgmoe_real top_energy, top_slow, top_fast;
     /* The candidate whose following energy is not known yet. */
     int64_t open; /* ECGMOE_NO_SAMPLE: there is none */
     ecgmoe_real open_energy, highest;
-    int16_t largest;                 /* place of the largest deflection of `top` among the last samples of its QRS */
-    int16_t in_block, in_width;      /* places of the next sample in the sums */
-    int16_t in_energies, in_qrs;     /* and in the rings */
+    int16_t largest;             /* place of the largest deflection of `top` among the last samples of its QRS */
+    int16_t in_energies, in_qrs; /* places of the next sample in the rings */
 } ecgmoe_candidates;
 
 /* Result of a sample. */

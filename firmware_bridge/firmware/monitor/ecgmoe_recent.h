@@ -8,7 +8,7 @@
 #include "ecgmoe_config.h"
 #include "ecgmoe_sizes.h"
 
-#define ECGMOE_RECENT (ECGMOE_SHIFTS > ECGMOE_MEMORY ? ECGMOE_SHIFTS : ECGMOE_MEMORY)
+#define ECGMOE_RECENT (ECGMOE_SHIFTS > ECGMOE_QRS_MEMORY ? ECGMOE_SHIFTS : ECGMOE_QRS_MEMORY)
 
 typedef struct {
     ecgmoe_real values[ECGMOE_RECENT];
