@@ -76,7 +76,8 @@ def _of_modules() -> dict[str, int]:
             module = import_module(f"ecgmoe_edge.streaming.c_tables.{name}")
         except ModuleNotFoundError:
             continue
-        found |= module.sizes() if hasattr(module, "sizes") else {}
+        own = getattr(module, "sizes", sizes)
+        found |= {} if own is sizes else own()
     return found
 
 
