@@ -79,6 +79,11 @@ void ecgmoe_front_end_gap(ecgmoe_front_end *f, int64_t lost, ecgmoe_gap_reason r
 void ecgmoe_front_end_lead_off(ecgmoe_front_end *f, uint8_t mask);
 /* End the signal; beats without their full window are not `complete`. */
 void ecgmoe_front_end_flush(ecgmoe_front_end *f);
+/* Whether `next` may have something to do; false spares its call for a sample that waits. */
+static inline bool ecgmoe_front_end_has_work(const ecgmoe_front_end *f) {
+    (void)f;
+    return true;
+}
 /* Take the next item; `beat` is filled if it is one. Returns false if there is none until the next sample. */
 bool ecgmoe_front_end_next(ecgmoe_front_end *f, ecgmoe_item *item, ecgmoe_beat *beat);
 
