@@ -29,6 +29,7 @@ FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s b
 SHAPES = 16  # number of shapes in memory; a new one replaces the one without a beat for the longest time
 RATIO = 1.5  # beats whose sizes differ by more than this ratio have different shapes
 LEAST_WEIGHT = 0.1  # smallest weight of a new beat in the mean form of its shape
+LEAST_SIZE = 1e-9  # added to the size of a form, so that a flat one has no correlation
 MARGIN_BEATS = 200  # number of beats over which a mean margin is taken (exponentially from there on)
 MARGIN_LIMIT = 6.0  # larger margins are limited to this
 TRUST_BEATS = 2.0  # number of beats at which the mean margin of a shape has half of its full weight
@@ -80,7 +81,7 @@ class ShapeMemory:
         earliness = None if log_rr_ratio is None else bisect_right(EARLINESS, log_rr_ratio)
         x = beat[FORM].astype(np.float64)
         x -= ordered_mean(x)
-        size = float(np.sqrt(ordered_sum(x * x))) + 1e-9
+        size = float(np.sqrt(ordered_sum(x * x))) + LEAST_SIZE
         shape = self._shape_of(x, size)
         if shape is None:
             shape, correction = self._new(x, size), 0.0
@@ -88,7 +89,7 @@ class ShapeMemory:
             beats = self._beats[shape]
             correction = float(beats / (beats + TRUST_BEATS)) * (self._expected(shape, earliness) - margin)
             self._mean[shape] += max(LEAST_WEIGHT, 1.0 / (beats + 1.0)) * (x - self._mean[shape])
-            self._size[shape] = np.sqrt(ordered_sum(self._mean[shape] * self._mean[shape])) + 1e-9
+            self._size[shape] = np.sqrt(ordered_sum(self._mean[shape] * self._mean[shape])) + LEAST_SIZE
         self._n += 1
         self._seen[shape] = self._n
         _learn(self._beats, self._margin, shape, margin)

@@ -30,8 +30,6 @@ typedef struct {
     ecgmoe_real early;        /* decision.EARLY */
     ecgmoe_real margin_limit; /* decision.MARGIN_LIMIT */
     int32_t beats_before;     /* decision.BEATS_BEFORE */
-    int32_t to_mean_of_8;     /* rr_history.TO_MEAN_OF_8 */
-    int32_t irregular;        /* rr_history.IRREGULAR_SHARE */
     ecgmoe_shapes_constants shapes;
 } ecgmoe_decision_constants;
 

@@ -19,7 +19,7 @@ typedef struct {
 typedef struct {
     const ecgmoe_model_rhythm_constants *constants;
     const ecgmoe_model_tasks *tasks;
-    ecgmoe_real scores[ECGMOE_MOST_RHYTHMS];
+    ecgmoe_real scores[ECGMOE_MOST_CLASSES];
     ecgmoe_alarm current; /* the reported rhythm; `lasts` is false if there is none */
     double since_s;       /* when the rhythm with the highest mean score began to lead */
     int32_t seen, beats;  /* `beats`: for how many beats it leads; `seen` counts to `score_memory` */

@@ -13,7 +13,7 @@ typedef struct {
     int32_t s;         /* ... of S */
     int32_t v;         /* ... of V */
     int32_t artefact;  /* ... of tasks.ARTEFACT; -1 if the model has no such answer */
-    int32_t n_rhythms; /* len(classes["rhythm"]), at most ECGMOE_MOST_RHYTHMS; 0 without this task */
+    int32_t n_rhythms; /* len(classes["rhythm"]), at most ECGMOE_MOST_CLASSES; 0 without this task */
     int32_t af;        /* index of AF among them; -1 if there is none */
     int32_t noisy;     /* ... of noisy; -1 if there is none */
     /* The outputs, in the order in which a fault of the model names them: those of tasks and of routers. */

@@ -23,6 +23,7 @@ typedef struct {
     ecgmoe_real margin_limit;                          /* shapes.MARGIN_LIMIT */
     ecgmoe_real trust_beats;                           /* shapes.TRUST_BEATS */
     ecgmoe_real trust_early;                           /* shapes.TRUST_EARLY */
+    ecgmoe_real least_size;                            /* shapes.LEAST_SIZE */
     ecgmoe_real earliness[ECGMOE_EARLINESS_CLASSES - 1]; /* shapes.EARLINESS */
     int32_t margin_beats;                              /* shapes.MARGIN_BEATS */
 } ecgmoe_shapes_constants;
