@@ -15,6 +15,8 @@ from ecgmoe_edge.streaming.signal.history import History
 def sizes() -> dict[str, int]:
     """Return the lengths of arrays that depend on times, in ms, rounded up."""
     return {
+        "ECGMOE_ENERGY_MS": _milliseconds(candidates.ENERGY_S),
+        "ECGMOE_BACKGROUND_MS": _milliseconds(candidates.BACKGROUND_S),
         "ECGMOE_DOMINANCE_MS": _milliseconds(candidates.DOMINANCE_S),
         "ECGMOE_HALF_QRS_MS": _milliseconds(candidates.HALF_QRS_S),
     }
@@ -77,13 +79,8 @@ def _bands_constants(finder: candidates.CandidateFinder) -> Constants:
     rests = np.array([band.rest[0] for band in finder.bands])
     sos = np.array([band.sos for band in finder.bands])  # (bands, sections, 6)
     gains = sos[:, 0, 0]
-    if not (
-        (numerators[:, 1] == 0.0).all()
-        and (numerators[:, 3] == 0.0).all()
-        and (denominators[:, 0] == 1.0).all()
-        and np.array_equal(sos[:, 0, :3], gains[:, None] * [1.0, 2.0, 1.0])
-        and np.array_equal(sos[:, 1, :3], [[1.0, -2.0, 1.0]] * len(sos))
-    ):
+    zeros = np.sort(sos[:, :, 1] / sos[:, :, 0], axis=1)  # scipy may have put the zeros at 1 into the first section
+    if numerators[:, (1, 3)].any() or not (zeros == [-2.0, 2.0]).all() or not (denominators[:, 0] == 1.0).all():
         raise ValueError("the band-passes of the candidates do not have the form that ecgmoe_qrs_bands.h computes")
     # Delta form, see ecgmoe_filters.h.
     delta = np.stack((2.0 + sos[:, :, 4], 1.0 + sos[:, :, 4] + sos[:, :, 5]), axis=2)  # (bands, sections, 2)

@@ -29,7 +29,7 @@ enum {
     ECGMOE_SHAPE_BEFORE,     /* lowest energy in the 150 ms before */
     ECGMOE_SHAPE_AFTER,      /* lowest energy in the 150 ms after */
     ECGMOE_SHAPE_BACKGROUND, /* mean of the last second */
-    ECGMOE_SHAPES
+    ECGMOE_SHAPE_VALUES
 };
 
 /* A peak of energy that may be a QRS complex. The times relative to `at` are at most a few seconds. */
@@ -37,7 +37,7 @@ typedef struct {
     int64_t at; /* sample of the peak of energy */
     ecgmoe_real energy; /* mV/s */
     ecgmoe_real log_energy;
-    ecgmoe_real shape[ECGMOE_SHAPES];
+    ecgmoe_real shape[ECGMOE_SHAPE_VALUES];
     ecgmoe_real following; /* largest energy between `known_at` and `settled_at` over its own */
     int16_t known_after;   /* known_at - at: samples until it is known that no energy near it is larger */
     int16_t settled_after; /* settled_at - at: samples until `following` is known */

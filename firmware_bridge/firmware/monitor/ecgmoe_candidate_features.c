@@ -126,7 +126,7 @@ void ecgmoe_describe_candidate(
     const bool is_long = candidate->shape[ECGMOE_SHAPE_BEFORE] >= constants->long_share * energy;
     read_waveform(constants, signal, middle - constants->half + largest, candidate->waveform);
     candidate->log_energy = ecgmoe_log(energy);
-    for (int k = 0; k < ECGMOE_SHAPES; k++) {
+    for (int k = 0; k < ECGMOE_SHAPE_VALUES; k++) {
         candidate->shape[k] = ecgmoe_log(candidate->shape[k] / energy + constants->tiny);
     }
     const int64_t r = find_r(constants, signal, middle, is_long);

@@ -14,7 +14,7 @@ void ecgmoe_candidates_restart(ecgmoe_candidates *finder, int64_t at) {
     memset(finder, 0, sizeof *finder);
     finder->constants = constants;
     ecgmoe_moving_sums_restart(&finder->sums);
-    finder->start = finder->stop = at;
+    finder->start = finder->stop = finder->known_until = at;
     finder->top = finder->open = ECGMOE_NO_SAMPLE;
 }
 
@@ -87,7 +87,6 @@ static void report_top(ecgmoe_candidates *finder, const ecgmoe_history *signal, 
     finder->open = finder->top;
     finder->open_energy = finder->top_energy;
     finder->highest = finder->energy;
-    finder->top = ECGMOE_NO_SAMPLE;
 }
 
 /* Write `following` of the open candidate by the energies so far. */
@@ -150,8 +149,11 @@ static unsigned process_energy(
             finder->largest = (int16_t)largest_deflection(finder);
         }
         if (newest == finder->top + c->reach) {
-            report_top(finder, signal, found);
-            result |= ECGMOE_CANDIDATE_FOUND;
+            if (finder->stop > finder->known_until) {
+                report_top(finder, signal, found);
+                result |= ECGMOE_CANDIDATE_FOUND;
+            }
+            finder->top = ECGMOE_NO_SAMPLE;
         }
     }
     return result;
@@ -178,12 +180,14 @@ unsigned ecgmoe_candidates_push(
 }
 
 unsigned ecgmoe_candidates_run_again(ecgmoe_candidates *finder, int64_t at, ecgmoe_following *settled) {
+    const int64_t stop = finder->stop;
     unsigned result = 0;
     if (finder->open != ECGMOE_NO_SAMPLE) {
         settle(finder, 2 * finder->constants->reach + 1, settled);
         result = ECGMOE_CANDIDATE_SETTLED;
     }
     ecgmoe_candidates_restart(finder, at);
+    finder->known_until = stop;
     return result;
 }
 

@@ -39,6 +39,7 @@ typedef struct {
     const ecgmoe_candidates_constants *constants;
     int64_t start; /* first sample of the signal */
     int64_t stop;  /* number of the next sample */
+    int64_t known_until; /* candidates known by then were reported before the signal was replaced */
     ecgmoe_moving_sums sums; /* of |slope| in each band, mV/s */
     ecgmoe_real energies[ECGMOE_NEAR]; /* a ring, mV/s */
     ecgmoe_real qrs[ECGMOE_QRS];       /* a ring: |signal in the QRS band|, mV */
@@ -79,8 +80,8 @@ unsigned ecgmoe_candidates_push(
     ecgmoe_following *settled);
 
 /*
- * Replace the past by other samples from `at` on, which are pushed next; the caller ignores what is found in them, as it
- * was found before. Python: `run_again`. Returns ECGMOE_CANDIDATE_SETTLED, or 0.
+ * Replace the past by other samples from `at` on, up to the newest one, which are pushed next. What is found in them is not
+ * reported again. Returns ECGMOE_CANDIDATE_SETTLED, or 0.
  */
 unsigned ecgmoe_candidates_run_again(ecgmoe_candidates *finder, int64_t at, ecgmoe_following *settled);
 

@@ -13,6 +13,7 @@
 
 /* Possible beats in memory: the rejected ones, and those that are not decided; of each lead at most four, see
  * ECGMOE_LEAD_CANDIDATES. */
+#define ECGMOE_MOST_LEVELS 16
 #define ECGMOE_POSSIBLE_BEATS (ECGMOE_MOST_REJECTED + 5 * ECGMOE_MAX_LEADS)
 #define ECGMOE_MOST_DECISIONS (2 * ECGMOE_POSSIBLE_BEATS) /* each with an R peak and a change of the leads */
 
@@ -60,7 +61,8 @@ typedef struct {
     uint8_t searched; /* number of rejected ones that search-back has examined */
     uint8_t silences; /* since the last beat */
     uint8_t level;    /* of the examination of past candidates again, which can begin within itself; 0: none */
-    uint16_t marked;  /* bit k: the possible beats to be examined on level k are marked */
+    uint16_t marked;  /* bit k: on level k, the possible beats to be examined before the next candidate are marked */
+    int64_t due;      /* as `ecgmoe_detector_due` */
 } ecgmoe_detector;
 
 void ecgmoe_detector_init(
@@ -79,12 +81,19 @@ void ecgmoe_detector_end_lead(ecgmoe_detector *detector, int lead, int64_t known
 void ecgmoe_detector_begin_lead(ecgmoe_detector *detector, int lead, int64_t at);
 
 /* Decide what is certain once `arrived` samples have arrived. */
-void ecgmoe_detector_run(ecgmoe_detector *detector, int64_t arrived);
+void ecgmoe_detector_run_clock(ecgmoe_detector *detector, int64_t arrived);
+static inline void ecgmoe_detector_run(ecgmoe_detector *detector, int64_t arrived) {
+    if (detector->due <= arrived) {
+        ecgmoe_detector_run_clock(detector, arrived);
+    }
+}
 
 /* Decide all that is open, since the signal has ended after `arrived` samples. */
 void ecgmoe_detector_flush(ecgmoe_detector *detector, int64_t arrived);
 
 /* Samples that must have arrived before anything new is certain, if no lead reports anything before that. */
-int64_t ecgmoe_detector_due(const ecgmoe_detector *detector);
+static inline int64_t ecgmoe_detector_due(const ecgmoe_detector *detector) {
+    return detector->due;
+}
 
 #endif

@@ -22,6 +22,9 @@
 #define ECGMOE_LEAD_CANDIDATES (ECGMOE_MOST_REJECTED + 36)
 #endif
 #define ECGMOE_NO_PLACE (-1)
+#if ECGMOE_LOUD_PEAKS > ECGMOE_QRS_MEMORY
+#error "ecgmoe_waveforms has no place for so many loud peaks"
+#endif
 
 /* What a candidate in memory is used for. */
 enum {
