@@ -17,6 +17,18 @@ LONGEST_SPAN = 2.0  # no rate is given if the intervals spread over more than so
 NO_RATE_AFTER = 8  # number of unusable RR intervals in a row after which the rate is unknown
 
 
+def alarm_definitions(limits: RhythmLimits) -> tuple[tuple[str, str], ...]:
+    """Return label and definition of pause, asystole, V run, bradycardia and tachycardia."""
+    over = f"over {RATE_BEATS} beats"
+    return (
+        ("pause", f"RR > {1000 * limits.pause_s:g} ms"),
+        ("asystole", f"no R peak for {1000 * limits.asystole_s:g} ms"),
+        ("V run", f">= {limits.v_run_beats} V beats"),
+        ("bradycardia", f"< {limits.bradycardia_bpm:g} bpm {over}"),
+        ("tachycardia", f"> {limits.tachycardia_bpm:g} bpm {over}"),
+    )
+
+
 class Alarm:
     """A rhythm that begins and ends.
 
@@ -52,8 +64,8 @@ class PauseAlarm:
 
     def __init__(self, limits: RhythmLimits) -> None:
         self._limits = limits
-        self._pause = Alarm("pause", f"RR > {1000 * limits.pause_s:g} ms")
-        self._asystole = Alarm("asystole", f"no R peak for {1000 * limits.asystole_s:g} ms")
+        pause, asystole, *_ = alarm_definitions(limits)
+        self._pause, self._asystole = Alarm(*pause), Alarm(*asystole)
 
     def silence(self, since_s: float, seconds: float, *, is_rr: bool, out: list[Rhythm]) -> None:
         """Note that no R peak came for `seconds` since `since_s`; `is_rr`: a valid RR interval begins there."""
@@ -84,7 +96,7 @@ class VRunAlarm:
 
     def __init__(self, limits: RhythmLimits) -> None:
         self._least, self._longest_s = limits.v_run_beats, limits.pause_s
-        self._alarm = Alarm("V run", f">= {self._least} V beats")
+        self._alarm = Alarm(*alarm_definitions(limits)[2])
         self._beats = 0
         self._first_s = self._last_s = 0.0
         self._after_artefact = False
@@ -122,9 +134,8 @@ class RateAlarms:
 
     def __init__(self, limits: RhythmLimits) -> None:
         self._limits = limits
-        over = f"over {RATE_BEATS} beats"
-        self._slow = Alarm("bradycardia", f"< {limits.bradycardia_bpm:g} bpm {over}")
-        self._fast = Alarm("tachycardia", f"> {limits.tachycardia_bpm:g} bpm {over}")
+        *_, slow, fast = alarm_definitions(limits)
+        self._slow, self._fast = Alarm(*slow), Alarm(*fast)
         self._intervals: deque[tuple[float, float]] = deque(maxlen=RATE_BEATS)  # begin in s, and length in ms
         self._unknown = 0  # number of unusable intervals since the last usable one
         self._last_s = 0.0  # end of the last usable interval

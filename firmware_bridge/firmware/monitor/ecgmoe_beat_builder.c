@@ -3,7 +3,7 @@
 #include <string.h>
 
 void ecgmoe_beat_builder_init(ecgmoe_beat_builder *b, const ecgmoe_beat_builder_constants *constants,
-                              const ecgmoe_rr_constants *rr, const ecgmoe_lead_history_constants *history, int n_leads,
+                              const ecgmoe_rr_history_constants *rr, const ecgmoe_lead_history_constants *history, int n_leads,
                               bool peaks_only) {
     memset(b, 0, sizeof *b);
     b->constants = constants;

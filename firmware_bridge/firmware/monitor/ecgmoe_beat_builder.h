@@ -66,7 +66,7 @@ typedef struct {
 } ecgmoe_beat_builder;
 
 void ecgmoe_beat_builder_init(ecgmoe_beat_builder *b, const ecgmoe_beat_builder_constants *constants,
-                              const ecgmoe_rr_constants *rr, const ecgmoe_lead_history_constants *history,
+                              const ecgmoe_rr_history_constants *rr, const ecgmoe_lead_history_constants *history,
                               int n_leads, bool peaks_only);
 /* Set the leads for the next beats, and those that show no ECG (bit k: lead k). */
 void ecgmoe_beat_builder_use(ecgmoe_beat_builder *b, const int8_t *order, int n, uint8_t no_ecg);

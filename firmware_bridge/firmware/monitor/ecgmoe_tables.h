@@ -30,7 +30,7 @@ typedef struct {
     ecgmoe_detector_constants detector;
     ecgmoe_beat_builder_constants builder;
     ecgmoe_lead_history_constants lead_history;
-    ecgmoe_rr_constants rr;
+    ecgmoe_rr_history_constants rr;
     ecgmoe_silence_constants silence;
     ecgmoe_unusable_constants unusable;
     ecgmoe_front_end_constants front_end;
