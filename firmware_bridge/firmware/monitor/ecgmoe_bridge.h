@@ -63,8 +63,8 @@ typedef struct {
     int16_t open[ECGMOE_MAX_LEADS];       /* number of samples of the hole that is open; 0 for none */
     bool out_of_range[ECGMOE_MAX_LEADS];  /* whether any of them is out of range */
     int8_t n_leads;
-    ecgmoe_short_hole holes[ECGMOE_MOST_HOLES]; /* a ring */
-    uint8_t first_hole, n_holes;
+    ecgmoe_short_hole holes[ECGMOE_MOST_HOLES]; /* in the order in which they were bridged */
+    uint8_t n_holes;
     uint8_t n_new; /* how many of them `ecgmoe_bridge_new_hole` has not returned yet: the last ones */
 } ecgmoe_bridge;
 

@@ -11,6 +11,8 @@
 #include "ecgmoe_config.h"
 #include "ecgmoe_sizes.h"
 
+#define ECGMOE_PI ECGMOE_R(3.14159265358979323846)
+
 /* Python: `CausalFilter`; made by `filter_constants` in c_tables/signal.py. */
 typedef struct {
     ecgmoe_real numerator[5], denominator[5]; /* one of `CausalFilter.stages` */

@@ -49,12 +49,12 @@ typedef struct {
     const ecgmoe_lead_constants *constants;
     bool present;     /* the lead has a signal */
     bool kept_back;   /* the filtered signal from `signal.stop` on is kept back, until its hum is known */
+    bool released;    /* the signal ends; what was kept back is searched as it is */
     bool block_ended; /* with the newest sample, a block of the hum's measurement ended */
     bool impossible;  /* that the notch is not possible at this rate has to be reported */
-    bool reports_impossible;
-    int64_t impossible_at;
-    int64_t newest;   /* end (exclusive) of the filtered samples, those kept back included */
-    ecgmoe_real sample; /* the newest one, if it is not kept back */
+    int64_t begun_at;
+    int64_t newest;        /* end (exclusive) of the filtered samples; those after `signal.stop` lie in its data, ahead */
+    int64_t measured_from; /* bridges before this sample do not count: they were of a signal that has ended */
     ecgmoe_filter band;
     ecgmoe_hum_filter hum;
     ecgmoe_flatline_detector flatline;
