@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, get_args
 
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.streaming import c_engine
+from ecgmoe_edge.streaming.events import EngineName
 
-EngineName: TypeAlias = Literal["numpy", "c"]
 VARIABLE: Final = "ECGMOE_ENGINE"
 _NAMES: Final[tuple[str, ...]] = get_args(EngineName)
 NOT_BUILT: Final = "the C engine is not part of this installation"

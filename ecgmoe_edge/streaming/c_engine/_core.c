@@ -604,10 +604,21 @@ static PyObject *Labeller_use_layer(PyObject *object, PyObject *active) {
     Py_RETURN_NONE;
 }
 
+/* use_constants(values): take other constants, with the outputs of the model as they are known by now. */
+static PyObject *Labeller_use_constants(PyObject *object, PyObject *values) {
+    ecgmoe_tables *tables = tables_from(values);
+    if (tables == NULL)
+        return NULL;
+    *((Labeller *)object)->tables = *tables;
+    PyMem_Free(tables);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef Labeller_methods[] = {
     {"take", Labeller_take, METH_VARARGS, NULL},
     {"flush", Labeller_flush, METH_NOARGS, NULL},
     {"use_layer", Labeller_use_layer, METH_O, NULL},
+    {"use_constants", Labeller_use_constants, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
