@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-void ecgmoe_lead_init(ecgmoe_lead_signal *l, const ecgmoe_lead_constants *constants,
+void ecgmoe_lead_signal_init(ecgmoe_lead_signal *l, const ecgmoe_lead_constants *constants,
                       const ecgmoe_candidates_constants *candidates) {
     memset(l, 0, sizeof *l);
     l->constants = constants;
@@ -16,17 +16,17 @@ void ecgmoe_lead_init(ecgmoe_lead_signal *l, const ecgmoe_lead_constants *consta
     ecgmoe_marks_clear(&l->spikes, l->spike_bits, ECGMOE_SPIKE_BYTES);
     ecgmoe_marks_clear(&l->bridged, l->bridged_bits, ECGMOE_BRIDGED_BYTES);
     l->measured_from = INT64_MIN;
-    ecgmoe_lead_restart(l, 0);
+    ecgmoe_lead_signal_restart(l, 0);
 }
 
-void ecgmoe_lead_restart(ecgmoe_lead_signal *l, int64_t at) {
+void ecgmoe_lead_signal_restart(ecgmoe_lead_signal *l, int64_t at) {
     l->present = false;
     l->newest = at;
     ecgmoe_history_restart(&l->signal, at);
     ecgmoe_flatline_restart(&l->flatline, at);
 }
 
-void ecgmoe_lead_begin(ecgmoe_lead_signal *l, int64_t at) {
+void ecgmoe_lead_signal_begin(ecgmoe_lead_signal *l, int64_t at) {
     l->present = true;
     l->begun_at = at;
     l->newest = at;
@@ -46,7 +46,7 @@ static ecgmoe_real *place_ahead(ecgmoe_lead_signal *l, int64_t sample) {
     return &l->signal.data[place < ECGMOE_HISTORY_SAMPLES ? place : place - ECGMOE_HISTORY_SAMPLES];
 }
 
-void ecgmoe_lead_push(ecgmoe_lead_signal *l, ecgmoe_real x) {
+void ecgmoe_lead_signal_push(ecgmoe_lead_signal *l, ecgmoe_real x) {
     const ecgmoe_lead_constants *c = l->constants;
     ecgmoe_raw_append(&l->raw, x);
     ecgmoe_real y = ecgmoe_filter_push(&l->band, &c->band, c->sign * x);
@@ -107,7 +107,7 @@ static unsigned end_block(ecgmoe_lead_signal *l, ecgmoe_candidate *ignored, ecgm
     return flags;
 }
 
-unsigned ecgmoe_lead_next(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe_following *settled) {
+unsigned ecgmoe_lead_signal_next(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe_following *settled) {
     while (!l->kept_back && l->signal.stop < l->newest) {
         unsigned flags = find(l, found, settled);
         if (flags != 0)
@@ -116,12 +116,12 @@ unsigned ecgmoe_lead_next(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe
     return l->block_ended ? end_block(l, found, settled) : 0;
 }
 
-void ecgmoe_lead_release(ecgmoe_lead_signal *l) {
+void ecgmoe_lead_signal_release(ecgmoe_lead_signal *l) {
     l->kept_back = false;
     l->released = true;
 }
 
-int ecgmoe_lead_break_off(ecgmoe_lead_signal *l, int64_t known_at, ecgmoe_candidate found[ECGMOE_MOST_LEFT],
+int ecgmoe_lead_signal_break_off(ecgmoe_lead_signal *l, int64_t known_at, ecgmoe_candidate found[ECGMOE_MOST_LEFT],
                           ecgmoe_following *settled) {
     int n = ecgmoe_candidates_break_off(&l->finder, &l->signal, known_at, found, settled), kept = 0;
     for (int i = 0; i < n; i++)
@@ -133,7 +133,7 @@ int ecgmoe_lead_break_off(ecgmoe_lead_signal *l, int64_t known_at, ecgmoe_candid
     return kept;
 }
 
-bool ecgmoe_lead_next_mains(ecgmoe_lead_signal *l, ecgmoe_mains_report *report) {
+bool ecgmoe_lead_signal_next_mains(ecgmoe_lead_signal *l, ecgmoe_mains_report *report) {
     if (l->impossible && l->present) {
         l->impossible = false;
         *report = (ecgmoe_mains_report){.known_at = l->begun_at + 1,
@@ -153,23 +153,23 @@ bool ecgmoe_lead_next_mains(ecgmoe_lead_signal *l, ecgmoe_mains_report *report) 
     return true;
 }
 
-int ecgmoe_lead_end_flatline(ecgmoe_lead_signal *l, int64_t at,
+int ecgmoe_lead_signal_end_flatline(ecgmoe_lead_signal *l, int64_t at,
                              ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]) {
     int n = ecgmoe_flatline_break_off(&l->flatline, at, out);
     ecgmoe_flatline_restart(&l->flatline, at);
     return n;
 }
 
-void ecgmoe_lead_spike(ecgmoe_lead_signal *l, int64_t sample, int32_t width) {
+void ecgmoe_lead_signal_spike(ecgmoe_lead_signal *l, int64_t sample, int32_t width) {
     ecgmoe_marks_set(&l->spikes, l->spike_bits, ECGMOE_SPIKE_BYTES, sample, sample + width);
 }
 
-void ecgmoe_lead_bridge(ecgmoe_lead_signal *l, int64_t start, int64_t stop) {
+void ecgmoe_lead_signal_bridge(ecgmoe_lead_signal *l, int64_t start, int64_t stop) {
     l->measured_from = ecgmoe_history_start(&l->signal);
     ecgmoe_marks_set(&l->bridged, l->bridged_bits, ECGMOE_BRIDGED_BYTES, start, stop);
 }
 
-bool ecgmoe_lead_shows(const ecgmoe_lead_signal *l, int64_t r) {
+bool ecgmoe_lead_signal_shows(const ecgmoe_lead_signal *l, int64_t r) {
     return l->present && ecgmoe_history_start(&l->signal) <= r && r + l->constants->window.after < l->signal.stop;
 }
 
@@ -180,7 +180,7 @@ static ecgmoe_real measured(const ecgmoe_lead_signal *l, int64_t first, int64_t 
     return ECGMOE_R(1.0) - (ecgmoe_real)bridged / (ecgmoe_real)(stop - first);
 }
 
-ecgmoe_real ecgmoe_lead_quality(ecgmoe_lead_signal *l, const float *window, int64_t r) {
+ecgmoe_real ecgmoe_lead_signal_quality(ecgmoe_lead_signal *l, const float *window, int64_t r) {
     const ecgmoe_lead_constants *c = l->constants;
     bool clipped = ecgmoe_flatline_clipped(&l->flatline, r - c->near, r + c->near + 1);
     int64_t since = (r - ecgmoe_history_start(&l->signal)) * c->model_rate_hz;

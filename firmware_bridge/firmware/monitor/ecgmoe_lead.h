@@ -5,9 +5,9 @@
  * With automatic notches, the first second of a signal is kept back until it is known whether it contains hum. So a
  * sample may make several candidates known:
  *
- *     ecgmoe_lead_push(&lead, x);
- *     while ((flags = ecgmoe_lead_next(&lead, &found, &settled)) != 0) ...
- *     while (ecgmoe_lead_next_mains(&lead, &report)) ...
+ *     ecgmoe_lead_signal_push(&lead, x);
+ *     while ((flags = ecgmoe_lead_signal_next(&lead, &found, &settled)) != 0) ...
+ *     while (ecgmoe_lead_signal_next_mains(&lead, &report)) ...
  */
 #ifndef ECGMOE_LEAD_H
 #define ECGMOE_LEAD_H
@@ -67,67 +67,67 @@ typedef struct {
     ecgmoe_history signal;  /* the signal in the monitoring band, mV */
 } ecgmoe_lead_signal;
 
-void ecgmoe_lead_init(ecgmoe_lead_signal *l, const ecgmoe_lead_constants *constants,
+void ecgmoe_lead_signal_init(ecgmoe_lead_signal *l, const ecgmoe_lead_constants *constants,
                       const ecgmoe_candidates_constants *candidates);
 
 /* End the signal, as on all leads; the next sample has number `at`. */
-void ecgmoe_lead_restart(ecgmoe_lead_signal *l, int64_t at);
+void ecgmoe_lead_signal_restart(ecgmoe_lead_signal *l, int64_t at);
 
 /* Start a new signal at sample `at`. */
-void ecgmoe_lead_begin(ecgmoe_lead_signal *l, int64_t at);
+void ecgmoe_lead_signal_begin(ecgmoe_lead_signal *l, int64_t at);
 
 /* End the signal. */
-static inline void ecgmoe_lead_end(ecgmoe_lead_signal *l) {
+static inline void ecgmoe_lead_signal_end(ecgmoe_lead_signal *l) {
     l->present = false;
 }
 
 /* Take the next sample of a present signal, mV. */
-void ecgmoe_lead_push(ecgmoe_lead_signal *l, ecgmoe_real x);
+void ecgmoe_lead_signal_push(ecgmoe_lead_signal *l, ecgmoe_real x);
 
 /* Take what becomes known by it: flags of ECGMOE_CANDIDATE_..., 0 if there is nothing more until the next sample. Call it
  * until it returns 0, also if the candidates are not wanted. */
-unsigned ecgmoe_lead_next(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe_following *settled);
+unsigned ecgmoe_lead_signal_next(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe_following *settled);
 
-/* No more samples come: what is kept back is searched as it is. Then take all of `ecgmoe_lead_next`. */
-void ecgmoe_lead_release(ecgmoe_lead_signal *l);
+/* No more samples come: what is kept back is searched as it is. Then take all of `ecgmoe_lead_signal_next`. */
+void ecgmoe_lead_signal_release(ecgmoe_lead_signal *l);
 
 /* After that: the remaining candidates, which is certain at `known_at`. Returns their number;
  * `settled->at` is ECGMOE_NO_SAMPLE if nothing else became known. */
-int ecgmoe_lead_break_off(ecgmoe_lead_signal *l, int64_t known_at, ecgmoe_candidate found[ECGMOE_MOST_LEFT],
+int ecgmoe_lead_signal_break_off(ecgmoe_lead_signal *l, int64_t known_at, ecgmoe_candidate found[ECGMOE_MOST_LEFT],
                           ecgmoe_following *settled);
 
 /* Take the next report about mains hum. */
-bool ecgmoe_lead_next_mains(ecgmoe_lead_signal *l, ecgmoe_mains_report *report);
+bool ecgmoe_lead_signal_next_mains(ecgmoe_lead_signal *l, ecgmoe_mains_report *report);
 
 /* Flatline and clipping in the usable sample `at`, mV: the number of reports. */
-static inline int ecgmoe_lead_detect_flatline(ecgmoe_lead_signal *l, ecgmoe_real x, int64_t at,
+static inline int ecgmoe_lead_signal_detect_flatline(ecgmoe_lead_signal *l, ecgmoe_real x, int64_t at,
                                               ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]) {
     return ecgmoe_flatline_push(&l->flatline, x, at, out);
 }
 
 /* Write what is not reported yet; the usable samples end before sample `at`. Returns the number of reports. */
-int ecgmoe_lead_end_flatline(ecgmoe_lead_signal *l, int64_t at,
+int ecgmoe_lead_signal_end_flatline(ecgmoe_lead_signal *l, int64_t at,
                              ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]);
 
 /* Note that a pacing spike was removed from the samples that come next. */
-void ecgmoe_lead_spike(ecgmoe_lead_signal *l, int64_t sample, int32_t width);
+void ecgmoe_lead_signal_spike(ecgmoe_lead_signal *l, int64_t sample, int32_t width);
 
 /* Note that samples `start` to `stop` (exclusive) are a bridge over a hole and not measured. */
-void ecgmoe_lead_bridge(ecgmoe_lead_signal *l, int64_t start, int64_t stop);
+void ecgmoe_lead_signal_bridge(ecgmoe_lead_signal *l, int64_t start, int64_t stop);
 
 /* Whether the whole window of a beat with its R peak at sample `r` has arrived. */
-bool ecgmoe_lead_shows(const ecgmoe_lead_signal *l, int64_t r);
+bool ecgmoe_lead_signal_shows(const ecgmoe_lead_signal *l, int64_t r);
 
 /* Write the window in mV of a beat with its R peak at sample `r`; zero where there is no signal. */
-static inline void ecgmoe_lead_window(const ecgmoe_lead_signal *l, int64_t r, float *window) {
+static inline void ecgmoe_lead_signal_window(const ecgmoe_lead_signal *l, int64_t r, float *window) {
     ecgmoe_window_read(&l->constants->window, &l->signal, r, window);
 }
 
 /* Quality of the next beat of this lead, 0 to 1. Clipping counts if it is known by now. */
-ecgmoe_real ecgmoe_lead_quality(ecgmoe_lead_signal *l, const float *window, int64_t r);
+ecgmoe_real ecgmoe_lead_signal_quality(ecgmoe_lead_signal *l, const float *window, int64_t r);
 
-/* Whether this lead shows no QRS complex in the beat that `ecgmoe_lead_quality` was last called for. */
-static inline bool ecgmoe_lead_shows_no_qrs(const ecgmoe_lead_signal *l) {
+/* Whether this lead shows no QRS complex in the beat that `ecgmoe_lead_signal_quality` was last called for. */
+static inline bool ecgmoe_lead_signal_shows_no_qrs(const ecgmoe_lead_signal *l) {
     return l->quality.no_qrs;
 }
 
