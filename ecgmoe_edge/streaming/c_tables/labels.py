@@ -87,7 +87,9 @@ def model_tasks(classes: Mapping[str, Sequence[str]], outputs: Mapping[str, int]
     beats, rhythms = tuple(classes.get(contract.BEAT_TASK, ())), tuple(classes.get(contract.RHYTHM_TASK, ()))
     names = list(outputs)
     routes = [names.index(name) for name in names if contract.is_route(name)]
-    most_classes, most_outputs, paths = (sizes()[f"ECGMOE_{name}"] for name in ("MOST_CLASSES", "MOST_OUTPUTS", "PATHS"))
+    most_classes, most_outputs, paths = (
+        sizes()[f"ECGMOE_{name}"] for name in ("MOST_CLASSES", "MOST_OUTPUTS", "PATHS")
+    )
     if max(len(beats), len(rhythms)) > most_classes or len(names) > most_outputs or len(routes) > paths:
         raise ValueError(
             f"the C monitor has room for {most_classes} classes, {most_outputs} outputs and {paths} routers, and this "
