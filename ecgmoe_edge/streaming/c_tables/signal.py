@@ -13,7 +13,7 @@ from ecgmoe_edge.streaming.unusable import LARGEST_MV
 
 _FILTER_SECTIONS = 3  # the monitoring band with a constant notch
 _NOTHING = {"numerator": [0.0] * 5, "denominator": [0.0] * 5, "rest": [0.0] * 4}
-_NO_SECTION = {"b0": 0.0, "b1": 0.0, "b2": 0.0, "a1": 0.0, "a2": 0.0, "rest": [0.0] * 2}
+_NO_SECTION = {"b0": 0.0, "b1": 0.0, "b2": 0.0, "a1": 0.0, "a2": 0.0}
 
 
 def sizes() -> dict[str, int]:
@@ -92,21 +92,15 @@ def constants(
 
 
 def filter_constants(band: filters.CausalFilter) -> dict[str, Any]:
-    """Return the members of `ecgmoe_filter_constants`, padded to the largest filter."""
+    """Return the members of `ecgmoe_filter_constants` of a band-pass, padded to the largest filter."""
     stages = [
         {"numerator": _padded(numerator, 5), "denominator": _padded(denominator, 5), "rest": _padded(rest, 4)}
         for (numerator, denominator), rest in zip(band.stages, band.rest, strict=True)
     ]
     sections = []
-    level = 1.0  # after a constant input of 1 to the first section
     for b0, b1, b2, _, a1, a2 in band.sos.tolist():
         # In powers of (z - 1): the coefficients of a pole or a zero close to z = 1 are small.
-        b = (b0, 2.0 * b0 + b1, b0 + b1 + b2)
-        a = (2.0 + a1, 1.0 + a1 + a2)
-        out = level * b[2] / a[1]
-        rest = [out - b[0] * level, a[0] * out - b[1] * level]
-        sections.append({"b0": b[0], "b1": b[1], "b2": b[2], "a1": a[0], "a2": a[1], "rest": rest})
-        level = out
+        sections.append({"b0": b0, "b1": 2.0 * b0 + b1, "b2": b0 + b1 + b2, "a1": 2.0 + a1, "a2": 1.0 + a1 + a2})
     return {
         "n_stages": len(stages),
         "n_sections": len(sections),

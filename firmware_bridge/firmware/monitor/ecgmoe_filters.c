@@ -1,13 +1,15 @@
 #include "ecgmoe_filters.h"
 
+#include <string.h>
+
 #ifdef ECGMOE_REAL_FLOAT
 ecgmoe_real ecgmoe_filter_push(ecgmoe_filter *f, const ecgmoe_filter_constants *c, ecgmoe_real x) {
     if (!f->started) {
-        for (int k = 0; k < c->n_sections; k++)
-            for (int i = 0; i < 2; i++)
-                f->state[k][i] = c->sections[k].rest[i] * x;
+        memset(f->state, 0, sizeof f->state);
+        f->first = x;
         f->started = true;
     }
+    x -= f->first;
     for (int k = 0; k < c->n_sections; k++) {
         const ecgmoe_filter_section *section = &c->sections[k];
         ecgmoe_real *w = f->state[k];

@@ -3,7 +3,9 @@
  *
  * The 64-bit build computes as Python does, with the same bits: two second-order sections at a time in transposed direct
  * form II. In 32 bits, this form is useless at 0.5 Hz: its poles lie too close to 1. That build therefore runs single
- * sections in delta form, whose coefficients are small where the poles are close to 1, and keep all their digits.
+ * sections in delta form, whose coefficients are small where the poles are close to 1, and keep all their digits. It also
+ * subtracts the first sample from all, since a band-pass does not depend on it and an electrode's offset of hundreds of
+ * mV would cost digits in the state.
  */
 #ifndef ECGMOE_FILTERS_H
 #define ECGMOE_FILTERS_H
@@ -22,7 +24,6 @@ typedef struct {
 /* y = b0 x + w1, w1 += b1 x - a1 y + w2, w2 += b2 x - a2 y */
 typedef struct {
     ecgmoe_real b0, b1, b2, a1, a2;
-    ecgmoe_real rest[2]; /* w1 and w2 after a constant input of 1 to the first section */
 } ecgmoe_filter_section;
 
 typedef struct {
@@ -34,6 +35,7 @@ typedef struct {
 typedef struct {
     bool started;
 #ifdef ECGMOE_REAL_FLOAT
+    ecgmoe_real first; /* sample */
     ecgmoe_real state[ECGMOE_FILTER_SECTIONS][2];
 #else
     ecgmoe_real state[(ECGMOE_FILTER_SECTIONS + 1) / 2][4];
