@@ -3,7 +3,7 @@
  */
 #include "ecgmoe_tables.h"
 
-#define FILL_COUNT 1320
+#define FILL_COUNT 1314
 
 static void fill_tables(ecgmoe_tables *t, const double *v) {
     t->fs = *v++;
@@ -52,9 +52,6 @@ static void fill_tables(ecgmoe_tables *t, const double *v) {
         t->signal.lead.band.sections[i0].b2 = *v++;
         t->signal.lead.band.sections[i0].a1 = *v++;
         t->signal.lead.band.sections[i0].a2 = *v++;
-        for (int i1 = 0; i1 < 2; i1++) {
-            t->signal.lead.band.sections[i0].rest[i1] = *v++;
-        }
     }
     t->signal.lead.mains.automatic = *v++;
     t->signal.lead.mains.impossible_hz = *v++;
