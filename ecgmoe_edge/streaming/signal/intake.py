@@ -143,7 +143,7 @@ class Intake:
     def holes(self, stop: int) -> list[Hole]:
         """Return the bridged holes that ended before sample `stop`, in order, each of them once."""
         found = [hole for hole in self._holes if hole.stop < stop]
-        del self._holes[: len(found)]
+        self._holes = [hole for hole in self._holes if hole.stop >= stop]
         return found
 
     def spikes(self, stop: int) -> list[Spike]:

@@ -172,7 +172,8 @@ class SpikeFilter:
             spike = z[np.minimum(steep[:, None] + np.arange(w), z.size - 1)] - level[:, None]
             top = spike[np.arange(steep.size), np.abs(spike).argmax(axis=1)]
             after = (z[np.minimum(steep + w, z.size - 1)] - level) * np.sign(top)
-            is_back = (after <= BACK_SAME_SIDE * np.abs(top)) & (after >= -BACK_OPPOSITE_SIDE * np.abs(top))
+            size = np.abs(top)
+            is_back = (after <= BACK_SAME_SIDE * size) & (after >= -BACK_OPPOSITE_SIDE * size) & (size < np.inf)
             back_after[(steep + w < z.size) & is_back] = w
         return back_after
 

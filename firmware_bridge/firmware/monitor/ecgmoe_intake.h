@@ -27,7 +27,7 @@ typedef struct {
     ecgmoe_real x[ECGMOE_MAX_LEADS]; /* mV */
     uint8_t usable;
     uint8_t out_of_range; /* leads that are unusable since their samples are out of range */
-    int8_t lost_by;       /* ecgmoe_gap_reason why it never arrived; ECGMOE_ARRIVED if it did */
+    int8_t lost_by;       /* if no lead is usable, ecgmoe_gap_reason why it never arrived; ECGMOE_ARRIVED if it did */
 } ecgmoe_piece;
 
 typedef struct {

@@ -42,10 +42,12 @@ static int32_t back_after(const ecgmoe_pacing *p, const ecgmoe_real *x, int64_t 
     for (int32_t w = 1; w <= c->width && sample + w < p->stop; w++) {
         ecgmoe_real off = x[ecgmoe_waiting_place(sample + w)] - level;
         ecgmoe_real size = ecgmoe_fabs(*top);
-        ecgmoe_real after = *top > 0 ? off : *top < 0 ? -off : *top * off;
+        ecgmoe_real after = *top < 0 ? -off : off;
+        if (!(size < ECGMOE_INFINITY)) /* an unusable sample is no part of a spike */
+            break;
         if (after <= c->back_same_side * size && after >= -c->back_opposite_side * size)
             return w;
-        if (!ecgmoe_is_none(*top) && !(ecgmoe_fabs(off) <= size))
+        if (!(ecgmoe_fabs(off) <= size))
             *top = off;
     }
     return 0;
