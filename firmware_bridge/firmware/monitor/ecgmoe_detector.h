@@ -73,7 +73,7 @@ void ecgmoe_detector_restart(ecgmoe_detector *detector);
 
 /*
  * Reports of the leads, in the order in which they become known; at the same sample, in the order of the leads.
- * `settle` is called before the candidates of the same sample are reported.
+ * `settle` is called for all leads before the candidates of the same sample are reported, since each of them may decide.
  */
 void ecgmoe_detector_settle(ecgmoe_detector *detector, int lead, const ecgmoe_following *settled);
 void ecgmoe_detector_candidate(ecgmoe_detector *detector, int lead, const ecgmoe_candidate *candidate);
