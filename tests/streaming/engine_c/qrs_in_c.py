@@ -17,6 +17,7 @@ SOURCES = tuple(
     f"ecgmoe_{name}.c"
     for name in (
         "candidates", "candidate_features", "qrs_bands", "sums", "rating", "lead_memory", "lead_panel", "detector",
+        "detector_decisions", "detector_again",
        
     )
 )  # fmt: skip
