@@ -120,6 +120,8 @@ class Notch:
 
     def process(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Filter the next samples `y` (samples,); the result has the same shape and unit."""
+        if not y.size:  # the state that lfilter returns for no samples is not defined
+            return y
         out, self._state = lfilter(self._numerator, self._denominator, y, zi=self._state)
         return np.asarray(out)
 
