@@ -5,7 +5,9 @@
  * the buffer protocol; the Python side (front_end.py, labeller.py) makes them contiguous and of the right type.
  */
 #define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030A0000
+#endif
 #include <Python.h>
 
 #include <string.h>

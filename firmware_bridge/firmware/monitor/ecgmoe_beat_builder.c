@@ -24,24 +24,39 @@ void ecgmoe_beat_builder_use(ecgmoe_beat_builder *b, const int8_t *order, int n,
     b->no_ecg = no_ecg;
 }
 
-void ecgmoe_beat_builder_add(ecgmoe_beat_builder *b, const ecgmoe_waiting_beat *beat) {
-    if (b->n_waiting < ECGMOE_MOST_WAITING) {
-        b->waiting[(b->first + b->n_waiting) % ECGMOE_MOST_WAITING] = *beat;
-        b->n_waiting++;
-    }
+/* The beat at a place after the first one of the ring. */
+static ecgmoe_built_beat *beat_at(ecgmoe_beat_builder *b, int place) {
+    return &b->beats[(b->first + place) % ECGMOE_MOST_BEATS];
 }
 
-static int64_t ready_at(const ecgmoe_beat_builder *b, const ecgmoe_waiting_beat *beat) {
-    int64_t window_end = beat->sample + b->constants->after + 1;
-    return ecgmoe_max_i64(ecgmoe_max_i64(beat->known_at, window_end), b->last_ready);
+void ecgmoe_beat_builder_add(ecgmoe_beat_builder *b, const ecgmoe_rpeak *peak, int32_t rr, int64_t reported_at) {
+    if (b->n_complete + b->n_waiting == ECGMOE_MOST_BEATS) {
+        b->dropped++;
+        return;
+    }
+    ecgmoe_built_beat *beat = beat_at(b, b->n_complete + b->n_waiting++);
+    memset(beat, 0, sizeof *beat);
+    beat->sample = peak->sample;
+    beat->known_after = (int32_t)(peak->known_at - peak->sample);
+    beat->reported_after = (int32_t)(reported_at - peak->sample);
+    beat->rr = rr;
+    beat->recurrence = peak->recurrence;
+    beat->search_back = peak->search_back;
+}
+
+static int64_t ready_at(const ecgmoe_beat_builder *b, const ecgmoe_built_beat *beat) {
+    int32_t after = beat->known_after > b->constants->after + 1 ? beat->known_after : b->constants->after + 1;
+    return ecgmoe_max_i64(beat->sample + after, b->last_ready);
 }
 
 int64_t ecgmoe_beat_builder_due(const ecgmoe_beat_builder *b) {
-    return b->n_waiting ? ready_at(b, &b->waiting[b->first]) : ECGMOE_NEVER;
+    if (!b->n_waiting)
+        return ECGMOE_NEVER;
+    return ready_at(b, &b->beats[(b->first + b->n_complete) % ECGMOE_MOST_BEATS]);
 }
 
 /* Note the leads that show the whole window of a beat, each with its quality. */
-static void find_views(const ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads, ecgmoe_complete_beat *beat) {
+static void find_views(const ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads, ecgmoe_built_beat *beat) {
     float window[ECGMOE_GRID];
     for (int i = 0; i < b->n_order; i++) {
         int8_t k = b->order[i];
@@ -54,31 +69,26 @@ static void find_views(const ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads, 
             quality = b->constants->no_ecg_factor * quality;
         beat->lead[beat->n_views] = k;
         beat->quality[beat->n_views] = quality;
-        beat->no_qrs_in[beat->n_views] = ecgmoe_lead_signal_shows_no_qrs(lead);
+        if (ecgmoe_lead_signal_shows_no_qrs(lead))
+            beat->no_qrs_in = (uint8_t)(beat->no_qrs_in | 1u << beat->n_views);
         beat->n_views++;
     }
 }
 
-void ecgmoe_beat_builder_complete(ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads, int64_t latest,
-                                  ecgmoe_complete_beat *out) {
-    const ecgmoe_waiting_beat *next = &b->waiting[b->first];
-    memset(out, 0, sizeof *out);
-    out->sample = next->sample;
-    out->known_at = next->reported_at;
-    out->ready_at = b->last_ready = ecgmoe_min_i64(ready_at(b, next), latest);
-    out->recurrence = next->recurrence;
-    out->rr = next->rr;
-    out->search_back = next->search_back;
-    b->first = (uint8_t)((b->first + 1) % ECGMOE_MOST_WAITING);
+const ecgmoe_built_beat *ecgmoe_beat_builder_complete(ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads,
+                                                      int64_t latest) {
+    ecgmoe_built_beat *beat = beat_at(b, b->n_complete);
+    b->last_ready = ecgmoe_min_i64(ready_at(b, beat), latest);
+    beat->ready_after = (int32_t)(b->last_ready - beat->sample);
+    b->n_complete++;
     b->n_waiting--;
-    find_views(b, leads, out);
-    out->no_qrs = out->n_views > 0;
-    for (int i = 0; i < out->n_views; i++)
-        out->no_qrs = out->no_qrs && out->no_qrs_in[i];
+    find_views(b, leads, beat);
+    beat->no_qrs = beat->n_views > 0 && beat->no_qrs_in == (1u << beat->n_views) - 1u;
+    return beat;
 }
 
 /* The first view that shows the beat well; if none does, the view that shows it best. */
-static int preferred_view(const ecgmoe_beat_builder *b, const ecgmoe_complete_beat *beat) {
+static int preferred_view(const ecgmoe_beat_builder *b, const ecgmoe_built_beat *beat) {
     int best = 0;
     for (int i = 0; i < beat->n_views; i++) {
         if (beat->quality[i] >= b->constants->good)
@@ -100,13 +110,13 @@ static void add_view(const ecgmoe_beat_builder *b, const ecgmoe_lead_signal *lea
 
 /* Add a beat to the history of every lead that shows it, so that any of them can be the first at the next beat.
  * Returns whether its first view is remembered. */
-static bool remember(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, const ecgmoe_complete_beat *beat,
+static bool remember(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, const ecgmoe_built_beat *beat,
                      int first) {
     bool in_history = false;
     float window[ECGMOE_GRID];
     for (int i = 0; i < beat->n_views; i++) {
         int k = beat->lead[i];
-        if (beat->no_qrs_in[i])
+        if (beat->no_qrs_in >> i & 1)
             continue;
         ecgmoe_lead_signal_window(&leads[k], beat->sample, window);
         bool remembered = ecgmoe_lead_history_remember(&b->histories[k], window, beat->quality[i]);
@@ -115,16 +125,18 @@ static bool remember(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, co
     return in_history;
 }
 
-void ecgmoe_beat_builder_finish(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads,
-                                const ecgmoe_complete_beat *beat, ecgmoe_beat *out) {
+void ecgmoe_beat_builder_take(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, ecgmoe_beat *out) {
+    const ecgmoe_built_beat *beat = beat_at(b, 0);
     int first = preferred_view(b, beat);
+    b->first = (uint8_t)((b->first + 1) % ECGMOE_MOST_BEATS);
+    b->n_complete--;
     out->sample = beat->sample;
-    out->known_at = beat->known_at;
-    out->ready_at = beat->ready_at;
+    out->known_at = beat->sample + beat->reported_after;
+    out->ready_at = beat->sample + beat->ready_after;
     out->rr = beat->rr;
     out->quality = beat->n_views ? beat->quality[first] : 0;
     out->recurrence = beat->recurrence;
-    out->lead = b->n_leads > 1 && beat->n_views ? beat->lead[first] : ECGMOE_ABSENT;
+    out->lead = (int8_t)(b->n_leads > 1 && beat->n_views ? beat->lead[first] : ECGMOE_ABSENT);
     out->n_views = 0;
     out->search_back = beat->search_back;
     out->complete = beat->n_views > 0;

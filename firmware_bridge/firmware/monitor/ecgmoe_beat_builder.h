@@ -3,8 +3,8 @@
  * Python: ecgmoe_edge/streaming/beat_builder.py.
  *
  * A beat is built in two steps. When it is complete, `ecgmoe_beat_builder_complete` decides which leads show it, and how
- * well; that is all that the front end needs. When it is taken from the queue, `ecgmoe_beat_builder_finish` reads its
- * windows from the signal, which has not gone on by then. So the queue holds no windows.
+ * well; that is all that the front end needs. When its turn comes, `ecgmoe_beat_builder_take` reads its windows from the
+ * signal, which has not gone on by then. So no windows wait.
  */
 #ifndef ECGMOE_BEAT_BUILDER_H
 #define ECGMOE_BEAT_BUILDER_H
@@ -25,44 +25,39 @@ typedef struct {
     ecgmoe_real no_ecg_factor; /* beat_builder.NO_ECG_FACTOR */
 } ecgmoe_beat_builder_constants;
 
-/* An R peak whose beat is not complete yet. */
-typedef struct {
-    int64_t sample;
-    int64_t known_at;    /* of the R peak, which `ready_at` depends on */
-    int64_t reported_at; /* the same, or later if samples had to wait, for example for the end of a hole */
-    ecgmoe_real recurrence;
-    int32_t rr; /* samples; 0 if it is unknown */
-    bool search_back;
-} ecgmoe_waiting_beat;
+/* Most beats that are not taken yet: ECGMOE_MOST_WAITING that are not complete, or that became complete at once. */
+#define ECGMOE_MOST_BEATS ECGMOE_MOST_WAITING
 
-/* A complete beat without its windows. */
+/* An R peak with its beat, first without, then with what is known of it when it is complete. */
 typedef struct {
     int64_t sample;
-    int64_t known_at;
-    int64_t ready_at;
+    int32_t known_after;    /* samples from `sample` until the R peak was certain; `ready_at` depends on it */
+    int32_t reported_after; /* the same, or more if samples had to wait, for example for the end of a hole */
+    int32_t ready_after;    /* samples from `sample` until the beat was complete */
+    int32_t rr;             /* samples; 0 if it is unknown */
     ecgmoe_real recurrence;
     ecgmoe_real quality[ECGMOE_MAX_LEADS]; /* of each view */
-    int32_t rr;
+    int8_t lead[ECGMOE_MAX_LEADS];         /* of each view, in the order in which they are preferred */
     int8_t n_views;
-    int8_t lead[ECGMOE_MAX_LEADS]; /* of each view, in the order in which they are preferred */
-    bool no_qrs_in[ECGMOE_MAX_LEADS];
+    uint8_t no_qrs_in; /* bit i: view i shows no QRS complex */
     bool search_back;
     bool no_qrs;
-} ecgmoe_complete_beat;
+} ecgmoe_built_beat;
 
 typedef struct {
     const ecgmoe_beat_builder_constants *constants;
     ecgmoe_lead_history histories[ECGMOE_MAX_LEADS];
     ecgmoe_rr_history rr_history;
-    ecgmoe_waiting_beat waiting[ECGMOE_MOST_WAITING]; /* a ring */
-    int64_t last_ready;                               /* `ready_at` of the last beat */
-    uint8_t first, n_waiting;
+    ecgmoe_built_beat beats[ECGMOE_MOST_BEATS]; /* a ring: complete ones, then those that are not complete */
+    int64_t last_ready;                         /* `ready_at` of the last complete beat */
+    uint8_t first, n_complete, n_waiting;
     int8_t n_leads;
     int8_t n_order;
     int8_t order[ECGMOE_MAX_LEADS]; /* leads for the next beats, in the order in which they are preferred */
     uint8_t no_ecg;                 /* bit k: lead k shows no ECG */
     bool was_poor;                  /* whether the last beat was poor */
     bool peaks_only;                /* neither windows nor features are wanted */
+    uint16_t dropped;               /* beats for which there was no room: 0, unless the bound above is wrong */
 } ecgmoe_beat_builder;
 
 void ecgmoe_beat_builder_init(ecgmoe_beat_builder *b, const ecgmoe_beat_builder_constants *constants,
@@ -70,15 +65,14 @@ void ecgmoe_beat_builder_init(ecgmoe_beat_builder *b, const ecgmoe_beat_builder_
                               int n_leads, bool peaks_only);
 /* Set the leads for the next beats, and those that show no ECG (bit k: lead k). */
 void ecgmoe_beat_builder_use(ecgmoe_beat_builder *b, const int8_t *order, int n, uint8_t no_ecg);
-/* Add the next R peak. There is always room: see ECGMOE_MOST_WAITING. */
-void ecgmoe_beat_builder_add(ecgmoe_beat_builder *b, const ecgmoe_waiting_beat *beat);
+/* Add the next R peak, certain at `known_at`; `reported_at`: the same, or later if samples had to wait. */
+void ecgmoe_beat_builder_add(ecgmoe_beat_builder *b, const ecgmoe_rpeak *peak, int32_t rr, int64_t reported_at);
 /* Samples that must have arrived before the next beat is complete; ECGMOE_NEVER without one. */
 int64_t ecgmoe_beat_builder_due(const ecgmoe_beat_builder *b);
-/* Take the next beat, whose `ready_at` is at most `latest`, from those that wait. */
-void ecgmoe_beat_builder_complete(ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads, int64_t latest,
-                                  ecgmoe_complete_beat *out);
-/* Add the windows and the patient history to a beat, and the beat to that history; in the order of the beats. */
-void ecgmoe_beat_builder_finish(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads,
-                                const ecgmoe_complete_beat *beat, ecgmoe_beat *out);
+/* Complete the next beat; its `ready_at` is at most `latest`. */
+const ecgmoe_built_beat *ecgmoe_beat_builder_complete(ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads,
+                                                      int64_t latest);
+/* Take the first complete beat: add its windows and the patient history, and add it to that history. */
+void ecgmoe_beat_builder_take(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, ecgmoe_beat *out);
 
 #endif

@@ -1,4 +1,4 @@
-#include "ecgmoe_front_end.h"
+#include "ecgmoe_front_end_parts.h"
 
 #include <string.h>
 
@@ -8,210 +8,6 @@ typedef struct {
     ecgmoe_lead_reason reason;
 } ecgmoe_ending;
 
-static bool has(uint8_t leads, int lead) {
-    return (leads >> lead & 1) != 0;
-}
-
-/* The lead of an event: none is named if there is only one. */
-static int8_t named(const ecgmoe_front_end *f, int lead) {
-    return (int8_t)(f->n_leads > 1 ? lead : ECGMOE_ABSENT);
-}
-
-/* -- output of the detector */
-
-static void add_silence(ecgmoe_front_end *f, int64_t arrived) {
-    ecgmoe_silence passed[ECGMOE_SILENCE_LIMITS];
-    if (ecgmoe_silence_due(&f->silence) > arrived)
-        return;
-    int n = ecgmoe_silence_run(&f->silence, arrived, passed);
-    for (int i = 0; i < n; i++)
-        ecgmoe_queue_put(&f->queue, passed[i].known_at, ECGMOE_ORDER_SILENCE, ECGMOE_ITEM_SILENCE)->of.silence =
-            passed[i];
-}
-
-/* Queue the beats with a `ready_at` of less than `arrived`; it is at most `latest`. */
-static void add_beats(ecgmoe_front_end *f, int64_t arrived, int64_t latest) {
-    while (ecgmoe_beat_builder_due(&f->builder) < arrived) {
-        ecgmoe_complete_beat beat;
-        ecgmoe_beat_builder_complete(&f->builder, f->leads, latest, &beat);
-        add_silence(f, beat.ready_at - 1);
-        bool begins_rr = beat.sample >= f->chain_start + f->tables->front_end.t_wave;
-        ecgmoe_silence_beat(&f->silence, beat.sample, beat.ready_at, !beat.no_qrs, begins_rr);
-        ecgmoe_queue_put_beat(&f->queue, &beat);
-    }
-}
-
-static void complete_before(ecgmoe_front_end *f, int64_t arrived) {
-    add_beats(f, arrived, ECGMOE_NEVER);
-}
-
-static void complete_all(ecgmoe_front_end *f, int64_t arrived) {
-    add_beats(f, ECGMOE_NEVER, arrived);
-}
-
-/* Report that no lead has a signal from `sample` on. */
-static void end_signal(ecgmoe_front_end *f, int64_t sample, int64_t known_at, bool lead_lost) {
-    if (!f->silence.running)
-        return;
-    add_silence(f, known_at - 1);
-    ecgmoe_silence_stop(&f->silence);
-    ecgmoe_item *item = ecgmoe_queue_put(&f->queue, known_at, ECGMOE_ORDER_NEXT, ECGMOE_ITEM_SIGNAL_END);
-    item->of.signal_end.sample = sample;
-    item->of.signal_end.lead_lost = lead_lost;
-}
-
-static void add_peak(ecgmoe_front_end *f, const ecgmoe_rpeak *peak) {
-    int64_t r = peak->sample;
-    if (r < f->chain_start + f->tables->front_end.edge)
-        return;
-    ecgmoe_waiting_beat beat = {r, peak->known_at, ecgmoe_intake_known_at(&f->intake, peak->known_at),
-                                peak->recurrence, 0, peak->search_back};
-    if (f->last_r >= 0)
-        beat.rr = (int32_t)ecgmoe_min_i64(r - f->last_r, INT32_MAX);
-    f->last_r = r >= f->chain_start + f->tables->front_end.t_wave ? r : -1;
-    add_silence(f, peak->known_at - 1);
-    ecgmoe_beat_builder_add(&f->builder, &beat);
-    ecgmoe_silence_peak(&f->silence, r);
-}
-
-static ecgmoe_lead_change change_of(const ecgmoe_front_end *f, const ecgmoe_lead_status *status) {
-    ecgmoe_lead_change change;
-    memset(&change, 0, sizeof change);
-    for (int k = 0; k < f->n_leads; k++) {
-        if (has(status->clear, k)) {
-            change.clear[change.n_clear++] = (int8_t)k;
-        } else {
-            change.reasons[change.n_others] = status->reasons[k];
-            change.others[change.n_others++] = (int8_t)k;
-        }
-    }
-    return change;
-}
-
-static bool same_change(const ecgmoe_lead_change *a, const ecgmoe_lead_change *b) {
-    return a->n_clear == b->n_clear && !memcmp(a->clear, b->clear, sizeof a->clear) &&
-           !memcmp(a->others, b->others, sizeof a->others) && !memcmp(a->reasons, b->reasons, sizeof a->reasons);
-}
-
-/* Report a change of the leads; of several at the same sample, only the last. */
-static void report_change(ecgmoe_front_end *f, int64_t known_at, const ecgmoe_lead_change *change) {
-    ecgmoe_lead_change *before = ecgmoe_queue_last_change(&f->queue, known_at);
-    if (before) {
-        bool broken = before->broken || change->broken;
-        *before = *change;
-        before->broken = broken;
-        return;
-    }
-    ecgmoe_event event;
-    event.kind = ECGMOE_EVENT_LEAD_CHANGE;
-    event.sample = known_at;
-    event.of.lead_change = *change;
-    ecgmoe_queue_put_event(&f->queue, known_at, ECGMOE_ORDER_NEXT, &event);
-}
-
-static void change_status(ecgmoe_front_end *f, const ecgmoe_lead_status *status) {
-    if (status->broken) {
-        complete_all(f, status->known_at);
-        end_signal(f, f->signal_end, status->known_at, true);
-        f->last_r = -1;
-    }
-    ecgmoe_lead_change change = change_of(f, status);
-    uint8_t no_ecg = 0;
-    for (int i = 0; i < change.n_others; i++)
-        if (change.reasons[i] == ECGMOE_LEAD_NO_ECG)
-            no_ecg = (uint8_t)(no_ecg | 1u << change.others[i]);
-    ecgmoe_beat_builder_use(&f->builder, status->order, status->n_order, no_ecg);
-    bool is_new = no_ecg != f->no_ecg;
-    if (f->n_leads > 1)
-        is_new = status->broken || !same_change(&change, &f->reported);
-    f->no_ecg = no_ecg;
-    f->reported = change;
-    change.broken = status->broken;
-    if (is_new && !f->quiet)
-        report_change(f, status->known_at, &change);
-}
-
-/* The sink of the detector. */
-static void take_output(void *context, const ecgmoe_detector_output *output) {
-    ecgmoe_front_end *f = context;
-    if (output->kind == ECGMOE_DETECTOR_RPEAK) {
-        complete_before(f, output->of.rpeak.known_at);
-        add_peak(f, &output->of.rpeak);
-    } else {
-        complete_before(f, output->of.status.known_at);
-        change_status(f, &output->of.status);
-    }
-}
-
-/* -- candidates on their way to the detector */
-
-static void collect(ecgmoe_front_end *f, int lead, const ecgmoe_candidate *candidate) {
-    ecgmoe_found *found = &f->found;
-    if (found->count == ECGMOE_MOST_FOUND) /* cannot happen: they are 150 ms apart */
-        return;
-    found->leads[found->count] = (int8_t)lead;
-    found->candidates[found->count++] = *candidate;
-}
-
-/* Pass on what became known about a candidate, which may have been collected just before. */
-static void settle(ecgmoe_front_end *f, int lead, const ecgmoe_following *settled) {
-    for (int i = 0; i < f->found.count; i++) {
-        ecgmoe_candidate *each = &f->found.candidates[i];
-        if (f->found.leads[i] == lead && each->at == settled->at) {
-            each->following = settled->following;
-            each->settled_after = settled->settled_after;
-            return;
-        }
-    }
-    ecgmoe_detector_settle(&f->detector, lead, settled);
-}
-
-/* Collect what the newest samples of a lead made known. */
-static void collect_found(ecgmoe_front_end *f, int k) {
-    ecgmoe_candidate found;
-    ecgmoe_following settled;
-    unsigned flags;
-    while ((flags = ecgmoe_lead_signal_next(&f->leads[k], &found, &settled)) != 0) {
-        if (flags & ECGMOE_CANDIDATE_SETTLED)
-            settle(f, k, &settled);
-        if (flags & ECGMOE_CANDIDATE_FOUND)
-            collect(f, k, &found);
-    }
-}
-
-/* Collect the remaining candidates of a lead when no more samples come, which is certain at `known_at`. */
-static void break_off(ecgmoe_front_end *f, int k, int64_t known_at) {
-    ecgmoe_candidate found[ECGMOE_MOST_LEFT];
-    ecgmoe_following settled;
-    if (!f->leads[k].present)
-        return;
-    ecgmoe_lead_signal_release(&f->leads[k]);
-    collect_found(f, k);
-    int n = ecgmoe_lead_signal_break_off(&f->leads[k], known_at, found, &settled);
-    for (int i = 0; i < n; i++)
-        collect(f, k, &found[i]);
-    if (settled.at != ECGMOE_NO_SAMPLE)
-        settle(f, k, &settled);
-}
-
-/* Report the collected candidates, each once: `sorted`, the earliest known first, else in the order of the leads. */
-static void report_found(ecgmoe_front_end *f, bool sorted) {
-    ecgmoe_found *found = &f->found;
-    for (int left = found->count; left > 0; left--) {
-        int next = -1;
-        for (int i = 0; i < found->count; i++) {
-            if (found->leads[i] == ECGMOE_ABSENT)
-                continue;
-            if (next < 0 || (sorted && ecgmoe_candidate_known_at(&found->candidates[i]) <
-                                           ecgmoe_candidate_known_at(&found->candidates[next])))
-                next = i;
-        }
-        ecgmoe_detector_candidate(&f->detector, found->leads[next], &found->candidates[next]);
-        found->leads[next] = ECGMOE_ABSENT;
-    }
-    found->count = 0;
-}
-
 /* -- leads whose signal begins or ends */
 
 /* End the signal of some leads before sample `at`, and begin that of other leads (a mask) at it. */
@@ -219,12 +15,12 @@ static void change_leads(ecgmoe_front_end *f, const ecgmoe_ending *ends, int n_e
                          int64_t known_at) {
     bool flat = true;
     for (int i = 0; i < n_ends; i++) {
-        break_off(f, ends[i].lead, known_at);
+        ecgmoe_front_end_break_off(f, ends[i].lead, known_at);
         flat = flat && (ends[i].reason == ECGMOE_LEAD_FLAT || ends[i].reason == ECGMOE_LEAD_RAIL);
     }
     /* A flatline is reported after a second, and its signal has ended with its first sample. */
     f->signal_end = at - (flat ? f->tables->front_end.flat : 0);
-    report_found(f, false);
+    ecgmoe_front_end_report_found(f, false);
     for (int i = 0; i < n_ends; i++)
         ecgmoe_detector_end_lead(&f->detector, ends[i].lead, known_at, ends[i].reason);
     ecgmoe_detector_run(&f->detector, known_at - 1);
@@ -247,27 +43,25 @@ static void change_leads(ecgmoe_front_end *f, const ecgmoe_ending *ends, int n_e
 
 static void put_flatline(ecgmoe_front_end *f, int lead, const ecgmoe_flatline_report *report, int64_t known_at,
                          ecgmoe_item_order order) {
-    ecgmoe_event event;
-    event.sample = report->sample;
+    ecgmoe_queued_item *item;
     if (report->report == ECGMOE_REPORT_FLATLINE) {
-        event.kind = ECGMOE_EVENT_FLATLINE;
-        event.of.flatline.samples = report->samples;
-        event.of.flatline.kind = report->kind;
-        event.of.flatline.lead = named(f, lead);
+        item = ecgmoe_queue_event(&f->queue, known_at, order, ECGMOE_EVENT_FLATLINE, report->sample);
+        item->of.flatline.samples = report->samples;
+        item->of.flatline.kind = report->kind;
+        item->of.flatline.lead = named(f, lead);
     } else {
-        event.kind = ECGMOE_EVENT_CLIPPING;
-        event.of.clipping.duration = report->samples;
-        event.of.clipping.samples = (int32_t)report->samples;
-        event.of.clipping.lead = named(f, lead);
+        item = ecgmoe_queue_event(&f->queue, known_at, order, ECGMOE_EVENT_CLIPPING, report->sample);
+        item->of.clipping.duration = report->samples;
+        item->of.clipping.samples = (int32_t)report->samples;
+        item->of.clipping.lead = named(f, lead);
     }
-    ecgmoe_queue_put_event(&f->queue, known_at, order, &event);
 }
 
 /* Set which leads are usable from sample `at` on. */
 static void change_usable(ecgmoe_front_end *f, const ecgmoe_piece *piece, int64_t at) {
     ecgmoe_flatline_report left[ECGMOE_MAX_LEADS][ECGMOE_MOST_FLATLINE_REPORTS];
     int n_left[ECGMOE_MAX_LEADS];
-    ecgmoe_ending ends[ECGMOE_MAX_LEADS];
+    ecgmoe_ending ends[ECGMOE_MAX_LEADS] = {{0, ECGMOE_LEAD_START}};
     int n_ends = 0;
     uint8_t begins = (uint8_t)(piece->usable & ~f->usable), ending = (uint8_t)(f->usable & ~piece->usable);
     f->usable = piece->usable;
@@ -290,47 +84,55 @@ static void change_usable(ecgmoe_front_end *f, const ecgmoe_piece *piece, int64_
 
 /* -- samples */
 
-/* Report the spikes that begin and the bridged holes that end with the present sample. */
-static void note_spikes_and_holes(ecgmoe_front_end *f, uint8_t usable) {
+/* Report the spikes that begin with the present sample. */
+static void note_spikes(ecgmoe_front_end *f, uint8_t usable) {
     ecgmoe_spike spike;
-    ecgmoe_hole hole;
-    ecgmoe_event event;
     while (ecgmoe_intake_next_spike(&f->intake, &spike)) {
         if (!has(usable, spike.lead))
             continue;
         ecgmoe_lead_signal_spike(&f->leads[spike.lead], spike.sample, spike.width);
-        event.kind = ECGMOE_EVENT_PACING_SPIKE;
-        event.sample = spike.sample;
-        event.of.pacing_spike.amplitude_mv = spike.amplitude_mv;
-        event.of.pacing_spike.width = spike.width;
-        event.of.pacing_spike.lead = named(f, spike.lead);
-        ecgmoe_queue_put_event(&f->queue, spike.sample + 1, ECGMOE_ORDER_SPIKE, &event);
+        ecgmoe_pacing_spike *event = &ecgmoe_queue_event(&f->queue, spike.sample + 1, ECGMOE_ORDER_SPIKE,
+                                                         ECGMOE_EVENT_PACING_SPIKE, spike.sample)->of.pacing_spike;
+        event->amplitude_mv = spike.amplitude_mv;
+        event->width = spike.width;
+        event->lead = named(f, spike.lead);
     }
+}
+
+static void report_hole(ecgmoe_front_end *f, const ecgmoe_hole *hole, int8_t lead) {
+    ecgmoe_gap *gap = &ecgmoe_queue_event(&f->queue, hole->stop + 1, ECGMOE_ORDER_FIRST, ECGMOE_EVENT_GAP,
+                                          hole->start)->of.gap;
+    gap->lost = hole->stop - hole->start;
+    gap->reason = hole->reason;
+    gap->at_least = false;
+    gap->bridged = true;
+    gap->lead = lead;
+}
+
+/* Report the bridged holes that end with the present sample: one gap, or one for each lead if not all have a hole. */
+static void note_holes(ecgmoe_front_end *f) {
+    ecgmoe_hole hole;
     while (ecgmoe_intake_passed_hole(&f->intake, &hole)) {
         bool in_all = true;
         for (int k = 0; k < f->n_leads; k++)
             in_all = in_all && (has(f->off, k) || has(hole.leads, k));
-        event.kind = ECGMOE_EVENT_GAP;
-        event.sample = hole.start;
-        event.of.gap.lost = hole.stop - hole.start;
-        event.of.gap.reason = hole.reason;
-        event.of.gap.at_least = false;
-        event.of.gap.bridged = true;
-        for (int k = 0; k < f->n_leads; k++) {
-            if (in_all && k > 0)
-                break;
-            if (!in_all && !has(hole.leads, k))
-                continue;
-            event.of.gap.lead = in_all ? ECGMOE_ABSENT : named(f, k);
-            ecgmoe_queue_put_event(&f->queue, hole.stop + 1, ECGMOE_ORDER_FIRST, &event);
-        }
+        if (in_all)
+            report_hole(f, &hole, ECGMOE_ABSENT);
+        for (int k = 0; k < f->n_leads && !in_all; k++)
+            if (has(hole.leads, k))
+                report_hole(f, &hole, named(f, k));
     }
+}
+
+static void put_gap(ecgmoe_front_end *f, int64_t known_at, ecgmoe_item_order order, int64_t sample,
+                    const ecgmoe_gap *gap) {
+    ecgmoe_queue_event(&f->queue, known_at, order, ECGMOE_EVENT_GAP, sample)->of.gap = *gap;
 }
 
 static void report_unusable(ecgmoe_front_end *f, int64_t stop, int64_t known_at) {
     ecgmoe_event event;
     if (ecgmoe_unusable_report(&f->unusable, stop, &event))
-        ecgmoe_queue_put_event(&f->queue, known_at, ECGMOE_ORDER_FIRST, &event);
+        put_gap(f, known_at, ECGMOE_ORDER_FIRST, event.sample, &event.of.gap);
 }
 
 /* Detect beats in a sample in which no signal begins or ends. */
@@ -341,26 +143,23 @@ static void detect(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
         if (!lead->present)
             continue;
         ecgmoe_lead_signal_push(lead, piece->x[k]);
-        collect_found(f, k);
+        ecgmoe_front_end_collect_found(f, k);
         while (ecgmoe_lead_signal_next_mains(lead, &report)) {
-            ecgmoe_event event;
-            event.kind = ECGMOE_EVENT_MAINS;
-            event.sample = report.sample;
-            event.of.mains = report.mains;
-            event.of.mains.lead = named(f, k);
-            ecgmoe_queue_put_event(&f->queue, report.known_at, ECGMOE_ORDER_FIRST, &event);
+            ecgmoe_mains *mains = &ecgmoe_queue_event(&f->queue, report.known_at, ECGMOE_ORDER_FIRST,
+                                                      ECGMOE_EVENT_MAINS, report.sample)->of.mains;
+            *mains = report.mains;
+            mains->lead = named(f, k);
         }
     }
     f->position = piece->sample + 1;
-    if (f->found.count)
-        report_found(f, f->n_leads > 1);
+    ecgmoe_front_end_report_found(f, true);
     ecgmoe_detector_run(&f->detector, f->position);
-    complete_before(f, f->position + 1);
+    ecgmoe_front_end_complete_before(f, f->position + 1);
 }
 
 /* Detect flatline, clipping and beats in a sample that is usable in some lead. */
 static void process_usable(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
-    ecgmoe_ending ends[ECGMOE_MAX_LEADS];
+    ecgmoe_ending ends[ECGMOE_MAX_LEADS] = {{0, ECGMOE_LEAD_START}};
     ecgmoe_flatline_report reports[ECGMOE_MOST_FLATLINE_REPORTS];
     int n_ends = 0;
     uint8_t begins = 0;
@@ -390,7 +189,8 @@ static void process_usable(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
 
 static void process_sample(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
     int64_t at = f->position;
-    note_spikes_and_holes(f, piece->usable);
+    note_spikes(f, piece->usable);
+    note_holes(f);
     if (f->unusable.samples && piece->usable)
         report_unusable(f, at, at + 1);
     if (piece->usable != f->usable)
@@ -403,11 +203,11 @@ static void process_sample(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
         if (piece->lost_by != ECGMOE_ARRIVED)
             reason = (ecgmoe_gap_reason)piece->lost_by;
         if (ecgmoe_unusable_count(&f->unusable, reason, at, &event))
-            ecgmoe_queue_put_event(&f->queue, at + 1, ECGMOE_ORDER_FIRST, &event);
+            put_gap(f, at + 1, ECGMOE_ORDER_FIRST, event.sample, &event.of.gap);
     }
     f->position = at + 1;
-    complete_before(f, at + 2);
-    add_silence(f, at + 1);
+    ecgmoe_front_end_complete_before(f, at + 2);
+    ecgmoe_front_end_add_silence(f, at + 1);
     if (f->queue.count > 1)
         ecgmoe_queue_sort(&f->queue);
 }
@@ -441,14 +241,14 @@ static void end_all(ecgmoe_front_end *f) {
     int64_t arrived = f->position;
     report_unusable(f, arrived, arrived);
     for (int k = 0; k < f->n_leads; k++)
-        break_off(f, k, arrived);
+        ecgmoe_front_end_break_off(f, k, arrived);
     f->quiet = true;
-    report_found(f, false);
+    ecgmoe_front_end_report_found(f, false);
     ecgmoe_detector_run(&f->detector, arrived);
     ecgmoe_detector_flush(&f->detector, arrived);
     f->quiet = false;
-    complete_all(f, arrived);
-    end_signal(f, arrived, arrived, false);
+    ecgmoe_front_end_complete_all(f, arrived);
+    ecgmoe_front_end_end_signal(f, arrived, arrived, false);
     for (int k = 0; k < f->n_leads; k++) {
         ecgmoe_flatline_report left[ECGMOE_MOST_FLATLINE_REPORTS];
         int n = ecgmoe_lead_signal_end_flatline(&f->leads[k], arrived, left);
@@ -469,13 +269,8 @@ static void run_task(ecgmoe_front_end *f) {
     } else if (task == ECGMOE_TASK_RESTART) {
         int64_t at = f->position;
         restart(f, at + (f->has_gap ? ecgmoe_max_i64(f->gap.lost, 0) : 0));
-        if (f->has_gap) {
-            ecgmoe_event event;
-            event.kind = ECGMOE_EVENT_GAP;
-            event.sample = at;
-            event.of.gap = f->gap;
-            ecgmoe_queue_put_event(&f->queue, at, ECGMOE_ORDER_LAST, &event);
-        }
+        if (f->has_gap)
+            put_gap(f, at, ECGMOE_ORDER_LAST, at, &f->gap);
         f->has_gap = false;
     }
 }
@@ -484,7 +279,7 @@ static void run_task(ecgmoe_front_end *f) {
 
 void ecgmoe_front_end_init(ecgmoe_front_end *f, const ecgmoe_tables *tables, int n_leads, bool peaks_only) {
     memset(f, 0, sizeof *f);
-    ecgmoe_detector_sink sink = {take_output, f};
+    ecgmoe_detector_sink sink = {ecgmoe_front_end_take_output, f};
     f->tables = tables;
     f->n_leads = (int8_t)n_leads;
     for (int k = 0; k < n_leads; k++)
@@ -546,18 +341,12 @@ void ecgmoe_front_end_flush(ecgmoe_front_end *f) {
 
 /* Take the next entry of the queue. */
 static void take_entry(ecgmoe_front_end *f, ecgmoe_item *item, ecgmoe_beat *beat) {
-    const ecgmoe_item *other;
-    const ecgmoe_complete_beat *complete;
-    ecgmoe_queue_take(&f->queue, &other, &complete);
-    if (other) {
-        *item = *other;
+    ecgmoe_queue_take(&f->queue, item);
+    if (item->kind != ECGMOE_ITEM_BEAT)
         return;
-    }
-    ecgmoe_beat_builder_finish(&f->builder, f->leads, complete, beat);
+    ecgmoe_beat_builder_take(&f->builder, f->leads, beat);
     /* Later if samples had to wait for the end of a hole or of a possible spike. */
-    beat->ready_at = ecgmoe_intake_known_at(&f->intake, beat->ready_at);
-    item->kind = ECGMOE_ITEM_BEAT;
-    item->known_at = beat->ready_at;
+    beat->ready_at = item->known_at = ecgmoe_intake_known_at(&f->intake, beat->ready_at);
 }
 
 bool ecgmoe_front_end_next(ecgmoe_front_end *f, ecgmoe_item *item, ecgmoe_beat *beat) {

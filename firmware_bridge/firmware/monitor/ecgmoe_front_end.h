@@ -31,6 +31,7 @@ typedef enum {
     ECGMOE_TASK_RESTART   /* begin a new one, after the `gap` if it is one */
 } ecgmoe_task;
 
+#if ECGMOE_MAX_LEADS > 1
 /* Candidates of one sample, before they are reported to the detector in the order of their `known_at`. A lead has more
  * than one only when a second of signal was kept back until its hum was known, or when its signal breaks off. */
 #define ECGMOE_MOST_FOUND (10 * ECGMOE_MAX_LEADS)
@@ -39,6 +40,7 @@ typedef struct {
     int8_t leads[ECGMOE_MOST_FOUND];
     int count;
 } ecgmoe_found;
+#endif
 
 typedef struct {
     const ecgmoe_tables *tables;
@@ -64,7 +66,9 @@ typedef struct {
     uint8_t off_next;
     bool quiet; /* changes of the leads are not reported: the signal ends */
     ecgmoe_item_queue queue;
+#if ECGMOE_MAX_LEADS > 1
     ecgmoe_found found;
+#endif
 } ecgmoe_front_end;
 
 /* `peaks_only`: neither windows nor features are wanted. The tables stay where they are while the front end runs. */

@@ -5,7 +5,8 @@
 static void start(ecgmoe_monitor *m) {
     ecgmoe_front_end_init(&m->front_end, m->tables, m->n_leads, m->peaks_only);
     ecgmoe_labeller_init(&m->labeller, &m->tables->labeller);
-    m->n_events = m->taken = 0;
+    m->n_rhythms = m->taken = 0;
+    m->has_first = m->has_fault = false;
     m->pending = m->ending = m->busy = false;
 }
 
@@ -73,32 +74,68 @@ bool ecgmoe_monitor_flush(ecgmoe_monitor *m) {
     return m->busy = true;
 }
 
-static void take(ecgmoe_monitor *m, const ecgmoe_beat *beat, const ecgmoe_answer *answer) {
-    m->n_events = (int8_t)ecgmoe_labeller_take(&m->labeller, &m->item, beat, answer, m->events);
-    m->taken = 0;
+/* Keep the events of an item. */
+static void keep(ecgmoe_monitor *m, const ecgmoe_event *events, int n) {
+    m->n_rhythms = m->taken = 0;
+    for (int i = 0; i < n; i++) {
+        if (events[i].kind == ECGMOE_EVENT_RHYTHM) {
+            m->rhythms[m->n_rhythms++] = events[i].of.rhythm;
+        } else if (events[i].kind == ECGMOE_EVENT_MODEL_FAULT) {
+            m->fault = events[i].of.model_fault;
+            m->fault_at = events[i].sample;
+            m->has_fault = true;
+        } else {
+            m->first = events[i];
+            m->has_first = true;
+        }
+    }
+}
+
+static void take(ecgmoe_monitor *m, const ecgmoe_item *item, const ecgmoe_beat *beat, const ecgmoe_answer *answer) {
+    ecgmoe_event events[ECGMOE_MOST_ITEM_EVENTS];
+    keep(m, events, ecgmoe_labeller_take(&m->labeller, item, beat, answer, events));
+}
+
+/* Give the next event that was kept, in the order of Python: the beat, a fault of the model, rhythms. */
+static bool give(ecgmoe_monitor *m, ecgmoe_event *event) {
+    if (m->has_first) {
+        *event = m->first;
+        m->has_first = false;
+    } else if (m->has_fault) {
+        event->kind = ECGMOE_EVENT_MODEL_FAULT;
+        event->sample = m->fault_at;
+        event->of.model_fault = m->fault;
+        m->has_fault = false;
+    } else if (m->taken < m->n_rhythms) {
+        event->kind = ECGMOE_EVENT_RHYTHM;
+        event->sample = 0;
+        event->of.rhythm = m->rhythms[m->taken++];
+    } else {
+        return false;
+    }
+    return true;
 }
 
 ecgmoe_step ecgmoe_monitor_next(ecgmoe_monitor *m, ecgmoe_event *event) {
     for (;;) {
-        if (m->taken < m->n_events) {
-            *event = m->events[m->taken++];
+        ecgmoe_item item;
+        if (give(m, event))
             return ECGMOE_EVENT;
-        }
         if (m->pending)
             return ECGMOE_PENDING;
-        if (ecgmoe_front_end_next(&m->front_end, &m->item, &m->beat)) {
-            if (m->item.kind != ECGMOE_ITEM_BEAT) {
-                take(m, NULL, NULL);
+        if (ecgmoe_front_end_next(&m->front_end, &item, &m->beat)) {
+            if (item.kind != ECGMOE_ITEM_BEAT) {
+                take(m, &item, NULL, NULL);
             } else if (m->peaks_only) {
-                take(m, &m->beat, NULL);
+                take(m, &item, &m->beat, NULL);
             } else {
                 ecgmoe_assemble_inputs(&m->tables->features, &m->beat);
                 m->pending = true;
             }
         } else if (m->ending) {
+            ecgmoe_event left;
             m->ending = false;
-            m->n_events = (int8_t)ecgmoe_labeller_flush(&m->labeller, m->events);
-            m->taken = 0;
+            keep(m, &left, ecgmoe_labeller_flush(&m->labeller, &left));
         } else {
             m->busy = false;
             return ECGMOE_NOTHING;
@@ -109,8 +146,11 @@ ecgmoe_step ecgmoe_monitor_next(ecgmoe_monitor *m, ecgmoe_event *event) {
 void ecgmoe_monitor_answer(ecgmoe_monitor *m, const ecgmoe_answer *answer) {
     if (!m->pending)
         return;
+    ecgmoe_item item;
+    item.kind = ECGMOE_ITEM_BEAT;
+    item.known_at = m->beat.ready_at;
     m->pending = false;
-    take(m, &m->beat, answer);
+    take(m, &item, &m->beat, answer);
 }
 
 bool ecgmoe_monitor_run(ecgmoe_monitor *m, ecgmoe_model model, void *context, ecgmoe_event *event) {

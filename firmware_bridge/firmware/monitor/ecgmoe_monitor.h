@@ -45,10 +45,14 @@ typedef struct {
     const ecgmoe_own_layer *layer; /* NULL without one */
 #endif
     const ecgmoe_tables *tables;
-    ecgmoe_item item; /* of the beat that waits for its answer, and of the events that are not taken yet */
     ecgmoe_beat beat;
-    ecgmoe_event events[ECGMOE_MOST_ITEM_EVENTS];
-    int8_t n_events, taken;
+    /* The events of one item that are not taken yet: one of any kind, a fault of the model, and rhythms. */
+    ecgmoe_event first;
+    ecgmoe_model_fault fault;
+    int64_t fault_at;
+    ecgmoe_rhythm rhythms[ECGMOE_MOST_RHYTHM_EVENTS];
+    int8_t n_rhythms, taken;
+    bool has_first, has_fault;
     int8_t n_leads;
     bool peaks_only;
     bool pending; /* `beat` waits for its answer */
