@@ -28,7 +28,7 @@ def sizes() -> dict[str, int]:
         "ECGMOE_HUMS": len(mains.HUMS),
         "ECGMOE_HUM_PARTS": mains.PARTS,
         "ECGMOE_STEP_MS": _milliseconds(max(*lead.STEP_S, *lead.BESIDE_S)),
-        "ECGMOE_RAW_MS": _milliseconds(lead.RAW_S),
+        "ECGMOE_HUM_BLOCK_MS": _milliseconds(mains.PARTS * mains.PART_S),
         "ECGMOE_SEARCH_BACK_MS": _milliseconds(lead.SEARCH_BACK_S),
         "ECGMOE_BEFORE_MS": _milliseconds(-float(windows.BEAT_GRID[0]) / windows.MODEL_RATE_HZ),
         "ECGMOE_QUALITY_BEGIN": quality.BEGIN,

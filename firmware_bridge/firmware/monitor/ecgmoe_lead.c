@@ -40,17 +40,11 @@ void ecgmoe_lead_signal_begin(ecgmoe_lead_signal *l, int64_t at) {
     ecgmoe_quality_restart(&l->quality);
 }
 
-/* Place in `signal.data` of a sample that is not appended yet. */
-static ecgmoe_real *place_ahead(ecgmoe_lead_signal *l, int64_t sample) {
-    int32_t place = l->signal.next + (int32_t)(sample - l->signal.stop);
-    return &l->signal.data[place < ECGMOE_HISTORY_SAMPLES ? place : place - ECGMOE_HISTORY_SAMPLES];
-}
-
 void ecgmoe_lead_signal_push(ecgmoe_lead_signal *l, ecgmoe_real x) {
     const ecgmoe_lead_constants *c = l->constants;
     ecgmoe_raw_append(&l->raw, x);
     ecgmoe_real y = ecgmoe_filter_push(&l->band, &c->band, c->sign * x);
-    *place_ahead(l, l->newest) = y;
+    *ecgmoe_history_place(&l->signal, (int32_t)(l->newest - l->signal.stop)) = y;
     l->newest++;
     if (!c->mains.automatic || !ecgmoe_hum_measure(&l->hum, y))
         return;
@@ -71,7 +65,7 @@ static bool is_plausible(const ecgmoe_lead_signal *l, ecgmoe_candidate *candidat
 
 /* Search candidates in the next filtered sample. */
 static unsigned find(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe_following *settled) {
-    ecgmoe_real y = *place_ahead(l, l->signal.stop);
+    ecgmoe_real y = *ecgmoe_history_place(&l->signal, 0);
     if (l->constants->mains.automatic && !l->released)
         y = ecgmoe_hum_push(&l->hum, y);
     ecgmoe_history_append(&l->signal, y);
@@ -145,12 +139,7 @@ bool ecgmoe_lead_signal_next_mains(ecgmoe_lead_signal *l, ecgmoe_mains_report *r
                                                   .lead = ECGMOE_ABSENT}};
         return true;
     }
-    if (l->hum.n_reports == 0)
-        return false;
-    *report = l->hum.reports[0];
-    l->hum.n_reports--;
-    memmove(&l->hum.reports[0], &l->hum.reports[1], l->hum.n_reports * sizeof l->hum.reports[0]);
-    return true;
+    return ecgmoe_hum_next_report(&l->hum, report);
 }
 
 int ecgmoe_lead_signal_end_flatline(ecgmoe_lead_signal *l, int64_t at,

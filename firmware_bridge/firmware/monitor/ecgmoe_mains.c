@@ -89,19 +89,34 @@ static ecgmoe_tone tone_of(const ecgmoe_mains_constants *c, const ecgmoe_hum_con
     return tone;
 }
 
-static void report(ecgmoe_hum_filter *f, int k, int64_t sample, int64_t known_at, ecgmoe_notch_state state,
-                   const ecgmoe_tone *tone) {
-    f->reports[f->n_reports++] = (ecgmoe_mains_report){
-        .known_at = known_at,
-        .sample = sample,
-        .mains = {.frequency_hz = f->constants->hums[k].nominal_hz,
-                  .share = tone->share,
-                  .amplitude_mv = ecgmoe_sqrt(size_of(tone->re, tone->im)),
-                  .notch = state,
-                  .lead = ECGMOE_ABSENT}};
+static void report(ecgmoe_hum *hum, ecgmoe_notch_state state, const ecgmoe_tone *tone) {
+    hum->changed = true;
+    hum->state = (uint8_t)state;
+    hum->share = tone->share;
+    hum->amplitude_mv = ecgmoe_sqrt(size_of(tone->re, tone->im));
 }
 
-static void switch_on(ecgmoe_hum_filter *f, int k, int64_t stop, const ecgmoe_tone *tone) {
+bool ecgmoe_hum_next_report(ecgmoe_hum_filter *f, ecgmoe_mains_report *report) {
+    const ecgmoe_mains_constants *c = f->constants;
+    for (int k = 0; k < ECGMOE_HUMS; k++) {
+        ecgmoe_hum *hum = &f->hums[k];
+        if (!hum->changed)
+            continue;
+        hum->changed = false;
+        int64_t stop = f->start, start = stop - ECGMOE_HUM_PARTS * c->part; /* of the last block */
+        *report = (ecgmoe_mains_report){.known_at = stop,
+                                        .sample = hum->state == ECGMOE_NOTCH_OUT ? stop : start,
+                                        .mains = {.frequency_hz = c->hums[k].nominal_hz,
+                                                  .share = hum->share,
+                                                  .amplitude_mv = hum->amplitude_mv,
+                                                  .notch = (ecgmoe_notch_state)hum->state,
+                                                  .lead = ECGMOE_ABSENT}};
+        return true;
+    }
+    return false;
+}
+
+static void switch_on(ecgmoe_hum_filter *f, int k, const ecgmoe_tone *tone) {
     const ecgmoe_mains_constants *c = f->constants;
     ecgmoe_hum *hum = &f->hums[k];
     hum->on = true;
@@ -111,14 +126,14 @@ static void switch_on(ecgmoe_hum_filter *f, int k, int64_t stop, const ecgmoe_to
         ecgmoe_notch_start(&hum->notch, c->fs, tone->frequency_hz, tone->re, tone->im);
         f->order[f->n_notches++] = (int8_t)k;
         f->new_notches = (uint8_t)(f->new_notches | 1u << k);
-        report(f, k, f->start, stop, ECGMOE_NOTCH_IN, tone);
+        report(hum, ECGMOE_NOTCH_IN, tone);
     } else if (!hum->reported) {
         hum->reported = true;
-        report(f, k, f->start, stop, ECGMOE_NOTCH_NOT_POSSIBLE, tone);
+        report(hum, ECGMOE_NOTCH_NOT_POSSIBLE, tone);
     }
 }
 
-static void switch_off(ecgmoe_hum_filter *f, int k, int64_t stop, const ecgmoe_tone *tone) {
+static void switch_off(ecgmoe_hum_filter *f, int k, const ecgmoe_tone *tone) {
     f->hums[k].on = false;
     f->hums[k].above = 0;
     for (int i = 0; i < f->n_notches; i++) {
@@ -127,7 +142,7 @@ static void switch_off(ecgmoe_hum_filter *f, int k, int64_t stop, const ecgmoe_t
         f->n_notches--;
         for (; i < f->n_notches; i++)
             f->order[i] = f->order[i + 1];
-        report(f, k, stop, stop, ECGMOE_NOTCH_OUT, tone);
+        report(&f->hums[k], ECGMOE_NOTCH_OUT, tone);
     }
 }
 
@@ -141,16 +156,15 @@ static void decide(ecgmoe_hum_filter *f, int k, ecgmoe_tone *tone) {
     const ecgmoe_mains_constants *c = f->constants;
     const ecgmoe_hum_constants *limits = &c->hums[k];
     ecgmoe_hum *hum = &f->hums[k];
-    int64_t stop = f->start + f->held;
     ecgmoe_real amplitude = ecgmoe_sqrt(size_of(tone->re, tone->im));
     tone->is_hum = tone->steadiness >= limits->steadiness && amplitude >= c->least_mv;
     hum->above = tone->is_hum && tone->share >= limits->share ? one_more(hum->above) : 0;
     hum->below = !tone->is_hum || tone->share < c->off_share * limits->share ? one_more(hum->below) : 0;
     if (hum->on) {
         if (hum->below >= c->off_blocks)
-            switch_off(f, k, stop, tone);
+            switch_off(f, k, tone);
     } else if (hum->above >= (f->is_first ? 1 : limits->blocks)) {
-        switch_on(f, k, stop, tone);
+        switch_on(f, k, tone);
     }
 }
 
@@ -183,7 +197,6 @@ void ecgmoe_hum_decide(ecgmoe_hum_filter *f) {
     for (int j = 0; j < ECGMOE_HUM_PARTS; j++)
         power += f->power[j];
     power /= (ecgmoe_real)f->held;
-    f->n_reports = 0;
     for (int k = 0; k < ECGMOE_HUMS; k++) {
         tones[k] = no_tone(&c->hums[k]);
         if (c->hums[k].measured)

@@ -49,6 +49,10 @@ typedef struct {
     uint8_t below; /* number of blocks in a row with so little that it is switched off */
     bool on;       /* whether hum was found and not gone since, also if a notch is not possible */
     bool reported; /* that it is not possible at this rate */
+    /* What is not reported yet of the decision at the end of the last block. */
+    bool changed;
+    uint8_t state; /* ecgmoe_notch_state */
+    ecgmoe_real share, amplitude_mv;
 } ecgmoe_hum;
 
 /* Hum in one block. */
@@ -70,8 +74,6 @@ typedef struct {
     int8_t order[ECGMOE_HUMS]; /* the notches in the order in which they were switched on */
     int8_t n_notches;
     uint8_t new_notches; /* bit k: the notch of hum k was switched on at the end of the last block */
-    uint8_t n_reports;
-    ecgmoe_mains_report reports[ECGMOE_HUMS];
 } ecgmoe_hum_filter;
 
 void ecgmoe_hum_init(ecgmoe_hum_filter *f, const ecgmoe_mains_constants *constants);
@@ -88,6 +90,9 @@ bool ecgmoe_hum_measure(ecgmoe_hum_filter *f, ecgmoe_real y);
  * block, in their order. A new block begins with `ecgmoe_hum_next_block`. */
 void ecgmoe_hum_decide(ecgmoe_hum_filter *f);
 void ecgmoe_hum_next_block(ecgmoe_hum_filter *f);
+
+/* Take the next report about the last block, after `ecgmoe_hum_next_block`. */
+bool ecgmoe_hum_next_report(ecgmoe_hum_filter *f, ecgmoe_mains_report *report);
 
 /* Filter a sample by all notches that are switched on. */
 static inline ecgmoe_real ecgmoe_hum_push(ecgmoe_hum_filter *f, ecgmoe_real y) {

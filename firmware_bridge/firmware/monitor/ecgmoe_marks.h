@@ -7,15 +7,13 @@
 
 #include "ecgmoe_config.h"
 
-/* The caller owns the bits and gives the same `bytes` (a power of two) with each call. */
+/* The caller owns the bits and gives the same `bytes` with each call. */
 typedef struct {
     int64_t stop; /* end (exclusive) of the last run that was marked; no later sample is marked */
 } ecgmoe_marks;
 
-/* Bytes for marks at `samples` samples: a power of two, so that a position in them needs no division. */
-#define ECGMOE_MARK_BYTES(samples) \
-    ((samples) <= 256 ? 32 : (samples) <= 512 ? 64 : (samples) <= 1024 ? 128 : (samples) <= 2048 ? 256 \
-     : (samples) <= 4096 ? 512 : 1024)
+/* Bytes for marks at `samples` samples. */
+#define ECGMOE_MARK_BYTES(samples) (((samples) + 7) / 8)
 
 /* Forget all marks. */
 void ecgmoe_marks_clear(ecgmoe_marks *m, uint8_t *bits, int32_t bytes);
@@ -23,11 +21,16 @@ void ecgmoe_marks_clear(ecgmoe_marks *m, uint8_t *bits, int32_t bytes);
 /* Mark samples `start` to `stop` (exclusive). No run begins before an earlier one. */
 void ecgmoe_marks_set(ecgmoe_marks *m, uint8_t *bits, int32_t bytes, int64_t start, int64_t stop);
 
+/* Place of a sample among the bits. */
+static inline uint32_t ecgmoe_marks_place(int32_t bytes, int64_t sample) {
+    return (uint32_t)((uint64_t)sample % (8u * (uint32_t)bytes));
+}
+
 /* Whether a sample is marked; samples longer ago than 8 `bytes` before the last mark are not. */
 static inline bool ecgmoe_marks_at(const ecgmoe_marks *m, const uint8_t *bits, int32_t bytes, int64_t sample) {
-    if (sample >= m->stop || sample < m->stop - 8 * (int64_t)bytes)
+    if (sample < 0 || sample >= m->stop || sample < m->stop - 8 * (int64_t)bytes)
         return false;
-    uint32_t place = (uint32_t)((uint64_t)sample & (8u * (uint32_t)bytes - 1u));
+    uint32_t place = ecgmoe_marks_place(bytes, sample);
     return (bits[place >> 3] >> (place & 7u) & 1u) != 0;
 }
 

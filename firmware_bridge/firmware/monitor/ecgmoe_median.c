@@ -25,10 +25,10 @@ void ecgmoe_median_init(ecgmoe_median *m) {
     m->next = 0;
 }
 
-void ecgmoe_median_add(ecgmoe_median *m, ecgmoe_real *sorted, uint16_t *order, int32_t keep, ecgmoe_real value) {
+void ecgmoe_median_add(ecgmoe_median *m, ecgmoe_real *sorted, uint8_t *order, int32_t keep, ecgmoe_real value) {
     int32_t k = m->count;
     if (k == keep) {
-        uint16_t oldest = (uint16_t)(m->next - m->count);
+        uint8_t oldest = (uint8_t)(m->next - m->count);
         for (k = 0; order[k] != oldest; k++) {
         }
         /* Close the gap of the oldest on the side where the new number does not belong. */

@@ -11,11 +11,11 @@
  *
  *     ecgmoe_median beats;
  *     ecgmoe_real sorted[32];
- *     uint16_t order[32];
+ *     uint8_t order[32];
  */
 typedef struct {
-    uint16_t count;
-    uint16_t next; /* order of the next number; it wraps */
+    uint8_t count;
+    uint8_t next; /* order of the next number; it wraps */
 } ecgmoe_median;
 
 /* Sort `n` numbers in place. */
@@ -29,8 +29,8 @@ ecgmoe_real ecgmoe_median_of(ecgmoe_real *numbers, int32_t n);
 
 void ecgmoe_median_init(ecgmoe_median *m);
 
-/* Add the next number, and drop the oldest if there are more than `keep`, which is less than 65536. */
-void ecgmoe_median_add(ecgmoe_median *m, ecgmoe_real *sorted, uint16_t *order, int32_t keep, ecgmoe_real value);
+/* Add the next number, and drop the oldest if there are more than `keep`, which is less than 256. */
+void ecgmoe_median_add(ecgmoe_median *m, ecgmoe_real *sorted, uint8_t *order, int32_t keep, ecgmoe_real value);
 
 /* Median of at least one number. */
 static inline ecgmoe_real ecgmoe_median_value(const ecgmoe_median *m, const ecgmoe_real *sorted) {

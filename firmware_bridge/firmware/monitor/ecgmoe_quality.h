@@ -41,7 +41,7 @@ typedef struct {
     int16_t p_waves; /* number of P waves in a row */
     ecgmoe_median amplitude, steepness;
     ecgmoe_real amplitudes[ECGMOE_QUALITY_MEDIAN], steepnesses[ECGMOE_QUALITY_MEDIAN]; /* mV, sorted */
-    uint16_t amplitude_order[ECGMOE_QUALITY_MEDIAN], steepness_order[ECGMOE_QUALITY_MEDIAN];
+    uint8_t amplitude_order[ECGMOE_QUALITY_MEDIAN], steepness_order[ECGMOE_QUALITY_MEDIAN];
     ecgmoe_real before_r[ECGMOE_QUALITY_PAST]; /* mean signal before R, mV */
     ecgmoe_real qrs[ECGMOE_QUALITY_NEAR];      /* mean signal around R, mV */
 } ecgmoe_quality;

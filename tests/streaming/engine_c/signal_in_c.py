@@ -216,7 +216,7 @@ int tail_r(engine *e, const double *x, int n) {
 }
 void medians(const double *x, double *y, int n, int keep) {
     ecgmoe_real sorted[512];
-    uint16_t order[512];
+    uint8_t order[512];
     ecgmoe_median m;
     ecgmoe_median_init(&m);
     for (int k = 0; k < n; k++) {
