@@ -12,9 +12,9 @@
  * instructions. */
 #define LANES 8
 
-/* The unit of stored qualities. A quality counts only up to this limit: see `is_sufficient`. */
+/* Steps of the logarithm of a stored quality in a unit of it, downwards from the quality `alike_from`; 255 is the least. */
 #ifdef ECGMOE_REAL_FLOAT
-#define STORED_STEPS ECGMOE_R(65535.0)
+#define STORED_STEPS ECGMOE_R(25.0)
 #endif
 
 void ecgmoe_lead_history_init(ecgmoe_lead_history *history, const ecgmoe_lead_history_constants *constants) {
@@ -51,8 +51,9 @@ static ecgmoe_real alike_from(const ecgmoe_lead_history *h) {
 
 static void store_quality(ecgmoe_lead_history *h, ecgmoe_real quality) {
 #ifdef ECGMOE_REAL_FLOAT
-    ecgmoe_real share = ecgmoe_min(ecgmoe_max(quality / alike_from(h), 0), 1);
-    h->qualities[h->next_quality] = (ecgmoe_stored_quality)ecgmoe_rint(share * STORED_STEPS);
+    ecgmoe_real share = ecgmoe_min(ecgmoe_max(quality / alike_from(h), FLT_MIN), 1);
+    ecgmoe_real steps = ecgmoe_rint(-STORED_STEPS * ecgmoe_log(share));
+    h->qualities[h->next_quality] = (ecgmoe_stored_quality)ecgmoe_min(steps, UINT8_MAX);
 #else
     h->qualities[h->next_quality] = ecgmoe_min(quality, alike_from(h));
 #endif
@@ -63,7 +64,7 @@ static void store_quality(ecgmoe_lead_history *h, ecgmoe_real quality) {
 
 static ecgmoe_real stored_quality(const ecgmoe_lead_history *h, int32_t i) {
 #ifdef ECGMOE_REAL_FLOAT
-    return (ecgmoe_real)h->qualities[i] * (alike_from(h) / STORED_STEPS);
+    return alike_from(h) * ecgmoe_exp((ecgmoe_real)h->qualities[i] / -STORED_STEPS);
 #else
     return h->qualities[i];
 #endif

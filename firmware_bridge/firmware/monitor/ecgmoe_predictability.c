@@ -10,7 +10,12 @@ void ecgmoe_predictability_init(ecgmoe_predictability *p, const ecgmoe_predictab
 }
 
 void ecgmoe_predictability_add(ecgmoe_predictability *p, ecgmoe_real rr_ms) {
-    p->rr_ms[(p->first + p->count) % ECGMOE_PREDICTED_INTERVALS] = rr_ms;
+#ifdef ECGMOE_REAL_FLOAT
+    ecgmoe_real units = ecgmoe_min(ecgmoe_max(ecgmoe_rint(8 * rr_ms), 1), UINT16_MAX);
+    p->rr[(p->first + p->count) % ECGMOE_PREDICTED_INTERVALS] = (ecgmoe_stored_rr)units;
+#else
+    p->rr[(p->first + p->count) % ECGMOE_PREDICTED_INTERVALS] = rr_ms;
+#endif
     if (p->count < ECGMOE_PREDICTED_INTERVALS)
         p->count++;
     else
@@ -22,10 +27,10 @@ static void correlate(const ecgmoe_predictability *p, ecgmoe_real correlation[OR
     ecgmoe_real x[ECGMOE_PREDICTED_INTERVALS], ordered[ECGMOE_PREDICTED_INTERVALS], total = 0;
     int32_t n = p->count;
     for (int32_t i = 0; i < n; i++)
-        ordered[i] = p->rr_ms[i];
+        ordered[i] = (ecgmoe_real)p->rr[i];
     ecgmoe_sort(ordered, n);
     for (int32_t i = 0; i < n; i++) {
-        ecgmoe_real log_ratio = ecgmoe_log(p->rr_ms[(p->first + i) % ECGMOE_PREDICTED_INTERVALS] / ordered[n / 2]);
+        ecgmoe_real log_ratio = ecgmoe_log((ecgmoe_real)p->rr[(p->first + i) % ECGMOE_PREDICTED_INTERVALS] / ordered[n / 2]);
         x[i] = ecgmoe_min(ecgmoe_max(log_ratio, -p->constants->outlier), p->constants->outlier);
         total += x[i];
     }

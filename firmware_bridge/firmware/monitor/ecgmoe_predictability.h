@@ -8,6 +8,13 @@
 #include "ecgmoe_config.h"
 #include "ecgmoe_sizes.h"
 
+/* In ms; in 32-bit builds in units of 1/8 ms. */
+#ifdef ECGMOE_REAL_FLOAT
+typedef uint16_t ecgmoe_stored_rr;
+#else
+typedef double ecgmoe_stored_rr;
+#endif
+
 typedef struct {
     ecgmoe_real least_spread; /* predictability.LEAST_SPREAD */
     ecgmoe_real predictable;  /* predictability.PREDICTABLE */
@@ -16,7 +23,7 @@ typedef struct {
 
 typedef struct {
     const ecgmoe_predictability_constants *constants;
-    ecgmoe_real rr_ms[ECGMOE_PREDICTED_INTERVALS]; /* a ring */
+    ecgmoe_stored_rr rr[ECGMOE_PREDICTED_INTERVALS]; /* a ring of RR intervals */
     uint8_t first, count;
 } ecgmoe_predictability;
 

@@ -81,8 +81,21 @@ static void push(ecgmoe_rr_history *h, float ratio, bool known) {
     float limit = (float)h->constants->ratio_limit;
     memmove(h->sequence, h->sequence + 1, (ECGMOE_RR_SEQUENCE - 1) * sizeof h->sequence[0]);
     ratio = ratio > -limit ? ratio : -limit;
-    h->sequence[ECGMOE_RR_SEQUENCE - 1] = ratio < limit ? ratio : limit;
+    ratio = ratio < limit ? ratio : limit;
+#ifdef ECGMOE_REAL_FLOAT
+    h->sequence[ECGMOE_RR_SEQUENCE - 1] = (ecgmoe_stored_ratio)lrintf(ratio / limit * INT16_MAX);
+#else
+    h->sequence[ECGMOE_RR_SEQUENCE - 1] = ratio;
+#endif
     h->known = (h->known << 1) | known;
+}
+
+static float ratio_at(const ecgmoe_rr_history *h, int32_t i) {
+#ifdef ECGMOE_REAL_FLOAT
+    return (float)h->sequence[i] * ((float)h->constants->ratio_limit / INT16_MAX);
+#else
+    return h->sequence[i];
+#endif
 }
 
 /* Median of the absolute differences to `centre`. */
@@ -190,7 +203,8 @@ void ecgmoe_rr_history_add(ecgmoe_rr_history *history, int32_t rr, bool remember
             remember(history, rr);
     }
     push(history, features[ECGMOE_RR_TO_MEDIAN_OF_300], rr > 0);
-    memcpy(sequence[0], history->sequence, sizeof history->sequence);
-    for (int32_t i = 0; i < ECGMOE_RR_SEQUENCE; i++)
+    for (int32_t i = 0; i < ECGMOE_RR_SEQUENCE; i++) {
+        sequence[0][i] = ratio_at(history, i);
         sequence[1][i] = (float)((history->known >> (ECGMOE_RR_SEQUENCE - 1 - i)) & 1);
+    }
 }

@@ -3,13 +3,20 @@
  * Python: ecgmoe_edge/streaming/patient/rr_history.py.
  *
  * Intervals are held once, as numbers of samples in 16 bits, which is exact: the last 8, 32 and 64 of them, and their
- * successive differences, are read from the same ring. Longer intervals than 16 bits hold are limited in any case.
+ * successive differences, are read from the same ring. Longer intervals than 16 bits hold are limited in any case. In
+ * 32-bit builds the log ratios of the RR sequence are stored in 16 bits too.
  */
 #ifndef ECGMOE_RR_HISTORY_H
 #define ECGMOE_RR_HISTORY_H
 
 #include "ecgmoe_config.h"
 #include "ecgmoe_sizes.h"
+
+#ifdef ECGMOE_REAL_FLOAT
+typedef int16_t ecgmoe_stored_ratio;
+#else
+typedef float ecgmoe_stored_ratio;
+#endif
 
 /* The features, in the order of rr_history.RR_FEATURE_NAMES. */
 enum {
@@ -46,7 +53,7 @@ typedef struct {
     uint16_t past[ECGMOE_RR_MEMORY]; /* a ring of intervals in samples */
     uint16_t next;                   /* where the next interval goes */
     uint16_t count;                  /* number of intervals in the ring */
-    float sequence[ECGMOE_RR_SEQUENCE]; /* log ratios to the median, oldest first */
+    ecgmoe_stored_ratio sequence[ECGMOE_RR_SEQUENCE]; /* log ratios to the median, oldest first */
     uint32_t known;                     /* one bit for each of them, newest lowest: whether the interval was known */
 } ecgmoe_rr_history;
 

@@ -80,18 +80,17 @@ static int32_t new_shape(ecgmoe_shape_memory *m, const ecgmoe_real x[ECGMOE_FORM
 
 /* The mean margin of a shape, moved towards that of its beats that come as early. */
 static ecgmoe_real expected(const ecgmoe_shape_memory *m, const ecgmoe_shape *shape, int32_t earliness) {
-    ecgmoe_real of_all = shape->all.margin;
+    ecgmoe_real of_all = shape->margin[0];
     if (earliness < 0)
         return of_all;
-    const ecgmoe_mean_margin *early = &shape->early[earliness];
-    ecgmoe_real beats = (ecgmoe_real)early->beats;
+    ecgmoe_real beats = (ecgmoe_real)shape->beats[1 + earliness];
     ecgmoe_real share = m->early_share * beats / (beats + m->constants->trust_early);
-    return of_all + share * (early->margin - of_all);
+    return of_all + share * (shape->margin[1 + earliness] - of_all);
 }
 
 static void move_form(const ecgmoe_shapes_constants *c, ecgmoe_shape *shape, const ecgmoe_real x[ECGMOE_FORM]) {
     ecgmoe_real moved[ECGMOE_FORM], energy = 0;
-    ecgmoe_real weight = ecgmoe_max(c->least_weight, 1 / ((ecgmoe_real)shape->all.beats + 1));
+    ecgmoe_real weight = ecgmoe_max(c->least_weight, 1 / ((ecgmoe_real)shape->beats[0] + 1));
     for (int32_t i = 0; i < ECGMOE_FORM; i++) {
         ecgmoe_real old = (ecgmoe_real)shape->form[i] * shape->scale;
         moved[i] = old + weight * (x[i] - old);
@@ -101,10 +100,12 @@ static void move_form(const ecgmoe_shapes_constants *c, ecgmoe_shape *shape, con
     shape->size = ecgmoe_sqrt(energy) + c->least_size;
 }
 
-static void learn(const ecgmoe_shapes_constants *c, ecgmoe_mean_margin *mean, ecgmoe_real margin) {
-    mean->beats++;
-    uint32_t most = (uint32_t)c->margin_beats;
-    mean->margin += (margin - mean->margin) / (ecgmoe_real)(mean->beats < most ? mean->beats : most);
+/* Count one more beat, and add its margin to the running mean `k`. */
+static void learn(const ecgmoe_shapes_constants *c, ecgmoe_shape *shape, int32_t k, ecgmoe_real margin) {
+    if (shape->beats[k] < ECGMOE_MOST_COUNTED)
+        shape->beats[k]++;
+    uint32_t most = (uint32_t)c->margin_beats, beats = shape->beats[k];
+    shape->margin[k] += (margin - shape->margin[k]) / (ecgmoe_real)(beats < most ? beats : most);
 }
 
 /* Class of earliness: 0 for very early; -1 if it says nothing. */
@@ -128,14 +129,14 @@ ecgmoe_real ecgmoe_shapes_correction(ecgmoe_shape_memory *memory, const float be
     if (k < 0) {
         k = new_shape(memory, x, size);
     } else {
-        ecgmoe_real beats = (ecgmoe_real)memory->shapes[k].all.beats;
+        ecgmoe_real beats = (ecgmoe_real)memory->shapes[k].beats[0];
         correction = beats / (beats + c->trust_beats) * (expected(memory, &memory->shapes[k], earliness) - margin);
         move_form(c, &memory->shapes[k], x);
     }
     ecgmoe_shape *shape = &memory->shapes[k];
     shape->seen = ++memory->beats;
-    learn(c, &shape->all, margin);
+    learn(c, shape, 0, margin);
     if (earliness >= 0)
-        learn(c, &shape->early[earliness], margin);
+        learn(c, shape, 1 + earliness, margin);
     return correction;
 }

@@ -2,7 +2,7 @@
  * The patient's beat shapes with the mean score of their beats: beats of one shape are mostly of one class.
  * Python: ecgmoe_edge/streaming/patient/shapes.py.
  *
- * In 32-bit builds a mean form is stored in 16 bits with a scale.
+ * In 32-bit builds a mean form is stored in 16 bits with a scale, and numbers of beats are counted up to 65535.
  */
 #ifndef ECGMOE_SHAPES_H
 #define ECGMOE_SHAPES_H
@@ -12,8 +12,12 @@
 
 #ifdef ECGMOE_REAL_FLOAT
 typedef int16_t ecgmoe_stored_form;
+typedef uint16_t ecgmoe_beat_count;
+#define ECGMOE_MOST_COUNTED UINT16_MAX
 #else
 typedef double ecgmoe_stored_form;
+typedef uint32_t ecgmoe_beat_count;
+#define ECGMOE_MOST_COUNTED UINT32_MAX
 #endif
 
 typedef struct {
@@ -28,19 +32,16 @@ typedef struct {
     int32_t margin_beats;                              /* shapes.MARGIN_BEATS */
 } ecgmoe_shapes_constants;
 
-/* Running mean of the margins of some beats. */
-typedef struct {
-    uint32_t beats;
-    ecgmoe_real margin;
-} ecgmoe_mean_margin;
+/* A shape has running means of the margins of all its beats, and of those of each class of earliness. */
+#define ECGMOE_MARGINS (1 + ECGMOE_EARLINESS_CLASSES)
 
 typedef struct {
     ecgmoe_stored_form form[ECGMOE_FORM]; /* mean of its beats, over `scale` */
     ecgmoe_real scale;
     ecgmoe_real size; /* square root of the energy of the mean form */
     uint32_t seen;    /* number of its last beat */
-    ecgmoe_mean_margin all;
-    ecgmoe_mean_margin early[ECGMOE_EARLINESS_CLASSES];
+    ecgmoe_real margin[ECGMOE_MARGINS];      /* of all beats, then by earliness */
+    ecgmoe_beat_count beats[ECGMOE_MARGINS]; /* the number of beats in each */
 } ecgmoe_shape;
 
 typedef struct {

@@ -26,7 +26,7 @@ void ecgmoe_silence_start(ecgmoe_silence_clock *clock, int64_t at) {
 void ecgmoe_silence_peak(ecgmoe_silence_clock *clock, int64_t r) {
     if (clock->waiting == ECGMOE_MOST_WAITING)
         return;
-    clock->peaks[(clock->first + clock->waiting) % ECGMOE_MOST_WAITING] = r;
+    clock->peaks[(clock->first + clock->waiting) % ECGMOE_MOST_WAITING] = (uint32_t)r;
     clock->waiting++;
 }
 
@@ -44,7 +44,8 @@ int64_t ecgmoe_silence_due(const ecgmoe_silence_clock *clock) {
     if (!clock->running || clock->reported == ECGMOE_SILENCE_LIMITS)
         return ECGMOE_NEVER;
     double limit = clock->constants->seconds[clock->reported] * clock->constants->fs;
-    if (clock->waiting > 0 && (double)(clock->peaks[clock->first] - clock->since) <= limit)
+    int32_t after = (int32_t)(clock->peaks[clock->first] - (uint32_t)clock->since);
+    if (clock->waiting > 0 && after <= limit)
         return ECGMOE_NEVER;
     return ecgmoe_max_i64(clock->since + clock->constants->wait[clock->reported], clock->now);
 }

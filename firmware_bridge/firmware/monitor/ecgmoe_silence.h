@@ -8,8 +8,8 @@
 #include "ecgmoe_config.h"
 
 #define ECGMOE_SILENCE_LIMITS 2 /* pause and asystole */
-/* Most R peaks whose beats are not complete yet: those of the two seconds of learning and of a beat window, at 10 a
- * second. */
+/* Most R peaks whose beats are not complete yet: those of the four seconds after which the levels are learnt again, and of
+ * a beat window, at least 0.18 s apart. */
 #ifndef ECGMOE_MOST_WAITING
 #define ECGMOE_MOST_WAITING 32
 #endif
@@ -38,7 +38,8 @@ typedef struct {
     const ecgmoe_silence_constants *constants;
     int64_t now;                         /* samples that had arrived when the last beat was complete */
     int64_t since;                       /* the last beat, or the begin of the signal */
-    int64_t peaks[ECGMOE_MOST_WAITING];  /* R peaks whose beats are not complete yet: a ring */
+    uint32_t peaks[ECGMOE_MOST_WAITING]; /* R peaks whose beats are not complete yet: a ring; their last 32 bits, since
+                                            only differences of less than 2^31 samples count */
     uint8_t first, waiting;              /* of the ring */
     uint8_t reported;                    /* number of limits that have passed since then */
     bool after_beat;
