@@ -60,7 +60,8 @@ void ecgmoe_pause_alarm_silence(ecgmoe_pause_alarm *alarm, double since_s, doubl
 }
 
 void ecgmoe_pause_alarm_beat(ecgmoe_pause_alarm *alarm, double time_s, double rr_ms, ecgmoe_rhythm_list *out) {
-    /* So little longer than the limit that the R peak came before the silence. An unknown interval compares as false. */
+    /* So little longer than the limit that the R peak came before the silence. An unknown interval compares as
+     * false. */
     if (rr_ms > 1000.0 * alarm->limits->pause_s)
         ecgmoe_alarm_begin(&alarm->pause, time_s - rr_ms / 1000.0, out);
     ecgmoe_pause_alarm_end(alarm, time_s, out);

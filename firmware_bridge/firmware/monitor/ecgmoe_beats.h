@@ -23,7 +23,8 @@ typedef struct {
     int8_t lead;
 } ecgmoe_lead_view;
 
-/* `known_at` and `ready_at` are numbers of arrived samples: when the R peak was certain, and when the beat was complete. */
+/* `known_at` and `ready_at` are numbers of arrived samples: when the R peak was certain, and when the beat was
+ * complete. */
 typedef struct {
     int64_t sample; /* R peak */
     int64_t known_at;

@@ -1,9 +1,9 @@
 /*
  * The events of the monitor: what ecgmoe_edge/streaming/events.py defines for Python, without its texts.
  *
- * A lead is its index among the leads of the monitor, a class its index among the classes of the model, an output of the
- * model its index among the outputs that `ecgmoe_model_outputs` declares. -1 stands for Python's None. A time in seconds
- * is a `double` in every build, since a `float` cannot tell two samples of a day apart; it is sample / fs.
+ * A lead is its index among the leads of the monitor, a class its index among the classes of the model, an output of
+ * the model its index among the outputs of `ecgmoe_model_tasks`. -1 stands for Python's None. A time in
+ * seconds is a `double` in every build, since a `float` cannot tell two samples of a day apart; it is sample / fs.
  */
 #ifndef ECGMOE_EVENTS_H
 #define ECGMOE_EVENTS_H
@@ -120,7 +120,7 @@ typedef struct {
     ecgmoe_real scores[ECGMOE_MOST_CLASSES]; /* by class, not rounded; only if `has_scores` */
     int8_t label;        /* class; ECGMOE_ABSENT without a model, and for a beat that is `?` */
     int8_t shared_label; /* class without the patient's own layer; ECGMOE_ABSENT if it is the same */
-    int8_t experts[ECGMOE_PATHS]; /* index of the selected expert, in the order of the router outputs; if `has_scores` */
+    int8_t experts[ECGMOE_PATHS]; /* the selected expert of each router output, in their order; if `has_scores` */
     ecgmoe_beat_reason reason;    /* why it is `?`; ECGMOE_BEAT_GOOD without a model, and for any other label */
     int8_t lead;
     bool search_back;

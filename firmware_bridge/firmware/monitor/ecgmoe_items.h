@@ -1,9 +1,9 @@
 /*
- * The items that the front end gives to the labeller: a beat that is complete, a break of the signal, the time without a
- * beat, or an event that the labeller passes on. Python: `Item` in ecgmoe_edge/streaming/frontend.py.
+ * The items that the front end gives to the labeller: a beat that is complete, a break of the signal, the time without
+ * a beat, or an event that the labeller passes on. Python: `Item` in ecgmoe_edge/streaming/frontend.py.
  *
- * The beat itself, with its windows, is not part of its item, since it is large: it is one `ecgmoe_beat` in the state of
- * the front end, filled when the item is taken from the queue.
+ * The beat itself, with its windows, is not part of its item, since it is large: it is one `ecgmoe_beat` in the state
+ * of the front end, filled when the item is taken from the queue.
  */
 #ifndef ECGMOE_ITEMS_H
 #define ECGMOE_ITEMS_H

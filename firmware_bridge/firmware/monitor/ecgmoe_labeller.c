@@ -151,7 +151,9 @@ static void write_beat(const ecgmoe_labeller *l, const ecgmoe_beat *beat, const 
     probabilities(found->logits, t->n_classes, event->scores);
     for (int32_t k = 0; k < ECGMOE_PATHS; k++) {
         int32_t route = t->routes[k];
-        event->experts[k] = (int8_t)(route < 0 ? ECGMOE_ABSENT : ecgmoe_argmax_float(answer->outputs[route], t->width[route]));
+        event->experts[k] = ECGMOE_ABSENT;
+        if (route >= 0)
+            event->experts[k] = (int8_t)ecgmoe_argmax_float(answer->outputs[route], t->width[route]);
     }
 }
 

@@ -48,8 +48,8 @@ void ecgmoe_labeller_init(ecgmoe_labeller *labeller, const ecgmoe_labeller_const
 void ecgmoe_labeller_use_layer(ecgmoe_labeller *labeller, const ecgmoe_own_layer *layer);
 #endif
 /*
- * Write the events of one item to `out`, and return their number. `beat`: only for an ECGMOE_ITEM_BEAT. `answer`: that of
- * the model for this beat; NULL without a model.
+ * Write the events of one item to `out`, and return their number. `beat`: only for an ECGMOE_ITEM_BEAT. `answer`: that
+ * of the model for this beat; NULL without a model.
  */
 int ecgmoe_labeller_take(ecgmoe_labeller *labeller, const ecgmoe_item *item, const ecgmoe_beat *beat,
                          const ecgmoe_answer *answer, ecgmoe_event out[ECGMOE_MOST_ITEM_EVENTS]);

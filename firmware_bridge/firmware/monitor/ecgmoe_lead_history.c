@@ -8,11 +8,12 @@
 #error "The sorting network below is for 16 windows."
 #endif
 
-/* Points of the window whose median is taken at once: the same steps for each of them, so that a compiler can use vector
- * instructions. */
+/* Points of the window whose median is taken at once: the same steps for each of them, so that a compiler can use
+ * vector instructions. */
 #define LANES 8
 
-/* Steps of the logarithm of a stored quality in a unit of it, downwards from the quality `alike_from`; 255 is the least. */
+/* Steps of the logarithm of a stored quality in a unit of it, downwards from the quality `alike_from`; 255 is the
+ * least. */
 #ifdef ECGMOE_REAL_FLOAT
 #define STORED_STEPS ECGMOE_R(25.0)
 #endif
@@ -43,8 +44,8 @@ static void store_window(ecgmoe_lead_history *h, const float window[ECGMOE_GRID]
         h->windows_held++;
 }
 
-/* From this quality on, qualities are alike: a median at or above it gives a limit of `least_quality` in any case, and so
- * does the mean of 0 and twice this quality. */
+/* From this quality on, qualities are alike: even if the other one in the middle is 0, `least_share` of their mean is
+ * `least_quality`, which is the limit then in any case. */
 static ecgmoe_real alike_from(const ecgmoe_lead_history *h) {
     return 2 * h->constants->least_quality / h->constants->least_share;
 }
@@ -92,8 +93,8 @@ static void sort_rows(float rows[ECGMOE_TEMPLATE_BEATS][LANES]) {
     }
 }
 
-/* Write the windows at points [begin, begin + LANES). Missing windows are very large and very small in turn, so that the
- * median of all rows is that of the windows. */
+/* Write the windows at points [begin, begin + LANES). Missing windows are very large and very small in turn, so that
+ * the median of all rows is that of the windows. */
 static void read_rows(const ecgmoe_lead_history *h, int32_t begin, float rows[ECGMOE_TEMPLATE_BEATS][LANES]) {
     int32_t n = begin + LANES <= ECGMOE_GRID ? LANES : ECGMOE_GRID - begin;
     for (int32_t beat = 0; beat < ECGMOE_TEMPLATE_BEATS; beat++) {

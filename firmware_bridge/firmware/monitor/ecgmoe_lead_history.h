@@ -1,10 +1,10 @@
 /*
- * The patient's past beats in one lead: template and R amplitude.
- * Python: ecgmoe_edge/streaming/patient/lead_history.py.
+ * The patient's past beats in one lead: template and R amplitude. Python:
+ * ecgmoe_edge/streaming/patient/lead_history.py.
  *
- * In 32-bit builds the windows are stored in 16 bits with a scale each, and the logarithms of the qualities in 8 bits: the
- * windows are the largest buffer of the monitor. The error of a window is at most 1/65534 of its largest value, that of a
- * quality 2 per cent. A quality has weight only in a patient whose beats are mostly poor.
+ * In 32-bit builds the windows are stored in 16 bits with a scale each, and the logarithms of the qualities in 8 bits:
+ * the windows are the largest buffer of the monitor. The error of a window is at most 1/65534 of its largest value,
+ * that of a quality 2 per cent. A quality has weight only in a patient whose beats are mostly poor.
  */
 #ifndef ECGMOE_LEAD_HISTORY_H
 #define ECGMOE_LEAD_HISTORY_H

@@ -30,7 +30,8 @@ typedef struct {
     const float *outputs[ECGMOE_MOST_OUTPUTS];
 } ecgmoe_answer;
 
-/* Write the indices of the outputs with a value that is NaN, infinite or too large to `unusable`; return their number. */
+/* Write the indices of the outputs with a value that is NaN, infinite or too large to `unusable`; return their
+ * number. */
 int ecgmoe_unusable_outputs(const ecgmoe_model_tasks *tasks, const ecgmoe_answer *answer, int leads,
                             int8_t unusable[ECGMOE_MOST_OUTPUTS]);
 

@@ -18,9 +18,10 @@ typedef struct {
 
 /* The layers of one patient; they stay where they are while the monitor runs. */
 typedef struct {
-    /* For each lead of the monitor, its matrix (ECGMOE_LAYER_INPUTS, ECGMOE_LAYER_CLASSES), row by row; NULL for none. */
+    /* For each lead of the monitor, its matrix (ECGMOE_LAYER_INPUTS, ECGMOE_LAYER_CLASSES), row by row; NULL for
+     * none. */
     const ecgmoe_real *weights[ECGMOE_MAX_LEADS];
-    int32_t first_lead;         /* lead of the monitor that is the first one of the layer: that of a beat without a lead */
+    int32_t first_lead; /* lead of the monitor that is the first one of the layer: that of a beat without a lead */
     ecgmoe_real margin_share_s; /* constant of the decision rule in place of the model's; NaN for the model's */
 } ecgmoe_own_layer;
 

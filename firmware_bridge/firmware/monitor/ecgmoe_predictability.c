@@ -30,7 +30,8 @@ static void correlate(const ecgmoe_predictability *p, ecgmoe_real correlation[OR
         ordered[i] = (ecgmoe_real)p->rr[i];
     ecgmoe_sort(ordered, n);
     for (int32_t i = 0; i < n; i++) {
-        ecgmoe_real log_ratio = ecgmoe_log((ecgmoe_real)p->rr[(p->first + i) % ECGMOE_PREDICTED_INTERVALS] / ordered[n / 2]);
+        ecgmoe_real rr = (ecgmoe_real)p->rr[(p->first + i) % ECGMOE_PREDICTED_INTERVALS];
+        ecgmoe_real log_ratio = ecgmoe_log(rr / ordered[n / 2]);
         x[i] = ecgmoe_min(ecgmoe_max(log_ratio, -p->constants->outlier), p->constants->outlier);
         total += x[i];
     }
@@ -67,7 +68,8 @@ static ecgmoe_real unexplained(const ecgmoe_real correlation[ORDER + 1]) {
 bool ecgmoe_predictability_is_smooth(const ecgmoe_predictability *p) {
     ecgmoe_real correlation[ORDER + 1], least = p->constants->least_spread;
     correlate(p, correlation);
-    return correlation[0] >= least * least * (ecgmoe_real)p->count && unexplained(correlation) < p->constants->predictable;
+    bool varies = correlation[0] >= least * least * (ecgmoe_real)p->count;
+    return varies && unexplained(correlation) < p->constants->predictable;
 }
 
 ecgmoe_real ecgmoe_predictability_unexplained(const ecgmoe_predictability *p) {

@@ -4,7 +4,8 @@
 
 #include "ecgmoe_median.h"
 
-#if ECGMOE_RR_SEQUENCE > 32 || ECGMOE_RR_SPREAD_OF > ECGMOE_RR_MEDIAN_OF || ECGMOE_RR_MEDIAN_STEPS >= ECGMOE_RR_SPREAD_OF
+#if ECGMOE_RR_SEQUENCE > 32 || ECGMOE_RR_SPREAD_OF > ECGMOE_RR_MEDIAN_OF || \
+    ECGMOE_RR_MEDIAN_STEPS >= ECGMOE_RR_SPREAD_OF || ECGMOE_RR_MEAN_STEPS >= ECGMOE_RR_SPREAD_OF
 #error "The RR sequence has one bit for each interval; shorter memories are the ends of longer ones."
 #endif
 

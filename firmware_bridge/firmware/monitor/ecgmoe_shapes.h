@@ -59,8 +59,8 @@ void ecgmoe_shapes_init(ecgmoe_shape_memory *memory, const ecgmoe_shapes_constan
 /*
  * Return the difference from a beat's margin to the expected margin of its shape, weighted, and learn the beat.
  *
- * `beat`: window in R amplitudes. `margin`: logit of V over N and S. `log_rr_ratio`: ln of the RR interval over the mean
- * of the 8 before; NaN if it says nothing, as in atrial fibrillation.
+ * `beat`: window in R amplitudes. `margin`: logit of V over N and S. `log_rr_ratio`: ln of the RR interval over the
+ * mean of the 8 before; NaN if it says nothing, as in atrial fibrillation.
  */
 ecgmoe_real ecgmoe_shapes_correction(ecgmoe_shape_memory *memory, const float beat[ECGMOE_GRID], ecgmoe_real margin,
                                      ecgmoe_real log_rr_ratio);

@@ -8,8 +8,8 @@
 #include "ecgmoe_config.h"
 
 #define ECGMOE_SILENCE_LIMITS 2 /* pause and asystole */
-/* Most R peaks whose beats are not complete yet: those of the four seconds after which the levels are learnt again, and of
- * a beat window, at least 0.18 s apart. */
+/* Most R peaks whose beats are not complete yet: those of the four seconds after which the levels are learnt again,
+ * and of a beat window, at least 0.18 s apart. */
 #ifndef ECGMOE_MOST_WAITING
 #define ECGMOE_MOST_WAITING 32
 #endif
@@ -56,7 +56,8 @@ void ecgmoe_silence_peak(ecgmoe_silence_clock *clock, int64_t r);
 void ecgmoe_silence_beat(ecgmoe_silence_clock *clock, int64_t r, int64_t ready_at, bool is_beat, bool begins_rr);
 /* Samples that must have arrived before the next limit passes; ECGMOE_NEVER if none can. */
 int64_t ecgmoe_silence_due(const ecgmoe_silence_clock *clock);
-/* Write the limits that have passed once `arrived` samples have arrived, at most ECGMOE_SILENCE_LIMITS; their number. */
+/* Write the limits that have passed once `arrived` samples have arrived, at most ECGMOE_SILENCE_LIMITS; their
+ * number. */
 int ecgmoe_silence_run(ecgmoe_silence_clock *clock, int64_t arrived, ecgmoe_silence out[ECGMOE_SILENCE_LIMITS]);
 
 #endif

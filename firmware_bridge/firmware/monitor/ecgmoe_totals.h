@@ -1,8 +1,9 @@
 /*
  * Totals of a stream, in constant memory. Python: ecgmoe_edge/streaming/totals.py.
  *
- * Percentiles of the delay need a histogram, which a microcontroller hardly has memory for: -DECGMOE_DELAY_BINS=0 leaves
- * them out, which is the default of 32-bit builds. A bin is one per cent wide; 1400 of them reach from 1 ms to 1200 s.
+ * Percentiles of the delay need a histogram, which a microcontroller hardly has memory for: -DECGMOE_DELAY_BINS=0
+ * leaves them out, which is the default of 32-bit builds. A bin is one per cent wide; 1400 of them reach from 1 ms to
+ * 1200 s.
  */
 #ifndef ECGMOE_TOTALS_H
 #define ECGMOE_TOTALS_H
@@ -56,7 +57,8 @@ void ecgmoe_totals_lose(ecgmoe_totals *totals, int64_t samples, ecgmoe_gap_reaso
 void ecgmoe_totals_count(ecgmoe_totals *totals, const ecgmoe_event *event);
 /* NaN if no RR interval was known. */
 double ecgmoe_totals_heart_rate(const ecgmoe_totals *totals);
-/* Percentile of the delay in ms, for the entry `which` of the percents; NaN without a beat, and without the histogram. */
+/* Percentile of the delay in ms, for the entry `which` of the percents; NaN without a beat, and without the
+ * histogram. */
 double ecgmoe_totals_delay(const ecgmoe_totals *totals, int which);
 
 #endif
