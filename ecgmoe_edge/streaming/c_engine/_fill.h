@@ -3,7 +3,7 @@
  */
 #include "ecgmoe_tables.h"
 
-#define FILL_COUNT 1314
+#define FILL_COUNT 1323
 
 static void fill_tables(ecgmoe_tables *t, const double *v) {
     t->fs = *v++;
@@ -67,8 +67,11 @@ static void fill_tables(ecgmoe_tables *t, const double *v) {
         t->signal.lead.mains.hums[i0].off_hz = *v++;
         t->signal.lead.mains.hums[i0].share = *v++;
         t->signal.lead.mains.hums[i0].steadiness = *v++;
+        t->signal.lead.mains.hums[i0].twice_cos = *v++;
         t->signal.lead.mains.hums[i0].turn_re = *v++;
         t->signal.lead.mains.hums[i0].turn_im = *v++;
+        t->signal.lead.mains.hums[i0].back_re = *v++;
+        t->signal.lead.mains.hums[i0].back_im = *v++;
         t->signal.lead.mains.hums[i0].blocks = *v++;
         t->signal.lead.mains.hums[i0].measured = *v++;
         t->signal.lead.mains.hums[i0].possible = *v++;

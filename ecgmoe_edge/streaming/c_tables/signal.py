@@ -150,22 +150,22 @@ def _tail_constants(fs: float) -> dict[str, Any]:
 
 
 def _mains_constants(fs: float, notch: mains.MainsChoice) -> dict[str, Any]:
-    automatic = isinstance(notch, str)
+    automatic, part = isinstance(notch, str), mains.HumDetector(fs).part
     impossible = isinstance(notch, int) and notch >= filters.HIGHEST_NOTCH * fs
     return {
         "automatic": automatic,
         "impossible_hz": float(notch) if impossible and isinstance(notch, int) else 0.0,
         "fs": fs,
-        "part": mains.HumDetector(fs).part,
+        "part": part,
         "off_blocks": mains.OFF_BLOCKS,
         "off_share": mains.OFF_SHARE,
         "least_mv": mains.LEAST_MV,
         "notch_q": filters.NOTCH_Q,
-        "hums": [_hum_constants(fs, hum) for hum in mains.HUMS],
+        "hums": [_hum_constants(fs, part, hum) for hum in mains.HUMS],
     }
 
 
-def _hum_constants(fs: float, hum: mains.HumLimits) -> dict[str, Any]:
+def _hum_constants(fs: float, part: int, hum: mains.HumLimits) -> dict[str, Any]:
     angle = 2.0 * math.pi * hum.frequency_hz / fs
     return {
         "frequency_hz": hum.frequency_hz,
@@ -173,8 +173,11 @@ def _hum_constants(fs: float, hum: mains.HumLimits) -> dict[str, Any]:
         "off_hz": hum.off_hz,
         "share": hum.share,
         "steadiness": hum.steadiness,
+        "twice_cos": 2.0 * math.cos(angle),
         "turn_re": math.cos(angle),
-        "turn_im": -math.sin(angle),
+        "turn_im": math.sin(angle),
+        "back_re": math.cos(angle * part),
+        "back_im": -math.sin(angle * part),
         "blocks": hum.blocks,
         "measured": hum.frequency_hz < mains.HIGHEST_MEASURED * fs,
         "possible": hum.frequency_hz < filters.HIGHEST_NOTCH * fs,

@@ -70,17 +70,17 @@ static inline int32_t ecgmoe_intake_waiting(const ecgmoe_intake *in) {
 
 /* Take the next hole that was bridged, each once, as soon as it is bridged: before its samples are passed on. */
 static inline bool ecgmoe_intake_new_hole(ecgmoe_intake *in, ecgmoe_hole *hole) {
-    return ecgmoe_bridge_new_hole(&in->bridge, hole);
+    return in->bridge.n_new > 0 && ecgmoe_bridge_new_hole(&in->bridge, hole);
 }
 
 /* Take the next hole again, once the sample after it is passed on. Python: `Intake.holes`. */
 static inline bool ecgmoe_intake_passed_hole(ecgmoe_intake *in, ecgmoe_hole *hole) {
-    return ecgmoe_bridge_passed_hole(&in->bridge, in->at, hole);
+    return in->bridge.n_holes > 0 && ecgmoe_bridge_passed_hole(&in->bridge, in->at, hole);
 }
 
 /* Take the next spike that has begun among the samples that were passed on. Python: `Intake.spikes`. */
 static inline bool ecgmoe_intake_next_spike(ecgmoe_intake *in, ecgmoe_spike *spike) {
-    return ecgmoe_pacing_next_spike(&in->pacing, in->at, spike);
+    return in->pacing.n_all_spikes > 0 && ecgmoe_pacing_next_spike(&in->pacing, in->at, spike);
 }
 
 /* Number of samples that had arrived when all samples before `stop` were decided. Whatever is passed on by a push and did

@@ -10,8 +10,7 @@ static void clear_block(ecgmoe_hum_filter *f) {
         ecgmoe_hum *hum = &f->hums[k];
         memset(hum->re, 0, sizeof hum->re);
         memset(hum->im, 0, sizeof hum->im);
-        hum->turn_re = ECGMOE_R(1.0);
-        hum->turn_im = ECGMOE_R(0.0);
+        hum->newest = hum->before = ECGMOE_R(0.0);
     }
     f->new_notches = 0;
 }
@@ -30,24 +29,37 @@ void ecgmoe_hum_restart(ecgmoe_hum_filter *f, int64_t at) {
     clear_block(f);
 }
 
+/* Compute the phasor of the part that is full: sum of y[n] exp(-j w n), n from the first sample of the block. */
+static void end_part(ecgmoe_hum_filter *f, int k) {
+    const ecgmoe_hum_constants *c = &f->constants->hums[k];
+    ecgmoe_hum *hum = &f->hums[k];
+    ecgmoe_real re = hum->newest * c->turn_re - hum->before, im = hum->newest * c->turn_im;
+    for (int part = 0; part <= f->part; part++) {
+        ecgmoe_real turned = re * c->back_re - im * c->back_im;
+        im = re * c->back_im + im * c->back_re;
+        re = turned;
+    }
+    hum->re[f->part] = re;
+    hum->im[f->part] = im;
+    hum->newest = hum->before = ECGMOE_R(0.0);
+}
+
 bool ecgmoe_hum_measure(ecgmoe_hum_filter *f, ecgmoe_real y) {
     const ecgmoe_mains_constants *c = f->constants;
-    int part = f->part;
     for (int k = 0; k < ECGMOE_HUMS; k++) {
-        const ecgmoe_hum_constants *limits = &c->hums[k];
         ecgmoe_hum *hum = &f->hums[k];
-        ecgmoe_real re = hum->turn_re, im = hum->turn_im;
-        hum->re[part] += y * re;
-        hum->im[part] += y * im;
-        hum->turn_re = re * limits->turn_re - im * limits->turn_im;
-        hum->turn_im = re * limits->turn_im + im * limits->turn_re;
+        ecgmoe_real newest = y + (c->hums[k].twice_cos * hum->newest - hum->before);
+        hum->before = hum->newest;
+        hum->newest = newest;
     }
-    f->power[part] += y * y;
+    f->power[f->part] += y * y;
     f->held++;
-    if (++f->in_part == c->part) {
-        f->in_part = 0;
-        f->part++;
-    }
+    if (++f->in_part < c->part)
+        return false;
+    for (int k = 0; k < ECGMOE_HUMS; k++)
+        end_part(f, k);
+    f->in_part = 0;
+    f->part++;
     return f->part == ECGMOE_HUM_PARTS;
 }
 

@@ -1,6 +1,7 @@
 /*
  * Mains hum in one lead: its strength, second by second, and when a notch is switched on or off. Python: signal/mains.py,
- * which gives the criteria.
+ * which gives the criteria. The quadrature sums of a part are computed by Goertzel's algorithm (1958): the state is two
+ * numbers, and there is no table of waves.
  */
 #ifndef ECGMOE_MAINS_H
 #define ECGMOE_MAINS_H
@@ -15,7 +16,9 @@ typedef struct {
     ecgmoe_real off_hz;
     ecgmoe_real share;
     ecgmoe_real steadiness;
-    ecgmoe_real turn_re, turn_im; /* cos and -sin of 2 pi frequency_hz / fs: the phasor's turn in one sample */
+    ecgmoe_real twice_cos;        /* 2 cos(2 pi frequency_hz / fs) */
+    ecgmoe_real turn_re, turn_im; /* exp(2j pi frequency_hz / fs): the turn of a tone in one sample */
+    ecgmoe_real back_re, back_im; /* exp(-2j pi frequency_hz HumDetector.part / fs): its turn in a part, backwards */
     int32_t blocks;
     bool measured; /* frequency_hz < HIGHEST_MEASURED * fs */
     bool possible; /* frequency_hz < HIGHEST_NOTCH * fs */
@@ -42,8 +45,8 @@ typedef struct {
 } ecgmoe_mains_report;
 
 typedef struct {
-    ecgmoe_real re[ECGMOE_HUM_PARTS], im[ECGMOE_HUM_PARTS]; /* sums of this block, one for each part */
-    ecgmoe_real turn_re, turn_im;                           /* the reference wave at the next sample */
+    ecgmoe_real re[ECGMOE_HUM_PARTS], im[ECGMOE_HUM_PARTS]; /* phasors of the parts of this block that are full */
+    ecgmoe_real newest, before; /* in this part, the last two values of s[n] = y[n] + 2 cos(w) s[n - 1] - s[n - 2] */
     ecgmoe_notch notch;                                     /* while it is switched on */
     uint8_t above; /* number of blocks in a row with enough hum to switch a notch on */
     uint8_t below; /* number of blocks in a row with so little that it is switched off */

@@ -15,6 +15,7 @@ void ecgmoe_pacing_restart(ecgmoe_pacing *p, int64_t at) {
         p->at[k] = at;
         p->n_spikes[k] = 0;
     }
+    p->n_all_spikes = 0;
 }
 
 /* |difference| of a sample from the one before; an unusable sample begins no spike. */
@@ -70,8 +71,10 @@ static void decide(ecgmoe_pacing *p, ecgmoe_real *x, int k, bool last) {
             at++;
             continue;
         }
-        if (p->n_spikes[k] < ECGMOE_MOST_SPIKES)
+        if (p->n_spikes[k] < ECGMOE_MOST_SPIKES) {
             p->spikes[k][p->n_spikes[k]++] = (ecgmoe_spike){at, top, (int8_t)k, (uint8_t)width};
+            p->n_all_spikes++;
+        }
         ecgmoe_real level = x[ecgmoe_waiting_place(at - 1)], rise = x[ecgmoe_waiting_place(at + width)] - level;
         for (int32_t i = 1; i <= width; i++)
             x[ecgmoe_waiting_place(at - 1 + i)] = level + rise * (ecgmoe_real)i / (ecgmoe_real)(width + 1);
@@ -107,6 +110,7 @@ bool ecgmoe_pacing_next_spike(ecgmoe_pacing *p, int64_t stop, ecgmoe_spike *spik
         return false;
     *spike = p->spikes[first][0];
     p->n_spikes[first]--;
+    p->n_all_spikes--;
     memmove(&p->spikes[first][0], &p->spikes[first][1], p->n_spikes[first] * sizeof p->spikes[first][0]);
     return true;
 }

@@ -54,6 +54,7 @@ typedef struct {
     int64_t at[ECGMOE_MAX_LEADS];      /* first sample of a lead that is not decided yet */
     ecgmoe_spike spikes[ECGMOE_MAX_LEADS][ECGMOE_MOST_SPIKES];
     uint8_t n_spikes[ECGMOE_MAX_LEADS];
+    uint8_t n_all_spikes;
     int8_t n_leads;
 } ecgmoe_pacing;
 
