@@ -73,35 +73,53 @@ static ecgmoe_real stored_quality(const ecgmoe_lead_history *h, int32_t i) {
 
 /* ------------------------------------------------------------------ template */
 
-/* Batcher's odd-even merge sort of 16 rows: pairs of rows that are put in order one after the other. */
-static const uint8_t SORTING_NETWORK[63][2] = {
+/* Pairs of rows that are put in order one after the other: those comparisons of Batcher's odd-even merge sort on which
+ * the two rows in the middle depend. */
+static const uint8_t SELECTION_NETWORK[53][2] = {
     {0, 1}, {2, 3}, {4, 5}, {6, 7}, {8, 9}, {10, 11}, {12, 13}, {14, 15}, {0, 2}, {1, 3}, {4, 6}, {5, 7}, {8, 10},
     {9, 11}, {12, 14}, {13, 15}, {1, 2}, {5, 6}, {9, 10}, {13, 14}, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {8, 12}, {9, 13},
     {10, 14}, {11, 15}, {2, 4}, {3, 5}, {10, 12}, {11, 13}, {1, 2}, {3, 4}, {5, 6}, {9, 10}, {11, 12}, {13, 14},
-    {0, 8}, {1, 9}, {2, 10}, {3, 11}, {4, 12}, {5, 13}, {6, 14}, {7, 15}, {4, 8}, {5, 9}, {6, 10}, {7, 11}, {2, 4},
-    {3, 5}, {6, 8}, {7, 9}, {10, 12}, {11, 13}, {1, 2}, {3, 4}, {5, 6}, {7, 8}, {9, 10}, {11, 12}, {13, 14},
+    {0, 8}, {1, 9}, {2, 10}, {3, 11}, {4, 12}, {5, 13}, {6, 14}, {7, 15}, {4, 8}, {5, 9}, {6, 10}, {7, 11}, {6, 8},
+    {7, 9}, {7, 8},
 };
+#define LOWER (ECGMOE_TEMPLATE_BEATS / 2 - 1) /* the rows in the middle */
+#define UPPER (ECGMOE_TEMPLATE_BEATS / 2)
 
-static void sort_rows(float rows[ECGMOE_TEMPLATE_BEATS][LANES]) {
-    for (size_t k = 0; k < sizeof SORTING_NETWORK / sizeof SORTING_NETWORK[0]; k++) {
-        float *restrict low = rows[SORTING_NETWORK[k][0]], *restrict high = rows[SORTING_NETWORK[k][1]];
-        for (int32_t i = 0; i < LANES; i++) {
-            float a = low[i], b = high[i];
-            low[i] = a < b ? a : b;
-            high[i] = a < b ? b : a;
-        }
+/* A number with the order of floats: the bits of a float, all but the sign inverted if it is negative. Integers are
+ * compared without a branch; its compiled form hardly depends on compiler and processor. */
+static int32_t key_of(float x) {
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits ^ (bits < 0 ? INT32_MAX : 0);
+}
+
+static float float_of(int32_t key) {
+    float x;
+    key ^= key < 0 ? INT32_MAX : 0;
+    memcpy(&x, &key, sizeof x);
+    return x;
+}
+
+static void order(int32_t *restrict low, int32_t *restrict high) {
+    for (int32_t i = 0; i < LANES; i++) {
+        int32_t exchange = (low[i] ^ high[i]) & -(low[i] > high[i]);
+        low[i] ^= exchange;
+        high[i] ^= exchange;
     }
 }
 
-/* Write the windows at points [begin, begin + LANES). Missing windows are very large and very small in turn, so that
- * the median of all rows is that of the windows. */
-static void read_rows(const ecgmoe_lead_history *h, int32_t begin, float rows[ECGMOE_TEMPLATE_BEATS][LANES]) {
+/* Write the windows at points [begin, begin + LANES). Missing windows are very large and very small in turn, so that the
+ * median of all rows is that of the windows; of an odd number of windows, one more row is very large. */
+static void read_rows(const ecgmoe_lead_history *h, int32_t begin, int32_t rows[ECGMOE_TEMPLATE_BEATS][LANES]) {
     int32_t n = begin + LANES <= ECGMOE_GRID ? LANES : ECGMOE_GRID - begin;
     for (int32_t beat = 0; beat < ECGMOE_TEMPLATE_BEATS; beat++) {
-        bool held = beat < h->windows_held;
-        float missing = (beat - h->windows_held) % 2 == 0 ? FLT_MAX : -FLT_MAX;
-        for (int32_t i = 0; i < LANES; i++)
-            rows[beat][i] = held && i < n ? (float)h->windows[beat][begin + i] * h->scales[beat] : missing;
+        int32_t missing = (beat - h->windows_held) % 2 == 0 ? INT32_MAX : INT32_MIN;
+        if (beat >= h->windows_held)
+            n = 0;
+        for (int32_t i = 0; i < n; i++)
+            rows[beat][i] = key_of((float)h->windows[beat][begin + i] * h->scales[beat]);
+        for (int32_t i = n; i < LANES; i++)
+            rows[beat][i] = missing;
     }
 }
 
@@ -111,14 +129,16 @@ void ecgmoe_lead_history_template(const ecgmoe_lead_history *history, const floa
         memcpy(out, window, ECGMOE_GRID * sizeof out[0]);
         return;
     }
-    /* Of an odd number of windows, one more row is very large. */
-    int32_t lower = ECGMOE_TEMPLATE_BEATS / 2 - 1, upper = history->windows_held % 2 == 0 ? lower + 1 : lower;
+    bool odd = history->windows_held % 2 != 0;
     for (int32_t begin = 0; begin < ECGMOE_GRID; begin += LANES) {
-        float rows[ECGMOE_TEMPLATE_BEATS][LANES];
+        int32_t rows[ECGMOE_TEMPLATE_BEATS][LANES];
         read_rows(history, begin, rows);
-        sort_rows(rows);
-        for (int32_t i = 0; i < LANES && begin + i < ECGMOE_GRID; i++)
-            out[begin + i] = lower == upper ? rows[lower][i] : 0.5F * (rows[lower][i] + rows[upper][i]);
+        for (size_t k = 0; k < sizeof SELECTION_NETWORK / sizeof SELECTION_NETWORK[0]; k++)
+            order(rows[SELECTION_NETWORK[k][0]], rows[SELECTION_NETWORK[k][1]]);
+        for (int32_t i = 0; i < LANES && begin + i < ECGMOE_GRID; i++) {
+            float lower = float_of(rows[LOWER][i]);
+            out[begin + i] = odd ? lower : 0.5F * (lower + float_of(rows[UPPER][i]));
+        }
     }
 }
 

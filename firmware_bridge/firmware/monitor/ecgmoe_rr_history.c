@@ -40,13 +40,22 @@ static int32_t count_up_to(const uint16_t *x, int32_t n, int32_t most) {
     return count;
 }
 
-/* The number with `rank` smaller or equal ones before it, by halving the range of the numbers: nothing is sorted. */
-static int32_t ranked(const uint16_t *x, int32_t n, int32_t rank) {
-    int32_t low = x[0], high = x[0];
-    for (int32_t i = 1; i < n; i++) {
+/* The number with `rank` smaller or equal ones before it, by halving the range of the numbers: nothing is sorted. From
+ * one beat to the next, it is mostly the same: that is the `guess`. */
+static int32_t ranked(const uint16_t *x, int32_t n, int32_t rank, int32_t guess) {
+    int32_t low = x[0], high = x[0], below = 0, up_to = 0;
+    for (int32_t i = 0; i < n; i++) {
         low = x[i] < low ? x[i] : low;
         high = x[i] > high ? x[i] : high;
+        below += x[i] < guess;
+        up_to += x[i] <= guess;
     }
+    if (below <= rank && rank < up_to)
+        return guess;
+    if (rank < below)
+        high = guess;
+    else
+        low = guess > low ? guess : low;
     while (low < high) {
         int32_t middle = (low + high) / 2;
         if (count_up_to(x, n, middle) > rank)
@@ -57,10 +66,10 @@ static int32_t ranked(const uint16_t *x, int32_t n, int32_t rank) {
     return low;
 }
 
-/* Median of at least one interval, s. */
-static ecgmoe_real median_of(const ecgmoe_rr_history *h, const uint16_t *x, int32_t n) {
+/* Median of at least one interval, s. `guess`: about which interval. */
+static ecgmoe_real median_of(const ecgmoe_rr_history *h, const uint16_t *x, int32_t n, int32_t guess) {
     int32_t rank = (n - 1) / 2;
-    int32_t lower = ranked(x, n, rank), upper = lower;
+    int32_t lower = ranked(x, n, rank, guess), upper = lower;
     if (n % 2 == 0 && count_up_to(x, n, lower) == rank + 1) {
         upper = UINT16_MAX;
         for (int32_t i = 0; i < n; i++)
@@ -139,7 +148,7 @@ static ecgmoe_real irregular_share(const last_intervals *last, ecgmoe_real media
 }
 
 /* Compute all features before ECGMOE_RR_KNOWN; there is at least one interval in the history. */
-static void compute(const ecgmoe_rr_history *h, ecgmoe_real rr, float out[ECGMOE_RR_FEATURES]) {
+static void compute(ecgmoe_rr_history *h, ecgmoe_real rr, float out[ECGMOE_RR_FEATURES]) {
     const ecgmoe_rr_history_constants *c = h->constants;
     uint16_t of_median[ECGMOE_RR_MEDIAN_OF];
     int32_t n64 = copy_last(h, of_median, ECGMOE_RR_MEDIAN_OF);
@@ -162,8 +171,10 @@ static void compute(const ecgmoe_rr_history *h, ecgmoe_real rr, float out[ECGMOE
     ecgmoe_real spread8 = ecgmoe_sqrt(squares / (ecgmoe_real)n8);
 
     ecgmoe_real before = last.rr[last.n - 1], second = last.n > 1 ? last.rr[last.n - 2] : before;
-    ecgmoe_real median8 = median_of(h, p32 + last.n - n8, n8), median32 = median_of(h, p32, last.n);
-    ecgmoe_real median64 = median_of(h, of_median, n64), median300 = median_of(h, h->past, h->count);
+    int32_t guess = h->usual;
+    ecgmoe_real median8 = median_of(h, p32 + last.n - n8, n8, guess), median32 = median_of(h, p32, last.n, guess);
+    ecgmoe_real median64 = median_of(h, of_median, n64, guess), median300 = median_of(h, h->past, h->count, guess);
+    h->usual = (uint16_t)ecgmoe_min(ecgmoe_rint(median300 * c->fs), UINT16_MAX);
     ecgmoe_real log_rr = ecgmoe_log(rr), log_mean8 = ecgmoe_log(mean8), log_median300 = ecgmoe_log(median300);
     ecgmoe_real z = (rr - median8) / (c->z_of_median * median8 + c->z_of_deviation * deviation_of(&last, median32));
 

@@ -53,6 +53,7 @@ typedef struct {
     uint16_t past[ECGMOE_RR_MEMORY]; /* a ring of intervals in samples */
     uint16_t next;                   /* where the next interval goes */
     uint16_t count;                  /* number of intervals in the ring */
+    uint16_t usual;                  /* about their median: where its search begins */
     ecgmoe_stored_ratio sequence[ECGMOE_RR_SEQUENCE]; /* log ratios to the median, oldest first */
     uint32_t known;                     /* one bit for each of them, newest lowest: whether the interval was known */
 } ecgmoe_rr_history;
