@@ -254,7 +254,10 @@ class RPeakDetector:
             self._accept(possible, now, log_odds, made)
             return
         self._reject(possible)
-        wrong_level = [k for k, shown in possible.shown.items() if self._leads[k].has_wrong_level(shown)]
+        # A lead that does not vote learns from the beats of the others; its rejected candidates are not examined again.
+        wrong_level = [
+            k for k, shown in possible.shown.items() if self._leads[k].has_wrong_level(shown) and self._leads[k].votes
+        ]
         if wrong_level:
             for k in wrong_level:
                 self._leads[k].rater.restart()

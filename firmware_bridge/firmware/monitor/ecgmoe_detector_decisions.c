@@ -207,7 +207,9 @@ void ecgmoe_detector_decide(ecgmoe_detector *d, int index, int64_t now, bool set
     unsigned wrong = 0;
     for (int k = 0; k < d->panel.n_leads; k++) {
         const ecgmoe_candidate *const shown = ecgmoe_panel_shown(&d->panel, possible, k);
-        wrong |= shown != NULL && ecgmoe_lead_has_wrong_level(&d->panel.leads[k], shown) ? 1u << k : 0;
+        ecgmoe_lead_memory *const lead = &d->panel.leads[k];
+        /* A lead that does not vote learns from the beats of the others; its rejected candidates are not examined again. */
+        wrong |= shown != NULL && ecgmoe_lead_has_wrong_level(lead, shown) && lead->votes ? 1u << k : 0;
     }
     if (wrong) {
         forget_level(d, wrong, now);

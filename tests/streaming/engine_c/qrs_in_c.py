@@ -18,7 +18,6 @@ SOURCES = tuple(
     for name in (
         "candidates", "candidate_features", "qrs_bands", "sums", "rating", "lead_memory", "lead_panel", "detector",
         "detector_decisions", "detector_again",
-       
     )
 )  # fmt: skip
 #: Columns of a candidate: at, known_at, settled_at, sample, energy, log_energy, shape, following, waveform.
