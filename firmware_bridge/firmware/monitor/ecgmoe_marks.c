@@ -35,7 +35,7 @@ int32_t ecgmoe_marks_count(const ecgmoe_marks *m, const uint8_t *bits, int32_t b
         return 0;
     uint32_t place = ecgmoe_marks_place(bytes, first);
     for (int64_t sample = first; sample < end; sample++) {
-        count += (int32_t)(bits[place >> 3] >> (place & 7u) & 1u);
+        count += (int32_t)((uint32_t)bits[place >> 3] >> (place & 7u) & 1u);
         place = place + 1 < 8u * (uint32_t)bytes ? place + 1 : 0;
     }
     return count;

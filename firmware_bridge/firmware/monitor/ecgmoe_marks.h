@@ -31,7 +31,7 @@ static inline bool ecgmoe_marks_at(const ecgmoe_marks *m, const uint8_t *bits, i
     if (sample < 0 || sample >= m->stop || sample < m->stop - 8 * (int64_t)bytes)
         return false;
     uint32_t place = ecgmoe_marks_place(bytes, sample);
-    return (bits[place >> 3] >> (place & 7u) & 1u) != 0;
+    return ((uint32_t)bits[place >> 3] >> (place & 7u) & 1u) != 0;
 }
 
 /* Number of marked samples from `start` to `stop` (exclusive). */
