@@ -151,6 +151,7 @@ class CandidateFinder:
         """
         for candidate in self._unsettled:
             self._set_following(candidate, self.past.stop)
+            candidate.settled_at = min(candidate.settled_at, self.past.stop)
         self.restart(at)
         self.process(y)
 

@@ -230,7 +230,7 @@ class RPeakDetector:
                 self._open.remove(possible)
                 self._reject(possible)
                 return
-            log_odds = self._panel.log_odds(possible, self._timing, settled=False)
+            log_odds = self._panel.log_odds(possible, self._timing, now, settled=False)
             if log_odds > SURE - SILENCE_LOG_ODDS * self._silences:
                 self._open.remove(possible)
                 self._accept(possible, now, log_odds, made)
@@ -249,7 +249,7 @@ class RPeakDetector:
         if self._is_echo(possible):
             self._reject(possible)
             return
-        log_odds = self._panel.log_odds(possible, self._timing, settled=settled)
+        log_odds = self._panel.log_odds(possible, self._timing, now, settled=settled)
         if log_odds > -SILENCE_LOG_ODDS * self._silences:
             self._accept(possible, now, log_odds, made)
             return
@@ -396,7 +396,7 @@ class RPeakDetector:
         settled = [rejected for rejected in self._rejected if rejected.settled_at <= due]
         fit = [p for p in settled[self._searched :] if not self._is_echo(p) and not self._panel.is_weak(p)]
         self._searched = len(settled)
-        rated = [(self._panel.log_odds(possible, self._timing, settled=True), possible) for possible in fit]
+        rated = [(self._panel.log_odds(possible, self._timing, now, settled=True), possible) for possible in fit]
         log_odds, best = max(rated, key=itemgetter(0), default=(IMPOSSIBLE, None))
         if best is not None and log_odds > SEARCH_BACK_LOG_ODDS:
             self._accept(best, now, log_odds, made, search_back=True)

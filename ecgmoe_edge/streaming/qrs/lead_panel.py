@@ -32,7 +32,7 @@ class LeadPanel:
         all_leads = tuple(range(len(self.leads)))
         self._status: tuple[object, ...] = (all_leads, all_leads, ())
 
-    def log_odds(self, possible: PossibleBeat, timing: BeatTiming, *, settled: bool) -> float:
+    def log_odds(self, possible: PossibleBeat, timing: BeatTiming, now: int, *, settled: bool) -> float:
         """Return the log odds of a beat from all leads that vote; `IMPOSSIBLE` if none votes.
 
         Leads without an ECG may share one disturbance, such as the mains hum of open inputs. So if any lead supports
@@ -41,7 +41,9 @@ class LeadPanel:
         Args:
             possible: the possible beat.
             timing: times of the beats before.
-            settled: whether the energy after it is known.
+            now: samples that have arrived; what a later one shows of a candidate does not count, although a long piece
+                of signal may contain it.
+            settled: whether the energy after it is known, as far as samples have arrived.
         """
         votes: list[tuple[float, float]] = []  # weight, log odds
         unproven: list[tuple[float, float]] = []  # the same, of leads that are against it and have not shown an ECG
@@ -50,7 +52,8 @@ class LeadPanel:
             if lead.learning is not None or not (lead.votes if shown is None else shown.votes):
                 continue
             if shown is not None:
-                following = shown.candidate.following if settled else ASSUMED_FOLLOWING
+                known = settled and shown.candidate.settled_at <= now
+                following = shown.candidate.following if known else ASSUMED_FOLLOWING
                 log_odds = lead.log_odds(shown, timing, following)
             elif lead.counts_if_not_shown:
                 log_odds = NOT_SHOWN
