@@ -90,9 +90,9 @@ static void report_top(ecgmoe_candidates *finder, const ecgmoe_history *signal, 
 }
 
 /* Write `following` of the open candidate by the energies so far. */
-static void settle(ecgmoe_candidates *finder, int settled_after, ecgmoe_following *settled) {
+static void settle(ecgmoe_candidates *finder, ecgmoe_following *settled) {
     settled->at = finder->open;
-    settled->settled_after = (int16_t)settled_after;
+    settled->settled_after = (int16_t)(finder->stop - finder->open);
     settled->following = finder->highest / finder->open_energy;
     finder->open = ECGMOE_NO_SAMPLE;
 }
@@ -127,7 +127,7 @@ static unsigned process_energy(
     unsigned result = 0;
     if (finder->open != ECGMOE_NO_SAMPLE) {
         if (newest == finder->open + 2 * c->reach) {
-            settle(finder, 2 * c->reach + 1, settled);
+            settle(finder, settled);
             result |= ECGMOE_CANDIDATE_SETTLED;
         } else if (energy > finder->highest) {
             finder->highest = energy;
@@ -183,7 +183,7 @@ unsigned ecgmoe_candidates_run_again(ecgmoe_candidates *finder, int64_t at, ecgm
     const int64_t stop = finder->stop;
     unsigned result = 0;
     if (finder->open != ECGMOE_NO_SAMPLE) {
-        settle(finder, 2 * finder->constants->reach + 1, settled);
+        settle(finder, settled);
         result = ECGMOE_CANDIDATE_SETTLED;
     }
     ecgmoe_candidates_restart(finder, at);
@@ -204,7 +204,7 @@ int ecgmoe_candidates_break_off(
     int count = 0;
     settled->at = ECGMOE_NO_SAMPLE;
     if (finder->open != ECGMOE_NO_SAMPLE) {
-        settle(finder, (int)(stop - finder->open), settled);
+        settle(finder, settled);
     }
     if (stop == finder->start) {
         return 0;

@@ -126,7 +126,7 @@ static void search_back(ecgmoe_detector *d, int64_t now) {
         if (settled++ < d->searched || ecgmoe_detector_is_echo(d, possible) || ecgmoe_panel_is_weak(&d->panel, possible)) {
             continue;
         }
-        const ecgmoe_real log_odds = ecgmoe_panel_log_odds(&d->panel, possible, &d->timing, true);
+        const ecgmoe_real log_odds = ecgmoe_panel_log_odds(&d->panel, possible, &d->timing, now, true);
         if (log_odds > highest) {
             highest = log_odds;
             best = d->rejected[k];

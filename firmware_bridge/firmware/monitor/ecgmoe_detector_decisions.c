@@ -198,7 +198,7 @@ void ecgmoe_detector_decide(ecgmoe_detector *d, int index, int64_t now, bool set
         reject(d, index);
         return;
     }
-    const ecgmoe_real log_odds = ecgmoe_panel_log_odds(&d->panel, possible, &d->timing, settled);
+    const ecgmoe_real log_odds = ecgmoe_panel_log_odds(&d->panel, possible, &d->timing, now, settled);
     if (log_odds > -d->constants->silence_log_odds * (ecgmoe_real)d->silences) {
         ecgmoe_detector_accept(d, index, now, log_odds, false);
         return;
@@ -228,7 +228,7 @@ bool ecgmoe_detector_examine(ecgmoe_detector *d, int index, int64_t now) {
             reject(d, index);
             return false;
         }
-        const ecgmoe_real log_odds = ecgmoe_panel_log_odds(&d->panel, possible, &d->timing, false);
+        const ecgmoe_real log_odds = ecgmoe_panel_log_odds(&d->panel, possible, &d->timing, now, false);
         if (log_odds > d->constants->sure - d->constants->silence_log_odds * (ecgmoe_real)d->silences) {
             remove_open(d, index);
             ecgmoe_detector_accept(d, index, now, log_odds, false);

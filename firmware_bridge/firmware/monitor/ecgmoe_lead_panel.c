@@ -31,7 +31,11 @@ void ecgmoe_panel_restart(ecgmoe_lead_panel *panel) {
  * all leads that are against it and have not shown an ECG count together as one.
  */
 ecgmoe_real ecgmoe_panel_log_odds(
-    ecgmoe_lead_panel *panel, const ecgmoe_possible_beat *possible, const ecgmoe_beat_timing *timing, bool settled) {
+    ecgmoe_lead_panel *panel,
+    const ecgmoe_possible_beat *possible,
+    const ecgmoe_beat_timing *timing,
+    int64_t now,
+    bool settled) {
     const ecgmoe_lead_panel_constants *const c = panel->constants;
     ecgmoe_real total = 0, against = 0, only = -ECGMOE_INFINITY, clearest = 0;
     int votes = 0, unproven = 0; /* `unproven`: leads that are against it and have not shown an ECG */
@@ -42,7 +46,8 @@ ecgmoe_real ecgmoe_panel_log_odds(
             continue;
         }
         if (shown != NULL) {
-            only = ecgmoe_lead_log_odds(lead, shown, timing, settled ? shown->following : c->assumed_following);
+            const bool known = settled && ecgmoe_candidate_settled_at(shown) <= now;
+            only = ecgmoe_lead_log_odds(lead, shown, timing, known ? shown->following : c->assumed_following);
         } else if (ecgmoe_lead_counts_if_not_shown(lead)) {
             only = c->not_shown;
         } else {

@@ -38,9 +38,16 @@ static inline const ecgmoe_candidate *ecgmoe_panel_shown(
     return place == ECGMOE_NO_PLACE ? NULL : &panel->leads[lead].candidates[place];
 }
 
-/* Log odds of a beat from all leads that vote; minus infinity if none votes. `settled`: the energy after it is known. */
+/*
+ * Log odds of a beat from all leads that vote; minus infinity if none votes. `settled`: the energy after it counts, as far as
+ * it is known once `now` samples have arrived.
+ */
 ecgmoe_real ecgmoe_panel_log_odds(
-    ecgmoe_lead_panel *panel, const ecgmoe_possible_beat *possible, const ecgmoe_beat_timing *timing, bool settled);
+    ecgmoe_lead_panel *panel,
+    const ecgmoe_possible_beat *possible,
+    const ecgmoe_beat_timing *timing,
+    int64_t now,
+    bool settled);
 
 /* Whether a possible beat has in every lead too little energy for a beat. */
 bool ecgmoe_panel_is_weak(const ecgmoe_lead_panel *panel, const ecgmoe_possible_beat *possible);

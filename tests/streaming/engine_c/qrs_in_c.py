@@ -184,6 +184,10 @@ class EngineInC:
 
         return call
 
+    def c_due(self) -> float:
+        """Samples that must have arrived before the detector decides anything new."""
+        return float(self.detector_due())
+
     def close(self) -> None:
         self.c.engine_delete(self._engine)
 
