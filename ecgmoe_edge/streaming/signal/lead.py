@@ -22,7 +22,9 @@ SEARCH_BACK_S = 5.0  # longest time after which a beat may still be detected
 RAW_S = 1.6  # unfiltered signal in memory: hum is measured for a second before R peaks are searched
 # A step of the signal is no beat. It leads to or from a constant level ...
 STEP_S = (0.080, 0.150)  # ... which is looked for in this time before and after R
-LEVEL_SHARE = 0.5  # ... and its distance from the level on the other side is at least this fraction of the wave's height
+LEVEL_SHARE = (
+    0.5  # ... and its distance from the level on the other side is at least this fraction of the wave's height
+)
 # ... or it lies between two straight lines on different levels, as in a counter, a saw tooth or a square wave:
 BESIDE_S = (0.050, 0.150)  # the lines are looked for in this time before and after R
 STRAIGHT = 0.02  # largest distance from a straight line, as a fraction of the step's height

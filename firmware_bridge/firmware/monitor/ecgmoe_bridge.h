@@ -23,7 +23,7 @@
 /* The newest samples of all leads, from arrival until they are passed on. */
 typedef struct {
     ecgmoe_real x[ECGMOE_MAX_LEADS][ECGMOE_INTAKE_SAMPLES]; /* mV; infinite if beyond `largest_mv` */
-    uint8_t lost[ECGMOE_INTAKE_SAMPLES]; /* ECGMOE_LOST | reason if it never arrived, ECGMOE_LOSS_BEGINS for the first */
+    uint8_t lost[ECGMOE_INTAKE_SAMPLES]; /* ECGMOE_LOST | reason if it never arrived; ECGMOE_LOSS_BEGINS at the first */
 } ecgmoe_waiting_samples;
 
 enum { ECGMOE_LOST = 0x40, ECGMOE_LOSS_BEGINS = 0x80, ECGMOE_LOSS_REASON = 0x3f };
@@ -73,7 +73,7 @@ void ecgmoe_bridge_init(ecgmoe_bridge *b, const ecgmoe_bridge_constants *constan
 /* Start a new signal on all leads at sample `at`. */
 void ecgmoe_bridge_restart(ecgmoe_bridge *b, int64_t at);
 
-/* Take the next sample of all leads. lost: as in `ecgmoe_waiting_samples`, 0 if it arrived; off: bit k, lead k is off. */
+/* Take the next sample of all leads. lost: as in `ecgmoe_waiting_samples`, 0 if it arrived; off: bit k for lead k. */
 void ecgmoe_bridge_push(ecgmoe_bridge *b, ecgmoe_waiting_samples *waiting, const ecgmoe_real *x, uint8_t off,
                         uint8_t lost);
 

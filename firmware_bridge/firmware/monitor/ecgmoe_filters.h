@@ -1,11 +1,11 @@
 /*
  * Causal filters that carry their state from sample to sample. Python: signal/filters.py.
  *
- * The 64-bit build computes as Python does, with the same bits: two second-order sections at a time in transposed direct
- * form II. In 32 bits, this form is useless at 0.5 Hz: its poles lie too close to 1. That build therefore runs single
- * sections in delta form, whose coefficients are small where the poles are close to 1, and keep all their digits. It also
- * subtracts the first sample from all, since a band-pass does not depend on it and an electrode's offset of hundreds of
- * mV would cost digits in the state.
+ * The 64-bit build computes as Python does, with the same bits: two second-order sections at a time in transposed
+ * direct form II. In 32 bits, this form is useless at 0.5 Hz: its poles lie too close to 1. That build therefore runs
+ * single sections in delta form, whose coefficients are small where the poles are close to 1, and keep all their
+ * digits. It also subtracts the first sample from all, since a band-pass does not depend on it and an electrode's
+ * offset of hundreds of mV would cost digits in the state.
  */
 #ifndef ECGMOE_FILTERS_H
 #define ECGMOE_FILTERS_H

@@ -4,8 +4,8 @@
  * Two lengths: `ecgmoe_history` keeps the filtered signal for as long as a beat may still be detected, `ecgmoe_raw` the
  * unfiltered signal for as long as candidates are examined in it. Python keeps at least as much.
  *
- * The 32-bit build keeps the older part of the filtered signal in 16 bits (to 0.1 % of a sample). Only windows of beats that
- * were found by search-back, or while the detector learned, are read from it.
+ * The 32-bit build keeps the older part of the filtered signal in 16 bits (to 0.1 % of a sample). Only windows of beats
+ * that were found by search-back, or while the detector learned, are read from it.
  */
 #ifndef ECGMOE_HISTORY_H
 #define ECGMOE_HISTORY_H
@@ -13,15 +13,16 @@
 #include "ecgmoe_config.h"
 #include "ecgmoe_sizes.h"
 
-/* Three samples more: the window begins one sample before its first point, rounded down, and the newest sample counts. */
+/* Three more: the window begins one sample before its first point, rounded down, and the newest sample counts. */
 #define ECGMOE_HISTORY_SAMPLES (ECGMOE_MS(ECGMOE_SEARCH_BACK_MS + ECGMOE_BEFORE_MS) + 3)
 
-/* The hum of the first second of a signal is measured before R peaks are searched in it. A part of this block is rounded,
- * so it may have two samples more. */
+/* The hum of the first second of a signal is measured before R peaks are searched in it. A part of this block is
+ * rounded, so it may have two samples more. */
 #define ECGMOE_RAW_SAMPLES (ECGMOE_MS(ECGMOE_HUM_BLOCK_MS) + 4)
 
 #ifdef ECGMOE_REAL_FLOAT
-#define ECGMOE_EXACT_SAMPLES ECGMOE_MS(1200) /* more than the block of the hum, and than the time until a beat is built */
+/* More than the block of the hum, and than the time until a beat is built. */
+#define ECGMOE_EXACT_SAMPLES ECGMOE_MS(1200)
 #define ECGMOE_PACKED_SAMPLES (ECGMOE_HISTORY_SAMPLES - ECGMOE_EXACT_SAMPLES)
 #else
 #define ECGMOE_EXACT_SAMPLES ECGMOE_HISTORY_SAMPLES
@@ -60,7 +61,8 @@ static inline uint16_t ecgmoe_packed(float x) {
     } u = {.number = x};
     uint32_t sign = u.bits >> 31 << 15;
     uint32_t size = (u.bits & 0x7fffffffu) + (1u << (ECGMOE_PACKED_SHIFT - 1));
-    size = size > (uint32_t)ECGMOE_PACKED_EXPONENT ? (size - (uint32_t)ECGMOE_PACKED_EXPONENT) >> ECGMOE_PACKED_SHIFT : 0;
+    const uint32_t least = ECGMOE_PACKED_EXPONENT;
+    size = size > least ? (size - least) >> ECGMOE_PACKED_SHIFT : 0;
     return (uint16_t)(sign | (size < 0x7fffu ? size : 0x7fffu));
 }
 

@@ -23,7 +23,7 @@ static void push(ecgmoe_intake *in, const ecgmoe_real *x, uint8_t off, uint8_t l
     ecgmoe_bridge_push(&in->bridge, &in->waiting, x, off, lost);
 }
 
-/* Whether a sample is passed on at once: it is usable on all leads, none of them has a steep step, and nothing waits. */
+/* Whether a sample is passed on at once: it is usable on all leads, none has a steep step, and nothing waits. */
 static bool is_plain(const ecgmoe_intake *in, const ecgmoe_real *x) {
     const ecgmoe_intake_constants *c = in->constants;
     uint32_t place = ecgmoe_waiting_place(in->at - 1);

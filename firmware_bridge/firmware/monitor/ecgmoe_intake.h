@@ -83,8 +83,9 @@ static inline bool ecgmoe_intake_next_spike(ecgmoe_intake *in, ecgmoe_spike *spi
     return in->pacing.n_all_spikes > 0 && ecgmoe_pacing_next_spike(&in->pacing, in->at, spike);
 }
 
-/* Number of samples that had arrived when all samples before `stop` were decided. Whatever is passed on by a push and did
- * not arrive with it has waited for it, so nothing about earlier samples has to be remembered (Python: DecisionTimes). */
+/* Number of samples that had arrived when all samples before `stop` were decided. Whatever is passed on by a push and
+ * did not arrive with it has waited for it, so nothing about earlier samples has to be remembered (Python:
+ * DecisionTimes). */
 static inline int64_t ecgmoe_intake_known_at(const ecgmoe_intake *in, int64_t stop) {
     return stop > in->before ? ecgmoe_max_i64(stop, in->bridge.arrived) : stop;
 }

@@ -75,8 +75,8 @@ static unsigned find(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe_foll
     return flags;
 }
 
-/* At the end of a block: switch notches, and search the block again with those that are new. Only candidates are searched
- * again. `signal` is not changed, so that a beat that was complete before this decision keeps its window. */
+/* At the end of a block: switch notches, and search the block again with those that are new. Only candidates are
+ * searched again. `signal` is not changed, so that a beat that was complete before this decision keeps its window. */
 static unsigned end_block(ecgmoe_lead_signal *l, ecgmoe_candidate *ignored, ecgmoe_following *settled) {
     ecgmoe_following none;
     unsigned flags = 0;

@@ -53,7 +53,7 @@ typedef struct {
     bool block_ended; /* with the newest sample, a block of the hum's measurement ended */
     bool impossible;  /* that the notch is not possible at this rate has to be reported */
     int64_t begun_at;
-    int64_t newest;        /* end (exclusive) of the filtered samples; those after `signal.stop` lie in its data, ahead */
+    int64_t newest;        /* end (exclusive) of the filtered samples; `signal` has those after `signal.stop` ahead */
     int64_t measured_from; /* bridges before this sample do not count: they were of a signal that has ended */
     ecgmoe_filter band;
     ecgmoe_hum_filter hum;
@@ -84,8 +84,8 @@ static inline void ecgmoe_lead_signal_end(ecgmoe_lead_signal *l) {
 /* Take the next sample of a present signal, mV. */
 void ecgmoe_lead_signal_push(ecgmoe_lead_signal *l, ecgmoe_real x);
 
-/* Take what becomes known by it: flags of ECGMOE_CANDIDATE_..., 0 if there is nothing more until the next sample. Call it
- * until it returns 0, also if the candidates are not wanted. */
+/* Take what becomes known by it: flags of ECGMOE_CANDIDATE_..., 0 if there is nothing more until the next sample. Call
+ * it until it returns 0, also if the candidates are not wanted. */
 unsigned ecgmoe_lead_signal_next(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe_following *settled);
 
 /* No more samples come: what is kept back is searched as it is. Then take all of `ecgmoe_lead_signal_next`. */
@@ -120,7 +120,7 @@ bool ecgmoe_lead_signal_shows(const ecgmoe_lead_signal *l, int64_t r);
 
 /* Write the window in mV of a beat with its R peak at sample `r`; zero where there is no signal. */
 static inline void ecgmoe_lead_signal_window(const ecgmoe_lead_signal *l, int64_t r, float *window) {
-    ecgmoe_window_read(&l->constants->window, &l->signal, r, window);
+    ecgmoe_window_read(&l->constants->window, &l->signal, r, ECGMOE_NEVER, window);
 }
 
 /* Quality of the next beat of this lead, 0 to 1. Clipping counts if it is known by now. */

@@ -126,7 +126,8 @@ bool ecgmoe_lead_is_spike(const ecgmoe_lead_signal *l, const ecgmoe_candidate *c
         int64_t end = spike_end(l, sample);
         if (end == sample)
             continue;
-        int64_t stop = ecgmoe_min_i64(ecgmoe_max_i64(candidate->at, end + c->tail), ecgmoe_candidate_known_at(candidate));
+        int64_t known_at = ecgmoe_candidate_known_at(candidate);
+        int64_t stop = ecgmoe_min_i64(ecgmoe_max_i64(candidate->at, end + c->tail), known_at);
         int32_t n = after_spike(l, sample, end, stop, after);
         if (n > 0 && ecgmoe_is_tail(&c->tails, after, n))
             return true;

@@ -1,7 +1,7 @@
 /*
- * Mains hum in one lead: its strength, second by second, and when a notch is switched on or off. Python: signal/mains.py,
- * which gives the criteria. The quadrature sums of a part are computed by Goertzel's algorithm (1958): the state is two
- * numbers, and there is no table of waves.
+ * Mains hum in one lead: its strength, second by second, and when a notch is switched on or off. Python:
+ * signal/mains.py, which gives the criteria. The quadrature sums of a part are computed by Goertzel's algorithm (1958):
+ * the state is two numbers, and there is no table of waves.
  */
 #ifndef ECGMOE_MAINS_H
 #define ECGMOE_MAINS_H
@@ -84,13 +84,13 @@ void ecgmoe_hum_init(ecgmoe_hum_filter *f, const ecgmoe_mains_constants *constan
 /* Start a new signal at sample `at`; the notches stay until it is measured. */
 void ecgmoe_hum_restart(ecgmoe_hum_filter *f, int64_t at);
 
-/* Measure the next sample of the monitoring band, mV. Returns whether it was the last one of a block: then filter it, and
- * call `ecgmoe_hum_decide`. */
+/* Measure the next sample of the monitoring band, mV. Returns whether it was the last one of a block: then filter it,
+ * and call `ecgmoe_hum_decide`. */
 bool ecgmoe_hum_measure(ecgmoe_hum_filter *f, ecgmoe_real y);
 
-/* Decide at the end of a block. In the first block of a signal, the notches then start with its first sample. Otherwise,
- * the new notches (`new_notches`) are in their state at the block's first sample, `start`: the caller runs them over the
- * block, in their order. A new block begins with `ecgmoe_hum_next_block`. */
+/* Decide at the end of a block. In the first block of a signal, the notches then start with its first sample.
+ * Otherwise, the new notches (`new_notches`) are in their state at the block's first sample, `start`: the caller runs
+ * them over the block, in their order. A new block begins with `ecgmoe_hum_next_block`. */
 void ecgmoe_hum_decide(ecgmoe_hum_filter *f);
 void ecgmoe_hum_next_block(ecgmoe_hum_filter *f);
 

@@ -2,8 +2,9 @@
  * Pacing spikes: detected in the raw signal of each lead by slope and width, reported, and removed from the signal.
  * Python: signal/pacing.py.
  *
- * A spike is a steep step out of a quiet signal that returns close to its level within 4 ms (at least two samples). It is
- * replaced by a straight line. Until it is known whether a steep step begins a spike, the samples since the step wait.
+ * A spike is a steep step out of a quiet signal that returns close to its level within 4 ms (at least two samples). It
+ * is replaced by a straight line. Until it is known whether a steep step begins a spike, the samples since the step
+ * wait.
  */
 #ifndef ECGMOE_PACING_H
 #define ECGMOE_PACING_H

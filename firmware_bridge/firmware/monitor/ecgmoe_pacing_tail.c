@@ -1,4 +1,5 @@
-/* Tails of pacing spikes: `is_tail` and `r_on_tail` in Python. A decay is computed sample by sample from the one before. */
+/* Tails of pacing spikes: `is_tail` and `r_on_tail` in Python. A decay is computed sample by sample from the one
+ * before. */
 #include "ecgmoe_pacing.h"
 
 static ecgmoe_real decay_of_a_sample(const ecgmoe_tail_constants *c, int k) {

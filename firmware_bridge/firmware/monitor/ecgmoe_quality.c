@@ -170,7 +170,8 @@ static ecgmoe_real probability(ecgmoe_real logit) {
     return ECGMOE_R(1.0) / (ECGMOE_R(1.0) + ecgmoe_exp(-logit));
 }
 
-ecgmoe_real ecgmoe_quality_of_beat(ecgmoe_quality *q, const float *window, int32_t r_index, int32_t seen, bool clipped) {
+ecgmoe_real ecgmoe_quality_of_beat(ecgmoe_quality *q, const float *window, int32_t r_index, int32_t seen,
+                                   bool clipped) {
     const ecgmoe_quality_constants *c = q->constants;
     int32_t begin = r_index - (seen < ECGMOE_QUALITY_BEGIN ? seen : ECGMOE_QUALITY_BEGIN);
     int32_t n = r_index - c->end - begin;

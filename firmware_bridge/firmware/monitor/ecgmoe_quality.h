@@ -55,7 +55,8 @@ void ecgmoe_quality_restart(ecgmoe_quality *q);
  *
  * window: the beat in mV at 128 Hz, from 45 points or more before R to 13 points or more after R.
  * r_index: index of R in `window`.
- * seen: number of points before R since the signal began. With too few, the beat has the quality of the beats before it,
+ * seen: number of points before R since the signal began. With too few, the beat has the quality of the beats before
+ * it,
  *     or one half if it is the first.
  * clipped: whether part of the QRS complex is clipped.
  */

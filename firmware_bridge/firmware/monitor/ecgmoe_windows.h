@@ -16,7 +16,9 @@ typedef struct {
     int32_t first[ECGMOE_GRID]; /* first sample of the four, counted from R */
 } ecgmoe_window_constants;
 
-/* Write the window (points) in mV of a beat with its R peak at sample `r`; zero where there is no signal. */
-void ecgmoe_window_read(const ecgmoe_window_constants *c, const ecgmoe_history *signal, int64_t r, float *window);
+/* Write the window (points) in mV of a beat with its R peak at sample `r`; zero where there is no signal, and from
+ * sample `stop` on. */
+void ecgmoe_window_read(const ecgmoe_window_constants *c, const ecgmoe_history *signal, int64_t r, int64_t stop,
+                        float *window);
 
 #endif

@@ -153,7 +153,8 @@ void lead_break_off(engine *e, double known_at) {
 void lead_flatline(engine *e, const double *x, int n, double at) {
     ecgmoe_flatline_report reports[ECGMOE_MOST_FLATLINE_REPORTS];
     for (int k = 0; k < n; k++)
-        put_flatlines(e, reports, ecgmoe_lead_signal_detect_flatline(&e->lead, (ecgmoe_real)x[k], (int64_t)at + k, reports));
+        put_flatlines(
+            e, reports, ecgmoe_lead_signal_detect_flatline(&e->lead, (ecgmoe_real)x[k], (int64_t)at + k, reports));
 }
 void lead_end_flatline(engine *e, double at) {
     ecgmoe_flatline_report reports[ECGMOE_MOST_FLATLINE_REPORTS];
@@ -261,7 +262,8 @@ class SignalInC:
 
     def rows(self) -> list[list[float]]:
         """Return the outputs since the last call."""
-        return self._rows[: self._library.engine_rows(self._engine)].tolist()
+        rows: list[list[float]] = self._rows[: self._library.engine_rows(self._engine)].tolist()
+        return rows
 
     def sizes(self) -> tuple[int, int]:
         """Return the bytes of the state of the intake and of a lead."""

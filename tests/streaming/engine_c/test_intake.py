@@ -20,7 +20,9 @@ LOSSES: tuple[GapReason, ...] = ("link", "device overflow", "host overflow")
 class Passed:
     """All that an intake passes on, sample by sample."""
 
-    samples: list[tuple[float, ...]] = field(default_factory=list)  # number, leads usable, out of range, lost by, known at
+    samples: list[tuple[float, ...]] = field(
+        default_factory=list
+    )  # number, leads usable, out of range, lost by, known at
     values: list[list[float]] = field(default_factory=list)
     holes: list[tuple[int, ...]] = field(default_factory=list)
     spikes: list[tuple[float, ...]] = field(default_factory=list)
@@ -82,7 +84,9 @@ def faulty(fs: float, leads: int, seed: int, n: int) -> tuple[NDArray[np.float64
             x[k, at : at + width] += rng.choice((-1, 1)) * rng.uniform(0.3, 4)
         for at in rng.integers(0, n, n // 80).tolist():
             rows = slice(None) if rng.random() < 0.3 else k
-            x[rows, at : at + int(rng.choice((1, 2, 5, int(0.041 * fs), int(0.1 * fs))))] = rng.choice((np.nan, 2e7, np.inf))
+            x[rows, at : at + int(rng.choice((1, 2, 5, int(0.041 * fs), int(0.1 * fs))))] = rng.choice(
+                (np.nan, 2e7, np.inf)
+            )
     x[:, rng.integers(0, n, n // 40)] = 0.1  # steps
     return x, rng.random(n)
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from signal_in_c import CANDIDATE, CLIPPING, FLATLINE, FLOAT, MAINS, NOTCH_STATES, SignalInC
 
 from ecgmoe_edge.calibration_data import load_calibration
-from ecgmoe_edge.streaming.events import Flatline
+from ecgmoe_edge.streaming.events import Flatline, Mains
+from ecgmoe_edge.streaming.qrs.candidates import Candidate
 from ecgmoe_edge.streaming.signal.flatline import FlatlineDetector
 from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
@@ -143,7 +144,7 @@ class BothLeads:
         self.engine.call("lead_break_off", float(self.at))
         self._compare([each.candidate for each in found], [])
 
-    def _compare(self, found: list, events: list) -> None:
+    def _compare(self, found: list[Candidate], events: list[tuple[int, Mains]]) -> None:
         made = self.engine.rows()
         expected = [(each.at, each.known_at, each.sample) for each in found]
         assert [tuple(row[1:4]) for row in made if row[0] == CANDIDATE] == expected
@@ -177,7 +178,8 @@ class BothLeads:
 
 
 def hum(fs: float, n: int, frequency_hz: float, size_mv: float) -> NDArray[np.float64]:
-    return size_mv * np.cos(2 * np.pi * frequency_hz * np.arange(n) / fs + 0.7)
+    wave: NDArray[np.float64] = size_mv * np.cos(2 * np.pi * frequency_hz * np.arange(n) / fs + 0.7)
+    return wave
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,7 @@ def test_the_monitoring_band_has_the_same_bits(fs: float, notch: MainsChoice) ->
 
 @pytest.mark.parametrize("fs", RATES)
 @pytest.mark.parametrize("offset_mv", [0.0, 300.0])
-def test_the_monitoring_band_in_single_precision_is_exact_to_20_nanovolts(
-    fs: float, offset_mv: float
-) -> None:
+def test_the_monitoring_band_in_single_precision_is_exact_to_20_nanovolts(fs: float, offset_mv: float) -> None:
     x = np.tile(load_calibration().signal[0, :20000], 5) + offset_mv
     made = SignalInC(fs, notch=50, flags=FLOAT).filtered("filter_push", x)
     reference = monitoring_band(fs, 50).process(x.astype(np.float32).astype(np.float64))
