@@ -26,11 +26,11 @@ void ecgmoe_beat_builder_use(ecgmoe_beat_builder *b, const int8_t *order, int n,
 
 /* The beat at a place after the first one of the ring. */
 static ecgmoe_built_beat *beat_at(ecgmoe_beat_builder *b, int place) {
-    return &b->beats[(b->first + place) % ECGMOE_MOST_BEATS];
+    return &b->beats[(b->first + place) % ECGMOE_BUILT_BEATS];
 }
 
 void ecgmoe_beat_builder_add(ecgmoe_beat_builder *b, const ecgmoe_rpeak *peak, int32_t rr, int64_t reported_at) {
-    if (b->n_complete + b->n_waiting == ECGMOE_MOST_BEATS) {
+    if (b->n_complete + b->n_waiting == ECGMOE_BUILT_BEATS) {
         b->dropped++;
         return;
     }
@@ -52,7 +52,7 @@ static int64_t ready_at(const ecgmoe_beat_builder *b, const ecgmoe_built_beat *b
 int64_t ecgmoe_beat_builder_due(const ecgmoe_beat_builder *b) {
     if (!b->n_waiting)
         return ECGMOE_NEVER;
-    return ready_at(b, &b->beats[(b->first + b->n_complete) % ECGMOE_MOST_BEATS]);
+    return ready_at(b, &b->beats[(b->first + b->n_complete) % ECGMOE_BUILT_BEATS]);
 }
 
 /* Note the leads that show the whole window of a beat, each with its quality. */
@@ -83,6 +83,8 @@ const ecgmoe_built_beat *ecgmoe_beat_builder_complete(ecgmoe_beat_builder *b, ec
     b->n_complete++;
     b->n_waiting--;
     find_views(b, leads, beat);
+    if (!beat->n_views)
+        beat->known_after = (int32_t)ecgmoe_max_i64(leads[0].signal.stop - beat->sample, INT32_MIN);
     beat->no_qrs = beat->n_views > 0 && beat->no_qrs_in == (1u << beat->n_views) - 1u;
     return beat;
 }
@@ -99,11 +101,12 @@ static int preferred_view(const ecgmoe_beat_builder *b, const ecgmoe_built_beat 
     return best;
 }
 
-/* Add the window and the patient history of lead `k` to the views of a beat. */
-static void add_view(const ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, int k, ecgmoe_beat *out) {
+/* Add the window, of samples before `stop`, and the patient history of lead `k` to the views of a beat. */
+static void add_view(const ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, int k, int64_t stop,
+                     ecgmoe_beat *out) {
     ecgmoe_lead_view *view = &out->views[out->n_views++];
     view->lead = (int8_t)k;
-    ecgmoe_lead_signal_window(&leads[k], out->sample, view->beat[0]);
+    ecgmoe_window_read(&leads[k].constants->window, &leads[k].signal, out->sample, stop, view->beat[0]);
     ecgmoe_lead_history_template(&b->histories[k], view->beat[0], view->beat[1]);
     view->amplitude = ecgmoe_lead_history_amplitude(&b->histories[k], view->beat[0]);
 }
@@ -128,7 +131,7 @@ static bool remember(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, co
 void ecgmoe_beat_builder_take(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *leads, ecgmoe_beat *out) {
     const ecgmoe_built_beat *beat = beat_at(b, 0);
     int first = preferred_view(b, beat);
-    b->first = (uint8_t)((b->first + 1) % ECGMOE_MOST_BEATS);
+    b->first = (uint8_t)((b->first + 1) % ECGMOE_BUILT_BEATS);
     b->n_complete--;
     out->sample = beat->sample;
     out->known_at = beat->sample + beat->reported_after;
@@ -145,10 +148,13 @@ void ecgmoe_beat_builder_take(ecgmoe_beat_builder *b, const ecgmoe_lead_signal *
     out->has_inputs = false;
     if (b->peaks_only)
         return;
-    add_view(b, leads, beat->n_views ? beat->lead[first] : 0, out);
+    if (beat->n_views)
+        add_view(b, leads, beat->lead[first], ECGMOE_NEVER, out);
+    else
+        add_view(b, leads, 0, beat->sample + beat->known_after, out);
     for (int i = 0; i < beat->n_views && out->n_views < ECGMOE_MOST_VIEWS; i++)
         if (i != first && beat->quality[i] >= b->constants->good)
-            add_view(b, leads, beat->lead[i], out);
+            add_view(b, leads, beat->lead[i], ECGMOE_NEVER, out);
     bool poor = !out->complete || out->no_qrs || out->quality < b->constants->poor;
     ecgmoe_rr_history_add(&b->rr_history, out->rr, !(poor || b->was_poor), out->rr_features, out->rr_sequence);
     b->was_poor = poor;

@@ -26,12 +26,14 @@ typedef struct {
 } ecgmoe_beat_builder_constants;
 
 /* Most beats that are not taken yet: ECGMOE_MOST_WAITING that are not complete, or that became complete at once. */
-#define ECGMOE_MOST_BEATS ECGMOE_MOST_WAITING
+#define ECGMOE_BUILT_BEATS ECGMOE_MOST_WAITING
 
 /* An R peak with its beat, first without, then with what is known of it when it is complete. */
 typedef struct {
     int64_t sample;
-    int32_t known_after;    /* samples from `sample` until the R peak was certain; `ready_at` depends on it */
+    /* Samples from `sample` until the R peak was certain, which `ready_at` depends on. Of a complete beat that no lead
+     * shows: until the end of the signal of lead 0, whose window it then gets. */
+    int32_t known_after;
     int32_t reported_after; /* the same, or more if samples had to wait, for example for the end of a hole */
     int32_t ready_after;    /* samples from `sample` until the beat was complete */
     int32_t rr;             /* samples; 0 if it is unknown */
@@ -48,7 +50,7 @@ typedef struct {
     const ecgmoe_beat_builder_constants *constants;
     ecgmoe_lead_history histories[ECGMOE_MAX_LEADS];
     ecgmoe_rr_history rr_history;
-    ecgmoe_built_beat beats[ECGMOE_MOST_BEATS]; /* a ring: complete ones, then those that are not complete */
+    ecgmoe_built_beat beats[ECGMOE_BUILT_BEATS]; /* a ring: complete ones, then those that are not complete */
     int64_t last_ready;                         /* `ready_at` of the last complete beat */
     uint8_t first, n_complete, n_waiting;
     int8_t n_leads;

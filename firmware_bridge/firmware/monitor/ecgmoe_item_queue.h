@@ -12,7 +12,7 @@
 /* Most items of one sample beside beats: of each lead a spike, a hole, clipping twice, flatline twice, two changes of the
  * notch; a gap, pause and asystole, and changes of leads and ends of the signal before and after lead-off and flatline. */
 #define ECGMOE_MOST_OTHER_ITEMS (8 * ECGMOE_MAX_LEADS + 8)
-#define ECGMOE_MOST_QUEUED (ECGMOE_MOST_BEATS + ECGMOE_MOST_OTHER_ITEMS)
+#define ECGMOE_MOST_QUEUED (ECGMOE_BUILT_BEATS + ECGMOE_MOST_OTHER_ITEMS)
 
 /* Order of the items that become known at the same sample. */
 typedef enum { ECGMOE_ORDER_SPIKE, ECGMOE_ORDER_FIRST, ECGMOE_ORDER_SILENCE, ECGMOE_ORDER_NEXT, ECGMOE_ORDER_LAST }
