@@ -27,6 +27,14 @@ class EngineChoice:
     reason: str | None = None
 
 
+def engine_line() -> str:
+    """Return a sentence about the engine that runs if nothing else is chosen."""
+    module = c_engine.extension()
+    if module is None:
+        return f"Engine: numpy, since {NOT_BUILT}."
+    return f"Engine: c, for up to {module.MOST_LEADS} leads and {module.HIGHEST_RATE_HZ} Hz; numpy beyond that."
+
+
 def choose_engine(wanted: str | None, *, leads: int, fs: float, context: bool) -> EngineChoice:
     """Choose the engine of a stream.
 
