@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-import sleepecg
+from sleepecg import heartbeats
 from numpy.typing import NDArray
 
 from benchmarks.rpeaks import generated_minute
@@ -81,7 +81,7 @@ def rpeak_figures() -> dict[str, float]:
     few = live[:, : live.shape[1] // 10]
     taken = medians(
         {
-            "sleepecg": lambda: sleepecg.detect_heartbeats(hour[0], fs),
+            "sleepecg": lambda: heartbeats.detect_heartbeats(hour[0], fs),
             "c": lambda: detect(hour, fs, "c"),
             "c two": lambda: detect(two, fs, "c"),
             "c live": lambda: detect(live, fs, "c", LIVE_CHUNK_S),
@@ -117,7 +117,9 @@ def main() -> None:
     """Print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=2.0, help="hours of the day that are measured; default 2")
-    parser.add_argument("--set", dest="sets", action="append", choices=golden_events.SETS, help="default: shipped, drawn")
+    parser.add_argument(
+        "--set", dest="sets", action="append", choices=golden_events.SETS, help="default: shipped, drawn"
+    )
     parser.add_argument("--data", type=Path, help="folder of the databases (default: ECGMOE_DATA)")
     parser.add_argument("--jobs", type=int, default=1, help="processes of the comparison; default 1")
     parser.add_argument("--json", action="store_true", help="print JSON")
