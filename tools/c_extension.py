@@ -18,7 +18,15 @@ from ecgmoe_edge.streaming import c_engine
 
 PACKAGE = Path(c_engine.__file__).parents[2]
 MONITOR = PACKAGE / "firmware_bridge" / "firmware" / "monitor"
-FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-deprecated-declarations")
+FLAGS = (
+    "-std=c99",
+    "-O2",
+    "-ffp-contract=off",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-Wno-deprecated-declarations",
+)
 FLOAT = ("-DECGMOE_REAL_FLOAT",)
 
 

@@ -55,3 +55,15 @@ def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECGMOE_ENGINE", "C")
     with pytest.raises(UsageError, match="ECGMOE_ENGINE=C is no engine"):
         Monitor(None, 250.0)
+
+
+def test_a_beat_of_the_c_engine_has_every_field_of_a_beat() -> None:
+    from dataclasses import fields
+
+    from ecgmoe_edge.streaming.c_engine.event_names import EventNames
+    from ecgmoe_edge.streaming.events import Beat
+
+    names = EventNames(250.0, ("II",), {"beat": ("N", "S", "V", "F")}, None)
+    beat = names.beat((0, 500, 200, (0.7, 0.1, 0.1, 0.1), None, 0.9, 530, 620, 0, 0, 0, 0, -1, -1), 0.001)
+    assert vars(beat).keys() == {field.name for field in fields(Beat)}
+    assert (beat.label, beat.rr_ms, beat.delay_ms, beat.lead, beat.reason) == ("N", 800.0, 476.0, None, None)

@@ -95,7 +95,9 @@ class EventNames:
             shared,
         ) = numbers
         classes, fs = self._classes, self._fs
-        return Beat(
+        # Filled directly: the constructor of a frozen dataclass takes most of the time of a beat without a model.
+        beat = object.__new__(Beat)
+        beat.__dict__.update(
             sample=sample,
             time_s=sample / fs,
             rr_ms=1000.0 * (rr / fs) if rr else None,
@@ -111,6 +113,7 @@ class EventNames:
             reason=_BEAT_REASONS[reason],
             shared_label=None if shared < 0 else classes[shared],
         )
+        return beat
 
     def _experts(self, experts: Sequence[int]) -> dict[str, int]:
         paths = [contract.path_of(name) for name in self.outputs if contract.is_route(name)]
