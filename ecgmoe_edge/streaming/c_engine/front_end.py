@@ -16,6 +16,7 @@ from ecgmoe_edge.streaming.c_tables.fill import values
 from ecgmoe_edge.streaming.c_tables.tables import tables
 from ecgmoe_edge.streaming.events import GapReason
 from ecgmoe_edge.streaming.frontend import Item
+from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES, RR_SEQUENCE
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.rhythm.silence import SignalEnd, Silence
 from ecgmoe_edge.streaming.signal.filters import check_rate
@@ -110,7 +111,7 @@ class CFrontEnd:
     def _items(self) -> list[Item]:
         """Return the items that wait in `core`, and forget them there."""
         found = self.core.items()
-        beats = self._beats(found)
+        beats = iter(self._beats(found))
         self.core.clear()
         return [next(beats) if numbers[0] == _BEAT else self._item(numbers) for numbers in found]
 
@@ -123,20 +124,22 @@ class CFrontEnd:
             return SignalEnd(known_at, sample, bool(lead_lost))
         return self._events.event(numbers[1])  # type: ignore[return-value]  # no rhythm and no fault of a model
 
-    def _beats(self, found: Sequence[Sequence[Any]]) -> Iterator[BeatContext]:
-        """Yield the beats among the items, with their arrays."""
+    def _beats(self, found: Sequence[Sequence[Any]]) -> list[BeatContext]:
+        """Return the beats among the items, with their arrays."""
         beats, rows = self.core.beats, self.core.rows
         windows = np.empty((rows, 2, BEAT_GRID.size), np.float32)
         amplitudes = np.empty(rows, np.float32)
-        rr_features, rr_sequences = np.empty((beats, 15), np.float32), np.empty((beats, 2, 32), np.float32)
+        rr_features, rr_sequences = _rows(beats, len(RR_FEATURE_NAMES)), _rows(beats, 2, RR_SEQUENCE)
         if beats:
             self.core.windows(windows, amplitudes, rr_features, rr_sequences)
+        out: list[BeatContext] = []
         row = 0
         for k, numbers in enumerate(each for each in found if each[0] == _BEAT):
             leads = numbers[8]
             views = [self._view(windows[row + i], float(amplitudes[row + i]), lead) for i, lead in enumerate(leads)]
             row += len(leads)
-            yield self._beat(numbers, views, rr_features[k], rr_sequences[k])
+            out.append(self._beat(numbers, views, rr_features[k], rr_sequences[k]))
+        return out
 
     def _view(self, window: NDArray[np.float32], amplitude: float, lead: int) -> LeadView:
         name = self._names[lead] if len(self._names) > 1 else None
@@ -177,6 +180,10 @@ class CFrontEnd:
             "rr_sequence": rr_sequence,
         }
         return BeatContext(**{**beat_fields(beat), **arrays})
+
+
+def _rows(*shape: int) -> NDArray[np.float32]:
+    return np.empty(shape, np.float32)
 
 
 def beat_fields(beat: BeatContext) -> dict[str, Any]:
