@@ -28,6 +28,7 @@ NOT_SOURCE = (
     ".hypothesis",
     "cache",
     "runs",
+    "*.so",
 )
 
 

@@ -49,13 +49,12 @@ from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater
 SAME_BEAT_S = 0.12  # largest distance of the peaks of energy of one beat in two leads
 REFRACTORY_S = 0.18  # smallest distance of the peaks of energy of two beats
 LEAST_RR_S = 0.10  # smallest distance of two R peaks, which can lie closer than the peaks of energy
-LEARNING_S = 2.0
+LEARNING_S, NO_ECG_S = 2.0, 10.0  # the levels are learnt for so long; a lead without an ECG for so long shows none
 SURE = 1.0  # log odds from which a beat is certain before the energy after it is known
 SEARCH_BACK_RR = 1.6  # search-back starts after so many times the recent median RR interval without a beat ...
 SEARCH_BACK_LOG_ODDS = -1.0  # ... and accepts a beat from these log odds on
 SILENCE_S = 4.0  # after so long without a beat, the levels are learnt again
 SILENCE_LOG_ODDS, MOST_SILENCES = 2.0, 2  # added to the log odds for each silence; most silences that count
-NO_ECG_S = 10.0  # a lead without an ECG for so long shows none
 _NEVER = 1 << 62
 _BY_ENERGY_PEAK, _BY_TIME_AND_ENERGY_PEAK = attrgetter("at"), attrgetter("examine_at", "at")
 MOST_REJECTED = 32  # number of rejected possible beats in memory: those of 4.8 s
@@ -255,9 +254,8 @@ class RPeakDetector:
             return
         self._reject(possible)
         # A lead that does not vote learns from the beats of the others; its rejected candidates are not examined again.
-        wrong_level = [
-            k for k, shown in possible.shown.items() if self._leads[k].has_wrong_level(shown) and self._leads[k].votes
-        ]
+        voting = {k: shown for k, shown in possible.shown.items() if self._leads[k].votes}
+        wrong_level = [k for k, shown in voting.items() if self._leads[k].has_wrong_level(shown)]
         if wrong_level:
             for k in wrong_level:
                 self._leads[k].rater.restart()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from c_library import library
 from labels_in_c import FLOAT, ROW, StagesInC, pointer
-from test_labels import CLASSES, FS, Pair, both, drawn
+from test_labels_in_c import CLASSES, FS, Pair, both, drawn
 
 from ecgmoe_edge.streaming.events import Event, Gap, GapReason
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
