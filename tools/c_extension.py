@@ -1,7 +1,7 @@
 """Builds the C engine's extension with one command of the compiler, and loads it in place of the installed one.
 
-For the build in 32-bit arithmetic (`python -m tools.compare_engines --float`), which Python does not use, and for builds
-with a sanitizer or other capacity.
+For the build in 32-bit arithmetic (`python -m tools.compare_engines --float`), which Python does not use, and for
+builds with a sanitizer or other capacity.
 """
 
 from __future__ import annotations
