@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -171,21 +172,16 @@ class CFrontEnd:
         if self._peaks_only:
             return beat
         first, *others = views
-        arrays = {
-            "window": first.window,
-            "template": first.template,
-            "amplitude": first.amplitude,
-            "others": tuple(others),
-            "rr_features": rr_features,
-            "rr_sequence": rr_sequence,
-        }
-        return BeatContext(**{**beat_fields(beat), **arrays})
+        return replace(
+            beat,
+            window=first.window,
+            template=first.template,
+            amplitude=first.amplitude,
+            others=tuple(others),
+            rr_features=rr_features,
+            rr_sequence=rr_sequence,
+        )
 
 
 def _rows(*shape: int) -> NDArray[np.float32]:
     return np.empty(shape, np.float32)
-
-
-def beat_fields(beat: BeatContext) -> dict[str, Any]:
-    """Return the fields of a beat by name."""
-    return {name: getattr(beat, name) for name in beat.__dataclass_fields__}
