@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge import contract  # as a module, since it imports this package itself
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.beats import BeatContext, LeadView
-from ecgmoe_edge.streaming.signal.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, LONG_CORE, WIDE_GRID
 
 Inputs = Mapping[str, NDArray[np.float32]]
 _BATCH = 128  # number of beats in one call of a batched model
@@ -50,7 +50,7 @@ class Classifier:
         self.context = model.context_samples
         # A model with context is trained on windows with room for shift and stretch; its input is their middle.
         self.grid = WIDE_GRID if self.context else BEAT_GRID
-        self._core = BEAT_CORE if self.context else slice(None)
+        self._core = LONG_CORE if self.context else slice(None)
 
     def inputs(self, beat: BeatContext) -> Inputs:
         """Return the model's inputs for a beat, one row for each lead."""

@@ -76,10 +76,10 @@ def _points(first: int, last: int) -> slice:
     return slice(first - int(BEAT_GRID[0]), last + 1 - int(BEAT_GRID[0]))
 
 
-_BEAT = _points(int(BEAT_GRID[0]), int(BEAT_GRID[-1]))
+_BEAT = slice(None)
 _QRS = _points(-13, 16)  # -0.10 to +0.13 s
 _P = _points(-37, -10)  # -0.29 to -0.08 s
-_T = _points(17, int(BEAT_GRID[-1]))  # +0.13 s to the end
+_T = slice(_QRS.stop, None)  # +0.13 s to the end
 _PARTS = (_BEAT, _QRS, _P, _T)
 _AROUND_R = _points(-20, 20)  # -0.16 to +0.16 s: for QRS width and R amplitude
 _WIDTH_WEIGHTS = np.arange(-20, 21, dtype=np.float32) ** 2  # squared distance from R of each of these points
