@@ -155,7 +155,7 @@ class Decision:
         Args:
             logits: beat logits of the model, (classes,).
             rr_features: (15,) from `patient.rr_history.RRHistory`.
-            beat: window (103,) on BEAT_GRID in R amplitudes; None without the rule of shapes.
+            beat: window (82,) on BEAT_GRID in R amplitudes; None without the rule of shapes.
             rhythm: rhythm logits (rhythms,); None if the model has none.
             learn: whether the beat is added to the patient history; False for a poor beat and an artefact.
         """

@@ -72,14 +72,14 @@ WAVEFORM_LIMIT = 6.0  # largest absolute value of a waveform, in R amplitudes
 
 
 def _points(first: int, last: int) -> slice:
-    """Indices in BEAT_GRID of the points `first` to `last` (inclusive), counted from R at 128 Hz (7.8 ms)."""
+    """Indices in a beat window of the points `first` to `last` (inclusive), counted from R at 128 Hz (7.8 ms)."""
     return slice(first - int(BEAT_GRID[0]), last + 1 - int(BEAT_GRID[0]))
 
 
 _BEAT = slice(None)
 _QRS = _points(-13, 16)  # -0.10 to +0.13 s
 _P = _points(-37, -10)  # -0.29 to -0.08 s
-_T = slice(_QRS.stop, None)  # +0.13 s to the end
+_T = slice(_QRS.stop, None)  # +0.13 s to the end of the window
 _PARTS = (_BEAT, _QRS, _P, _T)
 _AROUND_R = _points(-20, 20)  # -0.16 to +0.16 s: for QRS width and R amplitude
 _WIDTH_WEIGHTS = np.arange(-20, 21, dtype=np.float32) ** 2  # squared distance from R of each of these points
@@ -97,13 +97,13 @@ def model_inputs(
     """Compute the inputs "beat" and "features" of a model for a batch of beats.
 
     Args:
-        windows: (beats, 103), in any unit.
-        templates: (beats, 103), in the same unit.
+        windows: (beats, points) on BEAT_GRID, or on LONG_GRID for a model with the 10 s context, in any unit.
+        templates: (beats, points), in the same unit.
         amplitude: (beats,) the patient's running R amplitude, in the same unit.
         rr_features: (beats, 15) from `RRHistory`.
 
     Returns:
-        "beat" (beats, 2, 103): waveform and template over the amplitude, within +-6; and "features" (beats, 27):
+        "beat" (beats, 2, points): waveform and template over the amplitude, within +-6; and "features" (beats, 27):
         centred and scaled, within +-4.
     """
     scale = np.maximum(amplitude, 1e-3).astype(np.float32)[:, None]
@@ -132,7 +132,7 @@ def _template_features(beat: NDArray[np.float32], out: NDArray[np.float32]) -> N
     """Compute how beats differ from the patient's template.
 
     Args:
-        beat: (beats, 2, 103) window and template over the running R amplitude.
+        beat: (beats, 2, points) window and template over the running R amplitude.
         out: (beats, 12) is overwritten by the features of TEMPLATE_FEATURE_NAMES.
     """
     energy = np.empty((len(beat), len(_PARTS), 2), np.float32)

@@ -226,7 +226,7 @@ def _batch(
     window: NDArray[np.float32],
     template: NDArray[np.float32],
 ) -> Batch:
-    """Make the batch of beats with windows and templates on LONG_GRID, (b, 103)."""
+    """Make the batch of beats with windows and templates (b, 103) on LONG_GRID, which begins with BEAT_GRID."""
     of_rr = rows.amplitude, rows.rr_features, rows.rr_sequence
     inputs = assemble_inputs(window[:, : BEAT_GRID.size], template[:, : BEAT_GRID.size], *of_rr, rows.context)
     long = assemble_inputs(window, template, *of_rr)

@@ -71,7 +71,7 @@ class ShapeMemory:
         shape.
 
         Args:
-            beat: window (103,) on BEAT_GRID, in R amplitudes.
+            beat: window (82,) on BEAT_GRID, in R amplitudes.
             margin: logit of V over N and S (natural logarithm).
             log_rr_ratio: ln of the RR interval over the mean of the 8 before; None if it says nothing, as in atrial
                 fibrillation.
