@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ecgmoe_edge.contract import LIMITS, SHAPES
 from ecgmoe_edge.converters import calibration
 from ecgmoe_edge.converters.calibration import (
     LEAST_BEATS,
@@ -29,9 +30,8 @@ def write(folder: Path, name: str, signal: Any, fs: float) -> None:
 def test_the_shipped_recording_gives_all_inputs_within_their_limits() -> None:
     beats = shipped_beats()
     assert 450 < len(beats) < 600
-    assert beats.inputs["beat"].shape[1:] == (2, 103)
-    assert beats.inputs["features"].shape[1:] == (27,)
-    assert np.abs(beats.inputs["features"]).max() <= 4
+    assert {name: x.shape[1:] for name, x in beats.inputs.items()} == SHAPES
+    assert all(np.abs(x).max() <= LIMITS[name] for name, x in beats.inputs.items())
     assert {len(batch[0]) for batch in beats.batches(64)} <= {64, len(beats) % 64}
 
 

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ecgmoe_edge.contract import INPUTS, SHAPES
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.shared_layers import load_balance
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
@@ -17,11 +18,8 @@ from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save
 
 def inputs(n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     g = torch.Generator().manual_seed(seed)
-    return (
-        torch.randn(n, 2, 103, generator=g),
-        torch.randn(n, 27, generator=g),
-        torch.randn(n, 2, 32, generator=g),
-    )
+    beat, features, rr_sequence = (torch.randn(n, *SHAPES[name], generator=g) for name in INPUTS)
+    return beat, features, rr_sequence
 
 
 @pytest.fixture
