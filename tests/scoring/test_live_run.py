@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from beat_models import FakeModel, Tensors
 from numpy.typing import NDArray
 
@@ -85,10 +86,12 @@ def test_batched_inference_gives_the_same_events_for_two_leads(simulated_ecg: Ca
     np.testing.assert_allclose(slow.outputs["beat"], fast.outputs["beat"], atol=1e-6)
 
 
-def test_outputs_and_waveforms_are_in_the_order_of_the_beats(simulated_ecg: Callable[..., Any]) -> None:
-    run = _run(simulated_ecg(30.0, fs=FS), _model(batched=False), keep_waves=True)
-    assert run.waves.shape == (len(run.beats), BEAT_GRID.size)
-    assert np.abs(run.waves[5:]).argmax(1).tolist() == [45] * (len(run.beats) - 5)  # R is at index 45 of the window
+@pytest.mark.parametrize("context", [0, 1280])
+def test_outputs_and_waveforms_are_in_the_order_of_the_beats(simulated_ecg: Callable[..., Any], context: int) -> None:
+    run = _run(simulated_ecg(30.0, fs=FS), _model(batched=False, context_samples=context), keep_waves=True)
+    assert run.waves.shape == (len(run.beats), BEAT_GRID.size)  # also those of a model with a longer window
+    r = int(np.flatnonzero(BEAT_GRID == 0)[0])
+    assert np.abs(run.waves[5:]).argmax(1).tolist() == [r] * (len(run.beats) - 5)
     for beat, logits in zip(run.beats, run.outputs["route_morphology"], strict=True):
         assert beat.experts["morphology"] == int(logits.argmax())
 

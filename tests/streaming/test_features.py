@@ -110,8 +110,7 @@ def test_a_window_is_the_signal_on_the_model_s_grid(fs: float, grid: np.ndarray)
 
 
 def test_a_window_ends_in_time_for_its_label() -> None:
-    for fs in (100.0, 128.0, 250.0, 360.0, 1000.0):
-        assert WindowSampler(fs, BEAT_GRID).after / fs <= 0.465
+    assert all(WindowSampler(fs, BEAT_GRID).after <= 0.3 * fs for fs in range(100, 1001))
 
 
 def _rr(irregular_share: float, ratio: float = 1.0) -> NDArray[np.float32]:
