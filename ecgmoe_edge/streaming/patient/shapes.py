@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.signal.sums import ordered_mean, ordered_sum
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
-_FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s before R to 0.28 s after: QRS, ST, T
+_FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s before R to 0.27 s after: QRS, ST, T
 _SHAPES = 16  # number of shapes in memory; a new one replaces the one without a beat for the longest time
 _RATIO = 1.5  # beats whose sizes differ by more than this ratio have different shapes
 _LEAST_WEIGHT = 0.1  # smallest weight of a new beat in the mean form of its shape
