@@ -32,7 +32,8 @@ TEMPLATE_FEATURE_NAMES: Final = (
 FEATURE_NAMES: Final = RR_FEATURE_NAMES + TEMPLATE_FEATURE_NAMES
 N_FEATURES: Final = len(FEATURE_NAMES)
 
-# Centre and scale of each feature, in the order of FEATURE_NAMES: mean and spread over ds1-fit and svdb-fit, rounded.
+# Centre and scale of each feature, in the order of FEATURE_NAMES: mean and spread over ds1-fit and svdb-fit, rounded;
+# those of beat and T were measured with LONG_GRID.
 # All scaled features have about the same range, so that one int8 scale suffices for them.
 _CENTRE_AND_SCALE = np.array(
     [
