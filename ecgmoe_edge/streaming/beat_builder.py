@@ -18,9 +18,9 @@ from ecgmoe_edge.streaming.signal.lead import LeadSignal
 from ecgmoe_edge.streaming.signal.quality import POOR_QUALITY
 from ecgmoe_edge.streaming.signal.windows import WindowSampler
 
-_GOOD = 0.5  # quality of a beat in a lead from which no later lead is preferred to it
-_NO_ECG_FACTOR = 0.004  # factor of the quality in a lead without an ECG: then it is too low for a label
-_MOST_LEADS = 2  # most leads of a beat that a model gets; the benefit of a third is not measured, and it takes time
+GOOD = 0.5  # quality of a beat in a lead from which no later lead is preferred to it
+NO_ECG_FACTOR = 0.004  # factor of the quality in a lead without an ECG: then it is too low for a label
+MOST_LEADS = 2  # most leads of a beat that a model gets; the benefit of a third is not measured, and it takes time
 _NEVER = 1 << 62
 _BY_QUALITY = attrgetter("quality")
 
@@ -113,7 +113,7 @@ class BeatBuilder:
         views = self._views(r, ready_at)
         if views:
             # The first lead that shows the beat well; if none does, the lead that shows it best.
-            view = next((each for each in views if each.quality >= _GOOD), None) or max(views, key=_BY_QUALITY)
+            view = next((each for each in views if each.quality >= GOOD), None) or max(views, key=_BY_QUALITY)
         else:
             view = _View(0, self._leads[0].window_of(r), 0.0, no_qrs=False)
         no_qrs = bool(views) and all(each.no_qrs for each in views)
@@ -131,8 +131,8 @@ class BeatBuilder:
                 recurrence=peak.recurrence,
                 lead=lead,
             )
-        others = [each for each in views if each is not view and each.quality >= _GOOD]
-        first, *other_leads = [self._lead_view(each, r) for each in (view, *others[: _MOST_LEADS - 1])]
+        others = [each for each in views if each is not view and each.quality >= GOOD]
+        first, *other_leads = [self._lead_view(each, r) for each in (view, *others[: MOST_LEADS - 1])]
         poor = not views or no_qrs or view.quality < POOR_QUALITY
         rr_features, rr_sequence = self._rr_history.add(rr_s, remember=not (poor or self._was_poor))
         self._was_poor = poor
@@ -171,7 +171,7 @@ class BeatBuilder:
             if lead.shows(r):
                 window = lead.window_of(r)
                 quality = lead.quality_of(window, r, ready_at)
-                factor = _NO_ECG_FACTOR if k in self._no_ecg else 1.0
+                factor = NO_ECG_FACTOR if k in self._no_ecg else 1.0
                 views.append(_View(k, window, factor * quality, lead.shows_no_qrs))
         return views
 

@@ -29,6 +29,8 @@ from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
 from ecgmoe_edge.tasks import ARTEFACT
 
 EARLY = math.log(0.9)  # a beat is early if ln of its RR interval over the mean of the 8 before is below this
+MARGIN_LIMIT = 8.0  # larger margins are limited to this in the running mean of a patient
+BEATS_BEFORE = 60  # number of beats that the running mean begins with, all with the usual margin
 
 
 def _constant(
@@ -186,12 +188,12 @@ class Decision:
             ratio = None if fibrillates else float(rr_features[TO_MEAN_OF_8])
             own[self._v] += rule.shape_share * self._shapes.correction(beat, float(own[self._v]) - others, ratio)
         adjusted = own.copy()
-        weight = 1.0 / min(rule.memory_beats, self._beats + 60)
+        weight = 1.0 / min(rule.memory_beats, self._beats + BEATS_BEFORE)
         for index, share in self._adapted:
             running = self._margin[index]
             adjusted[index] -= share * max(0.0, running - rule.usual_margin)
             if learn:
-                margin = min(max(float(own[index]) - float(own[self._normal]), -8.0), 8.0)
+                margin = min(max(float(own[index]) - float(own[self._normal]), -MARGIN_LIMIT), MARGIN_LIMIT)
                 self._margin[index] = running + weight * (margin - running)
         penalty, applies = rule.irregular_penalty, irregular
         if rhythm is not None and self._af is not None:

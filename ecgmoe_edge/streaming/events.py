@@ -21,6 +21,7 @@ __all__ = [
     "Clipping",
     "Clock",
     "End",
+    "EngineName",
     "Event",
     "EventKind",
     "FallingBehind",
@@ -71,6 +72,8 @@ LeadReason: TypeAlias = Literal["start", "off", "nan", "range", "flat", "rail", 
 FlatlineKind: TypeAlias = Literal["flat", "rail"]
 NotchState: TypeAlias = Literal["in", "out", "not possible at this rate"]
 RhythmPhase: TypeAlias = Literal["begin", "end"]
+#: What runs the stages of a monitor: the reference, or the same in C.
+EngineName: TypeAlias = Literal["numpy", "c"]
 
 ARTEFACT_REASON: Final = "artefact"  # reason of a beat of which the model answered that it is none
 NO_ECG: Final = "no ECG"  # reason of a lead whose signal is not that of a heart
@@ -292,6 +295,7 @@ class End:
     link: Mapping[str, Any] = field(default_factory=dict)  # counts of the serial link; empty without one
     artefacts: int = 0  # number of the beats that are `?` because the model answered that they are artefacts
     relabelled: int = 0  # number of beats whose label the patient's own layer changed
+    engine: EngineName = "numpy"  # what ran the stages
 
 
 Event: TypeAlias = (

@@ -70,6 +70,14 @@ _CENTRE_AND_SCALE = np.array(
 FEATURE_CENTRE, FEATURE_SCALE = _CENTRE_AND_SCALE.T
 FEATURE_LIMIT = 4.0  # largest absolute value of a scaled feature
 WAVEFORM_LIMIT = 6.0  # largest absolute value of a waveform, in R amplitudes
+LOG_LIMIT = 3.0  # largest absolute value of a log ratio of two energies or slopes
+# Added to a value, or its least value, so that a flat signal gives a number. In R amplitudes.
+LEAST_AMPLITUDE = 1e-3  # mV; of the R amplitude itself
+LEAST_ENERGY = 1e-3
+LEAST_AREA = 1e-3
+LITTLE_SLOPE = LITTLE_DIFFERENCE = 0.02
+LITTLE_AMPLITUDE = 0.05
+WIDTH_POINTS = 10.0  # unit of the QRS width, in points
 
 
 def _points(first: int, last: int) -> slice:
@@ -81,12 +89,12 @@ _BEAT = slice(None)
 _QRS = _points(-13, 16)  # -0.10 to +0.13 s
 _P = _points(-37, -10)  # -0.29 to -0.08 s
 _T = slice(_QRS.stop, None)  # +0.13 s to the end of the window
-_PARTS = (_BEAT, _QRS, _P, _T)
-_AROUND_R = _points(-20, 20)  # -0.16 to +0.16 s: for QRS width and R amplitude
+PARTS = (_BEAT, _QRS, _P, _T)
+AROUND_R = _points(-20, 20)  # -0.16 to +0.16 s: for QRS width and R amplitude
 _WIDTH_WEIGHTS = np.arange(-20, 21, dtype=np.float32) ** 2  # squared distance from R of each of these points
-_SLOPE_FROM, _SLOPE_TO = _points(-12, 11), _points(-11, 12)  # neighbouring points, -0.09 to +0.09 s: for the slope
-_BEFORE_QRS = _points(-41, -10)  # -0.32 to -0.08 s
-_BEFORE_QRS_POINTS = np.float32(_BEFORE_QRS.stop - _BEFORE_QRS.start)
+SLOPE_FROM, SLOPE_TO = _points(-12, 11), _points(-11, 12)  # neighbouring points, -0.09 to +0.09 s: for the slope
+BEFORE_QRS = _points(-41, -10)  # -0.32 to -0.08 s
+_BEFORE_QRS_POINTS = np.float32(BEFORE_QRS.stop - BEFORE_QRS.start)
 
 
 def model_inputs(
@@ -107,7 +115,7 @@ def model_inputs(
         "beat" (beats, 2, points): waveform and template over the amplitude, within +-6; and "features" (beats, 27):
         centred and scaled, within +-4.
     """
-    scale = np.maximum(amplitude, 1e-3).astype(np.float32)[:, None]
+    scale = np.maximum(amplitude, LEAST_AMPLITUDE).astype(np.float32)[:, None]
     beat = np.empty((len(windows), 2, windows.shape[1]), np.float32)
     np.divide(windows, scale, out=beat[:, 0])
     np.divide(templates, scale, out=beat[:, 1])
@@ -136,30 +144,30 @@ def _template_features(beat: NDArray[np.float32], out: NDArray[np.float32]) -> N
         beat: (beats, 2, points) window and template over the running R amplitude.
         out: (beats, 12) is overwritten by the features of TEMPLATE_FEATURE_NAMES.
     """
-    energy = np.empty((len(beat), len(_PARTS), 2), np.float32)
-    shared = np.empty((len(beat), len(_PARTS)), np.float32)
-    for k, points in enumerate(_PARTS):
+    energy = np.empty((len(beat), len(PARTS), 2), np.float32)
+    shared = np.empty((len(beat), len(PARTS)), np.float32)
+    for k, points in enumerate(PARTS):
         raw = beat[:, :, points]
         part = raw - ordered_mean(raw, 2)[:, :, None]
         energy[:, k] = ordered_sum(part * part, 2)
         shared[:, k] = ordered_sum(part[:, 0] * part[:, 1], 1)
-    energy += 1e-3
+    energy += LEAST_ENERGY
     out[:, 0:8:2] = shared / np.sqrt(energy[:, :, 0] * energy[:, :, 1])
     ratio = 0.5 * np.log(energy[:, :, 0] / energy[:, :, 1])
-    _limit(ratio, 3.0)
+    _limit(ratio, LOG_LIMIT)
     out[:, 1:8:2] = ratio
-    near = np.abs(beat[:, :, _AROUND_R])
-    total = np.maximum(ordered_sum(near, 2), np.float32(1e-3))
-    width = np.sqrt(ordered_sum(near * _WIDTH_WEIGHTS, 2) / total) / np.float32(10.0)
+    near = np.abs(beat[:, :, AROUND_R])
+    total = np.maximum(ordered_sum(near, 2), np.float32(LEAST_AREA))
+    width = np.sqrt(ordered_sum(near * _WIDTH_WEIGHTS, 2) / total) / np.float32(WIDTH_POINTS)
     out[:, 8] = width[:, 0] - width[:, 1]
-    steps = np.abs(beat[:, :, _SLOPE_TO] - beat[:, :, _SLOPE_FROM])
-    before = beat[:, 0, _BEFORE_QRS] - beat[:, 1, _BEFORE_QRS]
+    steps = np.abs(beat[:, :, SLOPE_TO] - beat[:, :, SLOPE_FROM])
+    before = beat[:, 0, BEFORE_QRS] - beat[:, 1, BEFORE_QRS]
     logs = np.empty((len(beat), 5), np.float32)
-    logs[:, :2] = np.maximum.reduce(steps, axis=2) + np.float32(0.02)
-    logs[:, 2] = np.sqrt(ordered_sum(before * before, 1) / _BEFORE_QRS_POINTS) + np.float32(0.02)
-    logs[:, 3:] = np.maximum.reduce(near, axis=2) + np.float32(0.05)
+    logs[:, :2] = np.maximum.reduce(steps, axis=2) + np.float32(LITTLE_SLOPE)
+    logs[:, 2] = np.sqrt(ordered_sum(before * before, 1) / _BEFORE_QRS_POINTS) + np.float32(LITTLE_DIFFERENCE)
+    logs[:, 3:] = np.maximum.reduce(near, axis=2) + np.float32(LITTLE_AMPLITUDE)
     np.log(logs, out=logs)
     out[:, 9] = logs[:, 0] - logs[:, 1]
-    _limit(out[:, 9], 3.0)
+    _limit(out[:, 9], LOG_LIMIT)
     out[:, 10] = logs[:, 2]
     out[:, 11] = logs[:, 3] - logs[:, 4]

@@ -42,8 +42,8 @@ from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, RPEAK_GRID, WindowSampler
 from ecgmoe_edge.streaming.unusable import UnusableRun
 
-_EDGE_S = 0.060  # a peak closer to the signal's start may be the end of a QRS complex; it is no R peak
-_T_WAVE_S = 0.400  # a beat closer to the signal's start may be a T wave; no RR interval begins with it
+EDGE_S = 0.060  # a peak closer to the signal's start may be the end of a QRS complex; it is no R peak
+T_WAVE_S = 0.400  # a beat closer to the signal's start may be a T wave; no RR interval begins with it
 # Order of the items that become known at the same sample.
 _SPIKE, _FIRST, _SILENCE, _NEXT, _LAST = range(5)
 
@@ -93,7 +93,7 @@ class FrontEnd:
         self._builder = BeatBuilder(self._leads, self._names, window, points, longer, peaks_only=grid is None)
         self._detector = RPeakDetector(self.fs, count, self._leads[0].reach)
         self._silence = SilenceClock(self.fs, (limits.pause_s, limits.asystole_s))
-        self._edge, self._t_wave = round(_EDGE_S * self.fs), round(_T_WAVE_S * self.fs)
+        self._edge, self._t_wave = round(EDGE_S * self.fs), round(T_WAVE_S * self.fs)
         self._off = np.zeros(count, bool)
         self._usable = np.zeros(count, bool)  # leads whose samples are usable at present
         self._position = 0  # number of samples processed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ecgmoe_edge.streaming.events import ModelFault
 
-_REPORT_S = 60.0  # least time between two events
+REPORT_S = 60.0  # least time between two events
 
 
 class ModelFaults:
@@ -28,7 +28,7 @@ class ModelFaults:
         self._beats += 1
         self._sample = sample
         self._outputs |= dict.fromkeys(outputs)
-        if self._reported is not None and sample - self._reported < _REPORT_S * self._fs:
+        if self._reported is not None and sample - self._reported < REPORT_S * self._fs:
             return []
         return self.flush()
 

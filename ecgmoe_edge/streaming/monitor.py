@@ -1,25 +1,34 @@
-"""The live monitor: samples in, events out, beat by beat. It connects front end, classifier and labeller."""
+"""The live monitor: samples in, events out, beat by beat. It connects front end, classifier and labeller.
+
+The stages run in Python (the numpy reference) or in C, with the same events (`engines`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgmoe_edge.errors import SignalError
 from ecgmoe_edge.streaming.beat_model import BeatModel
-from ecgmoe_edge.streaming.beats import BeatContext
 from ecgmoe_edge.streaming.classifier import Classifier
+from ecgmoe_edge.streaming.engines import choose_engine
 from ecgmoe_edge.streaming.events import Event, GapReason, LayerSwitch, LeadOff
-from ecgmoe_edge.streaming.frontend import FrontEnd, Item
+from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.input_checks import check_flag, check_lead_off, check_leads, check_loss, check_samples
 from ecgmoe_edge.streaming.labeller import Labeller
 from ecgmoe_edge.streaming.patient.own_layer import PatientLayer
+from ecgmoe_edge.streaming.reference_stages import ReferenceStages
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
+from ecgmoe_edge.streaming.signal.filters import check_rate
 from ecgmoe_edge.streaming.signal.mains import AUTO, MainsChoice
 from ecgmoe_edge.streaming.totals import StreamTotals
+
+if TYPE_CHECKING:
+    from ecgmoe_edge.streaming.c_engine.front_end import CFrontEnd
+    from ecgmoe_edge.streaming.c_engine.stages import CStages
 
 
 class Monitor:
@@ -28,7 +37,7 @@ class Monitor:
     Every method returns the events that became certain, in order. Any chunking of the stream gives the same events,
     except for `compute_ms`.
 
-    The stages can be used separately: `front_end` gives beats and breaks of the signal, `classifier` (None without a
+    The stages can be used separately, before or instead of these methods: `front_end` gives beats and breaks of the signal, `classifier` (None without a
     model) the outputs of the model, and `labeller` the events. The outputs of the model do not affect the front end, so
     beats may be collected between the stages and classified in batches.
 
@@ -42,9 +51,16 @@ class Monitor:
             None for none.
         limits: limits of the rhythm alarms: pause, asystole, heart rate and V run.
         layer: the patient's own layer, from `load_patient_layer`; None for the shared model alone.
+        engine: "numpy" or "c"; None for the variable ECGMOE_ENGINE, or the C engine if this installation has it and it
+            can run this stream.
+
+    Attributes:
+        engine: the engine that runs.
+        engine_reason: why it is not the C engine; None if it is, or if numpy was asked for.
 
     Raises:
         SignalError: an input that cannot be used, in the constructor or in a method; the call then changes nothing.
+        UsageError: an unknown engine, or one that this installation does not have.
     """
 
     def __init__(
@@ -57,6 +73,7 @@ class Monitor:
         mains: MainsChoice = AUTO,
         limits: RhythmLimits | None = None,
         layer: PatientLayer | None = None,
+        engine: str | None = None,
     ) -> None:
         self._leads = check_leads(leads)
         self.classifier = Classifier(bundle) if bundle is not None else None
@@ -67,7 +84,11 @@ class Monitor:
             layer.check_stream(self._leads, invert=self._invert)
         self._layer = layer
         self._layer_wanted = layer is not None
-        self._begin(fs)
+        context = self.classifier is not None and self.classifier.context > 0
+        self._fs = check_rate(fs)
+        choice = choose_engine(engine, leads=len(self._leads), fs=self._fs, context=context)
+        self.engine, self.engine_reason = choice.name, choice.reason
+        self._begin()
 
     @property
     def leads(self) -> tuple[str, ...]:
@@ -77,28 +98,50 @@ class Monitor:
     @property
     def fs(self) -> float:
         """Sampling rate of the device, Hz."""
-        return self.front_end.fs
+        return self._fs
 
-    def _begin(self, fs: float) -> None:
+    def _begin(self) -> None:
         model = self.classifier.model if self.classifier else None
-        self.front_end = FrontEnd(
-            fs,
+        self.labeller = self.new_labeller(self._layer)
+        self.front_end: FrontEnd | CFrontEnd
+        self._stages: ReferenceStages | CStages
+        if self.engine == "c":
+            self.front_end, self._stages = self._stages_in_c()
+        else:
+            self.front_end = FrontEnd(
+                self._fs,
+                self._leads,
+                mains=self._mains,
+                invert=self._invert,
+                grid=self.classifier.grid if self.classifier else None,
+                context=self.classifier.context if self.classifier else 0,
+                limits=self._limits,
+            )
+            self._stages = ReferenceStages(self.front_end, self.classifier, self.labeller)
+        self._layer_reported: bool | None = None if self._layer else False  # None: its use is still to be reported
+        self._totals = StreamTotals(self._fs, model.classes if model else {}, self.engine)
+
+    def _stages_in_c(self) -> tuple[CFrontEnd, CStages]:
+        # Imported here, since the reference alone does not need the constants of the C engine.
+        from ecgmoe_edge.streaming.c_engine.front_end import CFrontEnd
+        from ecgmoe_edge.streaming.c_engine.stages import CStages
+
+        model = self.classifier.model if self.classifier else None
+        front_end = CFrontEnd(
+            self._fs,
             self._leads,
             mains=self._mains,
             invert=self._invert,
-            grid=self.classifier.grid if self.classifier else None,
-            context=self.classifier.context if self.classifier else 0,
+            peaks_only=model is None,
             limits=self._limits,
         )
-        self.labeller = self.new_labeller(self._layer)
-        self._layer_reported: bool | None = None if self._layer else False  # None: its use is still to be reported
-        self._totals = StreamTotals(self.front_end.fs, model.classes if model else {})
+        return front_end, CStages(front_end, model, self._leads, self._limits, self._layer)
 
     def new_labeller(self, layer: PatientLayer | None = None) -> Labeller:
         """Return a further labeller for the beats of this monitor's front end and classifier, without history."""
         model = self.classifier.model if self.classifier else None
         return Labeller(
-            self.front_end.fs,
+            self._fs,
             model.classes if model else {},
             model.decision if model else None,
             self._limits,
@@ -123,7 +166,8 @@ class Monitor:
         wanted = self._layer_wanted
         if wanted == self._layer_reported:
             return []
-        self.labeller.layer_active = self._layer_reported = wanted
+        self._stages.use_layer(wanted)
+        self._layer_reported = wanted
         at = self.front_end.position
         return [LayerSwitch(at, at / self.fs, wanted)]
 
@@ -136,7 +180,7 @@ class Monitor:
         x = check_samples(samples, self._leads)
         switched = self._switch_layer()
         self._totals.received += x.shape[1]
-        return [*switched, *self._events(self.front_end.push(x))]
+        return [*switched, *self._counted(self._stages.push(x))]
 
     def gap(self, n_lost: int | None, reason: GapReason, *, at_least: bool = False) -> list[Event]:
         """Note that samples never arrived.
@@ -150,12 +194,12 @@ class Monitor:
         limit = check_flag("at_least", at_least)
         switched = self._switch_layer()
         self._totals.lose(lost or 0, reason)
-        return [*switched, *self._events(self.front_end.gap(lost, reason, at_least=limit))]
+        return [*switched, *self._counted(self._stages.gap(lost, reason, at_least=limit))]
 
     def lead_off(self, mask: Sequence[bool] | NDArray[np.bool_]) -> list[Event]:
         """Set which leads are off, one flag for each lead; a lead that is off is not used."""
         off = check_lead_off(mask, self._leads)
-        events = [*self._switch_layer(), *self._events(self.front_end.lead_off(off))]
+        events = [*self._switch_layer(), *self._counted(self._stages.lead_off(off))]
         names = tuple(name for name, is_off in zip(self._leads, off, strict=True) if is_off)
         at = self.front_end.position
         return [*events, LeadOff(at, at / self.fs, names)]
@@ -163,16 +207,12 @@ class Monitor:
     def flush(self) -> list[Event]:
         """End the stream: return the remaining events, and `End` with the totals."""
         switched = self._switch_layer()
-        return [*switched, *self._events(self.front_end.flush()), *self.labeller.flush(), self._totals.end()]
+        return [*switched, *self._counted(self._stages.flush()), self._totals.end()]
 
     def reset(self) -> None:
         """Forget stream and patient; the next sample is sample 0 of another patient."""
-        self._begin(self.fs)
+        self._begin()
 
-    def _events(self, items: Sequence[Item]) -> list[Event]:
-        events: list[Event] = []
-        for item in items:
-            answer = self.classifier.answer(item) if self.classifier and isinstance(item, BeatContext) else None
-            events += self.labeller.take(item, answer)
+    def _counted(self, events: list[Event]) -> list[Event]:
         self._totals.count(events)
         return events

@@ -7,10 +7,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from ecgmoe_edge import contract
-from ecgmoe_edge.streaming.events import ARTEFACT_REASON, UNUSABLE, AfBurden, Beat, End, Event, Gap, GapReason, Rhythm
+from ecgmoe_edge.streaming.events import (
+    ARTEFACT_REASON,
+    UNUSABLE,
+    AfBurden,
+    Beat,
+    End,
+    EngineName,
+    Event,
+    Gap,
+    GapReason,
+    Rhythm,
+)
 from ecgmoe_edge.streaming.rhythm.model_rhythm import AF, NOISY
 
-_PERCENTS = (50, 95, 99)
+PERCENTS = (50, 95, 99)
 
 
 class Percentiles:
@@ -27,10 +38,10 @@ class Percentiles:
         """Return p50, p95 and p99 in the unit of the values; None without a value."""
         total = self._bins.total()
         if not total:
-            return {f"p{p}": None for p in _PERCENTS}
+            return {f"p{p}": None for p in PERCENTS}
         out: dict[str, float | None] = {}
         ordered = sorted(self._bins.items())
-        for percent in _PERCENTS:
+        for percent in PERCENTS:
             rank, seen = math.ceil(total * percent / 100), 0
             for log_percent, count in ordered:
                 seen += count
@@ -77,10 +88,11 @@ class StreamTotals:
     Args:
         fs: sampling rate, Hz.
         classes: classes of each task of the model; empty without a model.
+        engine: the engine that runs.
     """
 
-    def __init__(self, fs: float, classes: Mapping[str, tuple[str, ...]]) -> None:
-        self._fs = fs
+    def __init__(self, fs: float, classes: Mapping[str, tuple[str, ...]], engine: EngineName = "numpy") -> None:
+        self._fs, self._engine = fs, engine
         self.received = self.lost = 0  # number of samples
         self._unusable = self._gaps = self._bridged = 0
         self._labels: Counter[str] = Counter(dict.fromkeys((*classes["beat"], "?"), 0) if classes else {})
@@ -137,4 +149,5 @@ class StreamTotals:
             af_burden=None if self._rhythms is None else self._rhythms.af_burden(),
             artefacts=self._artefacts,
             relabelled=self._relabelled,
+            engine=self._engine,
         )

@@ -11,7 +11,7 @@ from ecgmoe_edge.streaming.events import Gap, GapReason
 # of 4 s; one of 1e12 costs those of 8 s, and from 1e100 on quality is NaN.
 LARGEST_MV: Final = 1e7
 
-_REPORT_S = 60.0  # longest gap in one report, so that a signal that never becomes usable is reported too
+REPORT_S = 60.0  # longest gap in one report, so that a signal that never becomes usable is reported too
 
 
 class UnusableRun:
@@ -23,7 +23,7 @@ class UnusableRun:
 
     def __init__(self, fs: float) -> None:
         self._fs = fs
-        self._limit = round(_REPORT_S * fs)
+        self._limit = round(REPORT_S * fs)
         self.samples = 0  # number of samples that are not reported yet
         self._reason: GapReason = "nan"  # why they are unusable
 

@@ -87,7 +87,7 @@ static size_t finish(writer *w, ecgmoe_stream *stream, uint8_t n) {
 }
 
 static bool fits(const ecgmoe_stream *stream, uint8_t n) {
-    return stream->n_leads >= 1 && stream->n_leads <= ECGMOE_MAX_LEADS && n >= 1 &&
+    return stream->n_leads >= 1 && stream->n_leads <= ECGMOE_FRAME_MAX_LEADS && n >= 1 &&
            HEADER_BYTES + 4u + 3u * stream->n_leads * n + CRC_BYTES <= ECGMOE_MAX_BODY;
 }
 

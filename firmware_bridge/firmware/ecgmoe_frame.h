@@ -21,7 +21,7 @@ extern "C" {
 #define ECGMOE_RING_SLOTS 32 /* samples in the ring: a power of two, at most 128 */
 #endif
 
-#define ECGMOE_MAX_LEADS 16
+#define ECGMOE_FRAME_MAX_LEADS 16
 #define ECGMOE_MAX_BODY 1024    /* bytes of a frame before stuffing, including its CRC */
 #define ECGMOE_NONE (-8388608L) /* code of a value that was not measured */
 #define ECGMOE_START 'S'        /* command from the host: start, with an info frame first */

@@ -192,6 +192,16 @@ def test_a_notch_starts_without_a_transient() -> None:
     assert np.abs(notch.process(tone)).max() < 1e-9
 
 
+def test_a_notch_is_not_changed_by_an_empty_piece() -> None:
+    # A second notch that is switched on with the first one filters no samples before it searches its block again.
+    notches = Notch(250.0, 50.0), Notch(250.0, 50.0)
+    tone = np.cos(2 * np.pi * 50.0 / 250.0 * np.arange(100))
+    for notch in notches:
+        notch.start(50.0, 0.3 + 0.1j)
+    assert notches[0].process(np.zeros(0)).size == 0
+    assert np.array_equal(notches[0].process(tone), notches[1].process(tone))
+
+
 def test_sums_of_a_block_are_in_the_order_of_its_samples() -> None:
     detector = HumDetector(250.0)
     waves, y = detector._waves, np.random.default_rng(2).normal(size=detector.block)

@@ -21,15 +21,15 @@ from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 from ecgmoe_edge.tasks import BEAT_CLASSES
 
 LAYER_CLASSES: Final = BEAT_CLASSES
-_EVERY: Final = 2  # samples of the window from one input to the next; 64 Hz is enough for the form of a beat
-_WINDOW_INPUTS: Final = len(range(0, BEAT_GRID.size, _EVERY))
+EVERY: Final = 2  # samples of the window from one input to the next; 64 Hz is enough for the form of a beat
+WINDOW_INPUTS: Final = len(range(0, BEAT_GRID.size, EVERY))
 #: Number of inputs: log-probabilities, features, samples of the window, and 1.
-LAYER_INPUTS: Final = len(LAYER_CLASSES) + N_FEATURES + _WINDOW_INPUTS + 1
+LAYER_INPUTS: Final = len(LAYER_CLASSES) + N_FEATURES + WINDOW_INPUTS + 1
 
 # Scales that give all inputs about the same range, so that one penalty suits all weights.
-_WINDOW_SCALE: Final = 2.0
-_LOG_PROBABILITY_SCALE: Final = 1.0 / 3.0
-_LEAST_LOG_PROBABILITY: Final = -10.0
+WINDOW_SCALE: Final = 2.0
+LOG_PROBABILITY_SCALE: Final = 1.0 / 3.0
+LEAST_LOG_PROBABILITY: Final = -10.0
 LARGEST_WEIGHT: Final = 100.0  # fitted weights are below 5
 
 
@@ -46,9 +46,9 @@ def layer_inputs(
     log_probabilities = log_softmax(np.asarray(logits, np.float64))
     return np.concatenate(
         (
-            np.clip(log_probabilities, _LEAST_LOG_PROBABILITY, 0.0) * _LOG_PROBABILITY_SCALE,
+            np.clip(log_probabilities, LEAST_LOG_PROBABILITY, 0.0) * LOG_PROBABILITY_SCALE,
             features,
-            _WINDOW_SCALE * windows[:, ::_EVERY],
+            WINDOW_SCALE * windows[:, ::EVERY],
             np.ones((len(log_probabilities), 1)),
         ),
         axis=1,

@@ -18,6 +18,9 @@ from ecgmoe_edge.streaming.signal.sums import plain_sum
 
 RR_MEMORY = 300  # intervals; a shorter memory loses the usual rhythm during long runs of S
 RR_SEQUENCE = 32  # number of single intervals in the input of the rhythm path
+# Numbers of intervals that the other features are computed from.
+MEAN_OF, SPREAD_OF, MEDIAN_OF = 8, 32, 64
+MEAN_STEPS, MEDIAN_STEPS = 15, 31  # successive differences: those of 16 and of 32 intervals
 IRREGULAR_DEVIATION = 0.12  # an RR interval is irregular if it differs from the median by more than this fraction
 
 RR_FEATURE_NAMES: Final = (
@@ -42,18 +45,21 @@ IRREGULAR_SHARE = RR_FEATURE_NAMES.index("irregular share of 32")
 RR_KNOWN = RR_FEATURE_NAMES.index("RR known")  # the features before it are zero if the RR interval is unknown
 MEDIAN_OF_300 = RR_FEATURE_NAMES.index("log RR / median of 300")
 RR_RATIO_LIMIT = 1.5  # largest absolute value of a log ratio in the RR sequence
+Z_LIMIT = 8.0  # largest absolute value of the robust z
+# Its unit: this fraction of the median, and so many median absolute deviations (1.48 of them are a standard deviation).
+Z_OF_MEDIAN, Z_OF_DEVIATION = 0.03, 1.48
 
-_SHORTEST_S, _LONGEST_S = 0.15, 4.0  # intervals outside these are taken for the nearest of them
+SHORTEST_S, LONGEST_S = 0.15, 4.0  # intervals outside these are taken for the nearest of them
 
 
 class RRHistory:
     """Computes the features of each RR interval, and remembers it."""
 
     def __init__(self) -> None:
-        self._past: deque[float] = deque(maxlen=32)  # RR intervals, s, oldest first
-        self._steps: deque[float] = deque(maxlen=15)  # absolute successive differences of the last 16, s
-        self._median64, self._median300 = RunningMedian(64), RunningMedian(RR_MEMORY)
-        self._median_step = RunningMedian(31)  # successive differences of the last 32
+        self._past: deque[float] = deque(maxlen=SPREAD_OF)  # RR intervals, s, oldest first
+        self._steps: deque[float] = deque(maxlen=MEAN_STEPS)  # absolute successive differences of the last 16, s
+        self._median64, self._median300 = RunningMedian(MEDIAN_OF), RunningMedian(RR_MEMORY)
+        self._median_step = RunningMedian(MEDIAN_STEPS)  # successive differences of the last 32
         self._sequence = np.zeros((2, RR_SEQUENCE), np.float32)  # log ratio to the median of 300; mask
 
     def add(self, rr_s: float | None, *, remember: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -74,7 +80,7 @@ class RRHistory:
             features[-1] = length
             self._push(0.0, 0.0)
             return features, self._sequence.copy()
-        rr = min(max(rr_s, _SHORTEST_S), _LONGEST_S)
+        rr = min(max(rr_s, SHORTEST_S), LONGEST_S)
         is_first = not self._past
         if is_first:  # it is compared with itself
             self._remember(rr)
@@ -104,7 +110,7 @@ class RRHistory:
         Plain numbers are used, since they are faster than arrays this short.
         """
         p32 = list(self._past)
-        p8 = p32[-8:]
+        p8 = p32[-MEAN_OF:]
         before = p32[-1]
         second = p32[-2] if len(p32) > 1 else before
         mean8, median8, median32 = plain_sum(p8) / len(p8), median(p8), median(p32)
@@ -126,7 +132,7 @@ class RRHistory:
             min(p8) / mean8,
             log_rr - log_median300,
             math.log(median8) - log_median300,
-            min(max((rr - median8) / (0.03 * median8 + 1.48 * deviation), -8.0), 8.0),
+            min(max((rr - median8) / (Z_OF_MEDIAN * median8 + Z_OF_DEVIATION * deviation), -Z_LIMIT), Z_LIMIT),
             step32 / median32,
             sum(abs(p / median32 - 1.0) > IRREGULAR_DEVIATION for p in p32) / len(p32),
         )

@@ -25,16 +25,17 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.signal.sums import ordered_mean, ordered_sum
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
-_FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s before R to 0.27 s after: QRS, ST, T
-_SHAPES = 16  # number of shapes in memory; a new one replaces the one without a beat for the longest time
-_RATIO = 1.5  # beats whose sizes differ by more than this ratio have different shapes
-_LEAST_WEIGHT = 0.1  # smallest weight of a new beat in the mean form of its shape
-_MARGIN_BEATS = 200  # number of beats over which a mean margin is taken (exponentially from there on)
-_MARGIN_LIMIT = 6.0  # larger margins are limited to this
-_TRUST_BEATS = 2.0  # number of beats at which the mean margin of a shape has half of its full weight
-_TRUST_EARLY = 10.0  # the same for its beats of one class of earliness; higher, since these are few
+FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s before R to 0.27 s after: QRS, ST, T
+SHAPES = 16  # number of shapes in memory; a new one replaces the one without a beat for the longest time
+RATIO = 1.5  # beats whose sizes differ by more than this ratio have different shapes
+LEAST_WEIGHT = 0.1  # smallest weight of a new beat in the mean form of its shape
+LEAST_SIZE = 1e-9  # added to the size of a form, so that a flat one has no correlation
+MARGIN_BEATS = 200  # number of beats over which a mean margin is taken (exponentially from there on)
+MARGIN_LIMIT = 6.0  # larger margins are limited to this
+TRUST_BEATS = 2.0  # number of beats at which the mean margin of a shape has half of its full weight
+TRUST_EARLY = 10.0  # the same for its beats of one class of earliness; higher, since these are few
 # Limits of the classes of earliness (very early, early, on time): ln of the RR interval over the mean of 8.
-_EARLINESS = (math.log(0.8), math.log(0.93))
+EARLINESS = (math.log(0.8), math.log(0.93))
 
 
 class ShapeMemory:
@@ -48,13 +49,13 @@ class ShapeMemory:
 
     def __init__(self, correlation: float, early_share: float) -> None:
         self._least, self._early_share = correlation, early_share
-        self._mean = np.zeros((_SHAPES, _FORM.stop - _FORM.start))
-        self._size = np.ones(_SHAPES)  # square root of the energy
-        self._beats = np.zeros(_SHAPES)
-        self._margin = np.zeros(_SHAPES)
-        self._early_beats = np.zeros((_SHAPES, len(_EARLINESS) + 1))
+        self._mean = np.zeros((SHAPES, FORM.stop - FORM.start))
+        self._size = np.ones(SHAPES)  # square root of the energy
+        self._beats = np.zeros(SHAPES)
+        self._margin = np.zeros(SHAPES)
+        self._early_beats = np.zeros((SHAPES, len(EARLINESS) + 1))
         self._early_margin = np.zeros_like(self._early_beats)
-        self._seen = np.zeros(_SHAPES)  # number of its last beat
+        self._seen = np.zeros(SHAPES)  # number of its last beat
         self._n = 0  # number of beats
         self._known = 0  # number of shapes
 
@@ -76,19 +77,19 @@ class ShapeMemory:
             log_rr_ratio: ln of the RR interval over the mean of the 8 before; None if it says nothing, as in atrial
                 fibrillation.
         """
-        margin = min(max(margin, -_MARGIN_LIMIT), _MARGIN_LIMIT)
-        earliness = None if log_rr_ratio is None else bisect_right(_EARLINESS, log_rr_ratio)
-        x = beat[_FORM].astype(np.float64)
+        margin = min(max(margin, -MARGIN_LIMIT), MARGIN_LIMIT)
+        earliness = None if log_rr_ratio is None else bisect_right(EARLINESS, log_rr_ratio)
+        x = beat[FORM].astype(np.float64)
         x -= ordered_mean(x)
-        size = float(np.sqrt(ordered_sum(x * x))) + 1e-9
+        size = float(np.sqrt(ordered_sum(x * x))) + LEAST_SIZE
         shape = self._shape_of(x, size)
         if shape is None:
             shape, correction = self._new(x, size), 0.0
         else:
             beats = self._beats[shape]
-            correction = float(beats / (beats + _TRUST_BEATS)) * (self._expected(shape, earliness) - margin)
-            self._mean[shape] += max(_LEAST_WEIGHT, 1.0 / (beats + 1.0)) * (x - self._mean[shape])
-            self._size[shape] = np.sqrt(ordered_sum(self._mean[shape] * self._mean[shape])) + 1e-9
+            correction = float(beats / (beats + TRUST_BEATS)) * (self._expected(shape, earliness) - margin)
+            self._mean[shape] += max(LEAST_WEIGHT, 1.0 / (beats + 1.0)) * (x - self._mean[shape])
+            self._size[shape] = np.sqrt(ordered_sum(self._mean[shape] * self._mean[shape])) + LEAST_SIZE
         self._n += 1
         self._seen[shape] = self._n
         _learn(self._beats, self._margin, shape, margin)
@@ -102,7 +103,7 @@ class ShapeMemory:
         if earliness is None:
             return of_all
         beats = float(self._early_beats[shape, earliness])
-        share = self._early_share * beats / (beats + _TRUST_EARLY)
+        share = self._early_share * beats / (beats + TRUST_EARLY)
         return of_all + share * (float(self._early_margin[shape, earliness]) - of_all)
 
     def _shape_of(self, x: NDArray[np.float64], size: float) -> int | None:
@@ -111,13 +112,13 @@ class ShapeMemory:
             return None
         sizes = self._size[: self._known]
         correlation = ordered_sum(self._mean[: self._known] * x, 1) / (size * sizes)
-        correlation[(sizes > _RATIO * size) | (size > _RATIO * sizes)] = -1.0
+        correlation[(sizes > RATIO * size) | (size > RATIO * sizes)] = -1.0
         best = int(correlation.argmax())
         return best if correlation[best] > self._least else None
 
     def _new(self, x: NDArray[np.float64], size: float) -> int:
         """Begin a new shape with the form `x` (54,) of a beat, and return it."""
-        if self._known < _SHAPES:
+        if self._known < SHAPES:
             shape = self._known
             self._known += 1
         else:
@@ -131,4 +132,4 @@ class ShapeMemory:
 def _learn(beats: NDArray[np.float64], margins: NDArray[np.float64], index: int, margin: float) -> None:
     """Count one more beat, and add its margin to the running mean."""
     beats[index] += 1.0
-    margins[index] += (margin - margins[index]) / min(beats[index], _MARGIN_BEATS)
+    margins[index] += (margin - margins[index]) / min(beats[index], MARGIN_BEATS)

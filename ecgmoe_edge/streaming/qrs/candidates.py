@@ -23,20 +23,21 @@ DOMINANCE_S = 0.15  # a candidate has no larger energy within this time on eithe
 FLOOR_MV_S = 0.15  # lowest energy of a candidate, mV/s (a QRS complex of about 10 uV)
 WAVEFORM = 25  # number of values of a waveform
 
-_BANDS_HZ = ((6.0, 20.0), (1.0, 5.0), (18.0, 40.0))  # QRS; T waves and electrode motion; muscle noise
-_HIGHEST_EDGE = 0.4  # highest upper edge of a band, as a fraction of the sampling rate
-_ENERGY_S = 0.10  # |slope| is averaged over this time, about the width of a QRS complex
-_BACKGROUND_S = 1.0  # and for the background over this
+BANDS_HZ = ((6.0, 20.0), (1.0, 5.0), (18.0, 40.0))  # QRS; T waves and electrode motion; muscle noise
+HIGHEST_EDGE = 0.4  # highest upper edge of a band, as a fraction of the sampling rate
+ENERGY_S = 0.10  # |slope| is averaged over this time, about the width of a QRS complex
+BACKGROUND_S = 1.0  # and for the background over this
 _KEPT_S = 0.5  # energies in memory: those that are not decided yet, and their neighbours
-_HALF_QRS_S = 0.075  # half the width of the widest QRS complex that is examined as a whole
+HALF_QRS_S = 0.075  # half the width of the widest QRS complex that is examined as a whole
 _WAVEFORM_STEP_S = 0.008
-_FIRST_SHARE = 0.65  # R is the first deflection of at least this fraction of the largest
-_LONGEST_QRS_S = 0.21  # longest time from the first deflection of a QRS complex to the middle of the last
-_LONG_SHARE = 0.5  # if the energy before its peak never falls below this fraction of the peak, the complex is long
+FIRST_SHARE = 0.65  # R is the first deflection of at least this fraction of the largest
+LONGEST_QRS_S = 0.21  # longest time from the first deflection of a QRS complex to the middle of the last
+LONG_SHARE = 0.5  # if the energy before its peak never falls below this fraction of the peak, the complex is long
 _MANY = 8  # number of tops from which a running maximum is faster than an examination of each
-_SEEN_S = 0.030  # signal needed after R if the signal breaks off, so that the top of R is in it
-_TINY = 0.01  # energy that counts as nothing, as a fraction of the candidate's energy
-_UNKNOWN_FOLLOWING = 1.0  # assumed energy after a candidate until it is known, as a fraction of the candidate's energy
+SEEN_S = 0.030  # signal needed after R if the signal breaks off, so that the top of R is in it
+TINY = 0.01  # energy that counts as nothing, as a fraction of the candidate's energy
+LEAST_NORM = 1e-12  # added to the norm of a waveform, mV
+UNKNOWN_FOLLOWING = 1.0  # assumed energy after a candidate until it is known, as a fraction of the candidate's energy
 _ENERGY, _SLOW, _FAST, _BACKGROUND, _QRS = range(5)  # rows of `CandidateFinder.past`
 
 
@@ -52,7 +53,7 @@ class Candidate:
     log_energy: float
     shape: list[float]  # ln of slow, fast, lowest energy before, lowest after, and background, each over the energy
     waveform: NDArray[np.float64]  # (WAVEFORM,) around the largest deflection, mean 0, norm 1
-    following: float = _UNKNOWN_FOLLOWING  # largest energy between `known_at` and `settled_at` over its own
+    following: float = UNKNOWN_FOLLOWING  # largest energy between `known_at` and `settled_at` over its own
 
 
 class CandidateFinder:
@@ -67,21 +68,21 @@ class CandidateFinder:
         self._fs = fs
         self._signal = signal
         self.bands: tuple[CausalFilter, ...] = tuple(
-            qrs_band(fs, low, min(high, _HIGHEST_EDGE * fs)) for low, high in _BANDS_HZ
+            qrs_band(fs, low, min(high, HIGHEST_EDGE * fs)) for low, high in BANDS_HZ
         )
-        self._width = max(2, round(_ENERGY_S * fs))
-        self._background = round(_BACKGROUND_S * fs)
+        self.width = max(2, round(ENERGY_S * fs))
+        self.background = round(BACKGROUND_S * fs)
         self.reach = reach = round(DOMINANCE_S * fs)
         self._near = np.arange(-reach, reach + 1)
         self._after = np.arange(reach, 2 * reach)
-        half = round(_HALF_QRS_S * fs)
-        self._seen = round(_SEEN_S * fs)
+        self.half = half = round(HALF_QRS_S * fs)
+        self._seen = round(SEEN_S * fs)
         self._around_qrs = np.arange(-2 * half, 2 * half + 1)
         self._qrs_part = slice(half, 3 * half + 1)  # the QRS complex within `_around_qrs`
-        self._before_qrs = np.arange(-round(_LONGEST_QRS_S * fs), -half + 1)
+        self._before_qrs = np.arange(-round(LONGEST_QRS_S * fs), -half + 1)
         steps = np.arange(WAVEFORM) - WAVEFORM // 2
-        self._waveform = np.round(steps * _WAVEFORM_STEP_S * fs).astype(np.int64)
-        self.sums = MovingSums(len(_BANDS_HZ), self._width, self._background)
+        self.waveform = np.round(steps * _WAVEFORM_STEP_S * fs).astype(np.int64)
+        self.sums = MovingSums(len(BANDS_HZ), self.width, self.background)
         self.past = History(round(_KEPT_S * fs), rows=5)
         self._unsettled: list[Candidate] = []
         self.restart(0)
@@ -134,8 +135,8 @@ class CandidateFinder:
         sums, background = self.sums.process(slopes)
         self.past.release()
         past = np.empty((5, qrs_band.size))
-        np.divide(sums, self._width, out=past[:3])
-        np.divide(background, self._background, out=past[_BACKGROUND])
+        np.divide(sums, self.width, out=past[:3])
+        np.divide(background, self.background, out=past[_BACKGROUND])
         np.abs(qrs_band, out=past[_QRS])
         self.past.append(past)
 
@@ -150,6 +151,7 @@ class CandidateFinder:
         """
         for candidate in self._unsettled:
             self._set_following(candidate, self.past.stop)
+            candidate.settled_at = min(candidate.settled_at, self.past.stop)
         self.restart(at)
         self.process(y)
 
@@ -219,16 +221,16 @@ class CandidateFinder:
             near: energy around each of them, (n, 2 reach + 1).
         """
         reach, start = self.reach, self.past.start
-        middles = tops - self._width // 2
+        middles = tops - self.width // 2
         around = _at(self._signal, middles[:, None] + self._around_qrs)
         levels = np.median(around, axis=1, keepdims=True)
         heights = np.abs(around[:, self._qrs_part] - levels)
         first = middles + self._around_qrs[self._qrs_part.start]
         place = np.maximum(middles[:, None] + (self._around_qrs[self._qrs_part] - start), 0)
         largest = self.past.row(_QRS)[place].argmax(axis=1)
-        waveforms = _at(self._signal, (first + largest)[:, None] + self._waveform)
+        waveforms = _at(self._signal, (first + largest)[:, None] + self.waveform)
         waveforms -= ordered_mean(waveforms, 1)[:, None]
-        waveforms /= np.sqrt(ordered_sum(waveforms * waveforms, 1))[:, None] + 1e-12
+        waveforms /= np.sqrt(ordered_sum(waveforms * waveforms, 1))[:, None] + LEAST_NORM
         energy = near[:, reach]
         before, after = near[:, : reach + 1].min(axis=1), near[:, reach:].min(axis=1)
         at_top = tops - start
@@ -244,10 +246,10 @@ class CandidateFinder:
                 axis=1,
             )
             / energy[:, None]
-            + _TINY
+            + TINY
         )
         samples = first + _first_large_top(heights)
-        for row in np.flatnonzero(before >= _LONG_SHARE * energy).tolist():
+        for row in np.flatnonzero(before >= LONG_SHARE * energy).tolist():
             samples[row] = self._start_of_long(samples[row], middles[row], levels[row, 0], heights[row].max())
         found = [
             Candidate(at, at + reach + 1, at + 2 * reach + 1, sample, height, log_height, ratios, waveform)
@@ -290,7 +292,7 @@ class CandidateFinder:
         before = middle + self._before_qrs
         heights = np.abs(_at(self._signal, before) - level)
         inner = heights[1:-1]
-        tops = np.flatnonzero((inner > heights[:-2]) & (inner >= heights[2:]) & (inner >= _FIRST_SHARE * highest))
+        tops = np.flatnonzero((inner > heights[:-2]) & (inner >= heights[2:]) & (inner >= FIRST_SHARE * highest))
         return int(before[tops[0] + 1]) if tops.size else int(sample)
 
 
@@ -306,5 +308,5 @@ def _first_large_top(heights: NDArray[np.float64]) -> NDArray[np.int64]:
     inner = heights[:, 1:-1]
     tops = np.where((inner > heights[:, :-2]) & (inner >= heights[:, 2:]), inner, -1.0)
     highest = tops.max(axis=1, keepdims=True)
-    first = np.argmax(tops >= _FIRST_SHARE * highest, axis=1) + 1
+    first = np.argmax(tops >= FIRST_SHARE * highest, axis=1) + 1
     return np.asarray(np.where(highest[:, 0] < 0.0, heights.argmax(axis=1), first), np.int64)

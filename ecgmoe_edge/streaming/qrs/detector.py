@@ -46,16 +46,16 @@ from ecgmoe_edge.streaming.qrs.lead_panel import IMPOSSIBLE, LeadPanel
 from ecgmoe_edge.streaming.qrs.possible_beat import DetectorOutput, PossibleBeat, RPeak
 from ecgmoe_edge.streaming.qrs.rating import BeatTiming, Rater
 
-_SAME_BEAT_S = 0.12  # largest distance of the peaks of energy of one beat in two leads
-_REFRACTORY_S = 0.18  # smallest distance of the peaks of energy of two beats
-_LEAST_RR_S = 0.10  # smallest distance of two R peaks, which can lie closer than the peaks of energy
-_LEARNING_S = 2.0
-_SURE = 1.0  # log odds from which a beat is certain before the energy after it is known
-_SEARCH_BACK_RR = 1.6  # search-back starts after so many times the recent median RR interval without a beat ...
-_SEARCH_BACK_LOG_ODDS = -1.0  # ... and accepts a beat from these log odds on
-_SILENCE_S = 4.0  # after so long without a beat, the levels are learnt again
-_SILENCE_LOG_ODDS, _MOST_SILENCES = 2.0, 2  # added to the log odds for each silence; most silences that count
-_NO_ECG_S = 10.0  # a lead without an ECG for so long shows none
+SAME_BEAT_S = 0.12  # largest distance of the peaks of energy of one beat in two leads
+REFRACTORY_S = 0.18  # smallest distance of the peaks of energy of two beats
+LEAST_RR_S = 0.10  # smallest distance of two R peaks, which can lie closer than the peaks of energy
+LEARNING_S = 2.0
+SURE = 1.0  # log odds from which a beat is certain before the energy after it is known
+SEARCH_BACK_RR = 1.6  # search-back starts after so many times the recent median RR interval without a beat ...
+SEARCH_BACK_LOG_ODDS = -1.0  # ... and accepts a beat from these log odds on
+SILENCE_S = 4.0  # after so long without a beat, the levels are learnt again
+SILENCE_LOG_ODDS, MOST_SILENCES = 2.0, 2  # added to the log odds for each silence; most silences that count
+NO_ECG_S = 10.0  # a lead without an ECG for so long shows none
 _NEVER = 1 << 62
 _BY_ENERGY_PEAK, _BY_TIME_AND_ENERGY_PEAK = attrgetter("at"), attrgetter("examine_at", "at")
 MOST_REJECTED = 32  # number of rejected possible beats in memory: those of 4.8 s
@@ -73,11 +73,11 @@ class RPeakDetector:
 
     def __init__(self, fs: float, leads: int, reach: int, raters: Iterable[Rater] | None = None) -> None:
         self._reach = reach
-        self._refractory, self._least_rr = _REFRACTORY_S * fs, _LEAST_RR_S * fs
-        self._same_beat = round(_SAME_BEAT_S * fs)
-        self._learning_for = round(_LEARNING_S * fs)
-        self._silence = round(_SILENCE_S * fs)
-        self._ecg_within = round(_NO_ECG_S * fs)
+        self._refractory, self._least_rr = REFRACTORY_S * fs, LEAST_RR_S * fs
+        self._same_beat = round(SAME_BEAT_S * fs)
+        self._learning_for = round(LEARNING_S * fs)
+        self._silence = round(SILENCE_S * fs)
+        self._ecg_within = round(NO_ECG_S * fs)
         self._fs = fs
         self._panel = LeadPanel([LeadMemory(rater) for rater in raters or (Rater() for _ in range(leads))])
         self._leads = self._panel.leads
@@ -230,8 +230,8 @@ class RPeakDetector:
                 self._open.remove(possible)
                 self._reject(possible)
                 return
-            log_odds = self._panel.log_odds(possible, self._timing, settled=False)
-            if log_odds > _SURE - _SILENCE_LOG_ODDS * self._silences:
+            log_odds = self._panel.log_odds(possible, self._timing, now, settled=False)
+            if log_odds > SURE - SILENCE_LOG_ODDS * self._silences:
                 self._open.remove(possible)
                 self._accept(possible, now, log_odds, made)
                 return
@@ -249,12 +249,15 @@ class RPeakDetector:
         if self._is_echo(possible):
             self._reject(possible)
             return
-        log_odds = self._panel.log_odds(possible, self._timing, settled=settled)
-        if log_odds > -_SILENCE_LOG_ODDS * self._silences:
+        log_odds = self._panel.log_odds(possible, self._timing, now, settled=settled)
+        if log_odds > -SILENCE_LOG_ODDS * self._silences:
             self._accept(possible, now, log_odds, made)
             return
         self._reject(possible)
-        wrong_level = [k for k, shown in possible.shown.items() if self._leads[k].has_wrong_level(shown)]
+        # A lead that does not vote learns from the beats of the others; its rejected candidates are not examined again.
+        wrong_level = [
+            k for k, shown in possible.shown.items() if self._leads[k].has_wrong_level(shown) and self._leads[k].votes
+        ]
         if wrong_level:
             for k in wrong_level:
                 self._leads[k].rater.restart()
@@ -343,7 +346,7 @@ class RPeakDetector:
                 self._search_back(now, made)
             else:
                 self._silent_since = self._silence_due()
-                self._silences = min(self._silences + 1, _MOST_SILENCES)
+                self._silences = min(self._silences + 1, MOST_SILENCES)
                 self._learn_again(now, made, only_alike=True)
 
     @property
@@ -385,7 +388,7 @@ class RPeakDetector:
             return _NEVER
         # A possible beat that is rejected after this time is searched as soon as the energy after it is known.
         next_one = self._rejected[self._searched]
-        return max(last + self._reach + round(_SEARCH_BACK_RR * rr_s * self._fs) + 1, next_one.settled_at)
+        return max(last + self._reach + round(SEARCH_BACK_RR * rr_s * self._fs) + 1, next_one.settled_at)
 
     def _search_back(self, now: int, made: list[DetectorOutput]) -> None:
         """Accept the most likely possible beat that was rejected since the last beat, if it is likely enough."""
@@ -393,7 +396,7 @@ class RPeakDetector:
         settled = [rejected for rejected in self._rejected if rejected.settled_at <= due]
         fit = [p for p in settled[self._searched :] if not self._is_echo(p) and not self._panel.is_weak(p)]
         self._searched = len(settled)
-        rated = [(self._panel.log_odds(possible, self._timing, settled=True), possible) for possible in fit]
+        rated = [(self._panel.log_odds(possible, self._timing, now, settled=True), possible) for possible in fit]
         log_odds, best = max(rated, key=itemgetter(0), default=(IMPOSSIBLE, None))
-        if best is not None and log_odds > _SEARCH_BACK_LOG_ODDS:
+        if best is not None and log_odds > SEARCH_BACK_LOG_ODDS:
             self._accept(best, now, log_odds, made, search_back=True)

@@ -17,28 +17,28 @@ from ecgmoe_edge.streaming.signal.sums import ordered_sum
 LARGEST_LOG_ODDS = 6.0  # larger log odds of one lead are limited to this
 
 # Level of a lead: the usual energy of its beats.
-_SAME_KIND = 0.25  # a peak of at least this fraction of the strongest peak's energy may be a QRS complex too
-_WAVES = 2  # number of candidates in the two seconds of learning from which a lead shows waves
-LOUD_PEAKS, _LOUD_BEATS, _ALIKE = 8, 3, 0.8  # if 3 of the last 8 loud candidates correlate by 0.8, they are beats
-_STRONGEST, _SAME_WAVEFORM = 4, 0.85  # no two of the 4 strongest peaks correlate so in 150 simulated noises of 5 s
+SAME_KIND = 0.25  # a peak of at least this fraction of the strongest peak's energy may be a QRS complex too
+WAVES = 2  # number of candidates in the two seconds of learning from which a lead shows waves
+LOUD_PEAKS, LOUD_BEATS, ALIKE = 8, 3, 0.8  # if 3 of the last 8 loud candidates correlate by 0.8, they are beats
+STRONGEST, SAME_WAVEFORM = 4, 0.85  # no two of the 4 strongest peaks correlate so in 150 simulated noises of 5 s
 
 # Weight of a lead. Contrast is ln of the beats' energy over that of the peaks between them.
-_FULL_CONTRAST = 3.0  # contrast from which a lead has its full weight
-_STEEP = 1.5  # exponent of the weight: a lead with half the full contrast has about a third of the weight
-_LEAST_WEIGHT = 0.03
-_USUAL_CONTRAST = 2.5  # contrast if there is no peak between beats
-_FORGOTTEN = 0.5  # how much the remembered ln energy between beats falls with each beat that has no peak before it
-_NOISY_BELOW, _CLEAR_ABOVE, _NEWEST_SHARE = 0.08, 0.20, 0.2  # mean weight, in which the newest beat has this share
-_SHIFTS, _FEWEST_SHIFTS = 9, 3  # number of R peaks in the median of the shift: at most, and at least
+FULL_CONTRAST = 3.0  # contrast from which a lead has its full weight
+STEEP = 1.5  # exponent of the weight: a lead with half the full contrast has about a third of the weight
+LEAST_WEIGHT = 0.03
+USUAL_CONTRAST = 2.5  # contrast if there is no peak between beats
+FORGOTTEN = 0.5  # how much the remembered ln energy between beats falls with each beat that has no peak before it
+NOISY_BELOW, CLEAR_ABOVE, NEWEST_SHARE = 0.08, 0.20, 0.2  # mean weight, in which the newest beat has this share
+SHIFTS, FEWEST_SHIFTS = 9, 3  # number of R peaks in the median of the shift: at most, and at least
 
 # Whether a lead shows an ECG.
-_ENOUGH_CREDIT, _MOST_CREDIT = 3, 8  # beats that look like those of a heart: enough for an ECG, and the most counted
-_RECURS = 0.75  # correlation with earlier beats; of >= 80 % of the beats in the worst leads of ds1, and of no noise
-_SAME = 0.9  # correlation of beats that are certainly alike, whatever lies between them
-_STANDS_OUT = 0.05  # weight of a lead in which beats stand out; peaks of noise have 0.02
-_QUIET_BESIDE = -0.5  # largest ln of the energy beside a QRS complex over its own; mains hum has 0
+ENOUGH_CREDIT, MOST_CREDIT = 3, 8  # beats that look like those of a heart: enough for an ECG, and the most counted
+RECURS = 0.75  # correlation with earlier beats; of >= 80 % of the beats in the worst leads of ds1, and of no noise
+SAME = 0.9  # correlation of beats that are certainly alike, whatever lies between them
+STANDS_OUT = 0.05  # weight of a lead in which beats stand out; peaks of noise have 0.02
+QUIET_BESIDE = -0.5  # largest ln of the energy beside a QRS complex over its own; mains hum has 0
 _BEFORE, _AFTER = 2, 3  # indices of these energies in `Candidate.shape`
-_FASTEST_S, _SLOWEST_S = 0.24, 6.0  # shortest and longest RR interval of a heart
+FASTEST_S, SLOWEST_S = 0.24, 6.0  # shortest and longest RR interval of a heart
 _BY_ENERGY = attrgetter("energy")
 
 
@@ -106,7 +106,7 @@ class LeadMemory:
         self.rater.restart()
         self.noisy = False
         # Beats that looked like those of a heart, minus those that did not.
-        self.ecg_credit = _ENOUGH_CREDIT if self.has_ecg else 0
+        self.ecg_credit = ENOUGH_CREDIT if self.has_ecg else 0
         self.no_ecg = False  # whether its signal has been present for long without showing an ECG
         self.learning: list[LeadCandidate] | None = []  # candidates so far; None once the level is learnt
         self.learning_end = learning_end
@@ -115,7 +115,7 @@ class LeadMemory:
         self._stray: LeadCandidate | None = None  # its last candidate that belongs to no possible beat
         self._shows_waves = False  # whether there were enough candidates when its level was learnt
         self._mean_weight = 1.0
-        self._shift = RunningMedian(_SHIFTS)  # samples from its R peaks to those of all leads
+        self._shift = RunningMedian(SHIFTS)  # samples from its R peaks to those of all leads
         self._between = RunningMedian(MEMORY)  # ln energy of the peaks between beats
         self._contrast: float | None = None  # None if it may have changed
         self._rejected_any = False  # whether a candidate was rejected since the last beat
@@ -129,7 +129,7 @@ class LeadMemory:
         self._rejected_any = False
         self._loud.clear()
         self.learning = None
-        self._shows_waves = len(candidates) >= _WAVES
+        self._shows_waves = len(candidates) >= WAVES
 
     def learn_again(self, rejected: Sequence[LeadCandidate]) -> None:
         """Learn the level again from rejected candidates, if there are any."""
@@ -190,13 +190,13 @@ class LeadMemory:
         recurrence = self.rater.recurrence(shown.candidate)
         if recurrence is None and not beat.confirmed:
             return  # nothing to compare it with
-        recurs = recurrence is None or recurrence >= _RECURS
-        in_time = beat.confirmed if beat.rr_s is None else _FASTEST_S <= beat.rr_s <= _SLOWEST_S
+        recurs = recurrence is None or recurrence >= RECURS
+        in_time = beat.confirmed if beat.rr_s is None else FASTEST_S <= beat.rr_s <= SLOWEST_S
         # T waves as steep as the QRS complexes lower the weight: then the correlation alone decides.
-        stands_out = self.weight >= _STANDS_OUT or (recurrence is not None and recurrence >= _SAME)
+        stands_out = self.weight >= STANDS_OUT or (recurrence is not None and recurrence >= SAME)
         if recurs and in_time and is_quiet_beside(shown) and stands_out:
-            self.ecg_credit = min(_MOST_CREDIT, self.ecg_credit + 1)
-            self.has_ecg = self.has_ecg or self.ecg_credit >= _ENOUGH_CREDIT
+            self.ecg_credit = min(MOST_CREDIT, self.ecg_credit + 1)
+            self.has_ecg = self.has_ecg or self.ecg_credit >= ENOUGH_CREDIT
             self.no_ecg = self.no_ecg and not self.has_ecg
         elif not self.has_ecg:
             self.ecg_credit = max(0, self.ecg_credit - 1)
@@ -212,18 +212,18 @@ class LeadMemory:
 
     def forget_shift(self) -> None:
         """Forget the shift: the R peaks of all leads were those of a lead without an ECG."""
-        self._shift = RunningMedian(_SHIFTS)
+        self._shift = RunningMedian(SHIFTS)
 
     def _update_weight(self, beat: AcceptedBeat, shown: LeadCandidate | None) -> None:
         """Update shift, energy between beats and mean weight after a beat."""
         if shown is not None and beat.sample is not None:
             self._shift.add(beat.sample - shown.candidate.sample)
         if not self._rejected_any and len(self._between):  # no peak between two beats: earlier ones are forgotten
-            self._between.add(max(self._between.value() - _FORGOTTEN, self.rater.level - _USUAL_CONTRAST))
+            self._between.add(max(self._between.value() - FORGOTTEN, self.rater.level - USUAL_CONTRAST))
             self._contrast = None
         self._rejected_any = False
-        self._mean_weight += _NEWEST_SHARE * (self.weight - self._mean_weight)
-        self.noisy = self._mean_weight < (_CLEAR_ABOVE if self.noisy else _NOISY_BELOW)
+        self._mean_weight += NEWEST_SHARE * (self.weight - self._mean_weight)
+        self.noisy = self._mean_weight < (CLEAR_ABOVE if self.noisy else NOISY_BELOW)
 
     def reject(self, shown: LeadCandidate) -> None:
         """Learn from a candidate that is no beat."""
@@ -239,19 +239,19 @@ class LeadMemory:
             return False
         self._loud = [*self._loud[1 - LOUD_PEAKS :], rejected.candidate]
         own = rejected.candidate.waveform
-        return sum(float(ordered_sum(other.waveform * own)) > _ALIKE for other in self._loud) >= _LOUD_BEATS
+        return sum(float(ordered_sum(other.waveform * own)) > ALIKE for other in self._loud) >= LOUD_BEATS
 
     @property
     def weight(self) -> float:
         """How far the beats stand out from the peaks between them, 0 to 1."""
         if self._contrast is None:
-            self._contrast = self.rater.level - self._between.value() if len(self._between) else _USUAL_CONTRAST
-        return float(max(_LEAST_WEIGHT, min(1.0, self._contrast / _FULL_CONTRAST)) ** _STEEP)
+            self._contrast = self.rater.level - self._between.value() if len(self._between) else USUAL_CONTRAST
+        return float(max(LEAST_WEIGHT, min(1.0, self._contrast / FULL_CONTRAST)) ** STEEP)
 
     @property
     def common_shift(self) -> int:
         """Samples from the R peaks of this lead to those of all leads."""
-        return round(self._shift.value()) if len(self._shift) >= _FEWEST_SHIFTS else 0
+        return round(self._shift.value()) if len(self._shift) >= FEWEST_SHIFTS else 0
 
     def log_odds(self, shown: LeadCandidate, timing: BeatTiming, following: float) -> float:
         """Return the log odds of a beat by the rating of this lead, limited.
@@ -269,14 +269,14 @@ class LeadMemory:
 
 def is_quiet_beside(shown: LeadCandidate) -> bool:
     """Whether a lead is quieter on both sides of a candidate."""
-    return max(shown.candidate.shape[_BEFORE], shown.candidate.shape[_AFTER]) <= _QUIET_BESIDE
+    return max(shown.candidate.shape[_BEFORE], shown.candidate.shape[_AFTER]) <= QUIET_BESIDE
 
 
 def have_one_waveform(candidates: Sequence[Candidate]) -> bool:
     """Whether two of the strongest candidates look the same, as beats do and noise does not."""
-    strongest = sorted(candidates, key=_BY_ENERGY, reverse=True)[:_STRONGEST]
+    strongest = sorted(candidates, key=_BY_ENERGY, reverse=True)[:STRONGEST]
     return any(
-        float(ordered_sum(one.waveform * other.waveform)) > _SAME_WAVEFORM for one, other in combinations(strongest, 2)
+        float(ordered_sum(one.waveform * other.waveform)) > SAME_WAVEFORM for one, other in combinations(strongest, 2)
     )
 
 
@@ -289,4 +289,4 @@ def beat_energy(candidates: Sequence[Candidate]) -> float:
     ranked = sorted((candidate.energy for candidate in candidates), reverse=True)
     if not ranked:
         return FLOOR_MV_S
-    return ranked[1] if len(ranked) > 1 and ranked[1] > _SAME_KIND * ranked[0] else ranked[0]
+    return ranked[1] if len(ranked) > 1 and ranked[1] > SAME_KIND * ranked[0] else ranked[0]

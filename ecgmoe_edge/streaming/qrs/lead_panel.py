@@ -12,9 +12,9 @@ from ecgmoe_edge.streaming.qrs.rating import BeatTiming
 
 IMPOSSIBLE = float("-inf")  # log odds
 
-_ASSUMED_FOLLOWING = 1.0  # `Candidate.following` while it is not known
-_NOT_SHOWN = -4.0  # log odds if a lead does not show it: true of 0.6 % of the beats and of 37 % of the other peaks
-_AS_CLEAR = 0.5  # smallest weight of a lead that R is taken from, as a fraction of the clearest lead's weight
+ASSUMED_FOLLOWING = 1.0  # `Candidate.following` while it is not known
+NOT_SHOWN = -4.0  # log odds if a lead does not show it: true of 0.6 % of the beats and of 37 % of the other peaks
+AS_CLEAR = 0.5  # smallest weight of a lead that R is taken from, as a fraction of the clearest lead's weight
 _LEARNING_END, _ECG_DEADLINE = attrgetter("learning_end"), attrgetter("ecg_deadline")
 
 
@@ -32,7 +32,7 @@ class LeadPanel:
         all_leads = tuple(range(len(self.leads)))
         self._status: tuple[object, ...] = (all_leads, all_leads, ())
 
-    def log_odds(self, possible: PossibleBeat, timing: BeatTiming, *, settled: bool) -> float:
+    def log_odds(self, possible: PossibleBeat, timing: BeatTiming, now: int, *, settled: bool) -> float:
         """Return the log odds of a beat from all leads that vote; `IMPOSSIBLE` if none votes.
 
         Leads without an ECG may share one disturbance, such as the mains hum of open inputs. So if any lead supports
@@ -41,7 +41,9 @@ class LeadPanel:
         Args:
             possible: the possible beat.
             timing: times of the beats before.
-            settled: whether the energy after it is known.
+            now: samples that have arrived; what a later one shows of a candidate does not count, although a long piece
+                of signal may contain it.
+            settled: whether the energy after it is known, as far as samples have arrived.
         """
         votes: list[tuple[float, float]] = []  # weight, log odds
         unproven: list[tuple[float, float]] = []  # the same, of leads that are against it and have not shown an ECG
@@ -50,10 +52,11 @@ class LeadPanel:
             if lead.learning is not None or not (lead.votes if shown is None else shown.votes):
                 continue
             if shown is not None:
-                following = shown.candidate.following if settled else _ASSUMED_FOLLOWING
+                known = settled and shown.candidate.settled_at <= now
+                following = shown.candidate.following if known else ASSUMED_FOLLOWING
                 log_odds = lead.log_odds(shown, timing, following)
             elif lead.counts_if_not_shown:
-                log_odds = _NOT_SHOWN
+                log_odds = NOT_SHOWN
             else:
                 continue
             (unproven if log_odds < 0.0 and not lead.has_ecg else votes).append((lead.weight, log_odds))
@@ -81,7 +84,7 @@ class LeadPanel:
         voting = {k: shown for k, shown in possible.shown.items() if shown.votes}
         likely = [k for k in voting if self.leads[k].has_ecg] or [k for k in voting if is_quiet_beside(voting[k])]
         weights = {k: self.leads[k].weight for k in likely or voting}
-        clear_enough = _AS_CLEAR * max(weights.values())
+        clear_enough = AS_CLEAR * max(weights.values())
         first = min(k for k, weight in weights.items() if weight >= clear_enough)
         shift = self.leads[first].common_shift if first else 0
         return possible.shown[first].candidate.sample + shift, first

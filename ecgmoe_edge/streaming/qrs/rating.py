@@ -21,17 +21,21 @@ from ecgmoe_edge.streaming.signal.sums import add_rows, plain_sum
 
 MEMORY = 8  # number of recent beats, and of recent candidates that were no beats (Hamilton 2002)
 
-_LEAST_SHARE = 0.06  # no beat has less energy than this fraction of the recent beats' energy
-_LOUD = 3.0  # a candidate with more than so many times the recent beats' energy is loud
+LEAST_SHARE = 0.06  # no beat has less energy than this fraction of the recent beats' energy
+LOUD = 3.0  # a candidate with more than so many times the recent beats' energy is loud
 # Values that are used until they are known.
-_USUAL_CONTRAST = 2.5  # ln of the beats' energy over that of other candidates
-_USUAL_RR_S = 0.8
-_USUAL_SPREAD, _USUAL_DEVIATION = 0.3, 0.3  # standard deviation of ln RR, and its distance from the median
-_USUAL_CORRELATION = 0.7
+USUAL_CONTRAST = 2.5  # ln of the beats' energy over that of other candidates
+USUAL_RR_S = 0.8
+USUAL_SPREAD, USUAL_DEVIATION = 0.3, 0.3  # standard deviation of ln RR, and its distance from the median
+USUAL_CORRELATION = 0.7
 # Times after the last beat, in the inputs of the network.
-_T_WAVE_S, _EARLY_S = 0.45, 0.40
-_LONGEST_S = 2.0
-_ENOUGH_BEATS = 4  # from so many remembered beats on, one of them may resemble an artefact by chance
+T_WAVE_S, EARLY_S = 0.45, 0.40
+LONGEST_S = 2.0
+# Limits of the inputs of the network, see `INPUTS`.
+MOST_OVER_OTHERS, MOST_LOG_RR, MOST_DEVIATION, MOST_SPREAD = 3.0, 0.7, 0.5, 0.5
+LEAST_RR_SHARE = 0.05  # of the median RR interval: smallest time since the last beat
+LEAST_FOLLOWING = 0.02  # added to the energy after a candidate
+ENOUGH_BEATS = 4  # from so many remembered beats on, one of them may resemble an artefact by chance
 _AHEAD = INPUTS.index("ahead")
 
 
@@ -52,7 +56,7 @@ class BeatTiming:
         self.changes += 1
         self.last_at: int | None = None
         self.rr_s: float | None = None  # median of the recent RR intervals, once there are two
-        self.spread = _USUAL_SPREAD  # standard deviation of ln RR
+        self.spread = USUAL_SPREAD  # standard deviation of ln RR
         self._rr: deque[float] = deque(maxlen=MEMORY)
         self._log_rr: deque[float] = deque(maxlen=MEMORY)
 
@@ -64,7 +68,7 @@ class BeatTiming:
             self._log_rr.append(log(rr_s))
             if len(self._rr) > 1:
                 self.rr_s = median(self._rr)
-                self.spread = min(_deviation(self._log_rr), 0.5)
+                self.spread = min(_deviation(self._log_rr), MOST_SPREAD)
         self.last_at = at
         self.changes += 1
 
@@ -131,7 +135,7 @@ class Rater:
 
     def _set_level(self) -> None:
         self.level = median(self._energies)
-        self._weak = _LEAST_SHARE * exp(self.level)
+        self._weak = LEAST_SHARE * exp(self.level)
         self.changes += 1
 
     def is_weak(self, candidate: Candidate) -> bool:
@@ -140,7 +144,7 @@ class Rater:
 
     def is_loud(self, candidate: Candidate) -> bool:
         """Whether a candidate has so much more energy than the recent beats that one of them must be artefacts."""
-        return candidate.energy > _LOUD * exp(self.level)
+        return candidate.energy > LOUD * exp(self.level)
 
     def rate(self, candidate: Candidate, timing: BeatTiming) -> Rating:
         """Return the rating of a candidate; it is valid until `changes` of this or of `timing` has another value."""
@@ -153,25 +157,25 @@ class Rater:
     def _features(self, candidate: Candidate, timing: BeatTiming) -> list[float]:
         """Return the network's inputs in the order of `INPUTS`; "ahead" is 0 and added by `Rating.log_odds`."""
         energy = candidate.log_energy
-        others = self.level - _USUAL_CONTRAST if self._other_level is None else self._other_level
+        others = self.level - USUAL_CONTRAST if self._other_level is None else self._other_level
         # Energy peaks later in some leads than in others: time is counted from the last beat as this lead showed it.
         last_at = timing.last_at if self._last_at is None or timing.last_at is None else self._last_at
-        drop, early, rr_s, since = 0.0, 0.0, timing.rr_s, _LONGEST_S
+        drop, early, rr_s, since = 0.0, 0.0, timing.rr_s, LONGEST_S
         if last_at is not None:
             since = timing.seconds(candidate.at - last_at)
-            early = max(0.0, 1.0 - since / _EARLY_S)
+            early = max(0.0, 1.0 - since / EARLY_S)
             if self._last is not None:
-                drop = min(0.0, energy - self._last) * max(0.0, 1.0 - since / _T_WAVE_S)
-        relative = log(max(since / (_USUAL_RR_S if rr_s is None else rr_s), 0.05))
+                drop = min(0.0, energy - self._last) * max(0.0, 1.0 - since / T_WAVE_S)
+        relative = log(max(since / (USUAL_RR_S if rr_s is None else rr_s), LEAST_RR_SHARE))
         return [
             energy - self.level,
             drop,
-            min(energy - others, 3.0),
-            min(relative, 0.7),
+            min(energy - others, MOST_OVER_OTHERS),
+            min(relative, MOST_LOG_RR),
             early,
-            _USUAL_DEVIATION if rr_s is None else min(abs(relative), 0.5),
+            USUAL_DEVIATION if rr_s is None else min(abs(relative), MOST_DEVIATION),
             timing.spread,
-            min(since, _LONGEST_S),
+            min(since, LONGEST_S),
             *self._likeness(candidate),
             0.0,
             *candidate.shape,
@@ -183,12 +187,12 @@ class Rater:
         None before the first beat.
         """
         ranked = self._correlations(candidate)
-        return (ranked[1] if len(ranked) >= _ENOUGH_BEATS else ranked[0]) if ranked else None
+        return (ranked[1] if len(ranked) >= ENOUGH_BEATS else ranked[0]) if ranked else None
 
     def _likeness(self, candidate: Candidate) -> tuple[float, float]:
         """Return the highest and the middle one of the correlations with the recent beats."""
         ranked = self._correlations(candidate)
-        return (ranked[0], ranked[len(ranked) // 2]) if ranked else (_USUAL_CORRELATION, _USUAL_CORRELATION)
+        return (ranked[0], ranked[len(ranked) // 2]) if ranked else (USUAL_CORRELATION, USUAL_CORRELATION)
 
     def _correlations(self, candidate: Candidate) -> list[float]:
         """Return the correlations with the recent beats, the highest first."""
@@ -220,7 +224,7 @@ class Rating:
 
 def ln_following(following: float) -> float:
     """Return the network's input "ahead" from `Candidate.following`."""
-    return log(following + 0.02)
+    return log(following + LEAST_FOLLOWING)
 
 
 def _deviation(values: Iterable[float]) -> float:

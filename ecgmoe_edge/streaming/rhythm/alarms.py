@@ -12,9 +12,21 @@ from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.signal.sums import plain_sum
 
 RATE_BEATS = 8  # number of RR intervals over which the heart rate is a mean
-_HYSTERESIS_BPM = 5.0  # an alarm ends when the rate is back within its limit by so much
-_LONGEST_SPAN = 2.0  # no rate is given if the intervals spread over more than so many times their sum
-_NO_RATE_AFTER = 8  # number of unusable RR intervals in a row after which the rate is unknown
+HYSTERESIS_BPM = 5.0  # an alarm ends when the rate is back within its limit by so much
+LONGEST_SPAN = 2.0  # no rate is given if the intervals spread over more than so many times their sum
+NO_RATE_AFTER = 8  # number of unusable RR intervals in a row after which the rate is unknown
+
+
+def alarm_definitions(limits: RhythmLimits) -> tuple[tuple[str, str], ...]:
+    """Return label and definition of pause, asystole, V run, bradycardia and tachycardia."""
+    over = f"over {RATE_BEATS} beats"
+    return (
+        ("pause", f"RR > {1000 * limits.pause_s:g} ms"),
+        ("asystole", f"no R peak for {1000 * limits.asystole_s:g} ms"),
+        ("V run", f">= {limits.v_run_beats} V beats"),
+        ("bradycardia", f"< {limits.bradycardia_bpm:g} bpm {over}"),
+        ("tachycardia", f"> {limits.tachycardia_bpm:g} bpm {over}"),
+    )
 
 
 class Alarm:
@@ -52,8 +64,8 @@ class PauseAlarm:
 
     def __init__(self, limits: RhythmLimits) -> None:
         self._limits = limits
-        self._pause = Alarm("pause", f"RR > {1000 * limits.pause_s:g} ms")
-        self._asystole = Alarm("asystole", f"no R peak for {1000 * limits.asystole_s:g} ms")
+        pause, asystole, *_ = alarm_definitions(limits)
+        self._pause, self._asystole = Alarm(*pause), Alarm(*asystole)
 
     def silence(self, since_s: float, seconds: float, *, is_rr: bool, out: list[Rhythm]) -> None:
         """Note that no R peak came for `seconds` since `since_s`; `is_rr`: a valid RR interval begins there."""
@@ -84,7 +96,7 @@ class VRunAlarm:
 
     def __init__(self, limits: RhythmLimits) -> None:
         self._least, self._longest_s = limits.v_run_beats, limits.pause_s
-        self._alarm = Alarm("V run", f">= {self._least} V beats")
+        self._alarm = Alarm(*alarm_definitions(limits)[2])
         self._beats = 0
         self._first_s = self._last_s = 0.0
         self._after_artefact = False
@@ -122,9 +134,8 @@ class RateAlarms:
 
     def __init__(self, limits: RhythmLimits) -> None:
         self._limits = limits
-        over = f"over {RATE_BEATS} beats"
-        self._slow = Alarm("bradycardia", f"< {limits.bradycardia_bpm:g} bpm {over}")
-        self._fast = Alarm("tachycardia", f"> {limits.tachycardia_bpm:g} bpm {over}")
+        *_, slow, fast = alarm_definitions(limits)
+        self._slow, self._fast = Alarm(*slow), Alarm(*fast)
         self._intervals: deque[tuple[float, float]] = deque(maxlen=RATE_BEATS)  # begin in s, and length in ms
         self._unknown = 0  # number of unusable intervals since the last usable one
         self._last_s = 0.0  # end of the last usable interval
@@ -141,19 +152,19 @@ class RateAlarms:
         """
         if rr_ms is None:
             self._unknown += 1
-            if self._unknown == _NO_RATE_AFTER:
+            if self._unknown == NO_RATE_AFTER:
                 self.end(out)
             return
         self._unknown, self._last_s = 0, time_s
         self._intervals.append((time_s - rr_ms / 1000.0, rr_ms))
         total_s = plain_sum(length for _, length in self._intervals) / 1000.0
         begin_s = self._intervals[0][0]
-        if len(self._intervals) < RATE_BEATS or time_s - begin_s > _LONGEST_SPAN * total_s:
+        if len(self._intervals) < RATE_BEATS or time_s - begin_s > LONGEST_SPAN * total_s:
             return
         rate = 60.0 * RATE_BEATS / total_s
-        if rate > self._limits.bradycardia_bpm + _HYSTERESIS_BPM:
+        if rate > self._limits.bradycardia_bpm + HYSTERESIS_BPM:
             self._end(self._slow, time_s, out)
-        if rate < self._limits.tachycardia_bpm - _HYSTERESIS_BPM:
+        if rate < self._limits.tachycardia_bpm - HYSTERESIS_BPM:
             self._end(self._fast, time_s, out)
         if may_begin and rate < self._limits.bradycardia_bpm:
             self._end(self._fast, time_s, out)
@@ -166,7 +177,7 @@ class RateAlarms:
         """Note that no R peak came for `seconds` since `since_s`; the rate is at most that with an R peak now."""
         recent_s = plain_sum(length for _, length in list(self._intervals)[1:]) / 1000.0
         rate = 60.0 * max(1, len(self._intervals)) / (recent_s + seconds)
-        if rate < self._limits.tachycardia_bpm - _HYSTERESIS_BPM:
+        if rate < self._limits.tachycardia_bpm - HYSTERESIS_BPM:
             self._end(self._fast, since_s, out)
 
     def end(self, out: list[Rhythm]) -> None:

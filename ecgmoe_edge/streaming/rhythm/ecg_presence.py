@@ -15,18 +15,18 @@ from collections import deque
 from ecgmoe_edge.streaming.signal.sums import plain_sum
 
 # A clear beat has at least this quality; 1.5 % of the beats in DS1 and most peaks of NSTDB's noise have less.
-_CLEAR_QUALITY = 0.3
-_RECENT_BEATS, _FEWEST_BEATS = 16, 5  # number of recent beats, and the fewest for a decision
-_CLEAR_SHARE = 0.7  # smallest fraction of clear beats among them
-_FORGOTTEN_BEATS = 64  # after so many beats without an ECG, the lead is like one that never had one
+CLEAR_QUALITY = 0.3
+RECENT_BEATS, FEWEST_BEATS = 16, 5  # number of recent beats, and the fewest for a decision
+CLEAR_SHARE = 0.7  # smallest fraction of clear beats among them
+FORGOTTEN_BEATS = 64  # after so many beats without an ECG, the lead is like one that never had one
 # Chosen on ds1-fit and svdb-fit: 97 % of the beats there are alike and rhythmic, and 25 % of those of telegraph noise.
-_ALIKE = 0.85  # smallest correlation with beats before
-_FEWEST_INTERVALS = 4  # with fewer RR intervals, they count as rhythmic
-_LARGEST_SPREAD = 0.5  # standard deviation of ln RR: 0.25 in atrial fibrillation, 0.65 if peaks come at random
-_SHORTEST_MS, _LONGEST_MS = 150.0, 6000.0
-_ENOUGH_CREDIT, _MOST_CREDIT, _DEBIT = 5, 64, 2
-_LEAST_CREDIT = -32
-_KNOWN_CREDIT, _LEAST_CREDIT_KNOWN = 48, -8  # noise alone never reaches 48; then the ECG is found sooner after noise
+ALIKE = 0.85  # smallest correlation with beats before
+FEWEST_INTERVALS = 4  # with fewer RR intervals, they count as rhythmic
+LARGEST_SPREAD = 0.5  # standard deviation of ln RR: 0.25 in atrial fibrillation, 0.65 if peaks come at random
+SHORTEST_MS, LONGEST_MS = 150.0, 6000.0
+ENOUGH_CREDIT, MOST_CREDIT, DEBIT = 5, 64, 2
+LEAST_CREDIT = -32
+KNOWN_CREDIT, LEAST_CREDIT_KNOWN = 48, -8  # noise alone never reaches 48; then the ECG is found sooner after noise
 
 
 class EcgPresence:
@@ -37,8 +37,8 @@ class EcgPresence:
 
     def forget(self) -> None:
         """Forget all beats, since the lead was lost: the next signal has to show an ECG again."""
-        self._clear: deque[bool] = deque(maxlen=_RECENT_BEATS)
-        self._log_rr: deque[float] = deque(maxlen=_RECENT_BEATS)
+        self._clear: deque[bool] = deque(maxlen=RECENT_BEATS)
+        self._log_rr: deque[float] = deque(maxlen=RECENT_BEATS)
         self._credit = 0
         self._known = False  # whether an ECG was present for long
         self.shown = False  # whether the signal has shown an ECG, though perhaps not now
@@ -58,33 +58,33 @@ class EcgPresence:
             poor: whether the beat is `?`.
             recurrence: correlation with the beats before; None if there was none.
         """
-        clear = not poor and quality >= _CLEAR_QUALITY
+        clear = not poor and quality >= CLEAR_QUALITY
         self._clear.append(clear)
         if rr_ms is not None:
-            self._log_rr.append(math.log(min(max(rr_ms, _SHORTEST_MS), _LONGEST_MS)))
+            self._log_rr.append(math.log(min(max(rr_ms, SHORTEST_MS), LONGEST_MS)))
         if not clear or recurrence is not None:
-            self._count(clear and recurrence is not None and recurrence >= _ALIKE and self._is_rhythmic())
-        if self._credit >= _ENOUGH_CREDIT and self._are_clear():
+            self._count(clear and recurrence is not None and recurrence >= ALIKE and self._is_rhythmic())
+        if self._credit >= ENOUGH_CREDIT and self._are_clear():
             self.shown, self._since = True, 0
         elif self.shown:
             self._since += 1
-            self.shown = self._since < _FORGOTTEN_BEATS
+            self.shown = self._since < FORGOTTEN_BEATS
         return clear
 
     def _count(self, like_a_heart: bool) -> None:
         if like_a_heart:
-            self._credit = min(self._credit + 1, _MOST_CREDIT)
-            self._known = self._known or self._credit >= _KNOWN_CREDIT
+            self._credit = min(self._credit + 1, MOST_CREDIT)
+            self._known = self._known or self._credit >= KNOWN_CREDIT
         else:
-            self._credit = max(self._credit - _DEBIT, _LEAST_CREDIT_KNOWN if self._known else _LEAST_CREDIT)
+            self._credit = max(self._credit - DEBIT, LEAST_CREDIT_KNOWN if self._known else LEAST_CREDIT)
 
     def _are_clear(self) -> bool:
-        return len(self._clear) >= _FEWEST_BEATS and sum(self._clear) >= _CLEAR_SHARE * len(self._clear)
+        return len(self._clear) >= FEWEST_BEATS and sum(self._clear) >= CLEAR_SHARE * len(self._clear)
 
     def _is_rhythmic(self) -> bool:
         """Whether the recent RR intervals differ no more than those of a heart."""
         n = len(self._log_rr)
-        if n < _FEWEST_INTERVALS:
+        if n < FEWEST_INTERVALS:
             return True
         mean = plain_sum(self._log_rr) / n
-        return plain_sum((value - mean) ** 2 for value in self._log_rr) <= _LARGEST_SPREAD**2 * n
+        return plain_sum((value - mean) ** 2 for value in self._log_rr) <= LARGEST_SPREAD**2 * n

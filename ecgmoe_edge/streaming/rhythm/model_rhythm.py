@@ -11,10 +11,10 @@ from ecgmoe_edge.streaming.events import Rhythm
 from ecgmoe_edge.streaming.rhythm.alarms import Alarm
 from ecgmoe_edge.streaming.rhythm.predictability import Predictability
 
-_SCORE_MEMORY = 16  # number of beats over which rhythm scores are averaged (exponentially)
+SCORE_MEMORY = 16  # number of beats over which rhythm scores are averaged (exponentially)
 NOISY, AF = "noisy", "AF"
-_FEWEST_RR = 16  # number of RR intervals before atrial fibrillation is reported
-_HOLD_BEATS = 8  # number of beats for which a new rhythm must have the highest score before it is reported
+FEWEST_RR = 16  # number of RR intervals before atrial fibrillation is reported
+HOLD_BEATS = 8  # number of beats for which a new rhythm must have the highest score before it is reported
 
 
 class ModelRhythm:
@@ -50,10 +50,10 @@ class ModelRhythm:
         odds = np.exp(np.asarray(logits, np.float64) - float(logits.max()))
         probability = odds / odds.sum()
         self._seen += 1
-        weight = max(1.0 / self._seen, 1.0 / _SCORE_MEMORY)
+        weight = max(1.0 / self._seen, 1.0 / SCORE_MEMORY)
         self._scores += weight * (probability - self._scores)
         label = self._classes[int(np.argmax(self._scores))]
-        too_early = label == AF and len(self._intervals) < _FEWEST_RR
+        too_early = label == AF and len(self._intervals) < FEWEST_RR
         if label == AF and not too_early and self._intervals.is_smooth():
             without_af = [-1.0 if k == self._af else score for k, score in enumerate(self._scores)]
             label = self._classes[int(np.argmax(without_af))]
@@ -61,7 +61,7 @@ class ModelRhythm:
             self._leading, self._since_s, self._beats = label, time_s, 0
         self._beats += 1
         may_begin = label == NOISY or (may_begin and not too_early)
-        if may_begin and self._beats >= _HOLD_BEATS and (self._current is None or self._current.label != label):
+        if may_begin and self._beats >= HOLD_BEATS and (self._current is None or self._current.label != label):
             if self._current is not None:
                 self._current.end(self._since_s, out)
             self._current = Alarm(label)

@@ -14,18 +14,18 @@ from collections import deque
 
 from ecgmoe_edge.streaming.signal.sums import plain_sum
 
-_INTERVALS = 32
-_ORDER = 3  # number of intervals that predict the next one
-_LEAST_SPREAD = 0.04  # smallest standard deviation of ln RR; on a rhythm with less the model decides
-_PREDICTABLE = 0.5  # RR intervals are predictable if less than this fraction of the variance is not explained
-_OUTLIER = 0.3  # differences of ln RR from the median are limited to this, because of ectopic beats
+INTERVALS = 32
+ORDER = 3  # number of intervals that predict the next one
+LEAST_SPREAD = 0.04  # smallest standard deviation of ln RR; on a rhythm with less the model decides
+PREDICTABLE = 0.5  # RR intervals are predictable if less than this fraction of the variance is not explained
+OUTLIER = 0.3  # differences of ln RR from the median are limited to this, because of ectopic beats
 
 
 class Predictability:
     """The last RR intervals of a patient."""
 
     def __init__(self) -> None:
-        self._rr_ms: deque[float] = deque(maxlen=_INTERVALS)
+        self._rr_ms: deque[float] = deque(maxlen=INTERVALS)
 
     def __len__(self) -> int:
         return len(self._rr_ms)
@@ -37,21 +37,21 @@ class Predictability:
     def is_smooth(self) -> bool:
         """Whether the intervals vary and are predictable; there must be at least one interval."""
         correlation = self._correlation()
-        varies = correlation[0] >= _LEAST_SPREAD**2 * len(self._rr_ms)
-        return varies and _unexplained(correlation) < _PREDICTABLE
+        varies = correlation[0] >= LEAST_SPREAD**2 * len(self._rr_ms)
+        return varies and _unexplained(correlation) < PREDICTABLE
 
     def unexplained(self) -> float:
         """Return the fraction of the variance that is not explained, 0 to 1; there must be at least one interval."""
         return _unexplained(self._correlation())
 
     def _correlation(self) -> list[float]:
-        """Return the autocorrelation of ln RR at lags 0 to `_ORDER`, as sums of products."""
+        """Return the autocorrelation of ln RR at lags 0 to `ORDER`, as sums of products."""
         ordered = sorted(self._rr_ms)
         middle = ordered[len(ordered) // 2]
-        x = [min(max(math.log(rr / middle), -_OUTLIER), _OUTLIER) for rr in self._rr_ms]
+        x = [min(max(math.log(rr / middle), -OUTLIER), OUTLIER) for rr in self._rr_ms]
         mean = plain_sum(x) / len(x)
         x = [value - mean for value in x]
-        return [plain_sum(a * b for a, b in zip(x, x[lag:], strict=False)) for lag in range(_ORDER + 1)]
+        return [plain_sum(a * b for a, b in zip(x, x[lag:], strict=False)) for lag in range(ORDER + 1)]
 
 
 def _unexplained(correlation: list[float]) -> float:
@@ -60,7 +60,7 @@ def _unexplained(correlation: list[float]) -> float:
     if error <= 0.0:
         return 0.0
     taps: list[float] = []
-    for order in range(_ORDER):
+    for order in range(ORDER):
         past = plain_sum(tap * correlation[order - k] for k, tap in enumerate(taps))
         reflection = (correlation[order + 1] - past) / error
         taps = [tap - reflection * other for tap, other in zip(taps, reversed(taps), strict=True)] + [reflection]

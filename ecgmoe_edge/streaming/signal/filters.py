@@ -14,7 +14,7 @@ BAND_HZ = (0.5, 40.0)  # the monitoring band: without baseline wander, with P wa
 MAINS_HZ = (50, 60)
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 100.0, 1000.0
 HIGHEST_NOTCH = 0.45  # highest frequency of a notch, as a fraction of the sampling rate
-_NOTCH_Q = 30.0  # stop band of about 2 Hz at 50 Hz, and of 0.5 Hz at 16.7 Hz
+NOTCH_Q = 30.0  # stop band of about 2 Hz at 50 Hz, and of 0.5 Hz at 16.7 Hz
 
 
 class CausalFilter:
@@ -29,12 +29,14 @@ class CausalFilter:
     """
 
     def __init__(self, sos: NDArray[np.float64]) -> None:
+        self.sos = sos
         self.sections = len(sos)
-        self._stages = [sos2tf(sos[k : k + 2]) for k in range(0, len(sos), 2)]
-        self._rest: list[NDArray[np.float64]] = []  # state of each stage after a constant input of 1
+        self.sos = sos
+        self.stages = [sos2tf(sos[k : k + 2]) for k in range(0, len(sos), 2)]
+        self.rest: list[NDArray[np.float64]] = []  # state of each stage after a constant input of 1
         level = 1.0
-        for numerator, denominator in self._stages:
-            self._rest.append(level * lfilter_zi(numerator, denominator))
+        for numerator, denominator in self.stages:
+            self.rest.append(level * lfilter_zi(numerator, denominator))
             level *= float(numerator.sum() / denominator.sum())
         self._state: list[NDArray[np.float64]] | None = None
 
@@ -47,9 +49,9 @@ class CausalFilter:
         if not x.size:
             return x
         if self._state is None:
-            self._state = [rest * x[0] for rest in self._rest]
+            self._state = [rest * x[0] for rest in self.rest]
         y = x
-        for k, (numerator, denominator) in enumerate(self._stages):
+        for k, (numerator, denominator) in enumerate(self.stages):
             y, self._state[k] = lfilter(numerator, denominator, y, zi=self._state[k])
         return y
 
@@ -85,7 +87,7 @@ def monitoring_band(fs: float, mains: int | None = None) -> CausalFilter:
         raise SignalError(f'Mains of {mains!r} Hz is not known: give 50, 60, "auto" or None.')
     sections = [butter(2, BAND_HZ, "bandpass", fs=fs, output="sos")]
     if mains is not None and mains < HIGHEST_NOTCH * fs:
-        sections.append(tf2sos(*iirnotch(mains, _NOTCH_Q, fs=fs)))
+        sections.append(tf2sos(*iirnotch(mains, NOTCH_Q, fs=fs)))
     return CausalFilter(np.vstack(sections))
 
 
@@ -99,7 +101,7 @@ class Notch:
 
     def __init__(self, fs: float, frequency_hz: float) -> None:
         self._fs = fs
-        self._numerator, self._denominator = iirnotch(frequency_hz, _NOTCH_Q, fs=fs)
+        self._numerator, self._denominator = iirnotch(frequency_hz, NOTCH_Q, fs=fs)
         self._state = np.zeros(2)
 
     def start(self, frequency_hz: float, phasor: complex) -> None:
@@ -118,6 +120,8 @@ class Notch:
 
     def process(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Filter the next samples `y` (samples,); the result has the same shape and unit."""
+        if not y.size:  # the state that lfilter returns for no samples is not defined
+            return y
         out, self._state = lfilter(self._numerator, self._denominator, y, zi=self._state)
         return np.asarray(out)
 

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.events import Clipping, Flatline, FlatlineKind
 
 FLAT_S = 1.0  # longer than the flattest part of a heart beat as the coarsest converters in use show it
-_REPORT_S = 1.0  # clipped samples are counted for this time before they are reported
-_CUT_S = 0.008  # shortest top of a clipped QRS complex
-_STEEP_MV = 0.05  # smallest step beside a clipped top; no wave of the heart has such a step beside an unclipped top
-_SEEN_S = 1.0  # signal that has to be seen before a value is called its limit
-_NO_ECG_MV = 10.0  # no wave of the heart reaches this, and neither does a converter without an input
-_KEPT_S = 90.0  # how long clipped runs are remembered: longer than the pieces in which the front end works
+REPORT_S = 1.0  # clipped samples are counted for this time before they are reported
+CUT_S = 0.008  # shortest top of a clipped QRS complex
+STEEP_MV = 0.05  # smallest step beside a clipped top; no wave of the heart has such a step beside an unclipped top
+SEEN_S = 1.0  # signal that has to be seen before a value is called its limit
+NO_ECG_MV = 10.0  # no wave of the heart reaches this, and neither does a converter without an input
+KEPT_S = 90.0  # how long clipped runs are remembered: longer than the pieces in which the front end works
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class FlatlineDetector:
 
     def __init__(self, fs: float) -> None:
         self._fs = fs
-        self._flat = round(FLAT_S * fs)
-        self._report_after = round(_REPORT_S * fs)
-        self._shortest = max(3, round(_CUT_S * fs))
-        self._seen_enough = round(_SEEN_S * fs)
-        self._kept = round(_KEPT_S * fs)
+        self.flat = round(FLAT_S * fs)
+        self.report_after = round(REPORT_S * fs)
+        self.shortest = max(3, round(CUT_S * fs))
+        self.seen_enough = round(SEEN_S * fs)
+        self._kept = round(KEPT_S * fs)
         self._lowest, self._highest = np.inf, -np.inf  # limits of the signal before the last break
         self._value, self._run = 0.0, 0
         self._low, self._high = np.inf, -np.inf
@@ -79,8 +79,8 @@ class FlatlineDetector:
         Args:
             stop: number of samples that have been processed.
         """
-        due = stop + (1 if self._run >= self._flat else self._flat - self._run)
-        return due if self._unreported is None else min(due, self._unreported[0] + self._report_after)
+        due = stop + (1 if self._run >= self.flat else self.flat - self._run)
+        return due if self._unreported is None else min(due, self._unreported[0] + self.report_after)
 
     def process(self, x: NDArray[np.float64], at: int) -> list[FlatlineReport]:
         """Return what new samples make certain, in order.
@@ -110,7 +110,7 @@ class FlatlineDetector:
         self._low, self._high = min(low, float(x.min())), max(high, float(x.max()))
         self._before, self._value = float(z[max(edges[-2] - 1, 0)]), float(z[-1])
         self._run = run = int(lengths[-1])
-        if run >= self._flat and (lengths.size > 1 or carried < self._flat):
+        if run >= self.flat and (lengths.size > 1 or carried < self.flat):
             self._flatline_began(at + x.size - run, self._value, out)
         self._report_clipping(at + x.size, out)
         return out
@@ -122,7 +122,7 @@ class FlatlineDetector:
     def break_off(self, at: int) -> list[Flatline | Clipping]:
         """Return what is not reported yet of a signal that ends before sample `at`."""
         out: list[Flatline | Clipping] = [*self._counted()]
-        if self._run >= self._flat:
+        if self._run >= self.flat:
             out.append(self._flatline(at - self._run, self._run, self._value))
         return out
 
@@ -137,21 +137,21 @@ class FlatlineDetector:
         self, z: NDArray[np.float64], edges: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Return the indices of the ended runs that may be a flatline (by length) or clipped (steep on both sides)."""
-        k = (lengths[:-1] >= self._shortest).nonzero()[0]
+        k = (lengths[:-1] >= self.shortest).nonzero()[0]
         if not k.size:
             return k
         stop = edges[k + 1]
         value = z[stop - 1]
-        steep = np.minimum(np.abs(z[np.maximum(edges[k] - 1, 0)] - value), np.abs(z[stop] - value)) >= _STEEP_MV
-        return k[steep | (lengths[k] >= self._flat)]
+        steep = np.minimum(np.abs(z[np.maximum(edges[k] - 1, 0)] - value), np.abs(z[stop] - value)) >= STEEP_MV
+        return k[steep | (lengths[k] >= self.flat)]
 
     def _run_ended(self, first: int, stop: int, value: float, carried: int, out: list[FlatlineReport]) -> None:
         """Examine an ended run of samples `first` to `stop` (exclusive).
 
         carried: how many of its samples were processed by earlier calls.
         """
-        if stop - first >= self._flat:
-            if carried < self._flat:
+        if stop - first >= self.flat:
+            if carried < self.flat:
                 self._flatline_began(first, value, out)
             self._report_clipping(stop + 1, out)
             out.append(FlatlineReport(stop + 1, self._flatline(first, stop - first, value), signal_begin=stop))
@@ -164,26 +164,26 @@ class FlatlineDetector:
                 self._clipped.popleft()
 
     def _flatline_began(self, first: int, value: float, out: list[FlatlineReport]) -> None:
-        known_at = first + self._flat
+        known_at = first + self.flat
         self._report_clipping(known_at, out)
-        out.append(FlatlineReport(known_at, self._flatline(first, self._flat, value), signal_end=known_at))
+        out.append(FlatlineReport(known_at, self._flatline(first, self.flat, value), signal_end=known_at))
 
     def _report_clipping(self, arrived: int, out: list[FlatlineReport]) -> None:
         """Report the clipped samples if the first of them is long enough ago when `arrived` samples have arrived."""
-        if self._unreported is not None and self._unreported[0] + self._report_after <= arrived:
-            known_at = self._unreported[0] + self._report_after
+        if self._unreported is not None and self._unreported[0] + self.report_after <= arrived:
+            known_at = self._unreported[0] + self.report_after
             out += [FlatlineReport(known_at, event) for event in self._counted()]
 
     def _kind(self, first: int, value: float) -> FlatlineKind:
         """Return the kind of a flatline that begins at sample `first`."""
-        if abs(value) >= _NO_ECG_MV or self._is_limit(first, value):
+        if abs(value) >= NO_ECG_MV or self._is_limit(first, value):
             return "rail"
         at_earlier_limit = self._lowest < self._highest and not self._lowest < value < self._highest
-        return "rail" if at_earlier_limit and first - self._start < self._seen_enough else "flat"
+        return "rail" if at_earlier_limit and first - self._start < self.seen_enough else "flat"
 
     def _is_limit(self, first: int, value: float) -> bool:
         """Whether no sample since the last break lies beyond the value of a run that begins at sample `first`."""
-        seen = first - self._start >= self._seen_enough and min(self._low, value) < max(self._high, value)
+        seen = first - self._start >= self.seen_enough and min(self._low, value) < max(self._high, value)
         return seen and (value >= self._high or value <= self._low)
 
     def _flatline(self, first: int, n: int, value: float) -> Flatline:

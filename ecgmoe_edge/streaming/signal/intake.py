@@ -16,9 +16,9 @@ from ecgmoe_edge.streaming.signal.bridge import Hole, HoleBridge
 from ecgmoe_edge.streaming.signal.pacing import PacingFilter, Spike
 from ecgmoe_edge.streaming.unusable import LARGEST_MV
 
-_WAIT_S = 0.5  # longest time for which samples are collected, so that the work is spread evenly
-_PIECE_S = 60.0  # longest piece, so that the memory for the processing of a long push stays bounded
-_LARGEST_SQUARE = LARGEST_MV**2
+WAIT_S = 0.5  # longest time for which samples are collected, so that the work is spread evenly
+PIECE_S = 60.0  # longest piece, so that the memory for the processing of a long push stays bounded
+LARGEST_SQUARE = LARGEST_MV**2
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Intake:
     def __init__(self, fs: float, leads: int) -> None:
         self._bridge = HoleBridge(fs, leads, LARGEST_MV)
         self._pacing = PacingFilter(fs, leads)
-        self._piece = round(_PIECE_S * fs)
+        self._piece = round(PIECE_S * fs)
         self._at = 0  # number of the first sample that is not passed on yet
-        self._collected = np.empty((leads, round(_WAIT_S * fs)))
+        self._collected = np.empty((leads, round(WAIT_S * fs)))
         self._count = 0  # columns of `_collected` in use
         self._collect_below = 0  # with fewer collected samples than this, nothing can become certain
         self._holes: list[Hole] = []  # bridged holes that `holes` has not returned yet
@@ -75,7 +75,7 @@ class Intake:
         """
         count = self._count + samples.shape[1]
         # If the sum of squares is within the limit, every sample is. This takes a third of the time of testing each.
-        if count < self._collect_below and np.vdot(samples, samples) <= _LARGEST_SQUARE:
+        if count < self._collect_below and np.vdot(samples, samples) <= LARGEST_SQUARE:
             self._collected[:, self._count : count] = samples
             self._count = count
             return True
@@ -143,7 +143,7 @@ class Intake:
     def holes(self, stop: int) -> list[Hole]:
         """Return the bridged holes that ended before sample `stop`, in order, each of them once."""
         found = [hole for hole in self._holes if hole.stop < stop]
-        del self._holes[: len(found)]
+        self._holes = [hole for hole in self._holes if hole.stop >= stop]
         return found
 
     def spikes(self, stop: int) -> list[Spike]:

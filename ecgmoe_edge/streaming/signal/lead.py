@@ -18,16 +18,19 @@ from ecgmoe_edge.streaming.signal.pacing import COMPLEX_END_S, R_AFTER_SPIKE_S, 
 from ecgmoe_edge.streaming.signal.quality import EXAMINED, SignalQuality
 from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, RPEAK_GRID, WindowSampler
 
-_SEARCH_BACK_S = 5.0  # longest time after which a beat may still be detected
-_RAW_S = 1.6  # unfiltered signal in memory: hum is measured for a second before R peaks are searched
+SEARCH_BACK_S = 5.0  # longest time after which a beat may still be detected
+RAW_S = 1.6  # unfiltered signal in memory: hum is measured for a second before R peaks are searched
 # A step of the signal is no beat. It leads to or from a constant level ...
-_STEP_S = (0.080, 0.150)  # ... which is looked for in this time before and after R
+STEP_S = (0.080, 0.150)  # ... which is looked for in this time before and after R
+LEVEL_SHARE = (
+    0.5  # ... and its distance from the level on the other side is at least this fraction of the wave's height
+)
 # ... or it lies between two straight lines on different levels, as in a counter, a saw tooth or a square wave:
-_BESIDE_S = (0.050, 0.150)  # the lines are looked for in this time before and after R
-_STRAIGHT = 0.02  # largest distance from a straight line, as a fraction of the step's height
-_PLATEAU = 0.9  # the step is at least this fraction of the signal's range near R: no R peak stands above the levels
-_SPIKE_REACH_S = 0.13  # largest distance from a pacing spike to the peak of energy that the spike alone causes
-_NEAR_S = 0.050  # time on both sides of R in which clipped and bridged samples lower the quality
+BESIDE_S = (0.050, 0.150)  # the lines are looked for in this time before and after R
+STRAIGHT = 0.02  # largest distance from a straight line, as a fraction of the step's height
+PLATEAU = 0.9  # the step is at least this fraction of the signal's range near R: no R peak stands above the levels
+SPIKE_REACH_S = 0.13  # largest distance from a pacing spike to the peak of energy that the spike alone causes
+NEAR_S = 0.050  # time on both sides of R in which clipped and bridged samples lower the quality
 
 
 class LeadSignal:
@@ -60,8 +63,8 @@ class LeadSignal:
     ) -> None:
         self.number = number
         self._fs = fs
-        self._sign = -1.0 if invert else 1.0
-        self._window = WindowSampler(fs, grid)
+        self.sign = -1.0 if invert else 1.0
+        self.window = WindowSampler(fs, grid)
         self._r_index = int(np.flatnonzero(grid == 0)[0])
         notch_hz = None if isinstance(mains, str) and mains == AUTO else mains
         self.band = monitoring_band(fs, notch_hz)  # refuses any other text or number
@@ -70,19 +73,19 @@ class LeadSignal:
         # A requested notch that is not possible at this rate; None once that is reported.
         self._impossible_hz = mains if isinstance(mains, int) and mains >= HIGHEST_NOTCH * fs else None
         self._kept_back: list[NDArray[np.float64]] | None = None  # band-passed signal until its hum is known
-        self.raw = History(round(_RAW_S * fs))
-        self.signal = History(max(before, self._window.before) + round(_SEARCH_BACK_S * fs))
+        self.raw = History(round(RAW_S * fs))
+        self.signal = History(max(before, self.window.before) + round(SEARCH_BACK_S * fs))
         self.finder = CandidateFinder(fs, self.signal)
         self._flatline = FlatlineDetector(fs)
         self._quality = SignalQuality()
-        self._step = tuple(round(step_s * fs) for step_s in _STEP_S)
-        self._beside = tuple(round(beside_s * fs) for beside_s in _BESIDE_S)
-        self._after_spike, self._complex_end = round(R_AFTER_SPIKE_S * fs), round(COMPLEX_END_S * fs)
-        self._spike_reach, self._tail = round(_SPIKE_REACH_S * fs), round(TAIL_S * fs)
+        self.step = tuple(round(step_s * fs) for step_s in STEP_S)
+        self.beside = tuple(round(beside_s * fs) for beside_s in BESIDE_S)
+        self.after_spike, self.complex_end = round(R_AFTER_SPIKE_S * fs), round(COMPLEX_END_S * fs)
+        self.spike_reach, self.tail = round(SPIKE_REACH_S * fs), round(TAIL_S * fs)
         self._spikes: deque[tuple[int, int]] = deque()  # first sample and width of each spike in `raw`
         self._bridged: deque[tuple[int, int]] = deque()  # first sample and end (exclusive) of each hole in `signal`
-        self._near = round(_NEAR_S * fs)
-        self._examined = tuple(round(points * fs / MODEL_RATE_HZ) for points in EXAMINED)
+        self.near = round(NEAR_S * fs)
+        self.examined = tuple(round(points * fs / MODEL_RATE_HZ) for points in EXAMINED)
         self.reach = self.finder.reach
         self.restart(0)
 
@@ -149,7 +152,7 @@ class LeadSignal:
         """Return the candidates that become known by samples `x` (n,) in mV, at least one, of a present signal."""
         self.raw.release()
         self.raw.append(x)
-        y = self.band.process(self._sign * x)
+        y = self.band.process(self.sign * x)
         self.signal.release()
         if self._hum is None:
             return self._find(y)
@@ -200,7 +203,7 @@ class LeadSignal:
 
     def _is_step(self, r: int, arrived: int) -> bool:
         """Whether a candidate is a step to or from a constant level, or between two straight lines."""
-        near, far = self._step
+        near, far = self.step
         last = min(r + far, arrived)
         return (
             self._is_level(self.raw.between(r + near, last), self.raw.between(r - far, r), r, r + near)
@@ -217,25 +220,25 @@ class LeadSignal:
             first: first of the samples between R and `side`, which show how high the wave is.
             stop: end of these samples (exclusive).
         """
-        shortest = (self._step[1] - self._step[0]) // 2
+        shortest = (self.step[1] - self.step[0]) // 2
         if side.size < shortest or not other.size or side[0] != side[-1] or side.min() != side.max():
             return False
         level = float(np.median(other))
         height = float(np.abs(self.raw.between(first, stop) - level).max(initial=0.0))
-        return abs(float(side[0]) - level) >= 0.5 * height
+        return abs(float(side[0]) - level) >= LEVEL_SHARE * height
 
     def _is_straight_step(self, r: int, arrived: int) -> bool:
         """Whether there are straight lines on both sides of R, far from each other."""
-        near, far = self._beside
+        near, far = self.beside
         before, after = self.raw.between(r - far, r - near), self.raw.between(r + near, min(r + far, arrived))
         if before.size < far - near or after.size < (far - near) // 2:
             return False
         middle = self.raw.between(r - near, r + near)
         rise = near * (before[-1] - before[0]) / (before.size - 1), near * (after[-1] - after[0]) / (after.size - 1)
         height = abs(float(after[0] - rise[1]) - float(before[-1] + rise[0]))
-        if height < _PLATEAU * float(middle.max() - middle.min()):
+        if height < PLATEAU * float(middle.max() - middle.min()):
             return False
-        return all(_off_line(side) <= _STRAIGHT * height for side in (before, after))
+        return all(_off_line(side) <= STRAIGHT * height for side in (before, after))
 
     def spike(self, sample: int, width: int) -> None:
         """Note that a pacing spike was removed from the samples that come next."""
@@ -250,7 +253,7 @@ class LeadSignal:
     def _measured(self, r: int) -> float:
         """The measured (not bridged) fraction of all that quality depends on, times that of the signal near R."""
         measured = 1.0
-        for first, stop in ((r - self._examined[0], r + self._examined[1]), (r - self._near, r + self._near + 1)):
+        for first, stop in ((r - self.examined[0], r + self.examined[1]), (r - self.near, r + self.near + 1)):
             bridged = sum(max(0, min(stop, end) - max(first, begin)) for begin, end in self._bridged)
             measured *= 1.0 - bridged / (stop - first)
         return measured
@@ -260,9 +263,9 @@ class LeadSignal:
         while self._spikes and self._spikes[0][0] < self.raw.start:
             self._spikes.popleft()
         for sample, width in self._spikes:
-            if candidate.at - self._spike_reach <= sample <= candidate.at:
+            if candidate.at - self.spike_reach <= sample <= candidate.at:
                 end = sample + width
-                after = self.raw.between(end, min(max(candidate.at, end + self._tail), candidate.known_at))
+                after = self.raw.between(end, min(max(candidate.at, end + self.tail), candidate.known_at))
                 before = self.raw.between(sample - 1, sample)
                 if after.size and before.size and is_tail(after - before[0], self._fs):
                     return True
@@ -272,20 +275,20 @@ class LeadSignal:
         """Move an R peak that lies on the tail of a pacing spike to the QRS complex on this tail, if there is one."""
         for sample, width in self._spikes:
             end = sample + width
-            if sample <= candidate.sample <= end + self._after_spike:
-                after = self.raw.between(end, min(end + self._complex_end, candidate.known_at))
+            if sample <= candidate.sample <= end + self.after_spike:
+                after = self.raw.between(end, min(end + self.complex_end, candidate.known_at))
                 before = self.raw.between(sample - 1, sample)
-                r = r_on_tail(after - before[0], self._fs) if after.size > self._after_spike and before.size else None
+                r = r_on_tail(after - before[0], self._fs) if after.size > self.after_spike and before.size else None
                 if r is not None:
                     candidate.sample = end + r
 
     def shows(self, r: int) -> bool:
         """Whether the whole window of a beat with its R peak at sample `r` has arrived."""
-        return self.present and self.signal.start <= r and r + self._window.after < self.signal.stop
+        return self.present and self.signal.start <= r and r + self.window.after < self.signal.stop
 
     def window_of(self, r: int) -> NDArray[np.float32]:
         """Return the window (points,) in mV of a beat with its R peak at sample `r`; zero where there is no signal."""
-        return self._window.read(self.between(r - self._window.before, r + self._window.after + 1))
+        return self.window.read(self.between(r - self.window.before, r + self.window.after + 1))
 
     def quality_of(self, window: NDArray[np.float32], r: int, arrived: int) -> float:
         """Return the quality of the next beat of this lead, 0 to 1.
@@ -295,7 +298,7 @@ class LeadSignal:
             r: sample of the R peak.
             arrived: clipping counts if it is known when so many samples have arrived.
         """
-        clipped = self._flatline.clipped(r - self._near, r + self._near + 1, arrived) > 0
+        clipped = self._flatline.clipped(r - self.near, r + self.near + 1, arrived) > 0
         seen = int((r - self.signal.start) * MODEL_RATE_HZ / self._fs)
         return self._measured(r) * self._quality.of_beat(window, self._r_index, seen=seen, clipped=clipped)
 

@@ -32,15 +32,15 @@ from ecgmoe_edge.streaming.signal.sums import ordered_sum, plain_sum
 MainsChoice: TypeAlias = int | Literal["auto"] | None
 AUTO: Final = "auto"
 
-_PARTS = 4
-_PART_S = 0.25
+PARTS = 4
+PART_S = 0.25
 # Highest mains frequency that is measured, as a fraction of the sampling rate. Closer to half of it, the phase of a
 # tone is not determined.
-_HIGHEST_MEASURED = 0.485
+HIGHEST_MEASURED = 0.485
 
 
 @dataclass(frozen=True)
-class _HumLimits:
+class HumLimits:
     """A mains frequency, and the criteria for hum at it."""
 
     frequency_hz: float
@@ -52,14 +52,14 @@ class _HumLimits:
 
 # In DS1, hum has at most 0.07 of a block's power, except for 0.18 in one block; at 16.7 Hz no block has more than 0.2.
 # A 50 Hz tone with a fifth of the amplitude of the QRS complex has 0.15.
-_HUMS = (
-    _HumLimits(50.0, 0.8, 0.15, 0.8, 2),
-    _HumLimits(60.0, 0.8, 0.15, 0.8, 2),
-    _HumLimits(50.0 / 3.0, 0.4, 0.5, 0.9, 3),  # railways; the model and the detector use this band
+HUMS = (
+    HumLimits(50.0, 0.8, 0.15, 0.8, 2),
+    HumLimits(60.0, 0.8, 0.15, 0.8, 2),
+    HumLimits(50.0 / 3.0, 0.4, 0.5, 0.9, 3),  # railways; the model and the detector use this band
 )
-_LEAST_MV = 0.01  # smallest amplitude in the monitoring band; weaker hum does not disturb
-_OFF_SHARE = 0.25  # share below which the notch is switched off, as a fraction of the share that switches it on
-_OFF_BLOCKS = 10
+LEAST_MV = 0.01  # smallest amplitude in the monitoring band; weaker hum does not disturb
+OFF_SHARE = 0.25  # share below which the notch is switched off, as a fraction of the share that switches it on
+OFF_BLOCKS = 10
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,15 @@ class HumDetector:
     """
 
     def __init__(self, fs: float) -> None:
-        part = round(_PART_S * fs)
-        self.block = _PARTS * part
-        self._fs, self._part = fs, part
-        self.hums = [k for k, hum in enumerate(_HUMS) if hum.frequency_hz < _HIGHEST_MEASURED * fs]
-        angles = 2.0 * np.pi / fs * np.outer([_HUMS[k].frequency_hz for k in self.hums], np.arange(self.block))
+        part = round(PART_S * fs)
+        self.block = PARTS * part
+        self._fs, self.part = fs, part
+        self.hums = [k for k, hum in enumerate(HUMS) if hum.frequency_hz < HIGHEST_MEASURED * fs]
+        angles = 2.0 * np.pi / fs * np.outer([HUMS[k].frequency_hz for k in self.hums], np.arange(self.block))
         waves = np.concatenate((np.cos(angles), -np.sin(angles))) * (2.0 / part)
         # (samples of a part, 1, rows, parts), two rows for each frequency; amplitude 1 gives a phasor of size 1.
-        self._waves = np.moveaxis(waves.reshape(1, -1, _PARTS, part), 3, 0).copy()
-        self._least_shares = _OFF_SHARE * np.array([_HUMS[k].share for k in self.hums])
+        self._waves = np.moveaxis(waves.reshape(1, -1, PARTS, part), 3, 0).copy()
+        self._least_shares = OFF_SHARE * np.array([HUMS[k].share for k in self.hums])
         self._rest = np.empty(self.block)
         self.notches: set[int] = set()  # indices of the frequencies with a notch
         self.tones: dict[int, Tone] = {}  # hum in the last block, by the index of its frequency
@@ -117,7 +117,7 @@ class HumDetector:
     def due(self) -> int:
         """Samples that must have arrived before the next decision is possible."""
         is_near = self._is_first or any(
-            self._below[hum] + 1 >= _OFF_BLOCKS if hum in self.notches else self._above[hum] + 1 >= _HUMS[hum].blocks
+            self._below[hum] + 1 >= OFF_BLOCKS if hum in self.notches else self._above[hum] + 1 >= HUMS[hum].blocks
             for hum in self.hums
         )
         return self._start + (self.block if is_near else 2 * self.block)
@@ -134,12 +134,12 @@ class HumDetector:
         self._held = z.size - count * self.block
         self._rest[: self._held] = z[count * self.block :]
         # The samples of a part are the first axis, over which numpy adds row by row: in their order, and fast.
-        parts = np.moveaxis(z[: count * self.block].reshape(count, 1, _PARTS, self._part), 3, 0).copy()
+        parts = np.moveaxis(z[: count * self.block].reshape(count, 1, PARTS, self.part), 3, 0).copy()
         sums = np.add.reduce(parts * self._waves, axis=0)  # (count, rows, parts)
         phasors = sums[:, : len(self.hums)] + 1j * sums[:, len(self.hums) :]
         powers = ordered_sum(np.add.reduce(parts[:, :, 0] ** 2, axis=0), 1) / self.block
         # The power of the mean phasor is at most the mean power of the phasors: if this is small, there is no hum.
-        mean_powers = 0.5 * ordered_sum(phasors.real**2 + phasors.imag**2, 2) / _PARTS
+        mean_powers = 0.5 * ordered_sum(phasors.real**2 + phasors.imag**2, 2) / PARTS
         may_be_hum = mean_powers >= self._least_shares * powers[:, None]
         self.tones.clear()
         changes: list[NotchChange] = []
@@ -155,7 +155,7 @@ class HumDetector:
                     tone, steadiness = self._tone(phasors[k, row].tolist(), float(powers[k]), hum)
                     self._decide(hum, tone, steadiness, changes)
                 elif self._above[hum] or hum in self.notches:
-                    self._decide(hum, Tone(_HUMS[hum].frequency_hz, 0j, 0.0), 0.0, changes)
+                    self._decide(hum, Tone(HUMS[hum].frequency_hz, 0j, 0.0), 0.0, changes)
             self._start += self.block
             self._is_first = False
         return changes
@@ -168,29 +168,29 @@ class HumDetector:
             power: power of the block, mV^2.
             hum: index of the mains frequency.
         """
-        mean_power = plain_sum(abs(p) ** 2 for p in phasors) / _PARTS
+        mean_power = plain_sum(abs(p) ** 2 for p in phasors) / PARTS
         turn = cmath.phase(_sum_of([b * a.conjugate() for a, b in pairwise(phasors)]))  # phase advance in each part
-        off_hz = turn / (2.0 * math.pi * self._part / self._fs)
-        if not mean_power or abs(off_hz) > _HUMS[hum].off_hz:
-            return Tone(_HUMS[hum].frequency_hz, 0j, 0.0), 0.0
+        off_hz = turn / (2.0 * math.pi * self.part / self._fs)
+        if not mean_power or abs(off_hz) > HUMS[hum].off_hz:
+            return Tone(HUMS[hum].frequency_hz, 0j, 0.0), 0.0
         # A part's phasor has the phase of the part's middle; it is turned back to that of the block's first sample.
         aligned = [p * cmath.exp(-1j * turn * (j + 0.5)) for j, p in enumerate(phasors)]
-        common = _sum_of(aligned) / _PARTS
+        common = _sum_of(aligned) / PARTS
         share = min(1.0, 0.5 * abs(common) ** 2 / power)
-        return Tone(_HUMS[hum].frequency_hz + off_hz, common, share), abs(common) ** 2 / mean_power
+        return Tone(HUMS[hum].frequency_hz + off_hz, common, share), abs(common) ** 2 / mean_power
 
     def _decide(self, hum: int, tone: Tone, steadiness: float, changes: list[NotchChange]) -> None:
         """Decide on one notch at the end of a block, and append a change to `changes`."""
-        limits = _HUMS[hum]
-        is_hum = steadiness >= limits.steadiness and abs(tone.phasor) >= _LEAST_MV
+        limits = HUMS[hum]
+        is_hum = steadiness >= limits.steadiness and abs(tone.phasor) >= LEAST_MV
         if is_hum:
             self.tones[hum] = tone
         self._above[hum] = self._above[hum] + 1 if is_hum and tone.share >= limits.share else 0
-        is_little = not is_hum or tone.share < _OFF_SHARE * limits.share
+        is_little = not is_hum or tone.share < OFF_SHARE * limits.share
         self._below[hum] = self._below[hum] + 1 if is_little else 0
         stop = self._start + self.block
         if hum in self.notches:
-            if self._below[hum] >= _OFF_BLOCKS:
+            if self._below[hum] >= OFF_BLOCKS:
                 self.notches.remove(hum)
                 self._above[hum] = 0
                 changes.append(NotchChange(stop, self._start, hum, limits.frequency_hz, tone, notch=False))
@@ -230,7 +230,7 @@ class HumFilter:
             self.change(change)
         for hum, notch in self._notches.items():
             tone = self._detector.tones.get(hum)
-            notch.start(*((tone.frequency_hz, tone.phasor) if tone else (_HUMS[hum].frequency_hz, 0j)))
+            notch.start(*((tone.frequency_hz, tone.phasor) if tone else (HUMS[hum].frequency_hz, 0j)))
 
     def measure(self, y: NDArray[np.float64]) -> list[NotchChange]:
         """Return the decisions that become certain by samples `y` (n,).

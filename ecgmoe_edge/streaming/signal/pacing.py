@@ -22,24 +22,24 @@ from ecgmoe_edge.streaming.signal.sums import ordered_sum
 
 LEAST_RATE_HZ = 250.0
 
-_WIDTH_S = 0.004  # longest spike
-_LEAST_STEP_MV = 0.2  # smallest difference of two samples that can begin a spike
-_QUIET_S = 0.040  # time before a spike in which the signal must be quiet ...
-_CONTRAST = 4.0  # ... that is, the first step of the spike is at least so many times each step in that time
+WIDTH_S = 0.004  # longest spike
+LEAST_STEP_MV = 0.2  # smallest difference of two samples that can begin a spike
+QUIET_S = 0.040  # time before a spike in which the signal must be quiet ...
+CONTRAST = 4.0  # ... that is, the first step of the spike is at least so many times each step in that time
 # After a spike the signal is back if it is off its level by at most 0.35 of the spike's height, or by at most 0.8 on
 # the opposite side: an electrode stays polarised for a while.
-_BACK_SAME_SIDE, _BACK_OPPOSITE_SIDE = 0.35, 0.8
+BACK_SAME_SIDE, BACK_OPPOSITE_SIDE = 0.35, 0.8
 
 TAIL_S = 0.08  # shortest time after a spike that is examined for a tail: the discharge of a polarised electrode
-_TAIL_TIMES_S = (0.004, 0.008, 0.015, 0.030, 0.060)  # time constants tried for the decay of a tail
-_TAIL_REST = 0.12  # largest RMS of the difference from the decay, as a fraction of the tail's height
+TAIL_TIMES_S = (0.004, 0.008, 0.015, 0.030, 0.060)  # time constants tried for the decay of a tail
+TAIL_REST = 0.12  # largest RMS of the difference from the decay, as a fraction of the tail's height
 
 R_AFTER_SPIKE_S = 0.030  # an R peak closer than this to a spike may be the spike's tail
 COMPLEX_END_S = 0.18  # end of the time after a spike in which the paced QRS complex and the tail are examined
-_COMPLEX_S, _COMPLEX_STEP_S = (0.035, 0.15), 0.005  # times after a spike tried for the R peak of a paced complex
-_BELL_S = 0.025  # standard deviation of a bell curve like the largest wave of a paced complex
-_LARGE_TAIL = 0.4  # smallest height of a tail that can hide the complex, as a fraction of the complex's height
-_FIT_REST = 0.35  # largest RMS of what the fit does not explain, as a fraction of the RMS of the signal
+COMPLEX_S, COMPLEX_STEP_S = (0.035, 0.15), 0.005  # times after a spike tried for the R peak of a paced complex
+BELL_S = 0.025  # standard deviation of a bell curve like the largest wave of a paced complex
+LARGE_TAIL = 0.4  # smallest height of a tail that can hide the complex, as a fraction of the complex's height
+FIT_REST = 0.35  # largest RMS of what the fit does not explain, as a fraction of the RMS of the signal
 
 _BY_SAMPLE = attrgetter("sample")
 
@@ -64,8 +64,8 @@ class SpikeFilter:
 
     def __init__(self, number: int, fs: float) -> None:
         self._number = number
-        self._width = max(2, round(_WIDTH_S * fs))
-        self._quiet = round(_QUIET_S * fs)
+        self.width = max(2, round(WIDTH_S * fs))
+        self.quiet = round(QUIET_S * fs)
         self.times = DecisionTimes()
         self.restart(0)
 
@@ -86,7 +86,7 @@ class SpikeFilter:
     @property
     def length(self) -> int:
         """Largest number of samples in memory: the last decided ones, and those that may be a spike."""
-        return self._quiet + 1 + self._width + 1
+        return self.quiet + 1 + self.width + 1
 
     def take(self, count: int) -> NDArray[np.float64]:
         """Return the next `count` samples without spikes."""
@@ -109,13 +109,13 @@ class SpikeFilter:
         np.abs(steps, out=steps)
         if not steps.max(initial=0.0) < np.inf:  # unusable samples begin no spike
             steps[~(steps < np.inf)] = 0.0
-        steep = (steps[max(k - 1, 0) :] >= _LEAST_STEP_MV).nonzero()[0] + max(k, 1)  # index in z of the later sample
+        steep = (steps[max(k - 1, 0) :] >= LEAST_STEP_MV).nonzero()[0] + max(k, 1)  # index in z of the later sample
         stop = self._decide(z, steps, steep, last) if steep.size else z.size
         self._open = z[stop:]
         decided = z[k:stop]
         self._ready = np.concatenate((self._ready, decided)) if self._ready.size else decided
         self._at += decided.size
-        self._past = z[max(0, stop - self._quiet - 1) : stop]
+        self._past = z[max(0, stop - self.quiet - 1) : stop]
 
     def _decide(self, z: NDArray[np.float64], steps: NDArray[np.float64], steep: NDArray[np.int64], last: bool) -> int:
         """Remove the spikes from `z` in place.
@@ -133,7 +133,7 @@ class SpikeFilter:
         after_quiet = self._after_quiet(steps, steep)
         if not after_quiet.any():  # steps of a QRS complex, or of noise
             return z.size
-        width = self._width
+        width = self.width
         back_after = self._back_after(z, steep)
         is_open = (back_after > width) & (steep + width >= z.size) & (not last)
         stop, spike_end = z.size, 0  # spike_end: index in z after the sample that follows the last spike
@@ -152,7 +152,7 @@ class SpikeFilter:
             spike_end = first + w + 1
             steps[first - 1 : spike_end - 1] = np.abs(z[first:spike_end] - z[first - 1 : spike_end - 1])
             inside |= (steep > first) & (steep < spike_end)
-            near = ((steep >= spike_end) & (steep <= spike_end + self._quiet)).nonzero()[0]
+            near = ((steep >= spike_end) & (steep <= spike_end + self.quiet)).nonzero()[0]
             after_quiet[near] = self._after_quiet(steps, steep[near])
         waited = after_quiet & (steep < stop) & ~inside
         if waited.any():
@@ -167,24 +167,25 @@ class SpikeFilter:
         Most steps of a QRS complex do not go back in so short a time.
         """
         level = z[steep - 1]
-        back_after = np.full(steep.size, self._width + 1)
-        for w in range(self._width, 0, -1):
+        back_after = np.full(steep.size, self.width + 1)
+        for w in range(self.width, 0, -1):
             spike = z[np.minimum(steep[:, None] + np.arange(w), z.size - 1)] - level[:, None]
             top = spike[np.arange(steep.size), np.abs(spike).argmax(axis=1)]
             after = (z[np.minimum(steep + w, z.size - 1)] - level) * np.sign(top)
-            is_back = (after <= _BACK_SAME_SIDE * np.abs(top)) & (after >= -_BACK_OPPOSITE_SIDE * np.abs(top))
+            size = np.abs(top)
+            is_back = (after <= BACK_SAME_SIDE * size) & (after >= -BACK_OPPOSITE_SIDE * size) & (size < np.inf)
             back_after[(steep + w < z.size) & is_back] = w
         return back_after
 
     def _after_quiet(self, steps: NDArray[np.float64], steep: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the signal was quiet before each of the steps at index `steep`."""
         own = steps[steep - 1]
-        quiet = (steep > self._quiet) & (_CONTRAST * steps[np.maximum(steep - 2, 0)] <= own)
+        quiet = (steep > self.quiet) & (CONTRAST * steps[np.maximum(steep - 2, 0)] <= own)
         likely = quiet.nonzero()[0]
         if not likely.size:
             return np.asarray(quiet)
-        before = steps[(steep[likely] - 1 - self._quiet)[:, None] + np.arange(self._quiet)]
-        quiet[likely] = _CONTRAST * before.max(axis=1) <= own[likely]
+        before = steps[(steep[likely] - 1 - self.quiet)[:, None] + np.arange(self.quiet)]
+        quiet[likely] = CONTRAST * before.max(axis=1) <= own[likely]
         return np.asarray(quiet)
 
 
@@ -196,11 +197,11 @@ def is_tail(after: NDArray[np.float64], fs: float) -> bool:
         fs: sampling rate, Hz.
     """
     t = np.arange(after.size) / fs
-    for time_s in _TAIL_TIMES_S:
+    for time_s in TAIL_TIMES_S:
         decay = np.exp(-t / time_s)
         height = float(ordered_sum(after * decay) / ordered_sum(decay * decay))
         rest = after - height * decay
-        if float(ordered_sum(rest * rest)) <= (_TAIL_REST * height) ** 2 * after.size:
+        if float(ordered_sum(rest * rest)) <= (TAIL_REST * height) ** 2 * after.size:
             return True
     return False
 
@@ -220,12 +221,12 @@ def r_on_tail(after: NDArray[np.float64], fs: float) -> int | None:
         The index of the R peak in `after`; None if there is no large tail or the fit is poor.
     """
     t = np.arange(after.size) / fs
-    bell_times = np.arange(_COMPLEX_S[0], min(_COMPLEX_S[1], float(t[-1]) - _BELL_S), _COMPLEX_STEP_S)
-    bells = np.exp(-0.5 * ((t - bell_times[:, None]) / _BELL_S) ** 2)
+    bell_times = np.arange(COMPLEX_S[0], min(COMPLEX_S[1], float(t[-1]) - BELL_S), COMPLEX_STEP_S)
+    bells = np.exp(-0.5 * ((t - bell_times[:, None]) / BELL_S) ** 2)
     bell_power, bell_part = ordered_sum(bells * bells, 1), ordered_sum(bells * after, 1)
     best: tuple[float, float, float, int] | None = None  # squared error, height and time constant of the tail, bell
     power = float(ordered_sum(after * after))
-    for time_s in _TAIL_TIMES_S:
+    for time_s in TAIL_TIMES_S:
         decay = np.exp(-t / time_s)
         decay_power, decay_part = float(ordered_sum(decay * decay)), float(ordered_sum(decay * after))
         both = ordered_sum(bells * decay, 1)
@@ -234,12 +235,12 @@ def r_on_tail(after: NDArray[np.float64], fs: float) -> int | None:
         heights = (bell_part * decay_power - decay_part * both) / determinant
         error = power - tails * decay_part - heights * bell_part
         k = int(error.argmin()) if error.size else 0
-        if error.size and abs(tails[k]) >= _LARGE_TAIL * abs(heights[k]) and (best is None or error[k] < best[0]):
+        if error.size and abs(tails[k]) >= LARGE_TAIL * abs(heights[k]) and (best is None or error[k] < best[0]):
             best = float(error[k]), float(tails[k]), time_s, k
-    if best is None or best[0] > _FIT_REST**2 * power:
+    if best is None or best[0] > FIT_REST**2 * power:
         return None
     _, tail, time_s, k = best
-    near = np.abs(t - bell_times[k]) <= _BELL_S
+    near = np.abs(t - bell_times[k]) <= BELL_S
     without_tail = np.where(near, np.abs(after - tail * np.exp(-t / time_s)), 0.0)
     return int(without_tail.argmax())
 

@@ -34,37 +34,37 @@ from ecgmoe_edge.streaming.signal.sums import Real, ordered_sum
 
 POOR_QUALITY = 0.005  # below this a beat is `?`; chosen on ds1-fit, benchmarks/signal_quality.py shows what it costs
 # Times in points of the model's rate, 128 Hz.
-_BEGIN, _END = 45, 10  # the signal before the QRS complex: from 45 to 10 points before R
-_NEAR_R = 13  # the QRS complex: up to so many points from R
-EXAMINED = (_BEGIN, _NEAR_R)  # all that quality depends on: points before and after R
-_LAG = 5  # 39 ms, for the measure of motion
-_ROUGHNESS, _MOTION, _OFFSET = -3.08, -4.54, -19.79  # the fitted constants
-_LEAST_RATIO = 1e-3  # added to a ratio: less than this are the converter's steps, not noise
+BEGIN, END = 45, 10  # the signal before the QRS complex: from 45 to 10 points before R
+NEAR_R = 13  # the QRS complex: up to so many points from R
+EXAMINED = (BEGIN, NEAR_R)  # all that quality depends on: points before and after R
+LAG = 5  # 39 ms, for the measure of motion
+ROUGHNESS, MOTION, OFFSET = -3.08, -4.54, -19.79  # the fitted constants
+LEAST_RATIO = 1e-3  # added to a ratio: less than this are the converter's steps, not noise
 # Roughness and motion of the QRS complex that count as nothing; a QRS complex of 10 uV has more.
-_LITTLE_ROUGHNESS_MV, _LITTLE_MOTION_MV = 0.0003, 0.0025
-_FEWEST_POINTS = 8  # with fewer points before R, quality cannot be determined
-_NEWEST_SHARE = 0.3  # weight of the newest beat in the average
-_POOR_LOGIT = math.log(POOR_QUALITY / (1.0 - POOR_QUALITY))
-_CLIPPED = 0.5  # factor of the quality of a clipped QRS complex: it can be detected and not measured
+LITTLE_ROUGHNESS_MV, LITTLE_MOTION_MV = 0.0003, 0.0025
+FEWEST_POINTS = 8  # with fewer points before R, quality cannot be determined
+NEWEST_SHARE = 0.3  # weight of the newest beat in the average
+POOR_LOGIT = math.log(POOR_QUALITY / (1.0 - POOR_QUALITY))
+CLIPPED = 0.5  # factor of the quality of a clipped QRS complex: it can be detected and not measured
 
 # Peaks that are no QRS complex.
-_SMALL = 0.3  # largest height, as a fraction of the patient's median R amplitude
-_AMPLITUDE_BEATS, _FEWEST_BEATS = 32, 3  # number of beats in that median: at most, and at least
+SMALL = 0.3  # largest height, as a fraction of the patient's median R amplitude
+AMPLITUDE_BEATS, FEWEST_BEATS = 32, 3  # number of beats in that median: at most, and at least
 # P waves; of 25,000 beats in ds1-fit and svdb-fit only one is so small and so slow.
-_P_WAVE_MV = 0.3  # largest height
-_SLOPE_LAG = 2  # points over which the steepest change is taken, since noise hardly affects it
-_SLOW = 0.85  # largest steepness over height, as a fraction of the patient's median; P waves beside QRS of 80 ms: 0.7
-_P_HALF, _P_END = 10, 5  # half the width of a P wave, and the end of P waves before R
-_P_ALIKE, _P_SCALE = 0.9, 1.5  # least correlation with a wave before R, and largest ratio of their sizes
-_P_MARGIN = 0.03  # by so much it may correlate better with the QRS complex: wide ones without a notch resemble a P wave
-_MEAN_KEEPS = 0.9  # weight of the past in the means of the signal before and around R, at each beat
-_MOST_P_WAVES = 256  # more in a row are QRS complexes: in a standstill the atria do not go on for so long
+P_WAVE_MV = 0.3  # largest height
+SLOPE_LAG = 2  # points over which the steepest change is taken, since noise hardly affects it
+SLOW = 0.85  # largest steepness over height, as a fraction of the patient's median; P waves beside QRS of 80 ms: 0.7
+P_HALF, P_END = 10, 5  # half the width of a P wave, and the end of P waves before R
+P_ALIKE, P_SCALE = 0.9, 1.5  # least correlation with a wave before R, and largest ratio of their sizes
+P_MARGIN = 0.03  # by so much it may correlate better with the QRS complex: wide ones without a notch resemble a P wave
+MEAN_KEEPS = 0.9  # weight of the past in the means of the signal before and around R, at each beat
+MOST_P_WAVES = 256  # more in a row are QRS complexes: in a standstill the atria do not go on for so long
 
 
 class SignalQuality:
     """Quality of the beats of one lead, one after the other: 0 (unusable) to 1 (clean)."""
 
-    length = 4 * _AMPLITUDE_BEATS + _BEGIN - _P_END + 2 * _NEAR_R + 1  # how many numbers the state has
+    length = 4 * AMPLITUDE_BEATS + BEGIN - P_END + 2 * NEAR_R + 1  # how many numbers the state has
 
     def __init__(self) -> None:
         self.no_qrs = False  # whether the last beat was a peak of noise or a P wave
@@ -73,10 +73,10 @@ class SignalQuality:
 
     def _forget_beats(self) -> None:
         # Of the patient's QRS complexes; a break of the signal does not clear them.
-        self._amplitude = RunningMedian(_AMPLITUDE_BEATS)  # R amplitude, mV
-        self._steepness = RunningMedian(_AMPLITUDE_BEATS)  # steepest change over amplitude
-        self._before_r = np.zeros(_BEGIN - _P_END)  # mean signal before R, mV
-        self._qrs = np.zeros(2 * _NEAR_R + 1)  # mean signal around R, mV
+        self._amplitude = RunningMedian(AMPLITUDE_BEATS)  # R amplitude, mV
+        self._steepness = RunningMedian(AMPLITUDE_BEATS)  # steepest change over amplitude
+        self._before_r = np.zeros(BEGIN - P_END)  # mean signal before R, mV
+        self._qrs = np.zeros(2 * NEAR_R + 1)  # mean signal around R, mV
         self._p_waves = 0  # number of P waves in a row
 
     def restart(self) -> None:
@@ -93,21 +93,21 @@ class SignalQuality:
                 before it, or one half if it is the first.
             clipped: whether part of the QRS complex is clipped.
         """
-        before = window[r_index - min(seen, _BEGIN) : r_index - _END]
-        near = window[r_index - _NEAR_R : r_index + _NEAR_R + 1]
+        before = window[r_index - min(seen, BEGIN) : r_index - END]
+        near = window[r_index - NEAR_R : r_index + NEAR_R + 1]
         self.no_qrs = False
-        if before.size >= _FEWEST_POINTS:
+        if before.size >= FEWEST_POINTS:
             own = (
-                _OFFSET
-                + _ROUGHNESS * _log_ratio(_roughness(before), _roughness(near), _LITTLE_ROUGHNESS_MV)
-                + _MOTION * _log_ratio(_motion(before), _motion(near), _LITTLE_MOTION_MV)
+                OFFSET
+                + ROUGHNESS * _log_ratio(_roughness(before), _roughness(near), LITTLE_ROUGHNESS_MV)
+                + MOTION * _log_ratio(_motion(before), _motion(near), LITTLE_MOTION_MV)
             )
-            if self._is_no_qrs(window[r_index - _BEGIN : r_index - _P_END], near, own):
+            if self._is_no_qrs(window[r_index - BEGIN : r_index - P_END], near, own):
                 # The beats beside it are larger, so it is not averaged with them.
                 return 1.0 / (1.0 + math.exp(-own))
-            self._logit = own if self._logit is None else self._logit + _NEWEST_SHARE * (own - self._logit)
+            self._logit = own if self._logit is None else self._logit + NEWEST_SHARE * (own - self._logit)
         quality = 1.0 / (1.0 + math.exp(-(self._logit or 0.0)))
-        return _CLIPPED * quality if clipped else quality
+        return CLIPPED * quality if clipped else quality
 
     def _is_no_qrs(self, before: NDArray[np.float32], near: NDArray[np.float32], own: float) -> bool:
         """Whether a peak is noise or a P wave; if not, it is added to the patient's QRS complexes.
@@ -119,23 +119,23 @@ class SignalQuality:
         """
         amplitude = float(np.abs(near).max())
         wave = _without_line(near)
-        steepness = float(_motion(wave, _SLOPE_LAG).max()) / max(float(np.abs(wave).max()), _LITTLE_ROUGHNESS_MV)
-        if len(self._amplitude) >= _FEWEST_BEATS and amplitude < _SMALL * self._amplitude.value():
-            is_p_wave = amplitude < _P_WAVE_MV and (
-                steepness < _SLOW * self._steepness.value() or self._resembles_p_wave(near)
+        steepness = float(_motion(wave, SLOPE_LAG).max()) / max(float(np.abs(wave).max()), LITTLE_ROUGHNESS_MV)
+        if len(self._amplitude) >= FEWEST_BEATS and amplitude < SMALL * self._amplitude.value():
+            is_p_wave = amplitude < P_WAVE_MV and (
+                steepness < SLOW * self._steepness.value() or self._resembles_p_wave(near)
             )
             self._p_waves = self._p_waves + 1 if is_p_wave else 0
-            if self._p_waves > _MOST_P_WAVES:
+            if self._p_waves > MOST_P_WAVES:
                 self._forget_beats()
             else:
-                self.no_qrs = is_p_wave or own < _POOR_LOGIT
+                self.no_qrs = is_p_wave or own < POOR_LOGIT
         else:
             self._p_waves = 0
         if not self.no_qrs:
             first = not len(self._amplitude)
             self._amplitude.add(amplitude)
             self._steepness.add(steepness)
-            share = 1.0 if first else 1.0 - _MEAN_KEEPS
+            share = 1.0 if first else 1.0 - MEAN_KEEPS
             self._before_r += share * (before - self._before_r)
             self._qrs += share * (near - self._qrs)
         return self.no_qrs
@@ -143,14 +143,14 @@ class SignalQuality:
     def _resembles_p_wave(self, near: NDArray[np.float32]) -> bool:
         """Whether a peak has form and size of a wave before the patient's R peaks, and not the form of their QRS."""
         middle = near.size // 2
-        centre = slice(middle - _P_HALF, middle + _P_HALF + 1)
+        centre = slice(middle - P_HALF, middle + P_HALF + 1)
         own = _without_line(near[centre].astype(np.float64))
         # All places before R, and the QRS complex in the last row.
         past = _without_line(np.vstack((sliding_window_view(self._before_r, own.size), self._qrs[centre])))
         own_size, size = float(np.sqrt(ordered_sum(own * own))), np.sqrt(ordered_sum(past * past, 1))
-        correlation = ordered_sum(past * own, 1) / (size * own_size + _LITTLE_ROUGHNESS_MV**2)
-        alike = (correlation >= _P_ALIKE) & (correlation > abs(correlation[-1]) - _P_MARGIN)
-        return bool((alike & (size <= _P_SCALE * own_size) & (own_size <= _P_SCALE * size))[:-1].any())
+        correlation = ordered_sum(past * own, 1) / (size * own_size + LITTLE_ROUGHNESS_MV**2)
+        alike = (correlation >= P_ALIKE) & (correlation > abs(correlation[-1]) - P_MARGIN)
+        return bool((alike & (size <= P_SCALE * own_size) & (own_size <= P_SCALE * size))[:-1].any())
 
 
 def _without_line(x: NDArray[Real]) -> NDArray[Real]:
@@ -164,7 +164,7 @@ def _roughness(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.abs(steps[1:] - steps[:-1]))
 
 
-def _motion(x: NDArray[np.float32], lag: int = _LAG) -> NDArray[np.float32]:
+def _motion(x: NDArray[np.float32], lag: int = LAG) -> NDArray[np.float32]:
     return np.asarray(np.abs(x[lag:] - x[:-lag]))
 
 
@@ -176,4 +176,4 @@ def _log_ratio(before: NDArray[np.float32], near: NDArray[np.float32], little_mv
     """
     before.sort()
     largest = max(float(near.max()), little_mv)
-    return math.log(float(before[before.size // 2]) / largest + _LEAST_RATIO + (little_mv / largest) ** 2)
+    return math.log(float(before[before.size // 2]) / largest + LEAST_RATIO + (little_mv / largest) ** 2)

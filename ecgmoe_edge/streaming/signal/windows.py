@@ -34,7 +34,7 @@ class WindowSampler:
         position = grid * (fs / MODEL_RATE_HZ)
         whole = np.floor(position).astype(np.int64)
         t = position - whole
-        self._weights = np.stack(
+        self.weights = np.stack(
             (
                 -0.5 * t + t**2 - 0.5 * t**3,
                 1.0 - 2.5 * t**2 + 1.5 * t**3,
@@ -42,13 +42,13 @@ class WindowSampler:
                 -0.5 * t**2 + 0.5 * t**3,
             )
         )
-        last_needed = whole + np.where(self._weights[3] != 0.0, 2, np.where(self._weights[2] != 0.0, 1, 0))
+        last_needed = whole + np.where(self.weights[3] != 0.0, 2, np.where(self.weights[2] != 0.0, 1, 0))
         self.before = int(1 - whole[0])  # samples needed before the R peak
         self.after = int(last_needed.max())  # samples needed after the R peak
-        self._index = (whole + np.arange(-1, 3)[:, None]) + self.before
-        np.clip(self._index, 0, self.before + self.after, out=self._index)
+        self.index = (whole + np.arange(-1, 3)[:, None]) + self.before
+        np.clip(self.index, 0, self.before + self.after, out=self.index)
         self.size = int(grid.size)
 
     def read(self, stretch: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the window (grid,) in mV from `stretch`, the samples R - before to R + after (inclusive)."""
-        return np.asarray((stretch[self._index] * self._weights).sum(axis=0), np.float32)
+        return np.asarray((stretch[self.index] * self.weights).sum(axis=0), np.float32)

@@ -1,0 +1,39 @@
+/*
+ * Moving sums that neither drift nor grow. Python: `MovingSums` in signal/sums.py, with three signals.
+ *
+ * Cumulative sums start again at 0 with each block of fixed length, so no sum is ever of more than one block. The sum
+ * over a window is the newest cumulative sum minus an older one; if that one belongs to the block before, its distance
+ * to the total of its block counts.
+ */
+#ifndef ECGMOE_SUMS_H
+#define ECGMOE_SUMS_H
+
+#include "ecgmoe_config.h"
+#include "ecgmoe_sizes.h"
+
+enum { ECGMOE_SUMS = 3 }; /* number of signals */
+
+/* Of the other signals, only sums over the short window are wanted, so only so many cumulative sums are kept. */
+typedef struct {
+    ecgmoe_real first[ECGMOE_MS(ECGMOE_BACKGROUND_MS)]; /* cumulative sums of signal 0 over the last block */
+    ecgmoe_real others[ECGMOE_SUMS - 1][ECGMOE_MS(ECGMOE_ENERGY_MS) + 1];
+    ecgmoe_real sum[ECGMOE_SUMS];   /* newest cumulative sums */
+    ecgmoe_real total[ECGMOE_SUMS]; /* totals of the block before */
+    int32_t offset;                 /* position of the next sample in its block */
+    int32_t slot;                   /* position of the oldest sums in `others` */
+} ecgmoe_moving_sums;
+
+/* Start a new signal; all samples before it count as 0. */
+void ecgmoe_moving_sums_restart(ecgmoe_moving_sums *s);
+
+/* Add the next sample of each signal.
+ *
+ * width, block: lengths of the short and of the long window in samples, the same in each call; width < block, at most
+ *     ECGMOE_MS(ECGMOE_ENERGY_MS) + 1 and ECGMOE_MS(ECGMOE_BACKGROUND_MS).
+ * over_width: sums of all signals over the short window that ends with this sample.
+ * Returns the sum of signal 0 over the long window.
+ */
+ecgmoe_real ecgmoe_moving_sums_push(ecgmoe_moving_sums *s, int32_t width, int32_t block,
+                                    const ecgmoe_real x[ECGMOE_SUMS], ecgmoe_real over_width[ECGMOE_SUMS]);
+
+#endif
