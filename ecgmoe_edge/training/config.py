@@ -174,6 +174,7 @@ class Distillation(Strict, frozen=True):
     float_stage: Fit = Fit()
     qat_stage: QatFit = QatFit()
     extension_stage: ExtensionFit = ExtensionFit()
+    extension_light_expert: bool = True  # whether an extension adds a light expert, or only fits the rhythm task again
     extension_cost: Strength = 0.1  # divergence of the beat answers at which a full expert is worth its cost
 
 

@@ -1,8 +1,8 @@
 """Extends a distilled student without changing the beats that it already answers well.
 
-Two parts are fitted, all other weights stay the same bit for bit:
+One or two parts are fitted, all other weights stay the same bit for bit:
 
-- A light morphology expert before the full ones, with its own row of the router. Nine beats in ten look like the
+- Unless `extension_light_expert` is false: a light morphology expert before the full ones, with its own row of the router. Nine beats in ten look like the
   patient's template and come on time. For these beats, the light expert learns to answer like the full one, and its
   row of the router learns for which beats the two answers agree.
 - If the student has the rhythm task: the LoRA adapters, the gate and the head that only this task uses. They are fitted
@@ -44,9 +44,10 @@ _ARTEFACT = BEAT_ANSWERS.index(ARTEFACT)
 class ExtensionOutputs(NamedTuple):
     """Outputs of `Extension` for b beats."""
 
-    light: dict[str, Tensor]  # logits with the light expert, (b, classes) by task
-    full: dict[str, Tensor]  # the same with the full expert that the student selects
-    margin: Tensor  # router logit of the light expert minus the largest one of the full experts, (b,); >= 0: light
+    full: dict[str, Tensor]  # logits with the full expert that the student selects, (b, classes) by task
+    light: dict[str, Tensor]  # the same with the light expert; empty without one
+    # Router logit of the light expert minus the largest one of the full experts, (b,); >= 0: light. None without one.
+    margin: Tensor | None
 
 
 class Extension(nn.Module):
@@ -57,22 +58,30 @@ class Extension(nn.Module):
 
     Args:
         student: the student; it is not changed.
+        light_expert: whether to add a light morphology expert; otherwise only the rhythm task is fitted.
 
     Raises:
-        ModelError: the student has a light expert already, or does not classify beats.
+        ModelError: the student has a light expert already, does not classify beats, or has nothing to fit.
     """
 
-    def __init__(self, student: Student) -> None:
+    def __init__(self, student: Student, *, light_expert: bool = True) -> None:
         super().__init__()
-        if student.config.morphology_widths[0] == 0.0:
+        if not light_expert and _RHYTHM not in student.tasks:
+            raise ModelError(
+                "The student has no rhythm task, so without a light expert there is nothing to fit. Set "
+                "extension_light_expert, or give a student with this task."
+            )
+        if light_expert and student.config.morphology_widths[0] == 0.0:
             raise ModelError(
                 "The student has a light morphology expert already. Extend the student that it was made from."
             )
         if _BEAT not in student.tasks:
             raise ModelError("The student does not classify beats, so it cannot be extended. Give one with this task.")
-        self.student = _with_light_expert(student).requires_grad_(False)
-        self.light_route = nn.Linear(self.student.trunk.route_morphology.in_features, 1)
-        self.student.morphology[0].requires_grad_(True)
+        extended = _with_light_expert(student) if light_expert else copy.deepcopy(student)
+        self.student = extended.requires_grad_(False)
+        self.light_route = nn.Linear(self.student.trunk.route_morphology.in_features, 1) if light_expert else None
+        if light_expert:
+            self.student.morphology[0].requires_grad_(True)
         if _RHYTHM in student.tasks:
             for parameter in parameters_of_task(self.student, _RHYTHM).values():
                 parameter.requires_grad_(True)
@@ -82,12 +91,16 @@ class Extension(nn.Module):
         """Switch the light expert to training or evaluation mode; the fixed parts stay in evaluation mode."""
         super().train(mode)
         self.student.eval()
-        self.student.morphology[0].train(mode)
+        if self.light_route is not None:
+            self.student.morphology[0].train(mode)
         return self
 
     def forward(self, beat: Tensor, features: Tensor, rr_sequence: Tensor) -> ExtensionOutputs:
         """Outputs with the light expert and with the full expert that the student selects; see `Student.forward`."""
         student = self.student
+        if self.light_route is None:
+            outputs = student(beat, features, rr_sequence)
+            return ExtensionOutputs(full={task: outputs[task] for task in student.tasks}, light={}, margin=None)
         light, *full = student.morphology
         z_morphology, z_rhythm, route_morphology, route_rhythm, *gates = student.trunk(beat, features, rr_sequence)
         route_full = route_morphology[:, 1:]
@@ -106,9 +119,10 @@ class Extension(nn.Module):
     def merged(self) -> Student:
         """Return the extended student, in evaluation mode."""
         student = copy.deepcopy(self.student).requires_grad_(True)
-        with torch.no_grad():
-            student.trunk.route_morphology.weight[0] = self.light_route.weight[0]
-            student.trunk.route_morphology.bias[0] = self.light_route.bias[0]
+        if self.light_route is not None:
+            with torch.no_grad():
+                student.trunk.route_morphology.weight[0] = self.light_route.weight[0]
+                student.trunk.route_morphology.bias[0] = self.light_route.bias[0]
         return student.eval()
 
 
@@ -154,15 +168,20 @@ def extension_loss(
         The loss, and by name: "light.<task>", "rhythm", "route", and "full", the fraction of the examples that a full
         expert answers, which is not part of the loss.
     """
-    divergences = {task: _divergence(outputs.full[task], light) for task, light in outputs.light.items()}
-    parts = {f"light.{task}": divergence.mean() for task, divergence in divergences.items()}
-    loss = torch.stack([weights[task] * parts[f"light.{task}"] for task in divergences]).sum()
+    parts: dict[str, Tensor] = {}
+    losses: list[Tensor] = []
     if _RHYTHM in outputs.full:
         parts[_RHYTHM] = labels_loss(task_named(_RHYTHM), outputs.full[_RHYTHM], labels)
-        loss = loss + weights[_RHYTHM] * parts[_RHYTHM]
-    parts["route"] = router_loss(divergences[_BEAT], outputs.margin, labels[_BEAT] != _ARTEFACT, cost)
-    parts["full"] = (outputs.margin < 0).to(loss.dtype).mean()
-    return loss + parts["route"], parts
+        losses.append(weights[_RHYTHM] * parts[_RHYTHM])
+    if outputs.margin is not None:
+        divergences = {task: _divergence(outputs.full[task], light) for task, light in outputs.light.items()}
+        for task, divergence in divergences.items():
+            parts[f"light.{task}"] = divergence.mean()
+            losses.append(weights[task] * parts[f"light.{task}"])
+        parts["route"] = router_loss(divergences[_BEAT], outputs.margin, labels[_BEAT] != _ARTEFACT, cost)
+        parts["full"] = (outputs.margin < 0).to(parts["route"].dtype).mean()
+        losses.append(parts["route"])
+    return torch.stack(losses).sum(), parts
 
 
 def _divergence(full: Tensor, light: Tensor) -> Tensor:
@@ -233,6 +252,8 @@ def fit_extension(
         score, figures = make_validator(
             lambda batch: student(*batch.student_inputs(), route="hard"), sets.validation, device, macs
         )()
+        if model.light_route is None:
+            return score, figures
         light = [figures[f"{data}.morphology.expert0"] for data in sets.validation]
         return score - 100.0 * cost * (1.0 - sum(light) / len(light)), figures
 
