@@ -34,8 +34,8 @@ def test_each_parameter_is_counted_in_one_part(kind: str, pieces: Pieces, reques
 def test_multiplications_are_counted_per_layer(kind: str, request: pytest.FixtureRequest) -> None:
     found = cost_breakdown(request.getfixturevalue(kind).path)
     parts = {part.name: part for part in found.parts}
-    # 8 to 16 channels over half of the stem's samples, 16 to 24 channels over a quarter, both with 5 taps, then a linear
-    # layer 96 to 16.
+    # 8 to 16 channels over half of the stem's samples, 16 to 24 channels over a quarter, both with 5 taps, then a
+    # linear layer 96 to 16.
     # The cheapest expert is a linear layer over four averages of 8 channels, 32 to 16.
     # The linear layers of a rhythm expert are 32 to 16 and 16 to 16.
     assert parts["morphology_0"].macs == 32 * 16
