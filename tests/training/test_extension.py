@@ -147,7 +147,7 @@ def test_the_score_of_an_epoch_counts_the_cost_of_the_full_experts(
     assert scores["free"] - scores["dear"] == pytest.approx(50.0 * (1.0 - light), abs=1e-3)
 
 
-def trained_extension(student: Student, cost: float, steps: int = 150) -> Extension:
+def trained_extension(student: Student, cost: float, steps: int) -> Extension:
     torch.manual_seed(0)
     extension = Extension(student)
     optimizer = torch.optim.Adam([p for p in extension.parameters() if p.requires_grad], 1e-2)
@@ -164,7 +164,7 @@ def test_a_beat_goes_to_the_light_expert_if_its_answer_differs_by_less_than_the_
     beats = made_beats(300, seed=1000)
     light_share = {}
     for cost in (0.0, 10.0):
-        light_share[cost] = float((trained_extension(student, cost)(*beats).margin >= 0).float().mean())
+        light_share[cost] = float((trained_extension(student, cost, 60)(*beats).margin >= 0).float().mean())
     assert light_share[0.0] < 0.05
     assert light_share[10.0] > 0.95
 
@@ -173,8 +173,8 @@ def test_the_light_expert_learns_the_answers_of_the_full_ones(student: Student) 
     beats, target = made_beats(300, seed=1000), made_student(seed=0, morphology_widths=(1.0, 1.0, 1.0))
     full = target(*beats)["beat"].log_softmax(1)
     differences = [
-        float((extension(*beats).light["beat"].log_softmax(1) - full).abs().mean())
-        for extension in (Extension(student).eval(), trained_extension(student, 0.1))
+        (extension(*beats).light["beat"].log_softmax(1) - full).abs().mean().item()
+        for extension in (Extension(student).eval(), trained_extension(student, 0.1, 100))
     ]
     assert differences[1] < 0.6 * differences[0]
 
@@ -237,9 +237,10 @@ def test_an_interrupted_extension_resumes_to_the_same_weights_bit_for_bit(
         return extension
 
     whole = fit(tmp_path / "whole", Clock()).merged().state_dict()
-    for looks in (3, 12):  # in the first epoch; later, after at least one more batch than it has
+    for looks in (3, 7):  # in the first epoch; in the second
         with pytest.raises(OutOfTime):
             fit(tmp_path / "cut", _EndsAfter(looks))
+    assert (tmp_path / "cut" / "extended.checkpoint.safetensors").is_file()
     resumed = fit(tmp_path / "cut", Clock())
     assert all(torch.equal(value, resumed.merged().state_dict()[name]) for name, value in whole.items())
 
@@ -321,14 +322,13 @@ def test_the_routes_of_an_extended_student_are_kept_without_its_cost_in_the_loss
         config,
         Augmenter(tiny_config.augment),
         tmp_path,
-        settings=changed(tiny_config.distil.qat_stage, learning_rate=1e-3),
+        settings=changed(tiny_config.distil.qat_stage, learning_rate=5e-3),
         keep_routes=keep_routes,
     )
     assert ("train.cost" in result.rows[0]) is costs
-    features = made_beats(300, seed=7)
-    before, after = (model.eval()(*features)["route_morphology"].argmax(1) for model in (extended, twin))
-    kept = float(((before == 0) == (after == 0)).float().mean())
-    assert (kept > 0.9) is keep_routes
+    light = float((twin(*made_beats(300, seed=7))["route_morphology"].argmax(1) == 0).float().mean())
+    assert (light > 0.9) is costs  # half of the beats at first
+    assert light > 0.2
 
 
 def test_self_distillation_does_not_use_the_labels_of_artefacts(
