@@ -2,8 +2,9 @@
 # Installs the Debian packages that the tests need beside Python. Add a name here, and nowhere else.
 set -euo pipefail
 
-# The firmware's encoder in C: for this machine, for Arm's microcontrollers, and an emulator of one.
-packages=(gcc g++ gcc-arm-none-eabi qemu-system-arm)
+# The firmware's encoder and monitor in C: for this machine with two compilers, for Arm's microcontrollers, and an
+# emulator of one.
+packages=(gcc g++ clang gcc-arm-none-eabi qemu-system-arm)
 
 missing=()
 for package in "${packages[@]}"; do

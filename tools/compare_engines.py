@@ -6,9 +6,9 @@
 
 The sets are those of `tools.golden_events`; each record is monitored with the shipped bundle, once with its first lead
 and once with all leads. In 64 bits every event must be the same: numbers of samples, labels, RR intervals and texts
-exactly, other numbers within 1e-6. In 32 bits R peaks may differ by one sample, and labels in 0.05 % of the beats, which
-are listed. Exit code 1 if the engines differ more than that. The extension is that of this installation; if there is none,
-and for 32 bits, it is built with gcc in a temporary folder.
+exactly, other numbers within 1e-6. In 32 bits R peaks may differ by one sample, and labels in 0.05 % of the beats,
+which are listed. Exit code 1 if the engines differ more than that. The extension is that of this installation; if there
+is none, and for 32 bits, it is built with gcc in a temporary folder.
 """
 
 from __future__ import annotations

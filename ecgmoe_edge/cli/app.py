@@ -28,7 +28,7 @@ from ecgmoe_edge.cli import (
     train,
 )
 from ecgmoe_edge.cli.options import FiniteNumbers
-from ecgmoe_edge.cli.output import result
+from ecgmoe_edge.cli.output import result, say
 
 _READER_CLOSED = 141  # exit code if the reader of stdout closed it: 128 + SIGPIPE
 
@@ -76,7 +76,10 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from ecgmoe_edge.streaming.engines import engine_line
+
         result(__version__)
+        say(engine_line())
         raise typer.Exit
 
 

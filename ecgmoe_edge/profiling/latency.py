@@ -77,6 +77,8 @@ def profile_bundle(
         power_w=run.power_w,
         power_missing=run.power_missing,
         machine=read_machine(root),
+        streaming_engine=run.engine,
+        streaming_engine_reason=run.engine_reason,
     )
 
 
@@ -94,6 +96,7 @@ class _Run:
         self._bundle, self._signal, self._power = bundle, signal, power
         monitor = Monitor(bundle, recording.fs, recording.leads)
         self._front_end, self._labeller = monitor.front_end, monitor.labeller
+        self.engine, self.engine_reason = monitor.engine, monitor.engine_reason
         self._classifier = Classifier(bundle)
         self._chunk = max(1, round(chunk_ms * recording.fs / 1e3))
         self.signal_s = signal.shape[1] / recording.fs

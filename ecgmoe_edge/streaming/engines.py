@@ -1,7 +1,7 @@
 """Which engine runs a stream: the numpy reference, or the same stages in C, which give the same events.
 
-`ECGMOE_ENGINE=numpy` or `ECGMOE_ENGINE=c` chooses for a whole process, an argument for one monitor. Without a choice, the
-C engine runs if this installation has it.
+`ECGMOE_ENGINE=numpy` or `ECGMOE_ENGINE=c` chooses for a whole process, an argument for one monitor. Without a choice,
+the C engine runs if this installation has it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ class EngineChoice:
     reason: str | None = None
 
 
+def engine_line() -> str:
+    """Return a sentence about the engine that runs if nothing else is chosen."""
+    module = c_engine.extension()
+    if module is None:
+        return f"Engine: numpy, since {NOT_BUILT}."
+    return f"Engine: c, for up to {module.MOST_LEADS} leads and {module.HIGHEST_RATE_HZ} Hz; numpy beyond that."
+
+
 def choose_engine(wanted: str | None, *, leads: int, fs: float, context: bool) -> EngineChoice:
     """Choose the engine of a stream.
 
@@ -50,13 +58,16 @@ def choose_engine(wanted: str | None, *, leads: int, fs: float, context: bool) -
     if module is None:
         if wanted == "c":
             raise UsageError(
-                f"{source}c was given, but {NOT_BUILT}: install a C compiler and then the package again, or choose numpy."
+                f"{source}c was given, but {NOT_BUILT}: install a C compiler and then the package again, "
+                "or choose numpy."
             )
         return EngineChoice("numpy", NOT_BUILT)
     if leads > module.MOST_LEADS:
         return EngineChoice("numpy", f"the C engine holds {module.MOST_LEADS} leads, and this stream has {leads}")
     if fs > module.HIGHEST_RATE_HZ:
-        return EngineChoice("numpy", f"the C engine runs up to {module.HIGHEST_RATE_HZ} Hz, and this stream has {fs:g} Hz")
+        return EngineChoice(
+            "numpy", f"the C engine runs up to {module.HIGHEST_RATE_HZ} Hz, and this stream has {fs:g} Hz"
+        )
     if context:
         return EngineChoice("numpy", "this model needs 10 s of signal with each beat, which the C engine does not give")
     return EngineChoice("c")

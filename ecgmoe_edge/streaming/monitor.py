@@ -37,9 +37,9 @@ class Monitor:
     Every method returns the events that became certain, in order. Any chunking of the stream gives the same events,
     except for `compute_ms`.
 
-    The stages can be used separately, before or instead of these methods: `front_end` gives beats and breaks of the signal, `classifier` (None without a
-    model) the outputs of the model, and `labeller` the events. The outputs of the model do not affect the front end, so
-    beats may be collected between the stages and classified in batches.
+    The stages can be used separately, instead of these methods: `front_end` gives beats and breaks of the signal,
+    `classifier` (None without a model) the outputs of the model, and `labeller` the events. The outputs of the model do
+    not affect the front end, so beats may be collected between the stages and classified in batches.
 
     Args:
         bundle: the model, from `load_bundle`; None for R peaks only, without labels.

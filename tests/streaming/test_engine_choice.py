@@ -15,7 +15,7 @@ from ecgmoe_edge.streaming.engines import NOT_BUILT, choose_engine
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ECGMOE_ENGINE", raising=False)
-    monkeypatch.setitem(sys.modules, c_engine.NAME, SimpleNamespace(MOST_LEADS=3, HIGHEST_RATE_HZ=1000))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, c_engine.NAME, SimpleNamespace(MOST_LEADS=3, HIGHEST_RATE_HZ=1000))
 
 
 @pytest.fixture

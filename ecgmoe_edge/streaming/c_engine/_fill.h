@@ -128,43 +128,25 @@ static void fill_tables(ecgmoe_tables *t, const double *v) {
         t->signal.lead.window.first[i0] = *v++;
     }
     for (int i0 = 0; i0 < 3; i0++) {
-        t->candidates.bands.b0[i0] = *v++;
-    }
-    for (int i0 = 0; i0 < 3; i0++) {
-        t->candidates.bands.b2[i0] = *v++;
-    }
-    for (int i0 = 0; i0 < 3; i0++) {
-        t->candidates.bands.b4[i0] = *v++;
-    }
-    for (int i0 = 0; i0 < 4; i0++) {
-        for (int i1 = 0; i1 < 3; i1++) {
-            t->candidates.bands.a[i0][i1] = *v++;
+        t->candidates.bands[i0].b0 = *v++;
+        t->candidates.bands[i0].b2 = *v++;
+        t->candidates.bands[i0].b4 = *v++;
+        for (int i1 = 0; i1 < 4; i1++) {
+            t->candidates.bands[i0].a[i1] = *v++;
         }
-    }
-    for (int i0 = 0; i0 < 4; i0++) {
-        for (int i1 = 0; i1 < 3; i1++) {
-            t->candidates.bands.rest[i0][i1] = *v++;
+        for (int i1 = 0; i1 < 4; i1++) {
+            t->candidates.bands[i0].rest[i1] = *v++;
         }
-    }
-    for (int i0 = 0; i0 < 3; i0++) {
-        t->candidates.bands.gain[i0] = *v++;
-    }
-    for (int i0 = 0; i0 < 3; i0++) {
-        t->candidates.bands.four_gains[i0] = *v++;
-    }
-    for (int i0 = 0; i0 < 2; i0++) {
-        for (int i1 = 0; i1 < 3; i1++) {
-            t->candidates.bands.first[i0][i1] = *v++;
+        t->candidates.bands[i0].gain = *v++;
+        t->candidates.bands[i0].four_gains = *v++;
+        for (int i1 = 0; i1 < 2; i1++) {
+            t->candidates.bands[i0].first[i1] = *v++;
         }
-    }
-    for (int i0 = 0; i0 < 2; i0++) {
-        for (int i1 = 0; i1 < 3; i1++) {
-            t->candidates.bands.second[i0][i1] = *v++;
+        for (int i1 = 0; i1 < 2; i1++) {
+            t->candidates.bands[i0].second[i1] = *v++;
         }
-    }
-    for (int i0 = 0; i0 < 4; i0++) {
-        for (int i1 = 0; i1 < 3; i1++) {
-            t->candidates.bands.sections_rest[i0][i1] = *v++;
+        for (int i1 = 0; i1 < 4; i1++) {
+            t->candidates.bands[i0].sections_rest[i1] = *v++;
         }
     }
     t->candidates.fs = *v++;

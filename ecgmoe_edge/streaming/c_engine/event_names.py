@@ -78,9 +78,22 @@ class EventNames:
 
     def beat(self, numbers: Numbers, seconds: float) -> Beat:
         """Return a beat; `seconds` is its computing time."""
-        (_, sample, rr, scores, experts, quality, known_at, ready_at, search_back, label, poor, reason, lead, shared) = (
-            numbers
-        )
+        (
+            _,
+            sample,
+            rr,
+            scores,
+            experts,
+            quality,
+            known_at,
+            ready_at,
+            search_back,
+            label,
+            poor,
+            reason,
+            lead,
+            shared,
+        ) = numbers
         classes, fs = self._classes, self._fs
         return Beat(
             sample=sample,

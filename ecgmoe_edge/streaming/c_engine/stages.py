@@ -98,7 +98,8 @@ class CStages:
     def _events(self) -> list[Event]:
         """Return the events of the items that wait in the front end."""
         started = time.perf_counter()
-        outputs, seconds = None, []
+        outputs: tuple[NDArray[np.float32], ...] | None = None
+        seconds: list[float] = []
         if self._core.beats:
             outputs, seconds = self._answers()
         found = self._labeller.take(self._core, outputs)
@@ -160,9 +161,7 @@ def _run_batches(
 ) -> tuple[list[Mapping[str, NDArray[np.float32]]], list[float]]:
     started = time.perf_counter()
     rows = len(inputs[contract.BEAT])
-    answers = [
-        model.infer({name: x[at : at + _BATCH] for name, x in inputs.items()}) for at in range(0, rows, _BATCH)
-    ]
+    answers = [model.infer({name: x[at : at + _BATCH] for name, x in inputs.items()}) for at in range(0, rows, _BATCH)]
     return answers, [(time.perf_counter() - started) / beats] * beats
 
 

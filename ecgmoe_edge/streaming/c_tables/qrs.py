@@ -9,6 +9,7 @@ import numpy as np
 from ecgmoe_edge.streaming.c_tables.render import Constants
 from ecgmoe_edge.streaming.qrs import candidates, detector, lead_memory, lead_panel, rating
 from ecgmoe_edge.streaming.qrs.weights import QRS_NETWORK
+from ecgmoe_edge.streaming.signal.filters import CausalFilter
 from ecgmoe_edge.streaming.signal.history import History
 
 
@@ -26,7 +27,7 @@ def candidates_constants(fs: float) -> Constants:
     """Return `ecgmoe_candidates_constants` for a sampling rate in Hz."""
     finder = candidates.CandidateFinder(fs, History(1))
     return {
-        "bands": _bands_constants(finder),
+        "bands": [_band_constants(band) for band in finder.bands],
         "fs": fs,
         "width": finder.width,
         "block": finder.background,
@@ -71,32 +72,27 @@ def detector_constants(fs: float) -> Constants:
     }
 
 
-def _bands_constants(finder: candidates.CandidateFinder) -> Constants:
-    """Return `ecgmoe_qrs_bands_constants`; an array has one number for each band."""
-    stages = [band.stages[0] for band in finder.bands]  # a band-pass of order 2 is one stage of order 4
-    numerators = np.array([numerator for numerator, _ in stages])
-    denominators = np.array([denominator for _, denominator in stages])
-    rests = np.array([band.rest[0] for band in finder.bands])
-    sos = np.array([band.sos for band in finder.bands])  # (bands, sections, 6)
-    gains = sos[:, 0, 0]
-    zeros = np.sort(sos[:, :, 1] / sos[:, :, 0], axis=1)  # scipy may have put the zeros at 1 into the first section
-    if numerators[:, (1, 3)].any() or not (zeros == [-2.0, 2.0]).all() or not (denominators[:, 0] == 1.0).all():
+def _band_constants(band: CausalFilter) -> Constants:
+    """Return `ecgmoe_qrs_band_constants`."""
+    ((numerator, denominator),) = band.stages  # a band-pass of order 2 is one stage of order 4
+    gain = float(band.sos[0, 0])
+    zeros = sorted(band.sos[:, 1] / band.sos[:, 0])  # scipy may have put the zeros at 1 into the first section
+    if numerator[1] or numerator[3] or zeros != [-2.0, 2.0] or denominator[0] != 1.0:
         raise ValueError("the band-passes of the candidates do not have the form that ecgmoe_qrs_bands.h computes")
     # Delta form, see ecgmoe_filters.h.
-    delta = np.stack((2.0 + sos[:, :, 4], 1.0 + sos[:, :, 4] + sos[:, :, 5]), axis=2)  # (bands, sections, 2)
-    level = 4.0 * gains / delta[:, 0, 1]  # output of the first section for a constant input of 1
-    rest = np.stack((level - gains, delta[:, 0, 0] * level - 4.0 * gains, -level, np.zeros(len(sos))))
+    delta = np.stack((2.0 + band.sos[:, 4], 1.0 + band.sos[:, 4] + band.sos[:, 5]), axis=1)  # (sections, 2)
+    level = 4.0 * gain / delta[0, 1]  # output of the first section for a constant input of 1
     return {
-        "b0": numerators[:, 0],
-        "b2": numerators[:, 2],
-        "b4": numerators[:, 4],
-        "a": denominators[:, 1:].T,
-        "rest": rests.T,
-        "gain": gains,
-        "four_gains": 4.0 * gains,
-        "first": delta[:, 0].T,
-        "second": delta[:, 1].T,
-        "sections_rest": rest,
+        "b0": numerator[0],
+        "b2": numerator[2],
+        "b4": numerator[4],
+        "a": denominator[1:],
+        "rest": band.rest[0],
+        "gain": gain,
+        "four_gains": 4.0 * gain,
+        "first": delta[0],
+        "second": delta[1],
+        "sections_rest": [level - gain, delta[0, 0] * level - 4.0 * gain, -level, 0.0],
     }
 
 

@@ -87,8 +87,8 @@ def header() -> str:
     return "\n".join(
         (
             "/*",
-            " * Lengths of arrays, from the Python objects that own these arrays. Generated: change the Python objects, or",
-            " * ecgmoe_edge/streaming/c_tables/sizes.py, and run `python -m ecgmoe_edge.streaming.c_tables`.",
+            " * Lengths of arrays, from the Python objects that own these arrays. Generated: change the Python objects",
+            " * or ecgmoe_edge/streaming/c_tables/sizes.py, and run `python -m ecgmoe_edge.streaming.c_tables`.",
             " */",
             "#ifndef ECGMOE_SIZES_H",
             "#define ECGMOE_SIZES_H",

@@ -97,33 +97,52 @@ static void settle(ecgmoe_candidates *finder, ecgmoe_following *settled) {
     finder->open = ECGMOE_NO_SAMPLE;
 }
 
-/* Take |slope| in each band, mV/s, and |signal in the QRS band|, mV: one sample of the energies. */
-static void append_energy(ecgmoe_candidates *finder, const ecgmoe_real slopes[ECGMOE_BANDS], ecgmoe_real qrs) {
+/* Filter a sample, mV: |slope| in each band, mV/s; returns |signal in the QRS band|, mV. */
+static inline ecgmoe_real filter(ecgmoe_candidates *finder, ecgmoe_real y, ecgmoe_real slopes[ECGMOE_BANDS]) {
     const ecgmoe_candidates_constants *const c = finder->constants;
-    finder->background = ecgmoe_moving_sums_push(&finder->sums, c->width, c->block, slopes, finder->over_width);
-    finder->energy_before = finder->energy;
-    finder->energy = finder->over_width[ECGMOE_BAND_QRS] / (ecgmoe_real)c->width;
-    finder->energies[finder->in_energies] = finder->energy;
-    finder->in_energies = (int16_t)(finder->in_energies < 2 * c->reach ? finder->in_energies + 1 : 0);
-    finder->qrs[finder->in_qrs] = qrs;
-    finder->in_qrs = (int16_t)(finder->in_qrs < 2 * c->half ? finder->in_qrs + 1 : 0);
-    finder->stop++;
+    if (finder->stop == finder->start) {
+        for (int k = 0; k < ECGMOE_BANDS; k++) {
+            ecgmoe_qrs_band_start(&finder->bands[k], &c->bands[k], y);
+            ecgmoe_qrs_band unchanged = finder->bands[k];
+            finder->last[k] = ecgmoe_qrs_band_push(&unchanged, &c->bands[k], y); /* the first slope is 0 */
+        }
+    }
+    /* One by one: a compiler that makes vectors of a loop of three makes it slower. */
+    const ecgmoe_real qrs = ecgmoe_qrs_band_push(&finder->bands[ECGMOE_BAND_QRS], &c->bands[ECGMOE_BAND_QRS], y);
+    const ecgmoe_real slow = ecgmoe_qrs_band_push(&finder->bands[ECGMOE_BAND_SLOW], &c->bands[ECGMOE_BAND_SLOW], y);
+    const ecgmoe_real fast = ecgmoe_qrs_band_push(&finder->bands[ECGMOE_BAND_FAST], &c->bands[ECGMOE_BAND_FAST], y);
+    slopes[ECGMOE_BAND_QRS] = ecgmoe_fabs(qrs - finder->last[ECGMOE_BAND_QRS]) * c->fs;
+    slopes[ECGMOE_BAND_SLOW] = ecgmoe_fabs(slow - finder->last[ECGMOE_BAND_SLOW]) * c->fs;
+    slopes[ECGMOE_BAND_FAST] = ecgmoe_fabs(fast - finder->last[ECGMOE_BAND_FAST]) * c->fs;
+    finder->last[ECGMOE_BAND_QRS] = qrs;
+    finder->last[ECGMOE_BAND_SLOW] = slow;
+    finder->last[ECGMOE_BAND_FAST] = fast;
+    return ecgmoe_fabs(qrs);
 }
 
-/* Take one sample of the energies; returns flags of ECGMOE_CANDIDATE_... */
-static unsigned process_energy(
+/* Take one sample: NaN for one after the end of the signal, without slope. Returns flags of ECGMOE_CANDIDATE_... */
+static unsigned process_sample(
     ecgmoe_candidates *finder,
     const ecgmoe_history *signal,
-    const ecgmoe_real slopes[ECGMOE_BANDS],
-    ecgmoe_real qrs,
+    ecgmoe_real y,
     ecgmoe_candidate *found,
     ecgmoe_following *settled) {
     const ecgmoe_candidates_constants *const c = finder->constants;
-    const ecgmoe_real two_before = finder->energy_before;
-    const ecgmoe_real slow = finder->over_width[ECGMOE_BAND_SLOW], fast = finder->over_width[ECGMOE_BAND_FAST];
-    append_energy(finder, slopes, qrs);
-    const ecgmoe_real before = finder->energy_before, energy = finder->energy;
-    const int64_t newest = finder->stop - 1;
+    const ecgmoe_real two_before = finder->energy_before, before = finder->energy;
+    const ecgmoe_real slow = finder->slow, fast = finder->fast;
+    ecgmoe_real slopes[ECGMOE_BANDS] = {0}, over_width[ECGMOE_BANDS];
+    const ecgmoe_real qrs = ecgmoe_is_none(y) ? 0 : filter(finder, y, slopes);
+    finder->background = ecgmoe_moving_sums_push(&finder->sums, c->width, c->block, slopes, over_width);
+    const ecgmoe_real energy = over_width[ECGMOE_BAND_QRS] / (ecgmoe_real)c->width;
+    finder->slow = over_width[ECGMOE_BAND_SLOW];
+    finder->fast = over_width[ECGMOE_BAND_FAST];
+    finder->energy_before = before;
+    finder->energy = energy;
+    finder->energies[finder->in_energies] = energy;
+    finder->in_energies = finder->in_energies < 2 * c->reach ? finder->in_energies + 1 : 0;
+    finder->qrs[finder->in_qrs] = qrs;
+    finder->in_qrs = finder->in_qrs < 2 * c->half ? finder->in_qrs + 1 : 0;
+    const int64_t newest = finder->stop++;
     unsigned result = 0;
     if (finder->open != ECGMOE_NO_SAMPLE) {
         if (newest == finder->open + 2 * c->reach) {
@@ -146,7 +165,7 @@ static unsigned process_energy(
     }
     if (finder->top != ECGMOE_NO_SAMPLE) {
         if (newest == finder->top - c->width / 2 + c->half) {
-            finder->largest = (int16_t)largest_deflection(finder);
+            finder->largest = largest_deflection(finder);
         }
         if (newest == finder->top + c->reach) {
             if (finder->stop > finder->known_until) {
@@ -165,18 +184,7 @@ unsigned ecgmoe_candidates_push(
     ecgmoe_real y,
     ecgmoe_candidate *found,
     ecgmoe_following *settled) {
-    const ecgmoe_candidates_constants *const c = finder->constants;
-    const bool is_first = finder->stop == finder->start;
-    if (is_first) {
-        ecgmoe_qrs_bands_start(&finder->bands, &c->bands, y);
-    }
-    ecgmoe_real values[ECGMOE_BANDS], slopes[ECGMOE_BANDS];
-    ecgmoe_qrs_bands_push(&finder->bands, &c->bands, y, values);
-    for (int k = 0; k < ECGMOE_BANDS; k++) {
-        slopes[k] = is_first ? 0 : ecgmoe_fabs(values[k] - finder->last[k]) * c->fs;
-        finder->last[k] = values[k];
-    }
-    return process_energy(finder, signal, slopes, ecgmoe_fabs(values[ECGMOE_BAND_QRS]), found, settled);
+    return process_sample(finder, signal, y, found, settled);
 }
 
 unsigned ecgmoe_candidates_run_again(ecgmoe_candidates *finder, int64_t at, ecgmoe_following *settled) {
@@ -200,7 +208,6 @@ int ecgmoe_candidates_break_off(
     const ecgmoe_candidates_constants *const c = finder->constants;
     const int64_t stop = finder->stop;
     const ecgmoe_real last_energy = finder->energy;
-    const ecgmoe_real nothing[ECGMOE_BANDS] = {0};
     int count = 0;
     settled->at = ECGMOE_NO_SAMPLE;
     if (finder->open != ECGMOE_NO_SAMPLE) {
@@ -213,7 +220,7 @@ int ecgmoe_candidates_break_off(
     for (int k = 0; k < 2 * c->reach + 1; k++) {
         ecgmoe_candidate candidate;
         ecgmoe_following ignored;
-        if (!(process_energy(finder, signal, nothing, 0, &candidate, &ignored) & ECGMOE_CANDIDATE_FOUND)) {
+        if (!(process_sample(finder, signal, ECGMOE_NONE_REAL, &candidate, &ignored) & ECGMOE_CANDIDATE_FOUND)) {
             continue;
         }
         const int64_t sample = ecgmoe_candidate_sample(&candidate);

@@ -15,7 +15,7 @@
 
 /* From an object `finder = CandidateFinder(fs, signal)`; names in capitals are those of its module. */
 typedef struct {
-    ecgmoe_qrs_bands_constants bands;
+    ecgmoe_qrs_band_constants bands[ECGMOE_BANDS]; /* finder.bands */
     ecgmoe_real fs;
     int32_t width;   /* finder.width */
     int32_t block;   /* finder.background */
@@ -43,9 +43,9 @@ typedef struct {
     ecgmoe_moving_sums sums; /* of |slope| in each band, mV/s */
     ecgmoe_real energies[ECGMOE_NEAR]; /* a ring, mV/s */
     ecgmoe_real qrs[ECGMOE_QRS];       /* a ring: |signal in the QRS band|, mV */
-    ecgmoe_qrs_bands bands;
+    ecgmoe_qrs_band bands[ECGMOE_BANDS];
     ecgmoe_real last[ECGMOE_BANDS];          /* last value of each band */
-    ecgmoe_real over_width[ECGMOE_BANDS];    /* sums over the width of a QRS complex */
+    ecgmoe_real slow, fast;                  /* sums of |slope| in these bands over the width of a QRS complex */
     ecgmoe_real background;                  /* sum of |slope| in the QRS band in the last second */
     ecgmoe_real energy, energy_before;       /* the newest, and the one before */
     /* The highest energy that may become a candidate. */
@@ -54,8 +54,8 @@ typedef struct {
     /* The candidate whose following energy is not known yet. */
     int64_t open; /* ECGMOE_NO_SAMPLE: there is none */
     ecgmoe_real open_energy, highest;
-    int16_t largest;             /* place of the largest deflection of `top` among the last samples of its QRS */
-    int16_t in_energies, in_qrs; /* places of the next sample in the rings */
+    int32_t largest;             /* place of the largest deflection of `top` among the last samples of its QRS */
+    int32_t in_energies, in_qrs; /* places of the next sample in the rings */
 } ecgmoe_candidates;
 
 /* Result of a sample. */

@@ -14,46 +14,51 @@
 
 enum { ECGMOE_BAND_QRS, ECGMOE_BAND_SLOW, ECGMOE_BAND_FAST, ECGMOE_BANDS };
 
-/* An array has one element for each band. Made by `bands_constants` in c_tables/qrs.py. */
+/* Made by `_band_constants` in c_tables/qrs.py. */
 typedef struct {
-    ecgmoe_real b0[ECGMOE_BANDS], b2[ECGMOE_BANDS], b4[ECGMOE_BANDS]; /* numerator of the only one of `stages` */
-    ecgmoe_real a[4][ECGMOE_BANDS];    /* its denominator from the second coefficient on */
-    ecgmoe_real rest[4][ECGMOE_BANDS]; /* its state after a constant input of 1 */
-    ecgmoe_real gain[ECGMOE_BANDS], four_gains[ECGMOE_BANDS]; /* of the sections, 1 and 4 times */
-    ecgmoe_real first[2][ECGMOE_BANDS], second[2][ECGMOE_BANDS]; /* denominators of the sections in delta form */
-    ecgmoe_real sections_rest[4][ECGMOE_BANDS]; /* state of the sections after a constant input of 1 */
-} ecgmoe_qrs_bands_constants;
+    ecgmoe_real b0, b2, b4; /* numerator of the only one of `stages` */
+    ecgmoe_real a[4];       /* its denominator from the second coefficient on */
+    ecgmoe_real rest[4];    /* its state after a constant input of 1 */
+    ecgmoe_real gain, four_gains;     /* of the sections, 1 and 4 times */
+    ecgmoe_real first[2], second[2];  /* denominators of the sections in delta form */
+    ecgmoe_real sections_rest[4];     /* state of the sections after a constant input of 1 */
+} ecgmoe_qrs_band_constants;
 
 typedef struct {
-    ecgmoe_real state[4][ECGMOE_BANDS];
-} ecgmoe_qrs_bands;
+    ecgmoe_real state[4];
+} ecgmoe_qrs_band;
 
 /* Start a new signal as if its first sample `x` had been constant for ever. */
-void ecgmoe_qrs_bands_start(ecgmoe_qrs_bands *bands, const ecgmoe_qrs_bands_constants *constants, ecgmoe_real x);
-
-/* Filter the next sample. */
-static inline void ecgmoe_qrs_bands_push(
-    ecgmoe_qrs_bands *bands, const ecgmoe_qrs_bands_constants *constants, ecgmoe_real x, ecgmoe_real out[ECGMOE_BANDS]) {
-    const ecgmoe_qrs_bands_constants *const c = constants;
-    ecgmoe_real(*const z)[ECGMOE_BANDS] = bands->state;
-    for (int k = 0; k < ECGMOE_BANDS; k++) {
+static inline void ecgmoe_qrs_band_start(ecgmoe_qrs_band *band, const ecgmoe_qrs_band_constants *c, ecgmoe_real x) {
+    for (int k = 0; k < 4; k++) {
 #ifdef ECGMOE_REAL_FLOAT
-        const ecgmoe_real driven = c->four_gains[k] * x;
-        const ecgmoe_real middle = c->gain[k] * x + z[0][k];
-        z[0][k] += driven - c->first[0][k] * middle + z[1][k];
-        z[1][k] += driven - c->first[1][k] * middle;
-        out[k] = middle + z[2][k];
-        z[2][k] += z[3][k] - c->second[0][k] * out[k];
-        z[3][k] -= c->second[1][k] * out[k];
+        band->state[k] = c->sections_rest[k] * x;
 #else
-        const ecgmoe_real y = z[0][k] + c->b0[k] * x;
-        z[0][k] = z[1][k] - c->a[0][k] * y;
-        z[1][k] = z[2][k] + c->b2[k] * x - c->a[1][k] * y;
-        z[2][k] = z[3][k] - c->a[2][k] * y;
-        z[3][k] = c->b4[k] * x - c->a[3][k] * y;
-        out[k] = y;
+        band->state[k] = c->rest[k] * x;
 #endif
     }
+}
+
+/* Filter the next sample. */
+static inline ecgmoe_real ecgmoe_qrs_band_push(
+    ecgmoe_qrs_band *band, const ecgmoe_qrs_band_constants *c, ecgmoe_real x) {
+    ecgmoe_real *const z = band->state;
+#ifdef ECGMOE_REAL_FLOAT
+    const ecgmoe_real driven = c->four_gains * x;
+    const ecgmoe_real middle = c->gain * x + z[0];
+    const ecgmoe_real y = middle + z[2];
+    z[0] += driven - c->first[0] * middle + z[1];
+    z[1] += driven - c->first[1] * middle;
+    z[2] += z[3] - c->second[0] * y;
+    z[3] -= c->second[1] * y;
+#else
+    const ecgmoe_real y = z[0] + c->b0 * x;
+    z[0] = z[1] - c->a[0] * y;
+    z[1] = z[2] + c->b2 * x - c->a[1] * y;
+    z[2] = z[3] - c->a[2] * y;
+    z[3] = c->b4 * x - c->a[3] * y;
+#endif
+    return y;
 }
 
 #endif

@@ -29,7 +29,10 @@ def fake_model(batched: bool = False) -> ModelFunction:
         out = {}
         for name, matrix in weights.items():
             # Row by row, so that a batch gives the same as single beats.
-            rows = [(row[:, None] * matrix).sum(axis=0) + 2.0 * window[0, 45] for row, window in zip(features, inputs["beat"], strict=True)]
+            rows = [
+                (row[:, None] * matrix).sum(axis=0) + 2.0 * window[0, 45]
+                for row, window in zip(features, inputs["beat"], strict=True)
+            ]
             out[name] = np.array(rows, np.float32)
         out["beat"][np.abs(features[:, 3] * 1000.0) % 1.0 < 0.005, 1] = np.nan
         return out

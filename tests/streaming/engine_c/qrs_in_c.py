@@ -16,12 +16,11 @@ from ecgmoe_edge.streaming.c_tables.render import fill_statements, flatten
 SOURCES = tuple(
     f"ecgmoe_{name}.c"
     for name in (
-        "candidates", "candidate_features", "qrs_bands", "sums", "rating", "lead_memory", "lead_panel", "detector",
+        "candidates", "candidate_features", "sums", "rating", "lead_memory", "lead_panel", "detector",
         "detector_decisions", "detector_again",
     )
 )  # fmt: skip
-#: Columns of a candidate: at, known_at, settled_at, sample, energy, log_energy, shape, following, waveform.
-SHAPE, FOLLOWING, WAVEFORM = slice(6, 11), 11, slice(12, 37)
+#: Kinds of rows; a candidate has the columns of `numbers_of`.
 FOUND, SETTLED = 1.0, 2.0
 
 _CODE = """
@@ -117,7 +116,9 @@ void finder_break_off(engine *e, int lead, double known_at) {
 void detector_restart(engine *e) { ecgmoe_detector_restart(&e->detector); }
 void detector_run(engine *e, double arrived) { ecgmoe_detector_run(&e->detector, (int64_t)arrived); }
 void detector_flush(engine *e, double arrived) { ecgmoe_detector_flush(&e->detector, (int64_t)arrived); }
-void detector_begin_lead(engine *e, int lead, double at) { ecgmoe_detector_begin_lead(&e->detector, lead, (int64_t)at); }
+void detector_begin_lead(engine *e, int lead, double at) {
+    ecgmoe_detector_begin_lead(&e->detector, lead, (int64_t)at);
+}
 void detector_end_lead(engine *e, int lead, double known_at, int reason) {
     ecgmoe_detector_end_lead(&e->detector, lead, (int64_t)known_at, (ecgmoe_lead_reason)reason);
 }
@@ -129,7 +130,8 @@ void detector_settle(engine *e, int lead, double at, double settled_at, double f
 }
 void detector_candidate(engine *e, int lead, const double *r) {
     ecgmoe_candidate c = {.at = (int64_t)r[0], .energy = (ecgmoe_real)r[4], .log_energy = (ecgmoe_real)r[5]};
-    c.known_after = (int16_t)(r[1] - r[0]); c.settled_after = (int16_t)(r[2] - r[0]); c.r_after = (int16_t)(r[3] - r[0]);
+    c.known_after = (int16_t)(r[1] - r[0]); c.settled_after = (int16_t)(r[2] - r[0]);
+    c.r_after = (int16_t)(r[3] - r[0]);
     for (int k = 0; k < ECGMOE_SHAPE_VALUES; k++) c.shape[k] = (ecgmoe_real)r[6 + k];
     c.following = (ecgmoe_real)r[11];
     for (int k = 0; k < ECGMOE_WAVEFORM; k++)

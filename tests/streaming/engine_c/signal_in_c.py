@@ -25,7 +25,7 @@ _SOURCES = tuple(
     f"ecgmoe_{name}.c"
     for name in (
         "bridge", "candidate_features", "candidates", "filters", "flatline", "intake", "lead", "lead_steps", "mains",
-        "marks", "median", "pacing", "pacing_tail", "qrs_bands", "quality", "sums", "windows",
+        "marks", "median", "pacing", "pacing_tail", "quality", "sums", "windows",
     )
 )  # fmt: skip
 

@@ -80,9 +80,7 @@ def test_disturbed_signals_cause_no_wrong_access_and_nothing_without_room(
     load_calibration().signal[0].astype(np.float64).tofile(signal)
     for seed, (fs, leads, peaks_only) in enumerate([(250.0, 1, 0), (100.0, 3, 0), (1000.0, 2, 0), (360.0, 3, 1)]):
         numbers = tmp_path / "tables"
-        numbers.write_bytes(
-            values(tables(fs, peaks_only=bool(peaks_only), classes=CLASSES, outputs=OUTPUTS)).tobytes()
-        )
+        numbers.write_bytes(values(tables(fs, peaks_only=bool(peaks_only), classes=CLASSES, outputs=OUTPUTS)).tobytes())
         arguments = (numbers, signal, str(leads), str(peaks_only), str(seed), "40000")
         done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -32,7 +32,7 @@ WITHIN = 1e-11
 
 
 def drawn(seed: int, leads: int, fs: float, seconds: int = 60) -> NDArray[np.float64]:
-    """Return an ECG (leads, n) that is hard to read: noise, mains hum, steps, invalid samples, flat and clipped parts."""
+    """Return an ECG (leads, n) that is hard to read: noise, mains hum, invalid samples, flat and clipped parts."""
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * fs)) / fs
     r_s = np.cumsum(rng.uniform(0.4, 1.1, 2 * seconds))
