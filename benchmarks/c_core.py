@@ -29,8 +29,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from sleepecg import heartbeats
 from numpy.typing import NDArray
+from sleepecg import heartbeats
 
 from benchmarks.rpeaks import generated_minute
 from ecgmoe_edge.calibration_data import load_calibration

@@ -2,9 +2,9 @@
 
 One or two parts are fitted, all other weights stay the same bit for bit:
 
-- Unless `extension_light_expert` is false: a light morphology expert before the full ones, with its own row of the router. Nine beats in ten look like the
-  patient's template and come on time. For these beats, the light expert learns to answer like the full one, and its
-  row of the router learns for which beats the two answers agree.
+- Unless `extension_light_expert` is false: a light morphology expert before the full ones, with its own row of the
+  router. Nine beats in ten look like the patient's template and come on time. For these beats, the light expert learns
+  to answer like the full one, and its row of the router learns for which beats the two answers agree.
 - If the student has the rhythm task: the LoRA adapters, the gate and the head that only this task uses. They are fitted
   again, for example on more recordings than the student was distilled from.
 

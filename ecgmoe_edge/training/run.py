@@ -258,7 +258,8 @@ def extend(
     processor = choose_device(device)
     start = load_student(student)
     torch.manual_seed(config.seed)
-    model = Extension(start, light_expert=config.distil.extension_light_expert)  # before the long work on the examples, because it refuses unsuitable students
+    # Before the long work on the examples, because it refuses unsuitable students.
+    model = Extension(start, light_expert=config.distil.extension_light_expert)
     name = f"student-{StudentConfig.named(start.config.width).width}-extended"
     sets = load_examples(config, data_dir, out_dir, cache, jobs, clock, progress, strict, on_survey)
     result = fit_extension(

@@ -371,3 +371,26 @@ def test_an_extended_student_keeps_its_routes_in_quantization_aware_training(
         batch = clean_batch(held, np.arange(len(held), dtype=np.int64))
         route = load_student(extended)(*batch.student_inputs())["route_morphology"].argmax(1)
     assert report["experts"]["morphology"][0] == pytest.approx(float((route == 0).float().mean()), abs=0.1)
+
+
+def test_without_a_light_expert_only_the_rhythm_task_is_fitted(tmp_path: Path) -> None:
+    student = Student(StudentConfig.named("small", waveform=8, dim=16)).eval()
+    extension = Extension(student, light_expert=False)
+    fitted = {name for name, parameter in extension.student.named_parameters() if parameter.requires_grad}
+    assert fitted == set(parameters_of_task(student, "rhythm"))
+    assert extension.merged().config == student.config
+    batch = [torch.randn(5, *SHAPES[name]) for name in INPUTS]
+    outputs = extension(*batch)
+    assert not outputs.light
+    assert outputs.margin is None
+    labels = {"beat": torch.tensor([0, 1, 2, 3, 4]), "rhythm": torch.tensor([0, 1, 2, 3, -1])}
+    loss, parts = extension_loss(outputs, labels, {"rhythm": 1.0, "beat": 1.0}, 0.1)
+    assert set(parts) == {"rhythm"}
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in extension.student.parameters() if parameter.requires_grad)
+    torch.testing.assert_close(extension.merged()(*batch)["beat"], student(*batch)["beat"], rtol=0, atol=0)
+
+
+def test_nothing_is_left_to_fit_in_a_student_without_rhythm_task_and_light_expert() -> None:
+    with pytest.raises(ModelError, match="nothing to fit"):
+        Extension(Student(StudentConfig.named("nano", tasks=("beat",))), light_expert=False)
