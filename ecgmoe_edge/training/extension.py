@@ -44,8 +44,8 @@ _ARTEFACT = BEAT_ANSWERS.index(ARTEFACT)
 class ExtensionOutputs(NamedTuple):
     """Outputs of `Extension` for b beats."""
 
-    full: dict[str, Tensor]  # logits with the full expert that the student selects, (b, classes) by task
-    light: dict[str, Tensor]  # the same with the light expert; empty without one
+    light: dict[str, Tensor]  # logits with the light expert, (b, classes) by task; empty without one
+    full: dict[str, Tensor]  # the same with the full expert that the student selects
     # Router logit of the light expert minus the largest one of the full experts, (b,); >= 0: light. None without one.
     margin: Tensor | None
 

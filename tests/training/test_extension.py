@@ -322,7 +322,7 @@ def test_the_routes_of_an_extended_student_are_kept_without_its_cost_in_the_loss
         config,
         Augmenter(tiny_config.augment),
         tmp_path,
-        settings=changed(tiny_config.distil.qat_stage, learning_rate=5e-3),
+        settings=changed(tiny_config.distil.qat_stage, learning_rate=5e-3, validate_from=1.0),
         keep_routes=keep_routes,
     )
     assert ("train.cost" in result.rows[0]) is costs
