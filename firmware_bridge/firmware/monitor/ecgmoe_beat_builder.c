@@ -11,6 +11,7 @@ void ecgmoe_beat_builder_init(ecgmoe_beat_builder *b, const ecgmoe_beat_builder_
     b->peaks_only = peaks_only;
     ecgmoe_rr_history_init(&b->rr_history, rr);
     b->n_order = (int8_t)n_leads;
+    b->due = ECGMOE_NEVER;
     for (int k = 0; k < n_leads; k++) {
         ecgmoe_lead_history_init(&b->histories[k], history);
         b->order[k] = (int8_t)k;
@@ -29,6 +30,16 @@ static ecgmoe_built_beat *beat_at(ecgmoe_beat_builder *b, int place) {
     return &b->beats[(b->first + place) % ECGMOE_BUILT_BEATS];
 }
 
+static int64_t ready_at(const ecgmoe_beat_builder *b, const ecgmoe_built_beat *beat) {
+    int32_t after = beat->known_after > b->constants->after + 1 ? beat->known_after : b->constants->after + 1;
+    return ecgmoe_max_i64(beat->sample + after, b->last_ready);
+}
+
+/* Note when the next beat is complete. */
+static void set_due(ecgmoe_beat_builder *b) {
+    b->due = b->n_waiting ? ready_at(b, beat_at(b, b->n_complete)) : ECGMOE_NEVER;
+}
+
 void ecgmoe_beat_builder_add(ecgmoe_beat_builder *b, const ecgmoe_rpeak *peak, int32_t rr, int64_t reported_at) {
     if (b->n_complete + b->n_waiting == ECGMOE_BUILT_BEATS) {
         b->dropped++;
@@ -42,17 +53,7 @@ void ecgmoe_beat_builder_add(ecgmoe_beat_builder *b, const ecgmoe_rpeak *peak, i
     beat->rr = rr;
     beat->recurrence = peak->recurrence;
     beat->search_back = peak->search_back;
-}
-
-static int64_t ready_at(const ecgmoe_beat_builder *b, const ecgmoe_built_beat *beat) {
-    int32_t after = beat->known_after > b->constants->after + 1 ? beat->known_after : b->constants->after + 1;
-    return ecgmoe_max_i64(beat->sample + after, b->last_ready);
-}
-
-int64_t ecgmoe_beat_builder_due(const ecgmoe_beat_builder *b) {
-    if (!b->n_waiting)
-        return ECGMOE_NEVER;
-    return ready_at(b, &b->beats[(b->first + b->n_complete) % ECGMOE_BUILT_BEATS]);
+    set_due(b);
 }
 
 /* Note the leads that show the whole window of a beat, each with its quality. */
@@ -82,6 +83,7 @@ const ecgmoe_built_beat *ecgmoe_beat_builder_complete(ecgmoe_beat_builder *b, ec
     beat->ready_after = (int32_t)(b->last_ready - beat->sample);
     b->n_complete++;
     b->n_waiting--;
+    set_due(b);
     find_views(b, leads, beat);
     if (!beat->n_views)
         beat->known_after = (int32_t)ecgmoe_max_i64(leads[0].signal.stop - beat->sample, INT32_MIN);

@@ -52,6 +52,7 @@ typedef struct {
     ecgmoe_rr_history rr_history;
     ecgmoe_built_beat beats[ECGMOE_BUILT_BEATS]; /* a ring: complete ones, then those that are not complete */
     int64_t last_ready;                         /* `ready_at` of the last complete beat */
+    int64_t due; /* samples that must have arrived before the next beat is complete; ECGMOE_NEVER without one */
     uint8_t first, n_complete, n_waiting;
     int8_t n_leads;
     int8_t n_order;
@@ -69,8 +70,6 @@ void ecgmoe_beat_builder_init(ecgmoe_beat_builder *b, const ecgmoe_beat_builder_
 void ecgmoe_beat_builder_use(ecgmoe_beat_builder *b, const int8_t *order, int n, uint8_t no_ecg);
 /* Add the next R peak, certain at `known_at`; `reported_at`: the same, or later if samples had to wait. */
 void ecgmoe_beat_builder_add(ecgmoe_beat_builder *b, const ecgmoe_rpeak *peak, int32_t rr, int64_t reported_at);
-/* Samples that must have arrived before the next beat is complete; ECGMOE_NEVER without one. */
-int64_t ecgmoe_beat_builder_due(const ecgmoe_beat_builder *b);
 /* Complete the next beat; its `ready_at` is at most `latest`. */
 const ecgmoe_built_beat *ecgmoe_beat_builder_complete(ecgmoe_beat_builder *b, ecgmoe_lead_signal *leads,
                                                       int64_t latest);

@@ -37,8 +37,10 @@ static void change_leads(ecgmoe_front_end *f, const ecgmoe_ending *ends, int n_e
     f->chain_start = f->detector.began;
     for (int k = 0; k < f->n_leads; k++)
         present = present || f->leads[k].present;
-    if (!f->silence.running && present)
+    if (!f->silence.running && present) {
         ecgmoe_silence_start(&f->silence, f->chain_start);
+        f->silence_due = ecgmoe_silence_due(&f->silence);
+    }
 }
 
 static void put_flatline(ecgmoe_front_end *f, int lead, const ecgmoe_flatline_report *report, int64_t known_at,
@@ -152,9 +154,13 @@ static void detect(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
         }
     }
     f->position = piece->sample + 1;
-    ecgmoe_front_end_report_found(f, true);
+#if ECGMOE_MAX_LEADS > 1
+    if (f->found.count)
+        ecgmoe_front_end_report_found(f, true);
+#endif
     ecgmoe_detector_run(&f->detector, f->position);
-    ecgmoe_front_end_complete_before(f, f->position + 1);
+    if (f->builder.due < f->position + 1)
+        ecgmoe_front_end_complete_before(f, f->position + 1);
 }
 
 /* Detect flatline, clipping and beats in a sample that is usable in some lead. */
@@ -206,8 +212,10 @@ static void process_sample(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
             put_gap(f, at + 1, ECGMOE_ORDER_FIRST, event.sample, &event.of.gap);
     }
     f->position = at + 1;
-    ecgmoe_front_end_complete_before(f, at + 2);
-    ecgmoe_front_end_add_silence(f, at + 1);
+    if (f->builder.due < at + 2)
+        ecgmoe_front_end_complete_before(f, at + 2);
+    if (f->silence_due <= at + 1)
+        ecgmoe_front_end_add_silence(f, at + 1);
     if (f->queue.count > 1)
         ecgmoe_queue_sort(&f->queue);
 }
@@ -288,6 +296,7 @@ void ecgmoe_front_end_init(ecgmoe_front_end *f, const ecgmoe_tables *tables, int
     ecgmoe_detector_init(&f->detector, &tables->detector, n_leads, sink);
     ecgmoe_beat_builder_init(&f->builder, &tables->builder, &tables->rr, &tables->lead_history, n_leads, peaks_only);
     ecgmoe_silence_init(&f->silence, &tables->silence);
+    f->silence_due = ECGMOE_NEVER;
     ecgmoe_unusable_init(&f->unusable, &tables->unusable);
     f->last_r = -1;
     reset_status(f);
@@ -352,11 +361,13 @@ static void take_entry(ecgmoe_front_end *f, ecgmoe_item *item, ecgmoe_beat *beat
 bool ecgmoe_front_end_next(ecgmoe_front_end *f, ecgmoe_item *item, ecgmoe_beat *beat) {
     for (;;) {
         ecgmoe_piece piece;
-        if (!ecgmoe_queue_is_empty(&f->queue)) {
-            take_entry(f, item, beat);
-            return true;
+        if (f->queue.count) {
+            if (!ecgmoe_queue_is_empty(&f->queue)) {
+                take_entry(f, item, beat);
+                return true;
+            }
+            ecgmoe_queue_clear(&f->queue);
         }
-        ecgmoe_queue_clear(&f->queue);
         if (ecgmoe_intake_next(&f->intake, &piece)) {
             process_sample(f, &piece);
         } else if (f->lost_left > 0) {

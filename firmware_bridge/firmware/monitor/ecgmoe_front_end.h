@@ -53,6 +53,7 @@ typedef struct {
     int64_t position;    /* number of samples processed */
     int64_t chain_start; /* first sample of the present chain of beats */
     int64_t last_r;      /* R peak with which the next RR interval begins; -1 for none */
+    int64_t silence_due; /* of `silence` */
     int64_t signal_end;  /* end of the signal (exclusive) if no lead is left */
     /* The leads as last reported, clear ones and the reasons of the others; the leads without an ECG. */
     ecgmoe_lead_change reported;

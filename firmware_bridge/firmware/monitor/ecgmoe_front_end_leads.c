@@ -5,21 +5,23 @@
 
 void ecgmoe_front_end_add_silence(ecgmoe_front_end *f, int64_t arrived) {
     ecgmoe_silence passed[ECGMOE_SILENCE_LIMITS];
-    if (ecgmoe_silence_due(&f->silence) > arrived)
+    if (f->silence_due > arrived)
         return;
     int n = ecgmoe_silence_run(&f->silence, arrived, passed);
+    f->silence_due = ecgmoe_silence_due(&f->silence);
     for (int i = 0; i < n; i++)
         ecgmoe_queue_silence(&f->queue, &passed[i]);
 }
 
 /* Queue the beats with a `ready_at` of less than `arrived`; it is at most `latest`. */
 static void add_beats(ecgmoe_front_end *f, int64_t arrived, int64_t latest) {
-    while (ecgmoe_beat_builder_due(&f->builder) < arrived) {
+    while (f->builder.due < arrived) {
         const ecgmoe_built_beat *beat = ecgmoe_beat_builder_complete(&f->builder, f->leads, latest);
         int64_t ready_at = beat->sample + beat->ready_after;
         ecgmoe_front_end_add_silence(f, ready_at - 1);
         bool begins_rr = beat->sample >= f->chain_start + f->tables->front_end.t_wave;
         ecgmoe_silence_beat(&f->silence, beat->sample, ready_at, !beat->no_qrs, begins_rr);
+        f->silence_due = ecgmoe_silence_due(&f->silence);
         ecgmoe_queue_beat(&f->queue, ready_at);
     }
 }
@@ -38,6 +40,7 @@ void ecgmoe_front_end_end_signal(ecgmoe_front_end *f, int64_t sample, int64_t kn
         return;
     ecgmoe_front_end_add_silence(f, known_at - 1);
     ecgmoe_silence_stop(&f->silence);
+    f->silence_due = ECGMOE_NEVER;
     ecgmoe_queue_signal_end(&f->queue, known_at, sample, lead_lost);
 }
 
@@ -52,6 +55,7 @@ static void add_peak(ecgmoe_front_end *f, const ecgmoe_rpeak *peak) {
     ecgmoe_front_end_add_silence(f, peak->known_at - 1);
     ecgmoe_beat_builder_add(&f->builder, peak, rr, ecgmoe_intake_known_at(&f->intake, peak->known_at));
     ecgmoe_silence_peak(&f->silence, r);
+    f->silence_due = ecgmoe_silence_due(&f->silence);
 }
 
 static ecgmoe_lead_change change_of(const ecgmoe_front_end *f, const ecgmoe_lead_status *status) {

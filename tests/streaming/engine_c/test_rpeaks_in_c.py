@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ class Recorder:
             def __init__(self, fs: float, signal: History) -> None:
                 self.calls: list[tuple[Any, ...]] | None = None
                 super().__init__(fs, signal)
-                self.calls, self.all_found = [], []
+                self.calls = []
+                self.all_found: list[tuple[list[float], Candidate]] = []
                 recorder.finders.append(self.calls)
                 recorder.found.append(self.all_found)
 
@@ -230,7 +232,7 @@ def rpeaks_in_python(y: NDArray[np.float64], fs: float) -> list[DetectorOutput]:
         reports += [LeadCandidate(each.known_at, k, each) for each in finder.process(row)]
     begun: list[LeadReport] = [LeadBegin(k, 0) for k in range(len(y))]
     made = detector.process(begun, 0)
-    return made + detector.process(sorted(reports, key=lambda each: each.known_at), y.shape[1])
+    return made + detector.process(sorted(reports, key=attrgetter("known_at")), y.shape[1])
 
 
 def candidates_in_c(engine: EngineInC, lead: int, calls: Sequence[tuple[Any, ...]]) -> list[NDArray[np.float64]]:

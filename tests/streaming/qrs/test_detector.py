@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +39,7 @@ def test_loud_peaks_of_a_lead_without_an_ecg_beside_t_waves_do_not_stop_the_dete
             reports.append(report(1, at + 80, 60.0, pulse, quiet=0.0))
     detector = RPeakDetector(FS, 2, REACH)
     made = detector.process([LeadBegin(0, 0), LeadBegin(1, 0)], 0)
-    made += detector.process(sorted(reports, key=lambda each: each.known_at), 31 * 250)
+    made += detector.process(sorted(reports, key=attrgetter("known_at")), 31 * 250)
     made += detector.flush(31 * 250)
     peaks = [output.sample for output in made if isinstance(output, RPeak)]
     assert peaks == [250 * second - 12 for second in range(1, 30)]
