@@ -39,14 +39,10 @@ check: .venv/.installed
 
 train: .venv/.installed
 	$(BIN)/ecgmoe-edge train -o runs/teacher --cache runs/examples
+	$(BIN)/ecgmoe-edge distill --width small -o runs/student --cache runs/examples
+	$(BIN)/ecgmoe-edge distill --width base --symmetric -o runs/student --cache runs/examples
 	$(BIN)/ecgmoe-edge distill --width nano -o runs/student --cache runs/examples
-	$(BIN)/ecgmoe-edge distill --width small --float-only -o runs/student --cache runs/examples
-	$(BIN)/ecgmoe-edge distill --width base --float-only -o runs/student --cache runs/examples
-	$(BIN)/ecgmoe-edge distill --extend runs/student/student-small.safetensors --config extended \
-		-o runs/extended --cache runs/examples
-	$(BIN)/ecgmoe-edge distill --extend runs/student/student-base.safetensors --config extended --symmetric \
-		-o runs/extended --cache runs/examples
-	$(BIN)/ecgmoe-edge export --profile generic-cpu --student runs/extended/student-small-extended-qat.safetensors \
+	$(BIN)/ecgmoe-edge export --profile generic-cpu --student runs/student/student-small-qat.safetensors \
 		-o runs/bundles/generic-cpu --overwrite
 
 bench: .venv/.installed
