@@ -193,7 +193,7 @@ static void process_usable(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
         change_leads(f, ends, n_ends, 0, at + 1, at + 1);
 }
 
-static void process_sample(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
+static void process_piece(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
     int64_t at = f->position;
     note_spikes(f, piece->usable);
     note_holes(f);
@@ -369,7 +369,7 @@ bool ecgmoe_front_end_next(ecgmoe_front_end *f, ecgmoe_item *item, ecgmoe_beat *
             ecgmoe_queue_clear(&f->queue);
         }
         if (ecgmoe_intake_next(&f->intake, &piece)) {
-            process_sample(f, &piece);
+            process_piece(f, &piece);
         } else if (f->lost_left > 0) {
             ecgmoe_intake_push_lost(&f->intake, f->gap.reason, f->lost_left == (int32_t)f->gap.lost, f->off);
             f->lost_left--;

@@ -141,7 +141,7 @@ static void collect(ecgmoe_front_end *f, int lead, const ecgmoe_candidate *candi
 }
 
 /* Pass on what became known about a candidate, which may have been collected just before. */
-static void settle(ecgmoe_front_end *f, int lead, const ecgmoe_following *settled) {
+static void pass_settled(ecgmoe_front_end *f, int lead, const ecgmoe_following *settled) {
 #if ECGMOE_MAX_LEADS > 1
     for (int i = 0; i < f->found.count; i++) {
         ecgmoe_candidate *each = &f->found.candidates[i];
@@ -162,7 +162,7 @@ void ecgmoe_front_end_collect_found(ecgmoe_front_end *f, int k) {
     unsigned flags;
     while ((flags = ecgmoe_lead_signal_next(&f->leads[k], &found, &settled)) != 0) {
         if (flags & ECGMOE_CANDIDATE_SETTLED)
-            settle(f, k, &settled);
+            pass_settled(f, k, &settled);
         if (flags & ECGMOE_CANDIDATE_FOUND)
             collect(f, k, &found);
     }
@@ -178,7 +178,7 @@ void ecgmoe_front_end_break_off(ecgmoe_front_end *f, int k, int64_t known_at) {
     ecgmoe_front_end_collect_found(f, k);
     int n = ecgmoe_lead_signal_break_off(&f->leads[k], known_at, found, &settled);
     if (settled.at != ECGMOE_NO_SAMPLE)
-        settle(f, k, &settled);
+        pass_settled(f, k, &settled);
     for (int i = 0; i < n; i++)
         collect(f, k, &found[i]);
 }

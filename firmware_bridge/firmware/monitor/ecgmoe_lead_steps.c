@@ -27,7 +27,7 @@ static bool is_constant(stretch s) {
     return true;
 }
 
-static ecgmoe_real median_of(stretch s) {
+static ecgmoe_real median_of_stretch(stretch s) {
     ecgmoe_real sorted[ECGMOE_MS(ECGMOE_STEP_MS) + 1];
     int32_t n = size_of(s);
     for (int32_t i = 0; i < n; i++)
@@ -42,7 +42,7 @@ static bool is_level(const ecgmoe_lead_signal *l, stretch side, stretch other, s
     int32_t shortest = (c->step_far - c->step_near) / 2;
     if (size_of(side) < shortest || size_of(side) == 0 || size_of(other) == 0 || !is_constant(side))
         return false;
-    ecgmoe_real level = median_of(other), height = ECGMOE_R(0.0);
+    ecgmoe_real level = median_of_stretch(other), height = ECGMOE_R(0.0);
     for (int32_t i = 0; i < size_of(middle); i++)
         height = ecgmoe_max(height, ecgmoe_fabs(at(middle, i) - level));
     return ecgmoe_fabs(at(side, 0) - level) >= c->level_share * height;

@@ -63,7 +63,7 @@ bool ecgmoe_hum_measure(ecgmoe_hum_filter *f, ecgmoe_real y) {
     return f->part == ECGMOE_HUM_PARTS;
 }
 
-static ecgmoe_real size_of(ecgmoe_real re, ecgmoe_real im) {
+static ecgmoe_real magnitude_of(ecgmoe_real re, ecgmoe_real im) {
     return re * re + im * im;
 }
 
@@ -96,16 +96,16 @@ static ecgmoe_tone tone_of(const ecgmoe_mains_constants *c, const ecgmoe_hum_con
     tone.re /= (ecgmoe_real)ECGMOE_HUM_PARTS;
     tone.im /= (ecgmoe_real)ECGMOE_HUM_PARTS;
     tone.frequency_hz += off_hz;
-    tone.share = ecgmoe_min(ECGMOE_R(1.0), ECGMOE_R(0.5) * size_of(tone.re, tone.im) / power);
-    tone.steadiness = size_of(tone.re, tone.im) / mean_power;
+    tone.share = ecgmoe_min(ECGMOE_R(1.0), ECGMOE_R(0.5) * magnitude_of(tone.re, tone.im) / power);
+    tone.steadiness = magnitude_of(tone.re, tone.im) / mean_power;
     return tone;
 }
 
-static void report(ecgmoe_hum *hum, ecgmoe_notch_state state, const ecgmoe_tone *tone) {
+static void report_hum(ecgmoe_hum *hum, ecgmoe_notch_state state, const ecgmoe_tone *tone) {
     hum->changed = true;
     hum->state = (uint8_t)state;
     hum->share = tone->share;
-    hum->amplitude_mv = ecgmoe_sqrt(size_of(tone->re, tone->im));
+    hum->amplitude_mv = ecgmoe_sqrt(magnitude_of(tone->re, tone->im));
 }
 
 bool ecgmoe_hum_next_report(ecgmoe_hum_filter *f, ecgmoe_mains_report *report) {
@@ -138,10 +138,10 @@ static void switch_on(ecgmoe_hum_filter *f, int k, const ecgmoe_tone *tone) {
         ecgmoe_notch_start(&hum->notch, c->fs, tone->frequency_hz, tone->re, tone->im);
         f->order[f->n_notches++] = (int8_t)k;
         f->new_notches = (uint8_t)(f->new_notches | 1u << k);
-        report(hum, ECGMOE_NOTCH_IN, tone);
+        report_hum(hum, ECGMOE_NOTCH_IN, tone);
     } else if (!hum->reported) {
         hum->reported = true;
-        report(hum, ECGMOE_NOTCH_NOT_POSSIBLE, tone);
+        report_hum(hum, ECGMOE_NOTCH_NOT_POSSIBLE, tone);
     }
 }
 
@@ -154,7 +154,7 @@ static void switch_off(ecgmoe_hum_filter *f, int k, const ecgmoe_tone *tone) {
         f->n_notches--;
         for (; i < f->n_notches; i++)
             f->order[i] = f->order[i + 1];
-        report(&f->hums[k], ECGMOE_NOTCH_OUT, tone);
+        report_hum(&f->hums[k], ECGMOE_NOTCH_OUT, tone);
     }
 }
 
@@ -168,7 +168,7 @@ static void decide(ecgmoe_hum_filter *f, int k, ecgmoe_tone *tone) {
     const ecgmoe_mains_constants *c = f->constants;
     const ecgmoe_hum_constants *limits = &c->hums[k];
     ecgmoe_hum *hum = &f->hums[k];
-    ecgmoe_real amplitude = ecgmoe_sqrt(size_of(tone->re, tone->im));
+    ecgmoe_real amplitude = ecgmoe_sqrt(magnitude_of(tone->re, tone->im));
     tone->is_hum = tone->steadiness >= limits->steadiness && amplitude >= c->least_mv;
     hum->above = tone->is_hum && tone->share >= limits->share ? one_more(hum->above) : 0;
     hum->below = !tone->is_hum || tone->share < c->off_share * limits->share ? one_more(hum->below) : 0;
@@ -181,7 +181,7 @@ static void decide(ecgmoe_hum_filter *f, int k, ecgmoe_tone *tone) {
 }
 
 /* Measure one frequency in a full block, and decide on its notch. */
-static ecgmoe_tone end_block(ecgmoe_hum_filter *f, int k, ecgmoe_real power) {
+static ecgmoe_tone end_hum_block(ecgmoe_hum_filter *f, int k, ecgmoe_real power) {
     const ecgmoe_mains_constants *c = f->constants;
     const ecgmoe_hum_constants *limits = &c->hums[k];
     ecgmoe_real scale = ECGMOE_R(2.0) / (ecgmoe_real)c->part; /* amplitude 1 gives a phasor of size 1 */
@@ -189,7 +189,7 @@ static ecgmoe_tone end_block(ecgmoe_hum_filter *f, int k, ecgmoe_real power) {
     for (int j = 0; j < ECGMOE_HUM_PARTS; j++) {
         re[j] = scale * f->hums[k].re[j];
         im[j] = scale * f->hums[k].im[j];
-        sum += size_of(re[j], im[j]);
+        sum += magnitude_of(re[j], im[j]);
     }
     ecgmoe_real mean_power = sum / (ecgmoe_real)ECGMOE_HUM_PARTS;
     ecgmoe_tone tone = no_tone(limits);
@@ -212,7 +212,7 @@ void ecgmoe_hum_decide(ecgmoe_hum_filter *f) {
     for (int k = 0; k < ECGMOE_HUMS; k++) {
         tones[k] = no_tone(&c->hums[k]);
         if (c->hums[k].measured)
-            tones[k] = end_block(f, k, power);
+            tones[k] = end_hum_block(f, k, power);
     }
     if (!f->is_first)
         return;

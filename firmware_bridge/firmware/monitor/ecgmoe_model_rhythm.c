@@ -1,6 +1,6 @@
 #include "ecgmoe_model_rhythm.h"
 
-static void restart(ecgmoe_model_rhythm *rhythm) {
+static void restart_rhythm(ecgmoe_model_rhythm *rhythm) {
     for (int32_t i = 0; i < ECGMOE_MOST_CLASSES; i++)
         rhythm->scores[i] = 0;
     rhythm->seen = rhythm->beats = 0;
@@ -14,7 +14,7 @@ void ecgmoe_model_rhythm_init(ecgmoe_model_rhythm *rhythm, const ecgmoe_model_rh
     rhythm->tasks = tasks;
     ecgmoe_alarm_init(&rhythm->current, ECGMOE_RHYTHM_OF_MODEL, ECGMOE_ABSENT);
     ecgmoe_predictability_init(&rhythm->intervals, &constants->predictability);
-    restart(rhythm);
+    restart_rhythm(rhythm);
 }
 
 /* Add the probabilities of one beat to the mean scores. */
@@ -74,5 +74,5 @@ void ecgmoe_model_rhythm_add_rr(ecgmoe_model_rhythm *rhythm, double rr_ms) {
 
 void ecgmoe_model_rhythm_end(ecgmoe_model_rhythm *rhythm, double at_s, ecgmoe_rhythm_list *out) {
     ecgmoe_alarm_end(&rhythm->current, at_s, out);
-    restart(rhythm);
+    restart_rhythm(rhythm);
 }

@@ -55,7 +55,7 @@ static int32_t back_after(const ecgmoe_pacing *p, const ecgmoe_real *x, int64_t 
 }
 
 /* Decide on the samples of lead `k` as far as possible. */
-static void decide(ecgmoe_pacing *p, ecgmoe_real *x, int k, bool last) {
+static void decide_steps(ecgmoe_pacing *p, ecgmoe_real *x, int k, bool last) {
     const ecgmoe_pacing_constants *c = p->constants;
     int64_t at = p->at[k];
     while (at < p->stop) {
@@ -87,7 +87,7 @@ void ecgmoe_pacing_process(ecgmoe_pacing *p, ecgmoe_waiting_samples *waiting, in
     p->stop = stop;
     for (int k = 0; k < p->n_leads; k++) {
         if (p->constants->enabled)
-            decide(p, waiting->x[k], k, last);
+            decide_steps(p, waiting->x[k], k, last);
         else
             p->at[k] = stop;
     }

@@ -46,7 +46,7 @@ static float largest_of(const float *x, int32_t n, int32_t lag) {
 }
 
 /* The median; of an even count, the upper of the two. */
-static float median_of(const float *x, int32_t n, int32_t lag) {
+static float upper_median_of(const float *x, int32_t n, int32_t lag) {
     float sorted[ECGMOE_QUALITY_BEGIN];
     int32_t count = 0;
     for (int32_t i = 0; i + (lag > 0 ? lag : 2) < n; i++) {
@@ -65,7 +65,7 @@ static ecgmoe_real log_ratio(const ecgmoe_quality *q, const float *before, int32
                              ecgmoe_real little_mv) {
     ecgmoe_real largest = ecgmoe_max((ecgmoe_real)largest_of(near, ECGMOE_QUALITY_NEAR, lag), little_mv);
     ecgmoe_real little = little_mv / largest;
-    return ecgmoe_log((ecgmoe_real)median_of(before, n, lag) / largest + q->constants->least_ratio + little * little);
+    return ecgmoe_log((ecgmoe_real)upper_median_of(before, n, lag) / largest + q->constants->least_ratio + little * little);
 }
 
 static float largest_size(const float *x, int32_t n) {
@@ -131,7 +131,7 @@ static bool resembles_p_wave(const ecgmoe_quality *q, const float *near) {
     return false;
 }
 
-static void remember(ecgmoe_quality *q, const float *before, const float *near, ecgmoe_real amplitude,
+static void remember_qrs(ecgmoe_quality *q, const float *before, const float *near, ecgmoe_real amplitude,
                      ecgmoe_real steepness) {
     ecgmoe_real share = q->amplitude.count == 0 ? ECGMOE_R(1.0) : q->constants->newest_mean_share;
     ecgmoe_median_add(&q->amplitude, q->amplitudes, q->amplitude_order, ECGMOE_QUALITY_MEDIAN, amplitude);
@@ -163,7 +163,7 @@ static void judge(ecgmoe_quality *q, const float *before, const float *near, ecg
         q->p_waves = 0;
     }
     if (!q->no_qrs)
-        remember(q, before, near, amplitude, steepness);
+        remember_qrs(q, before, near, amplitude, steepness);
 }
 
 static ecgmoe_real probability(ecgmoe_real logit) {

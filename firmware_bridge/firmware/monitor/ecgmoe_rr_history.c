@@ -67,7 +67,7 @@ static int32_t ranked(const uint16_t *x, int32_t n, int32_t rank, int32_t guess)
 }
 
 /* Median of at least one interval, s. `guess`: about which interval. */
-static ecgmoe_real median_of(const ecgmoe_rr_history *h, const uint16_t *x, int32_t n, int32_t guess) {
+static ecgmoe_real median_of_past(const ecgmoe_rr_history *h, const uint16_t *x, int32_t n, int32_t guess) {
     int32_t rank = (n - 1) / 2;
     int32_t lower = ranked(x, n, rank, guess), upper = lower;
     if (n % 2 == 0 && count_up_to(x, n, lower) == rank + 1) {
@@ -80,14 +80,14 @@ static ecgmoe_real median_of(const ecgmoe_rr_history *h, const uint16_t *x, int3
     return ECGMOE_R(0.5) * (seconds_of(h, lower) + seconds_of(h, upper));
 }
 
-static void remember(ecgmoe_rr_history *h, int32_t rr) {
+static void remember_interval(ecgmoe_rr_history *h, int32_t rr) {
     h->past[h->next] = (uint16_t)(rr < UINT16_MAX ? rr : UINT16_MAX);
     h->next = (uint16_t)(h->next + 1 == ECGMOE_RR_MEMORY ? 0 : h->next + 1);
     if (h->count < ECGMOE_RR_MEMORY)
         h->count++;
 }
 
-static void push(ecgmoe_rr_history *h, float ratio, bool known) {
+static void push_ratio(ecgmoe_rr_history *h, float ratio, bool known) {
     float limit = (float)h->constants->ratio_limit;
     memmove(h->sequence, h->sequence + 1, (ECGMOE_RR_SEQUENCE - 1) * sizeof h->sequence[0]);
     ratio = ratio > -limit ? ratio : -limit;
@@ -172,8 +172,8 @@ static void compute(ecgmoe_rr_history *h, ecgmoe_real rr, float out[ECGMOE_RR_FE
 
     ecgmoe_real before = last.rr[last.n - 1], second = last.n > 1 ? last.rr[last.n - 2] : before;
     int32_t guess = h->usual;
-    ecgmoe_real median8 = median_of(h, p32 + last.n - n8, n8, guess), median32 = median_of(h, p32, last.n, guess);
-    ecgmoe_real median64 = median_of(h, of_median, n64, guess), median300 = median_of(h, h->past, h->count, guess);
+    ecgmoe_real median8 = median_of_past(h, p32 + last.n - n8, n8, guess), median32 = median_of_past(h, p32, last.n, guess);
+    ecgmoe_real median64 = median_of_past(h, of_median, n64, guess), median300 = median_of_past(h, h->past, h->count, guess);
     h->usual = (uint16_t)ecgmoe_min(ecgmoe_rint(median300 * c->fs), UINT16_MAX);
     ecgmoe_real log_rr = ecgmoe_log(rr), log_mean8 = ecgmoe_log(mean8), log_median300 = ecgmoe_log(median300);
     ecgmoe_real z = (rr - median8) / (c->z_of_median * median8 + c->z_of_deviation * deviation_of(&last, median32));
@@ -208,13 +208,13 @@ void ecgmoe_rr_history_add(ecgmoe_rr_history *history, int32_t rr, bool remember
         (float)(ecgmoe_log1p((ecgmoe_real)history->count) / ecgmoe_log1p((ecgmoe_real)ECGMOE_RR_MEMORY));
     if (rr > 0) {
         if (is_first) /* it is compared with itself */
-            remember(history, rr);
+            remember_interval(history, rr);
         compute(history, seconds_of(history, rr), features);
         features[ECGMOE_RR_KNOWN] = 1;
         if (remembers && !is_first)
-            remember(history, rr);
+            remember_interval(history, rr);
     }
-    push(history, features[ECGMOE_RR_TO_MEDIAN_OF_300], rr > 0);
+    push_ratio(history, features[ECGMOE_RR_TO_MEDIAN_OF_300], rr > 0);
     for (int32_t i = 0; i < ECGMOE_RR_SEQUENCE; i++) {
         sequence[0][i] = ratio_at(history, i);
         sequence[1][i] = (float)((history->known >> (ECGMOE_RR_SEQUENCE - 1 - i)) & 1);

@@ -1,6 +1,6 @@
 #include "ecgmoe_silence.h"
 
-static void begin(ecgmoe_silence_clock *clock, int64_t since, bool after_beat) {
+static void begin_silence(ecgmoe_silence_clock *clock, int64_t since, bool after_beat) {
     clock->since = since;
     clock->after_beat = after_beat;
     clock->reported = 0;
@@ -15,12 +15,12 @@ void ecgmoe_silence_stop(ecgmoe_silence_clock *clock) {
     clock->running = false;
     clock->now = 0;
     clock->first = clock->waiting = 0;
-    begin(clock, 0, false);
+    begin_silence(clock, 0, false);
 }
 
 void ecgmoe_silence_start(ecgmoe_silence_clock *clock, int64_t at) {
     clock->running = true;
-    begin(clock, at, false);
+    begin_silence(clock, at, false);
 }
 
 void ecgmoe_silence_peak(ecgmoe_silence_clock *clock, int64_t r) {
@@ -37,7 +37,7 @@ void ecgmoe_silence_beat(ecgmoe_silence_clock *clock, int64_t r, int64_t ready_a
     }
     clock->now = ready_at;
     if (is_beat)
-        begin(clock, r, begins_rr);
+        begin_silence(clock, r, begins_rr);
 }
 
 int64_t ecgmoe_silence_due(const ecgmoe_silence_clock *clock) {

@@ -68,6 +68,7 @@ def test_the_state_of_one_lead_fits_a_small_chip(tmp_path: Path) -> None:
     assert int(subprocess.run([program], capture_output=True, text=True, check=True).stdout) <= LARGEST_STATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("-DECGMOE_REAL_FLOAT",)], ids=["double", "float"])
 def test_disturbed_signals_cause_no_wrong_access_and_nothing_without_room(
     tmp_path: Path, flags: tuple[str, ...]

@@ -27,12 +27,12 @@ def extension() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("seed", [1, 5, 22, 28, 44, 60])
+@pytest.mark.parametrize("seed", [1, 5, 22, 28, 44])
 def test_a_disturbed_stream_gives_the_events_of_the_reference(seed: int) -> None:
     leads, fs = 1 + seed % 3, (360.0, 250.0, 128.0, 500.0, 100.0, 1000.0)[seed % 6]
     model = fake_model(batched=seed % 2 == 0) if seed % 5 else None
-    found = events(seed, "c", leads=leads, fs=fs, model=model, seconds=30.0)
-    expected = events(seed, "numpy", leads=leads, fs=fs, model=model, seconds=30.0)
+    found = events(seed, "c", leads=leads, fs=fs, model=model, seconds=20.0)
+    expected = events(seed, "numpy", leads=leads, fs=fs, model=model, seconds=20.0)
     assert sum(isinstance(event, Beat) for event in expected) > 10
     assert list(differences(found, expected)) == []
 
