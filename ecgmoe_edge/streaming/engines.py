@@ -1,7 +1,7 @@
 """Which engine runs a stream: the numpy reference, or the same stages in C, which give the same events.
 
 `ECGMOE_ENGINE=numpy` or `ECGMOE_ENGINE=c` chooses for a whole process, an argument for one monitor. Without a choice,
-the C engine runs if this installation has it.
+the reference runs.
 """
 
 from __future__ import annotations
@@ -28,18 +28,21 @@ class EngineChoice:
 
 
 def engine_line() -> str:
-    """Return a sentence about the engine that runs if nothing else is chosen."""
+    """Return a sentence about the engines of this installation."""
     module = c_engine.extension()
     if module is None:
-        return f"Engine: numpy, since {NOT_BUILT}."
-    return f"Engine: c, for up to {module.MOST_LEADS} leads and {module.HIGHEST_RATE_HZ} Hz; numpy beyond that."
+        return f"Engine: numpy; {NOT_BUILT}."
+    return (
+        f"Engine: numpy; {VARIABLE}=c chooses the C engine, for up to {module.MOST_LEADS} leads and "
+        f"{module.HIGHEST_RATE_HZ} Hz."
+    )
 
 
 def choose_engine(wanted: str | None, *, leads: int, fs: float, context: bool) -> EngineChoice:
     """Choose the engine of a stream.
 
     Args:
-        wanted: "numpy" or "c"; None for the variable ECGMOE_ENGINE, or the fastest engine that can run it.
+        wanted: "numpy" or "c"; None for the variable ECGMOE_ENGINE, or the reference.
         leads: number of leads.
         fs: sampling rate, Hz.
         context: whether the model needs a signal longer than the beat window, which only the reference gives.
@@ -52,16 +55,13 @@ def choose_engine(wanted: str | None, *, leads: int, fs: float, context: bool) -
         wanted, source = os.environ.get(VARIABLE) or None, f"{VARIABLE}="
     if wanted is not None and wanted not in _NAMES:
         raise UsageError(f"{source}{wanted} is no engine: give {' or '.join(_NAMES)}.")
-    if wanted == "numpy":
+    if wanted != "c":
         return EngineChoice("numpy")
     module = c_engine.extension()
     if module is None:
-        if wanted == "c":
-            raise UsageError(
-                f"{source}c was given, but {NOT_BUILT}: install a C compiler and then the package again, "
-                "or choose numpy."
-            )
-        return EngineChoice("numpy", NOT_BUILT)
+        raise UsageError(
+            f"{source}c was given, but {NOT_BUILT}: install a C compiler and then the package again, or choose numpy."
+        )
     if leads > module.MOST_LEADS:
         return EngineChoice("numpy", f"the C engine holds {module.MOST_LEADS} leads, and this stream has {leads}")
     if fs > module.HIGHEST_RATE_HZ:

@@ -51,12 +51,12 @@ class Monitor:
             None for none.
         limits: limits of the rhythm alarms: pause, asystole, heart rate and V run.
         layer: the patient's own layer, from `load_patient_layer`; None for the shared model alone.
-        engine: "numpy" or "c"; None for the variable ECGMOE_ENGINE, or the C engine if this installation has it and it
-            can run this stream.
+        engine: "numpy" or "c"; None for the variable ECGMOE_ENGINE, or numpy. What the C engine has no room for runs in
+            numpy.
 
     Attributes:
         engine: the engine that runs.
-        engine_reason: why it is not the C engine; None if it is, or if numpy was asked for.
+        engine_reason: why it is not the C engine although that was asked for; None otherwise.
 
     Raises:
         SignalError: an input that cannot be used, in the constructor or in a method; the call then changes nothing.

@@ -110,7 +110,7 @@ class CFrontEnd:
     def _items(self) -> list[Item]:
         """Return the items that wait in `core`, and forget them there."""
         found = self.core.items()
-        beats = self._beats(found)
+        beats = iter(list(self._beats(found)))  # before the core forgets them
         self.core.clear()
         return [next(beats) if numbers[0] == _BEAT else self._item(numbers) for numbers in found]
 
