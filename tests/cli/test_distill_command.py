@@ -83,7 +83,12 @@ def test_an_extended_student_is_quantized_with_itself_as_the_teacher(
 def test_another_teacher_of_an_extended_student_is_checked_before_the_extension(
     stages: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    options = {"extend": tmp_path / "mine.safetensors", "data": tmp_path, "out": tmp_path / "run", "float_only": True}
+    options: dict[str, Any] = {
+        "extend": tmp_path / "mine.safetensors",
+        "data": tmp_path,
+        "out": tmp_path / "run",
+        "float_only": True,
+    }
     with pytest.raises(ModelError, match="absent"):
         distill(teacher=tmp_path / "absent.safetensors", **options)
     assert not stages

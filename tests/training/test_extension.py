@@ -53,7 +53,7 @@ def made_extension(student: Student) -> Extension:
     extension = Extension(student).eval()
     with torch.no_grad():
         extension.light_route.weight.normal_(0, 2.0)
-        extension.light_route.bias -= extension(*made_beats(200)).margin.median()
+        extension.light_route.bias.sub_(extension(*made_beats(200)).margin.median())
     return extension
 
 
