@@ -38,6 +38,7 @@ from benchmarks.compressed_files import Exported, arena_bytes, write_files
 from ecgmoe_edge.cli.preparation import quiet_libraries
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import load_qat
+from ecgmoe_edge.contract import BEAT, CONTEXT, FEATURES, SHAPES_WITH_CONTEXT
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.parity import compare, torch_model
 from ecgmoe_edge.errors import EcgmoeError, RecordError, UsageError
@@ -123,7 +124,11 @@ def time_all(files: Sequence[Exported], weights: Weights, beats: CalibrationBeat
     feeds = [{name: x[i : i + 1] for name, x in beats.inputs.items()} for i in range(BEATS_A_TURN)]
     teacher = weights.teacher().start()
     inputs = [{name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in feed.items()} for feed in feeds]
-    batches = [Batch(**feed, context=torch.randn(1, 1, 1280), labels={}) for feed in inputs]
+    # The teacher gets a longer beat and the context; its time does not depend on their values.
+    long_beat, context = (torch.randn(1, *SHAPES_WITH_CONTEXT[name]) for name in (BEAT, CONTEXT))
+    batches = [
+        Batch(**feed, context=context, long_beat=long_beat, long_features=feed[FEATURES], labels={}) for feed in inputs
+    ]
     work: dict[str, Callable[[int], object]] = {"teacher": lambda i: teacher(batches[i])}
     work |= {file.name: file.timed(feeds) for file in files}
     with torch.inference_mode():

@@ -222,11 +222,12 @@ def kinds() -> dict[str, Callable[[], Kind]]:
     }
 
 
-def _inputs() -> dict[str, Any]:
-    from ecgmoe_edge.contract import INPUTS, SHAPES
+def _inputs(*, with_context: bool = False) -> dict[str, Any]:
+    from ecgmoe_edge.contract import SHAPES, SHAPES_WITH_CONTEXT
 
     rng = np.random.default_rng(0)
-    return {name: rng.uniform(-1, 1, (2, *SHAPES[name])).astype(np.float32) for name in INPUTS}
+    shapes = SHAPES_WITH_CONTEXT if with_context else SHAPES
+    return {name: rng.uniform(-1, 1, (2, *shape)).astype(np.float32) for name, shape in shapes.items()}
 
 
 def _loaded(path: Path) -> dict[str, Any]:
@@ -317,10 +318,7 @@ def _weights(file: str, name: str) -> Kind:
 
     def read(folder: Path) -> dict[str, Any]:
         model = load(folder / "w")
-        inputs = _inputs()
-        if name == "teacher":
-            inputs["context"] = np.zeros((2, 1, model.context_samples), np.float32)
-        return dict(model.infer(inputs))
+        return dict(model.infer(_inputs(with_context=name == "teacher")))
 
     return Kind(name, {"w": content}, read, ("w",))
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 import ecgmoe_edge
+from ecgmoe_edge.contract import BEAT, SHAPES, SHAPES_WITH_CONTEXT
 from ecgmoe_edge.model.shared_layers import merge_adapters
 from ecgmoe_edge.model.student import load_student
 from ecgmoe_edge.model.teacher import EcgMoe
@@ -33,11 +34,12 @@ BATCHES = (1, 32)
 
 
 def inputs(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Random beats, features, RR sequences and contexts of `n` beats: times do not depend on their values."""
+    """Random inputs of the teacher for `n` beats: times do not depend on their values."""
     g = torch.Generator().manual_seed(1)
-    beat, features = torch.randn(n, 2, 103, generator=g), torch.randn(n, 27, generator=g)
-    rr = torch.stack([0.1 * torch.randn(n, 32, generator=g), torch.ones(n, 32)], 1)
-    return beat, features, rr, torch.randn(n, 1, 1280, generator=g)
+    beat, features, rr, context = (torch.randn(n, *shape, generator=g) for shape in SHAPES_WITH_CONTEXT.values())
+    rr[:, 0] *= 0.1
+    rr[:, 1] = 1.0  # all RR intervals are known
+    return beat, features, rr, context
 
 
 def single_task(teacher: EcgMoe, task: str) -> EcgMoe:
@@ -68,10 +70,12 @@ def measure(teacher_file: Path, student_file: Path, rounds: int) -> list[dict[st
     rows = []
     for n in BATCHES:
         given = inputs(n)
+        beat, features, rr, _ = given
+        of_student = beat[..., : SHAPES[BEAT][-1]], features, rr  # the beat window of a student ends earlier
         work: dict[str, Callable[[], object]] = {
             "shared": lambda given=given: teacher(*given),  # type: ignore[misc]
-            "student": lambda given=given: student(*given[:3]),  # type: ignore[misc]
-            "student, all experts": lambda given=given: student(*given[:3], route="soft"),  # type: ignore[misc]
+            "student": lambda given=of_student: student(*given),  # type: ignore[misc]
+            "student, all experts": lambda given=of_student: student(*given, route="soft"),  # type: ignore[misc]
         }
         work |= {task: lambda model=model, given=given: model(*given) for task, model in singles.items()}  # type: ignore[misc]
         with torch.inference_mode():

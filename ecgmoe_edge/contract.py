@@ -4,13 +4,14 @@ The monitor and the training examples assemble the inputs with this module, and 
 tensors by it. It needs only numpy and the streaming front end, so it is available on a device.
 
     input        shape           unit                                               limit
-    beat         (b, 2, 103)     window and running template / R amplitude          6
+    beat         (b, 2, 82)      window and running template / R amplitude          6
     features     (b, 27)         RR and template features, centred and scaled       4
     rr_sequence  (b, 2, 32)      log (RR / running median RR), newest last, and     1.5
                                  mask
     context      (b, 1, 1280)    the last 10 s at 128 Hz / R amplitude              6
 
-b is the number of beats. Only a model that declares `context_samples` receives `context` (`streaming.beat_model`). The
+b is the number of beats. Only a model that declares `context_samples` receives `context` (`streaming.beat_model`). Its
+beat window ends later: `beat` is (b, 2, 103), and the features of the T wave are those of the longer window. The
 outputs of a model are one tensor per task, named like the task, with logits (b, classes) or a value (b, 1), and the
 router logits of each path, `route_morphology` and `route_rhythm`, (b, experts).
 """
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.features import FEATURE_LIMIT, N_FEATURES, WAVEFORM_LIMIT, model_inputs
 from ecgmoe_edge.streaming.patient.rr_history import RR_RATIO_LIMIT
 from ecgmoe_edge.streaming.patient.rr_history import RR_SEQUENCE as RR_INTERVALS
-from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, MODEL_RATE_HZ
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, LONG_GRID, MODEL_RATE_HZ
 
 _Value = TypeVar("_Value")
 
@@ -39,11 +40,16 @@ RR_SEQUENCE: Final = "rr_sequence"
 CONTEXT: Final = "context"
 #: Inputs of every model, in this order.
 INPUTS: Final = (BEAT, FEATURES, RR_SEQUENCE)
-#: Shape of each input, without the dimension of the beats.
+#: Shape of each input of a model without `context`, without the dimension of the beats.
 SHAPES: Final[Mapping[str, tuple[int, ...]]] = {
     BEAT: (2, BEAT_GRID.size),
     FEATURES: (N_FEATURES,),
     RR_SEQUENCE: (2, RR_INTERVALS),
+}
+#: Shape of each input of a model with `context`: its beat window ends later.
+SHAPES_WITH_CONTEXT: Final[Mapping[str, tuple[int, ...]]] = {
+    **SHAPES,
+    BEAT: (2, LONG_GRID.size),
     CONTEXT: (1, CONTEXT_SAMPLES),
 }
 #: Largest absolute value of each input.
@@ -128,8 +134,8 @@ def assemble_inputs(
     """Assemble the inputs of a model.
 
     Args:
-        windows: (b, 103) beat windows, mV.
-        templates: (b, 103) running templates, mV.
+        windows: (b, points) beat windows, mV; on BEAT_GRID, or on LONG_GRID for a model with `context`.
+        templates: (b, points) running templates, mV.
         amplitude: (b,) running R amplitudes, mV.
         rr_features: (b, 15) from `patient.rr_history.RRHistory`.
         rr_sequence: (b, 2, 32) from `patient.rr_history.RRHistory`.
@@ -138,10 +144,10 @@ def assemble_inputs(
     Returns:
         The inputs by name, in the order of `INPUTS`, then `context` if it is given.
 
-    >>> window, rr, sequence = np.zeros((1, 103)), np.zeros((1, 15)), np.zeros((1, 2, 32))
+    >>> window, rr, sequence = np.zeros((1, BEAT_GRID.size)), np.zeros((1, 15)), np.zeros((1, 2, 32))
     >>> inputs = assemble_inputs(window, window, np.ones(1), rr, sequence)
     >>> {name: value.shape for name, value in inputs.items()}
-    {'beat': (1, 2, 103), 'features': (1, 27), 'rr_sequence': (1, 2, 32)}
+    {'beat': (1, 2, 82), 'features': (1, 27), 'rr_sequence': (1, 2, 32)}
     """
     beat, features = model_inputs(windows, templates, amplitude, rr_features)
     inputs = {BEAT: beat, FEATURES: features, RR_SEQUENCE: rr_sequence}

@@ -44,7 +44,7 @@ VARIANTS: Mapping[str, DecisionRule] = {
     f"fibrillation_irregular {not RULE.fibrillation_irregular}": replace(
         RULE, fibrillation_irregular=not RULE.fibrillation_irregular
     ),
-    **{f"fibrillation_limit {value:g}": replace(RULE, fibrillation_limit=value) for value in (0.15, 0.5)},
+    **{f"fibrillation_limit {value:g}": replace(RULE, fibrillation_limit=value) for value in (0.02, 0.15, 0.25)},
     **{f"margin_share_s {value:g}": replace(RULE, margin_share_s=value) for value in (0.0, 0.15, 0.4)},
     **{f"margin_share_v {value:g}": replace(RULE, margin_share_v=value) for value in (0.0, 0.15, 0.4)},
     **{f"shape_share {value:g}": replace(RULE, shape_share=value) for value in (0.0, 0.6, 1.0)},

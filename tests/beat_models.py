@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import INPUTS, SHAPES, SHAPES_WITH_CONTEXT
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.tasks import BEAT_ANSWERS, BEAT_CLASSES, TASK_CLASSES
 
 Tensors: TypeAlias = Mapping[str, NDArray[np.float32]]
-
-_WEIGHTED_INPUTS = ("beat", "features", "rr_sequence")
-_WEIGHTED_SIZE = 2 * 103 + 27 + 2 * 32  # numbers in these inputs, for one lead
 
 
 class FakeModel:
@@ -78,20 +77,24 @@ def answering(answers: Iterable[str]) -> FakeModel:
 
 def random_model(tasks: Sequence[str] = ("beat", "rhythm"), *, context_samples: int = 0) -> FakeModel:
     """A model of fixed random weights on all inputs but "context", so that any change in them changes its outputs."""
-    return FakeModel(random_outputs(tasks), tasks, context_samples=context_samples)
+    shapes = SHAPES_WITH_CONTEXT if context_samples else SHAPES
+    return FakeModel(random_outputs(tasks, shapes), tasks, context_samples=context_samples)
 
 
-def random_outputs(tasks: Sequence[str]) -> Callable[[Tensors], dict[str, NDArray[np.float32]]]:
+def random_outputs(
+    tasks: Sequence[str], shapes: Mapping[str, tuple[int, ...]] = SHAPES
+) -> Callable[[Tensors], dict[str, NDArray[np.float32]]]:
     """The outputs of `random_model`: logits of the tasks, and those of one router."""
     random = np.random.default_rng(3)
+    size = sum(math.prod(shapes[name]) for name in INPUTS)
     weights = {
-        name: random.normal(0, 0.3, (_WEIGHTED_SIZE, width)).astype(np.float32)
+        name: random.normal(0, 0.3, (size, width)).astype(np.float32)
         for name, width in (("beat", 4), ("rhythm", 4), ("route_morphology", 3))
     }
 
     def outputs(inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         rows = len(inputs["beat"])
-        x = np.concatenate([inputs[name].reshape(rows, -1) for name in _WEIGHTED_INPUTS], axis=1)
+        x = np.concatenate([inputs[name].reshape(rows, -1) for name in INPUTS], axis=1)
         return {name: x @ weight for name, weight in weights.items() if name in tasks or name == "route_morphology"}
 
     return outputs

@@ -16,6 +16,7 @@ from wfdb_records import write_wfdb
 
 from ecgmoe_edge import contract
 from ecgmoe_edge.records.registry import open_recording
+from ecgmoe_edge.streaming.features import FEATURE_NAMES
 from ecgmoe_edge.streaming.monitor import Monitor
 
 FS = 250.0
@@ -47,22 +48,37 @@ def test_stream_calibration_and_training_have_the_same_model_inputs(
     beats = len(streamed[contract.BEAT])
     assert beats > 40
     assert tuple(streamed) == (*contract.INPUTS, contract.CONTEXT)
-    for name, values in streamed.items():
-        assert values.shape == (beats, *contract.SHAPES[name])
-        assert values.dtype == np.float32
-        assert np.abs(values).max() <= contract.LIMITS[name]
-
     device = _streamed(signal, 0)
+    for inputs, shapes in ((device, contract.SHAPES), (streamed, contract.SHAPES_WITH_CONTEXT)):
+        for name, values in inputs.items():
+            assert values.shape == (beats, *shapes[name])
+            assert values.dtype == np.float32
+            assert np.abs(values).max() <= contract.LIMITS[name]
+
     calibration = folder_beats(tmp_path).inputs
     examples = examples_of(Source(DataSet("one", "."), record, "r"))
     batch = clean_batch(examples, np.arange(beats))
     assert tuple(device) == tuple(calibration) == contract.INPUTS
-    for name in contract.INPUTS:
-        np.testing.assert_array_equal(device[name], streamed[name])
-        np.testing.assert_array_equal(calibration[name][:beats], streamed[name])
-        np.testing.assert_array_equal(getattr(batch, name).numpy(), streamed[name])
+    for name, trained in zip(contract.INPUTS, batch.student_inputs(), strict=True):
+        np.testing.assert_array_equal(calibration[name][:beats], device[name])
+        np.testing.assert_array_equal(trained.numpy(), device[name])
+    *most, context = batch.teacher_inputs()
+    for name, trained in zip(contract.INPUTS, most, strict=True):
+        np.testing.assert_array_equal(trained.numpy(), streamed[name])
     # Examples keep the context in half precision.
-    np.testing.assert_allclose(batch.context.numpy(), streamed[contract.CONTEXT], atol=2e-3)
+    np.testing.assert_allclose(context.numpy(), streamed[contract.CONTEXT], atol=2e-3)
+
+
+def test_a_model_with_context_gets_the_same_beat_with_a_later_end(simulated_ecg: Callable[..., Any]) -> None:
+    signal = simulated_ecg(20.0, fs=FS, noise_mv=0.02).signal[None]
+    short, long = _streamed(signal, 0), _streamed(signal, contract.CONTEXT_SAMPLES)
+    points, beats = contract.SHAPES[contract.BEAT][-1], len(long[contract.BEAT])
+    assert contract.SHAPES_WITH_CONTEXT[contract.BEAT][-1] > points
+    np.testing.assert_array_equal(long[contract.BEAT][..., :points], short[contract.BEAT][:beats])
+    np.testing.assert_array_equal(long[contract.RR_SEQUENCE], short[contract.RR_SEQUENCE][:beats])
+    later = {"correlation, beat", "log energy ratio, beat", "correlation, T", "log energy ratio, T"}
+    apart = (long[contract.FEATURES] != short[contract.FEATURES][:beats]).any(axis=0)
+    assert {name for name, differs in zip(FEATURE_NAMES, apart.tolist(), strict=True) if differs} == later
 
 
 def test_a_context_is_relative_to_the_r_amplitude_and_limited() -> None:

@@ -76,7 +76,7 @@ class PatientBeats:
 
     @cached_property
     def windows(self) -> NDArray[np.float32]:
-        """Windows in R amplitudes of the lead that shows each beat best, (n, 103)."""
+        """Windows in R amplitudes of the lead that shows each beat best, (n, 82)."""
         empty = np.zeros(SHAPES[BEAT][-1], np.float32)
         windows = [empty if answer.waveform is None else answer.waveform for answer in self.answered.answers]
         return np.array(windows, np.float32).reshape(-1, empty.size)

@@ -13,7 +13,7 @@ from ecgmoe_edge.adapt.fit import Labelled
 from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
-_FORM: Final = slice(int(np.searchsorted(BEAT_GRID, -18)), BEAT_GRID.size)  # QRS, ST and T, as for beat shapes
+_FORM: Final = slice(int(np.searchsorted(BEAT_GRID, -18)), BEAT_GRID.size)  # 0.14 s before R to the end: QRS, ST, T
 _CORRELATION: Final = 0.95  # smallest correlation of two beats that look alike
 _SIZE: Final = 1.25  # largest ratio of their sizes
 _EARLINESS: Final = 0.04  # largest difference of their earliness, ln of the ratio of RR intervals

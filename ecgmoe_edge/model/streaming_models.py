@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ecgmoe_edge.contract import BEAT_TASK, CONTEXT_SAMPLES, INPUTS, SHAPES, unusable_outputs
+from ecgmoe_edge.contract import BEAT_TASK, CONTEXT, CONTEXT_SAMPLES, SHAPES, SHAPES_WITH_CONTEXT, unusable_outputs
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.student import load_student
 from ecgmoe_edge.model.teacher import EcgMoe
@@ -97,10 +97,10 @@ def refuse_unusable(model: StreamingTeacher | StreamingStudent, path: Path) -> N
     Raises:
         ModelError: an output is not finite, or absurdly large.
     """
-    sizes: dict[str, tuple[int, ...]] = {name: SHAPES[name] for name in INPUTS}
-    if model.context_samples:
-        sizes["context"] = (getattr(model, "leads", 1), model.context_samples)
-    outputs = model.infer({name: np.zeros((1, *size), np.float32) for name, size in sizes.items()})
+    shapes = dict(SHAPES_WITH_CONTEXT if model.context_samples else SHAPES)
+    if isinstance(model, StreamingTeacher):
+        shapes[CONTEXT] = (model.leads, model.context_samples)
+    outputs = model.infer({name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()})
     if unusable := unusable_outputs(outputs):
         raise ModelError(
             f"{path} gives {', '.join(unusable)} with NaN, infinity or absurdly large numbers, so its labels are "

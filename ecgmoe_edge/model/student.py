@@ -261,7 +261,7 @@ class Student(nn.Module):
         """Logits of the tasks and of the two routers.
 
         Args:
-            beat: window and running template divided by the R amplitude, within +-6, (b, 2, 103).
+            beat: window and running template divided by the R amplitude, within +-6, (b, 2, 82).
             features: scaled features, within +-4, (b, 27).
             rr_sequence: log RR ratios and their mask, (b, 2, 32).
             route: "hard" uses the expert that each router prefers, "soft" mixes all experts by their probability.

@@ -64,7 +64,7 @@ class Bundle:
         """Run the model on b beats.
 
         Args:
-            inputs: float32 "beat" (b, 2, 103), "features" (b, 27) and "rr_sequence" (b, 2, 32).
+            inputs: float32 "beat" (b, 2, 82), "features" (b, 27) and "rr_sequence" (b, 2, 32).
 
         Returns:
             Float32 logits of each task, (b, classes), and of each router `route_*`, (b, experts).

@@ -41,7 +41,7 @@ class BeatTrace:
     experts: Mapping[str, NDArray[np.int8]]  # path -> (n,) index of the selected expert
     expert_counts: Mapping[str, int]  # path -> number of experts
     rhythm: NDArray[np.str_]  # (n,) annotated rhythm, "" if none is annotated
-    waves: NDArray[np.float16]  # (n, 103) waveforms in units of the R amplitude
+    waves: NDArray[np.float16]  # (n, 82) waveforms on BEAT_GRID in units of the R amplitude
     missed_s: NDArray[np.float64]  # (m,) time of each missed beat, s
     missed_class: NDArray[np.str_]  # (m,) AAMI class of each missed beat
     v_runs: tuple[VRun, ...]

@@ -24,7 +24,7 @@ class LiveRun:
     beats: tuple[Beat, ...]
     rhythms: tuple[Rhythm, ...]  # in the order in which the monitor emitted them
     outputs: Mapping[str, NDArray[np.float32]]  # name -> (beats, width): logits, router logits, regressions
-    waves: NDArray[np.float32]  # (beats, 103) waveforms in units of the R amplitude; (0, 103) unless they were kept
+    waves: NDArray[np.float32]  # (beats, 82) waveforms on BEAT_GRID in R amplitudes; (0, 82) unless they were kept
     unusable: int = 0  # samples that no lead could use: NaN or out of range, bridged holes excluded
 
 

@@ -44,9 +44,9 @@ class BeatModel(Protocol):
         """Return the outputs of each task (leads, width) and the router logits `route_*` (leads, experts) of one beat.
 
         Args:
-            inputs: those of `ecgmoe_edge.contract`, one row for each lead: "beat" (leads, 2, 103), "features" (leads,
-                27), "rr_sequence" (leads, 2, 32) and, with `context_samples` above 0, "context" (leads, 1,
-                context_samples). A `batched` model takes any number of rows.
+            inputs: those of `ecgmoe_edge.contract`, one row for each lead: "beat" (leads, 2, 82), "features" (leads,
+                27) and "rr_sequence" (leads, 2, 32). With `context_samples` above 0, "beat" is (leads, 2, 103), and
+                there is "context" (leads, 1, context_samples). A `batched` model takes any number of rows.
         """
         ...
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge import contract  # as a module, since it imports this package itself
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.beats import BeatContext, LeadView
-from ecgmoe_edge.streaming.signal.windows import BEAT_CORE, BEAT_GRID, WIDE_GRID
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, LONG_CORE, WIDE_GRID
 
 Inputs = Mapping[str, NDArray[np.float32]]
 _BATCH = 128  # number of beats in one call of a batched model
@@ -23,18 +23,19 @@ class Answer:
     """The outputs of a model for one beat, one row for each lead that shows it, the beat's own lead first."""
 
     outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # by name, (leads, width)
-    windows: NDArray[np.float32] | None = None  # (leads, 103), in R amplitudes; None if the model did not get any
+    windows: NDArray[np.float32] | None = None  # (leads, 82) on BEAT_GRID, in R amplitudes; None if the model got none
     features: NDArray[np.float32] | None = None  # (leads, 27), centred and scaled, as the model gets them
     seconds: float = 0.0  # computing time of inputs and inference
 
     @classmethod
     def of(cls, inputs: Inputs, outputs: Mapping[str, NDArray[np.float32]], seconds: float) -> Answer:
         """Return the answer of a model to its inputs."""
-        return cls(outputs, inputs[contract.BEAT][:, 0], inputs[contract.FEATURES], seconds)
+        windows = inputs[contract.BEAT][:, 0, : BEAT_GRID.size]  # without the end that only a model with context gets
+        return cls(outputs, windows, inputs[contract.FEATURES], seconds)
 
     @property
     def waveform(self) -> NDArray[np.float32] | None:
-        """Window (103,) of the beat's own lead, in R amplitudes."""
+        """Window (82,) of the beat's own lead, in R amplitudes."""
         return None if self.windows is None else self.windows[0]
 
 
@@ -50,7 +51,7 @@ class Classifier:
         self.context = model.context_samples
         # A model with context is trained on windows with room for shift and stretch; its input is their middle.
         self.grid = WIDE_GRID if self.context else BEAT_GRID
-        self._core = BEAT_CORE if self.context else slice(None)
+        self._core = LONG_CORE if self.context else slice(None)
 
     def inputs(self, beat: BeatContext) -> Inputs:
         """Return the model's inputs for a beat, one row for each lead."""

@@ -9,6 +9,9 @@ chosen by patient-grouped validation on DS1 and svdb.
    running mean is subtracted.
 3. In atrial fibrillation, an early beat is no evidence of S: the logit of S is lowered. Frequent S beats make a rhythm
    irregular too. So if the model has rhythm classes, its probability of AF decides, and otherwise the irregularity.
+
+Before the rules, a peak that looks ventricular is an artefact if the signal is poor and the model is not sure
+(`Decision.is_artefact`). With electrode motion at 6 dB, half of the false V beats go, and a tenth of the true ones.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ class DecisionRule:
     irregular_penalty: float = _constant(0.5, least=0)
     # The same for a model with rhythm classes, times the square of the mean probability of AF; None for
     # `irregular_penalty` there too.
-    fibrillation_penalty: float | None = _constant(3.0, least=0, since=3, before=None)
+    fibrillation_penalty: float | None = _constant(1.5, least=0, since=3, before=None)
     # Number of beats of that mean (exponential).
     fibrillation_beats: int = _constant(64, least=1, since=3, before=64)
     # Fraction of the difference to the V margin of its shape by which a beat is moved; 0 for no such rule.
@@ -68,9 +71,13 @@ class DecisionRule:
     # Weight of the mean margin of the beats of a shape that come as early.
     shape_early_share: float = _constant(0.85, least=0, most=1, since=4, before=0.0)
     # Mean probability of AF from which it does not count whether a beat is early.
-    fibrillation_limit: float = _constant(0.25, least=0, most=1, since=4, before=0.25)
+    fibrillation_limit: float = _constant(0.05, least=0, most=1, since=4, before=0.25)
     # Whether `fibrillation_penalty` applies only if the RR intervals are irregular (`irregular_share`).
-    fibrillation_irregular: bool = _constant(True, least=0, most=1, since=5, before=True)
+    fibrillation_irregular: bool = _constant(False, least=0, most=1, since=5, before=True)
+    # Quality below which a V beat needs a margin (logit of V over all other beats) of at least `doubtful_margin`; with
+    # less it is an artefact. 0 for no such rule.
+    doubtful_quality: float = _constant(0.2, least=0, most=1, since=6, before=0.0)
+    doubtful_margin: float = _constant(4.0, least=0, since=6, before=0.0)
 
     def __post_init__(self) -> None:
         """Check the constants.
@@ -132,12 +139,23 @@ class Decision:
         self._margin = dict.fromkeys((index for index, _ in self._adapted), rule.usual_margin)
         self._beats = 0
 
-    def is_artefact(self, logits: NDArray[np.float32]) -> bool:
-        """Return whether the artefact has the largest of the logits (classes,), before the rules.
+    def is_artefact(self, logits: NDArray[np.float32], quality: float) -> bool:
+        """Return whether a detected peak is an artefact, before the rules.
 
-        False if the model does not have this answer.
+        It is one if the model has this answer and gives it, or if it looks ventricular, but the signal is poor and the
+        model is not sure.
+
+        Args:
+            logits: beat logits of the model, (classes,).
+            quality: quality of the beat, 0 to 1.
         """
-        return self._artefact is not None and int(np.argmax(logits)) == self._artefact
+        best = int(np.argmax(logits))
+        if best == self._artefact:
+            return True
+        if best != self._v or quality >= self._rule.doubtful_quality:
+            return False
+        others = [float(logits[index]) for index in self._of_beats if index != self._v]
+        return float(logits[self._v]) - float(np.logaddexp.reduce(others)) < self._rule.doubtful_margin
 
     def best_class(self, adjusted: NDArray[np.float64]) -> int:
         """Return the index of the largest adjusted logit (classes,) of a beat class; the artefact is left out."""
@@ -157,7 +175,7 @@ class Decision:
         Args:
             logits: beat logits of the model, (classes,).
             rr_features: (15,) from `patient.rr_history.RRHistory`.
-            beat: window (103,) on BEAT_GRID in R amplitudes; None without the rule of shapes.
+            beat: window (82,) on BEAT_GRID in R amplitudes; None without the rule of shapes.
             rhythm: rhythm logits (rhythms,); None if the model has none.
             learn: whether the beat is added to the patient history; False for a poor beat and an artefact.
         """

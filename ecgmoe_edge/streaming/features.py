@@ -32,7 +32,8 @@ TEMPLATE_FEATURE_NAMES: Final = (
 FEATURE_NAMES: Final = RR_FEATURE_NAMES + TEMPLATE_FEATURE_NAMES
 N_FEATURES: Final = len(FEATURE_NAMES)
 
-# Centre and scale of each feature, in the order of FEATURE_NAMES: mean and spread over ds1-fit and svdb-fit, rounded.
+# Centre and scale of each feature, in the order of FEATURE_NAMES: mean and spread over ds1-fit and svdb-fit, rounded;
+# those of beat and T were measured with LONG_GRID.
 # All scaled features have about the same range, so that one int8 scale suffices for them.
 _CENTRE_AND_SCALE = np.array(
     [
@@ -80,14 +81,14 @@ WIDTH_POINTS = 10.0  # unit of the QRS width, in points
 
 
 def _points(first: int, last: int) -> slice:
-    """Indices in BEAT_GRID of the points `first` to `last` (inclusive), counted from R at 128 Hz (7.8 ms)."""
+    """Indices in a beat window of the points `first` to `last` (inclusive), counted from R at 128 Hz (7.8 ms)."""
     return slice(first - int(BEAT_GRID[0]), last + 1 - int(BEAT_GRID[0]))
 
 
-_BEAT = _points(int(BEAT_GRID[0]), int(BEAT_GRID[-1]))
+_BEAT = slice(None)
 _QRS = _points(-13, 16)  # -0.10 to +0.13 s
 _P = _points(-37, -10)  # -0.29 to -0.08 s
-_T = _points(17, int(BEAT_GRID[-1]))  # +0.13 s to the end
+_T = slice(_QRS.stop, None)  # +0.13 s to the end of the window
 PARTS = (_BEAT, _QRS, _P, _T)
 AROUND_R = _points(-20, 20)  # -0.16 to +0.16 s: for QRS width and R amplitude
 _WIDTH_WEIGHTS = np.arange(-20, 21, dtype=np.float32) ** 2  # squared distance from R of each of these points
@@ -105,13 +106,13 @@ def model_inputs(
     """Compute the inputs "beat" and "features" of a model for a batch of beats.
 
     Args:
-        windows: (beats, 103), in any unit.
-        templates: (beats, 103), in the same unit.
+        windows: (beats, points) on BEAT_GRID, or on LONG_GRID for a model with the 10 s context, in any unit.
+        templates: (beats, points), in the same unit.
         amplitude: (beats,) the patient's running R amplitude, in the same unit.
         rr_features: (beats, 15) from `RRHistory`.
 
     Returns:
-        "beat" (beats, 2, 103): waveform and template over the amplitude, within +-6; and "features" (beats, 27):
+        "beat" (beats, 2, points): waveform and template over the amplitude, within +-6; and "features" (beats, 27):
         centred and scaled, within +-4.
     """
     scale = np.maximum(amplitude, LEAST_AMPLITUDE).astype(np.float32)[:, None]
@@ -140,7 +141,7 @@ def _template_features(beat: NDArray[np.float32], out: NDArray[np.float32]) -> N
     """Compute how beats differ from the patient's template.
 
     Args:
-        beat: (beats, 2, 103) window and template over the running R amplitude.
+        beat: (beats, 2, points) window and template over the running R amplitude.
         out: (beats, 12) is overwritten by the features of TEMPLATE_FEATURE_NAMES.
     """
     energy = np.empty((len(beat), len(PARTS), 2), np.float32)

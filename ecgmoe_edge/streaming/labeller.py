@@ -138,7 +138,7 @@ class Labeller:
         rhythm_logits = None if rhythm is None else rhythm.mean(axis=0)
         early = bool(beat.rr_features[TO_MEAN_OF_8] < EARLY)
         combined = combined_logits(outputs[contract.BEAT_TASK], self.classes, early=early)
-        if reason is None and self._decision.is_artefact(combined):
+        if reason is None and self._decision.is_artefact(combined, beat.quality):
             reason = ARTEFACT_REASON
         learn = reason is None
         logits = self._decision.apply(combined, beat.rr_features, answer.waveform, rhythm_logits, learn=learn)

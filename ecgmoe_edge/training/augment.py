@@ -6,7 +6,7 @@ Both use `contract.assemble_inputs`. The features of an augmented beat are compu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecgmoe_edge.contract import assemble_inputs
+from ecgmoe_edge.contract import BEAT, FEATURES, assemble_inputs
 from ecgmoe_edge.errors import RecordError, UsageError
 from ecgmoe_edge.records.registry import open_recording
 from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES
 from ecgmoe_edge.streaming.signal.filters import monitoring_band
 from ecgmoe_edge.streaming.signal.resampling import read_linear, resample
-from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, MODEL_RATE_HZ, WIDE_GRID
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID, LONG_CORE, LONG_GRID, MODEL_RATE_HZ, WIDE_GRID
 from ecgmoe_edge.tasks import RHYTHM_CLASSES
 from ecgmoe_edge.training.config import Augment, Noise
 from ecgmoe_edge.training.examples import Examples
 
-_FIRST = int(np.searchsorted(WIDE_GRID, BEAT_GRID[0]))
-_CORE = slice(_FIRST, _FIRST + len(BEAT_GRID))
 _R = int(np.searchsorted(WIDE_GRID, 0))
 _RATIOS = len(RR_FEATURE_NAMES) - 2  # the last two features describe the patient history and get no noise
 
@@ -35,29 +33,32 @@ _RATIOS = len(RR_FEATURE_NAMES) - 2  # the last two features describe the patien
 class Batch:
     """One batch of b beats: model inputs and labels."""
 
-    beat: Tensor  # (b, 2, 103)
+    beat: Tensor  # (b, 2, 82)
     features: Tensor  # (b, 27)
     rr_sequence: Tensor  # (b, 2, 32)
     context: Tensor  # (b, 1, 1280)
+    long_beat: Tensor  # (b, 2, 103), for the teacher
+    long_features: Tensor  # (b, 27), of the long beat
     labels: Mapping[str, Tensor]  # (b,) by task: class index or -1 if unknown; value in the task's unit or NaN
 
     def to(self, device: torch.device) -> Batch:
         """Copy the batch to a device."""
         if device.type == "cpu":
             return self
-        beat, features, rr_sequence, context = (
-            tensor.pin_memory().to(device, non_blocking=True) for tensor in self.teacher_inputs()
-        )
-        labels = {name: label.to(device) for name, label in self.labels.items()}
-        return Batch(beat, features, rr_sequence, context, labels)
+        inputs = {
+            each.name: getattr(self, each.name).pin_memory().to(device, non_blocking=True)
+            for each in fields(self)
+            if each.name != "labels"
+        }
+        return Batch(**inputs, labels={name: label.to(device) for name, label in self.labels.items()})
 
     def student_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return `beat`, `features` and `rr_sequence`, the inputs on a device."""
         return self.beat, self.features, self.rr_sequence
 
     def teacher_inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the inputs of a student and the 10 s context."""
-        return self.beat, self.features, self.rr_sequence, self.context
+        """Return the inputs of a teacher: its beat ends later, and it also gets the 10 s context."""
+        return self.long_beat, self.long_features, self.rr_sequence, self.context
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def clean_batch(examples: Examples, index: NDArray[np.int64]) -> Batch:
         index: (b,) indices of the examples in the batch.
     """
     rows = _rows(examples, index)
-    return _batch(examples, index, rows, rows.window[:, _CORE], rows.template[:, _CORE])
+    return _batch(examples, index, rows, rows.window[:, LONG_CORE], rows.template[:, LONG_CORE])
 
 
 class Augmenter:
@@ -214,8 +215,8 @@ def _lend_waveforms(examples: Examples, index: NDArray[np.int64], rows: _Rows, r
 def _stretched(
     rows: NDArray[np.float32], shift: NDArray[np.float64], stretch: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Interpolate rows on WIDE_GRID linearly at BEAT_GRID * stretch + shift, in grid samples."""
-    return read_linear(rows, _R + BEAT_GRID[None] * stretch[:, None] + shift[:, None])
+    """Interpolate rows on WIDE_GRID linearly at LONG_GRID * stretch + shift, in grid samples."""
+    return read_linear(rows, _R + LONG_GRID[None] * stretch[:, None] + shift[:, None])
 
 
 def _batch(
@@ -225,12 +226,17 @@ def _batch(
     window: NDArray[np.float32],
     template: NDArray[np.float32],
 ) -> Batch:
-    inputs = assemble_inputs(window, template, rows.amplitude, rows.rr_features, rows.rr_sequence, rows.context)
+    """Make the batch of beats with windows and templates (b, 103) on LONG_GRID, which begins with BEAT_GRID."""
+    of_rr = rows.amplitude, rows.rr_features, rows.rr_sequence
+    inputs = assemble_inputs(window[:, : BEAT_GRID.size], template[:, : BEAT_GRID.size], *of_rr, rows.context)
+    long = assemble_inputs(window, template, *of_rr)
     labels = {}
     for name, of_task in examples.labels.items():
         values = of_task[index]
         labels[name] = torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
     return Batch(
         **{name: torch.from_numpy(values) for name, values in inputs.items()},
+        long_beat=torch.from_numpy(long[BEAT]),
+        long_features=torch.from_numpy(long[FEATURES]),
         labels=labels,
     )

@@ -139,6 +139,16 @@ class QatFit(Fit, frozen=True):
     validate_every: Annotated[int, Meta(ge=1)] = 1
 
 
+class ExtensionFit(Fit, frozen=True):
+    """The extension of a student. `soft_epochs` and `balance` have no effect: the routes of the student are fixed."""
+
+    epochs: Annotated[int, Meta(ge=1)] = 5
+    learning_rate: Positive = 2e-3
+    soft_epochs: Count = 0
+    validate_from: Share = 0.0
+    validate_every: Annotated[int, Meta(ge=1)] = 1
+
+
 if TYPE_CHECKING:
 
     class Losses(Strict, frozen=True):
@@ -155,7 +165,7 @@ else:
 
 
 class Distillation(Strict, frozen=True):
-    """Distillation loss, and the two stages of the student."""
+    """Distillation loss, the two stages of the student, and its extension between them."""
 
     kl: Strength = 0.7  # weight of the divergence from the teacher's probabilities
     cross_entropy: Strength = 0.3  # weight of the cross entropy with the labels
@@ -163,6 +173,9 @@ class Distillation(Strict, frozen=True):
     cost_weight: Strength = 0.05  # loss of a beat on the most expensive morphology expert, compared with the cheapest
     float_stage: Fit = Fit()
     qat_stage: QatFit = QatFit()
+    extension_stage: ExtensionFit = ExtensionFit()
+    extension_light_expert: bool = True  # whether an extension adds a light expert, or only fits the rhythm task again
+    extension_cost: Strength = 0.1  # divergence of the beat answers at which a full expert is worth its cost
 
 
 class TrainingConfig(Strict, frozen=True):

@@ -1,4 +1,4 @@
-"""Distillation of a student from the teacher's probabilities and the labels, in float or with fake quantization."""
+"""Distillation of a student from the probabilities of a teacher and the labels, in float or with fake quantization."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from ecgmoe_edge.contract import ROUTES
 from ecgmoe_edge.model.macs import count_macs, relative_costs
 from ecgmoe_edge.model.shared_layers import Route, load_balance
 from ecgmoe_edge.model.student import Student
-from ecgmoe_edge.model.teacher import EcgMoe
-from ecgmoe_edge.tasks import STUDENT_TASKS, tasks_named
+from ecgmoe_edge.tasks import ARTEFACT, BEAT_ANSWERS, STUDENT_TASKS, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch
 from ecgmoe_edge.training.bank_loss import answering_loss, bank_loss, expected_cost
 from ecgmoe_edge.training.batches import drawn_batches
@@ -26,17 +25,19 @@ from ecgmoe_edge.training.config import Distillation, Fit, TrainingConfig
 from ecgmoe_edge.training.fit import labels_losses, loss_weights
 from ecgmoe_edge.training.limits import Clock
 from ecgmoe_edge.training.loop import FitResult, Stage, run_stage
+from ecgmoe_edge.training.teachers import TeachingModel, teaching_outputs
 from ecgmoe_edge.training.validate import make_validator
 
 if TYPE_CHECKING:
     from ecgmoe_edge.compress.qat import QatStudent  # torchao needs seconds to import
 
 _CPU = torch.device("cpu")
+_ARTEFACT = BEAT_ANSWERS.index(ARTEFACT)
 
 
 def distil(
     student: Student | QatStudent,
-    teacher: EcgMoe,
+    teacher: TeachingModel,
     sets: ExampleSets,
     config: TrainingConfig,
     augmenter: Augmenter,
@@ -46,6 +47,7 @@ def distil(
     name: str = "student",
     tasks: tuple[str, ...] = STUDENT_TASKS,
     begun_from: str = "",
+    keep_routes: bool = False,
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     device: torch.device = _CPU,
     clock: Clock | None = None,
@@ -58,9 +60,12 @@ def distil(
     morphology experts differ in cost, each of them answers every beat alone, and their router learns from their losses
     and costs (`bank_loss`). Otherwise the routed expert answers, and load balancing keeps all experts in use.
 
+    The teacher can be another student, which gets the same inputs (self-distillation). In this case, the labels of
+    artefacts are not used: a student may have been made without this answer, and its probability is then nearly 0.
+
     Args:
         student: changed in place.
-        teacher: used in evaluation mode.
+        teacher: used in evaluation mode; a teacher or a student.
         sets: examples to fit and to validate on.
         config: sampling, loss and seed.
         augmenter: makes the batches.
@@ -69,6 +74,8 @@ def distil(
         name: prefix of the names of the files.
         tasks: outputs to distil; only "beat" for the nano student.
         begun_from: digest of the initial weights of the student, if they are not random.
+        keep_routes: whether the routed expert answers also if the experts differ in cost, without load balancing. The
+            morphology router then keeps the routes that it begins with, apart from small changes.
         on_epoch: called with the number of each epoch (from 0) and the model before the epoch, for example to freeze
             observers. It must depend only on the epoch, since a resumed fit calls it only for the remaining epochs.
         device: where student and teacher run.
@@ -85,27 +92,33 @@ def distil(
     experts = ",".join(f"{width:g}" for width in student.config.morphology_widths)
     macs = count_macs(replace(student.config, tasks=tasks))
     costs = relative_costs(macs.experts["morphology"])
+    balanced = ROUTES if not any(costs) else ("route_rhythm",)
+    of_student = isinstance(teacher, Student)
 
     def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         route: Route = "soft" if epoch < settings.soft_epochs else "hard"
         with torch.no_grad():
-            targets = teacher(*batch.teacher_inputs(), tasks=tasks)
-        return (of_unequal_experts if any(costs) else of_equal_experts)(batch, targets, route)
+            targets = teaching_outputs(teacher, batch, tasks)
+        every_expert = any(costs) and not keep_routes
+        return (of_unequal_experts if every_expert else of_routed_experts)(batch, targets, route)
 
-    def of_equal_experts(
+    def losses_of(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        return distillation_losses(outputs, targets, batch, config.distil, tasks, artefacts=not of_student)
+
+    def of_routed_experts(
         batch: Batch, targets: Mapping[str, Tensor], route: Route
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         outputs = student(*batch.student_inputs(), route=route)
-        losses = distillation_losses(outputs, targets, batch, config.distil, tasks)
+        losses = losses_of(outputs, targets, batch)
         parts = {task: of_task.mean() for task, of_task in losses.items()}
-        parts["balance"] = torch.stack([load_balance(outputs[router]) for router in ROUTES]).sum()
+        parts["balance"] = torch.stack([load_balance(outputs[router]) for router in balanced]).sum()
         return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
 
     def of_unequal_experts(
         batch: Batch, targets: Mapping[str, Tensor], route: Route
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         outputs = student.each_expert(*batch.student_inputs(), route=route)
-        losses = [distillation_losses(one, targets, batch, config.distil, tasks) for one in outputs]
+        losses = [losses_of(one, targets, batch) for one in outputs]
         logits, rhythm_logits = (outputs[0][router] for router in ROUTES)
         by_task = {task: torch.stack([one[task] for one in losses], 1) for task in tasks}
         weighted = torch.stack([weights[task] * of_task for task, of_task in by_task.items()]).sum(0)
@@ -145,6 +158,8 @@ def distillation_losses(
     batch: Batch,
     settings: Distillation,
     tasks: tuple[str, ...],
+    *,
+    artefacts: bool = True,
 ) -> dict[str, Tensor]:
     """Return the loss of each example, (b,), by task: kl * KL(teacher || student) + cross_entropy * loss of the label.
 
@@ -157,6 +172,7 @@ def distillation_losses(
         batch: the labels.
         settings: the weights of both parts and the temperature.
         tasks: names of the tasks.
+        artefacts: whether the labels of artefacts are used.
     """
     losses = {}
     for task in tasks_named(tasks):
@@ -165,5 +181,7 @@ def distillation_losses(
         teacher = (teacher_outputs[task.name] / temperature).log_softmax(1)
         divergence = fn.kl_div(student, teacher, log_target=True, reduction="none").sum(1) * temperature**2
         labels = labels_losses(task, outputs[task.name], batch.labels)
+        if task.loss == "beat" and not artefacts:
+            labels = labels * (batch.labels["beat"] != _ARTEFACT)
         losses[task.name] = settings.kl * divergence + settings.cross_entropy * labels
     return losses

@@ -208,7 +208,7 @@ def decide(outputs: Mapping[str, NDArray[np.float32]], examples: Examples, rule:
         if record != previous:
             previous, decision = record, Decision(rule, BEAT_ANSWERS, rhythms)
         logits, rr = outputs["beat"][i], examples.rr_features[i]
-        artefact = decision.is_artefact(logits)
+        artefact = decision.is_artefact(logits, quality=1.0)  # an example does not state its quality
         of_rhythm = None if rhythm is None else rhythm[i]
         adjusted = decision.apply(logits, rr, beats[i], of_rhythm, learn=not artefact)
         labels[i] = int(logits.argmax()) if artefact else decision.best_class(adjusted)

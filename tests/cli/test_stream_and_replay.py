@@ -30,7 +30,7 @@ def test_a_replayed_recording_gives_all_its_events(cli: Cli) -> None:
     beats = [event for event in events if event["event"] == "beat"]
     assert len(beats) == sum(end["beats"].values()) >= 400
     assert {beat["label"] for beat in beats} <= {"N", "S", "V", "F", "?"}
-    assert end["delay_ms"]["p50"] <= 500
+    assert end["delay_ms"]["p50"] <= 300
     assert replay.finish().code == 0
 
 

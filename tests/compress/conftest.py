@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ecgmoe_edge.compress.qat import IntegerStudent, QatStudent
+from ecgmoe_edge.contract import SHAPES
 from ecgmoe_edge.model.student import Student, StudentConfig
 
 Beats: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -18,7 +19,7 @@ Beats: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 def _random_beats(n: int, seed: int = 0) -> Beats:
     g = torch.Generator().manual_seed(seed)
-    beat, features, rr_sequence = (torch.randn(n, *shape, generator=g) for shape in ((2, 103), (27,), (2, 32)))
+    beat, features, rr_sequence = (torch.randn(n, *shape, generator=g) for shape in SHAPES.values())
     return beat.clip(-6, 6), features.clip(-4, 4), rr_sequence.clip(-1.5, 1.5)
 
 

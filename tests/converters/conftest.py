@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.merge import merge_student
 from ecgmoe_edge.compress.qat import IntegerStudent, QatStudent
+from ecgmoe_edge.contract import INPUTS, LIMITS, SHAPES
 from ecgmoe_edge.converters.calibration import CalibrationBeats
 from ecgmoe_edge.converters.file_contents import ModelSummary
 from ecgmoe_edge.converters.targets.onnx.static import export_onnx
@@ -22,10 +23,10 @@ from ecgmoe_edge.model.student import Student, StudentConfig
 def _random_beats(n: int, seed: int) -> CalibrationBeats:
     rng = np.random.default_rng(seed)
 
-    def draw(*shape: int, limit: float) -> NDArray[np.float32]:
-        return rng.standard_normal((n, *shape)).clip(-limit, limit).astype(np.float32)
+    def draw(name: str) -> NDArray[np.float32]:
+        return rng.standard_normal((n, *SHAPES[name])).clip(-LIMITS[name], LIMITS[name]).astype(np.float32)
 
-    inputs = {"beat": draw(2, 103, limit=6), "features": draw(27, limit=4), "rr_sequence": draw(2, 32, limit=1.5)}
+    inputs = {name: draw(name) for name in INPUTS}
     return CalibrationBeats(inputs, "random numbers")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import SHAPES
 from ecgmoe_edge.converters.precision import choose_precision
 from ecgmoe_edge.converters.targets import target_named
 from ecgmoe_edge.device_profiles import Profile, list_profiles, load_profile
@@ -31,7 +32,7 @@ class SlowEngine:
         return {}
 
 
-INPUTS = {"beat": np.zeros((3, 2, 103), np.float32)}
+INPUTS = {"beat": np.zeros((3, *SHAPES["beat"]), np.float32)}
 
 
 def test_the_faster_precision_is_chosen() -> None:

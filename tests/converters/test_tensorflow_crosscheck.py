@@ -18,6 +18,7 @@ from torch import nn
 
 from ecgmoe_edge.compress.dispatch import Pieces
 from ecgmoe_edge.compress.merge import MergedTail, merge_student
+from ecgmoe_edge.contract import SHAPES
 from ecgmoe_edge.converters.calibration import CalibrationBeats, shipped_beats
 from ecgmoe_edge.converters.parity import Infer, Tensors, compare, torch_model
 from ecgmoe_edge.model.morphology_experts import ConvBlock, LightMorphologyExpert, MorphologyExpert
@@ -110,8 +111,7 @@ def keras_student(pieces: Pieces) -> Any:
     """Rebuild the student in Keras with channels last; only the weights come from PyTorch."""
     tail = pieces.tail
     assert isinstance(tail, MergedTail)
-    shapes = {"beat": (2, 103), "features": (27,), "rr_sequence": (2, 32)}
-    inputs = [layers.Input(shape, batch_size=1, name=name) for name, shape in shapes.items()]
+    inputs = [layers.Input(shape, batch_size=1, name=name) for name, shape in SHAPES.items()]
     z_morphology, z_rhythm, route_morphology, route_rhythm, *gates = trunk(pieces.trunk, *inputs)
     ys = [chosen(pieces.morphology, z_morphology, route_morphology), chosen(pieces.rhythm, z_rhythm, route_rhythm)]
     outputs = {"route_morphology": route_morphology, "route_rhythm": route_rhythm}

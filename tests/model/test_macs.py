@@ -64,7 +64,7 @@ def test_an_expert_of_full_width_has_the_channels_of_the_dense_twin_and_narrow_o
     assert isinstance(morphology_expert(8, 16, 0.0, 0.0), LightMorphologyExpert)
 
 
-@pytest.mark.parametrize("samples", [72, 80, 89, 103])
+@pytest.mark.parametrize("samples", [72, 80, 82, 89, 103])
 def test_the_experts_fit_windows_of_other_lengths(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SHAPES, "beat", (2, samples))
     count_macs.cache_clear()

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ecgmoe_edge.contract import SHAPES_WITH_CONTEXT
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import Backbone, resample
 from ecgmoe_edge.model.pretrained_backbone import PretrainedBackbone
@@ -92,7 +93,7 @@ def pretrained(model: nn.Module) -> PretrainedBackbone:
 
 def inputs() -> tuple[Tensor, ...]:
     g = torch.Generator().manual_seed(1)
-    return tuple(torch.randn(*shape, generator=g) for shape in ((6, 2, 103), (6, 27), (6, 2, 32), (6, 1, 1280)))
+    return tuple(torch.randn(6, *shape, generator=g) for shape in SHAPES_WITH_CONTEXT.values())
 
 
 def test_features_are_those_of_the_file_with_the_lead_in_its_place(spec: BackboneSpec) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ecgmoe_edge.contract import BEAT, FEATURES, SHAPES_WITH_CONTEXT
 from ecgmoe_edge.model.rr_prior import mean_rr
 from ecgmoe_edge.model.teacher import EcgMoe, RRHead
 from ecgmoe_edge.streaming.signal.windows import MODEL_RATE_HZ, WIDE_GRID
@@ -64,7 +65,7 @@ def test_an_untrained_teacher_knows_the_interval_and_without_context_only_itself
     torch.manual_seed(0)
     model, task = EcgMoe().eval(), task_named("rr")
     context, sequence, truth = series(0.6, 0.05, 2)
-    zeros = (torch.zeros(1, 2, 103), torch.zeros(1, 27))
+    zeros = (torch.zeros(1, *SHAPES_WITH_CONTEXT[name]) for name in (BEAT, FEATURES))
     answer = model(*zeros, sequence, context, tasks=("rr",))["rr"].item() * task.scale + task.offset
     assert answer == pytest.approx(truth, abs=0.05)
     head = model.heads["rr"]

@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import torch
 import wfdb
-from beat_models import FakeModel
+from beat_models import FakeModel, Tensors
 
-from ecgmoe_edge.contract import CONTEXT, INPUTS
+from ecgmoe_edge.contract import CONTEXT, CONTEXT_SAMPLES, INPUTS, SHAPES_WITH_CONTEXT
 from ecgmoe_edge.errors import ModelError
-from ecgmoe_edge.model.streaming_models import StreamingTeacher, load_streaming_student, load_streaming_teacher
+from ecgmoe_edge.model.streaming_models import (
+    StreamingTeacher,
+    load_streaming_student,
+    load_streaming_teacher,
+    refuse_unusable,
+)
 from ecgmoe_edge.model.student import Student, StudentConfig, save_student
 from ecgmoe_edge.model.teacher import EcgMoe
+from ecgmoe_edge.model.teacher_config import TeacherConfig
 from ecgmoe_edge.model.teacher_file import save_teacher
 from ecgmoe_edge.streaming.monitor import Monitor
 from ecgmoe_edge.tasks import task_named
@@ -52,10 +58,24 @@ def test_the_live_teacher_gets_the_same_inputs_as_in_training(
     signal = wfdb.rdrecord(str(tmp_path / "r")).p_signal.T
     monitor.push(signal)
     assert 40 < len(model.inputs) <= len(examples)
-    for name in (*INPUTS, CONTEXT):
-        trained = getattr(batch, name)[: len(model.inputs)].numpy()
-        tolerance = 2e-3 if name == "context" else 1e-5  # examples keep the context in half precision
-        np.testing.assert_allclose(np.concatenate([inputs[name] for inputs in model.inputs]), trained, atol=tolerance)
+    for name, trained in zip((*INPUTS, CONTEXT), batch.teacher_inputs(), strict=True):
+        live = np.concatenate([inputs[name] for inputs in model.inputs])
+        tolerance = 2e-3 if name == CONTEXT else 1e-5  # examples keep the context in half precision
+        np.testing.assert_allclose(live, trained[: len(live)].numpy(), atol=tolerance)
+
+
+@pytest.mark.parametrize("leads", [1, 2])
+def test_a_teacher_is_tried_with_the_inputs_of_a_monitor(tmp_path: Path, leads: int) -> None:
+    tried: dict[str, np.ndarray] = {}
+
+    class Watched(StreamingTeacher):
+        def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
+            tried.update(inputs)
+            return super().infer(inputs)
+
+    refuse_unusable(Watched(EcgMoe(TeacherConfig(leads=leads)), ("beat",)), tmp_path)
+    shapes = {**SHAPES_WITH_CONTEXT, CONTEXT: (leads, CONTEXT_SAMPLES)}
+    assert {name: x.shape for name, x in tried.items()} == {name: (1, *shape) for name, shape in shapes.items()}
 
 
 def test_regressions_come_out_in_their_unit(tmp_path: Path) -> None:
@@ -65,8 +85,7 @@ def test_regressions_come_out_in_their_unit(tmp_path: Path) -> None:
     assert teacher.tasks == ("beat", "rhythm", "rr", "age")
     assert set(teacher.classes) == {"beat", "rhythm"}
     rng = np.random.default_rng(0)
-    shapes = {"beat": (3, 2, 103), "features": (3, 27), "rr_sequence": (3, 2, 32), "context": (3, 1, 1280)}
-    inputs = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    inputs = {name: rng.normal(size=(3, *shape)).astype(np.float32) for name, shape in SHAPES_WITH_CONTEXT.items()}
     with torch.inference_mode():
         raw = model(**{name: torch.from_numpy(x) for name, x in inputs.items()})
     answers = teacher.infer(inputs)

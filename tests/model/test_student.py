@@ -10,18 +10,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ecgmoe_edge.contract import INPUTS, SHAPES
 from ecgmoe_edge.errors import ModelError
+from ecgmoe_edge.model.morphology_experts import stem_length
 from ecgmoe_edge.model.shared_layers import load_balance
 from ecgmoe_edge.model.student import Student, StudentConfig, load_student, save_student
 
 
 def inputs(n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     g = torch.Generator().manual_seed(seed)
-    return (
-        torch.randn(n, 2, 103, generator=g),
-        torch.randn(n, 27, generator=g),
-        torch.randn(n, 2, 32, generator=g),
-    )
+    beat, features, rr_sequence = (torch.randn(n, *SHAPES[name], generator=g) for name in INPUTS)
+    return beat, features, rr_sequence
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_the_hard_route_runs_the_preferred_expert_alone(nano: Student) -> None:
         nano.morphology[unused].get_parameter("out.bias").add_(5.0)
     after = nano(*x)["beat"]
     assert torch.equal(after[chosen != unused], before[chosen != unused])
-    assert z.shape == (40, 8, 1, 52)
+    assert z.shape == (40, 8, 1, stem_length())
 
 
 def test_hard_and_soft_agree_where_a_router_is_sure(nano: Student) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ecgmoe_edge.contract import SHAPES_WITH_CONTEXT
 from ecgmoe_edge.errors import ModelError
 from ecgmoe_edge.model.backbones import backbone_kinds, build_backbones, register_backbone
 from ecgmoe_edge.model.shared_layers import LoRALinear, merge_adapters
@@ -21,8 +22,7 @@ Inputs: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 @pytest.fixture
 def inputs() -> Inputs:
     g = torch.Generator().manual_seed(3)
-    shapes = ((12, 2, 103), (12, 27), (12, 2, 32), (12, 1, 1280))
-    beat, features, rr_sequence, context = (torch.randn(*shape, generator=g) for shape in shapes)
+    beat, features, rr_sequence, context = (torch.randn(12, *s, generator=g) for s in SHAPES_WITH_CONTEXT.values())
     return beat, features, rr_sequence, context
 
 

@@ -17,6 +17,7 @@ pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
 from tiny_onnx import random_inputs
 from tiny_tflite import SCALE, expected, host_model, if_model
 
+from ecgmoe_edge.contract import SHAPES
 from ecgmoe_edge.errors import BundleError, MissingExtra, SignalError
 from ecgmoe_edge.runtime.litert_engine import Kernels, LiteRtEngine
 from ecgmoe_edge.runtime.manifest import TensorSpec
@@ -55,10 +56,10 @@ def test_host_dispatch_and_dispatch_in_the_file_agree_to_the_bit() -> None:
 def test_the_specs_tell_how_the_tensors_are_stored() -> None:
     engine = LiteRtEngine(if_model())
     beat = engine.inputs[0]
-    assert (beat.name, beat.shape, beat.dtype, beat.zero_point) == ("beat", (1, 2, 103), "int8", 0)
+    assert (beat.name, beat.shape, beat.dtype, beat.zero_point) == ("beat", (1, *SHAPES["beat"]), "int8", 0)
     assert beat.scale == pytest.approx(SCALE["beat"], rel=1e-6)
     LiteRtEngine(if_model(), inputs=engine.inputs, outputs=engine.outputs)
-    wrong = TensorSpec("beat", (1, 2, 103), "int8", 0.01, 0)
+    wrong = TensorSpec("beat", (1, *SHAPES["beat"]), "int8", 0.01, 0)
     with pytest.raises(BundleError, match="disagree on the input beat: int8"):
         LiteRtEngine(if_model(), inputs=(wrong, *engine.inputs[1:]))
 

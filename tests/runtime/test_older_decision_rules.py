@@ -18,6 +18,7 @@ from ecgmoe_edge.streaming.decision import RULE_VERSION, Decision, DecisionRule,
 from ecgmoe_edge.streaming.features import FEATURE_NAMES
 from ecgmoe_edge.streaming.patient.rr_history import IRREGULAR_SHARE
 from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 CLASSES, RHYTHMS = ("N", "S", "V", "F"), ("N", "AF", "other", "noisy")
 N, S, V = range(3)
@@ -43,13 +44,13 @@ Beats = Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.floa
 def beats() -> Beats:
     """Logits, RR features, window and rhythm logits of 400 beats of three shapes, half of them in AF."""
     random = np.random.default_rng(5)
-    shapes = random.normal(size=(3, 103)).astype(np.float32)
+    shapes = random.normal(size=(3, BEAT_GRID.size)).astype(np.float32)
     made = []
     for number in range(400):
         features = random.normal(scale=0.3, size=len(FEATURE_NAMES)).astype(np.float32)
         features[IRREGULAR_SHARE] = random.uniform(0.2, 0.9)
         rhythm = np.array([0.0, 3.0 if number > 200 else -3.0, -1.0, -2.0], np.float32)
-        window = shapes[number % 3] + random.normal(scale=0.1, size=103).astype(np.float32)
+        window = shapes[number % 3] + random.normal(scale=0.1, size=BEAT_GRID.size).astype(np.float32)
         made.append((random.normal(scale=3.0, size=4).astype(np.float32), features, window, rhythm))
     return made
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tiny_onnx import onnx_model
 
+from ecgmoe_edge.contract import SHAPES
 from ecgmoe_edge.runtime.bundle import write_bundle
 from ecgmoe_edge.runtime.compatibility import decision_to_manifest, installed_preprocessing
 from ecgmoe_edge.runtime.manifest import Gate, Manifest, ModelEntry, TensorSpec
@@ -22,11 +23,7 @@ def tiny_manifest() -> Manifest:
         classes={"beat": ("N", "S", "V", "F"), "rhythm": ("N", "AF", "other", "noisy")},
         preprocessing=installed_preprocessing(),
         decision=decision_to_manifest(DecisionRule(irregular_penalty=1.5)),
-        inputs=(
-            TensorSpec("beat", (1, 2, 103)),
-            TensorSpec("features", (1, 27)),
-            TensorSpec("rr_sequence", (1, 2, 32)),
-        ),
+        inputs=tuple(TensorSpec(name, (1, *shape)) for name, shape in SHAPES.items()),
         outputs=(
             TensorSpec("beat", (1, 4), in_file="beat_logits"),
             TensorSpec("rhythm", (1, 4), in_file="rhythm_logits"),

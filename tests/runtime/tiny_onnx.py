@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from ecgmoe_edge.contract import SHAPES
 
 F32 = NDArray[np.float32]
 EXPERTS = 2
@@ -12,8 +16,9 @@ EXPERTS = 2
 
 def weights() -> dict[str, F32]:
     rng = np.random.default_rng(1)
+    size = math.prod(SHAPES["beat"])
     shapes = {"route_m": (27, 2), "route_r": (27, 2), "skip": (27, 4)}
-    shapes |= {f"m{k}": (206, 4) for k in range(EXPERTS)} | {f"r{k}": (64, 4) for k in range(EXPERTS)}
+    shapes |= {f"m{k}": (size, 4) for k in range(EXPERTS)} | {f"r{k}": (64, 4) for k in range(EXPERTS)}
     return {name: (0.2 * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -35,12 +40,11 @@ def onnx_model(batch: int | str = 1) -> bytes:
         numpy_helper.from_array(np.array([1, -1], np.int64), "flat"),
         numpy_helper.from_array(np.array([0], np.int64), "zero"),
     ]
-    sizes_in = {"beat": (2, 103), "features": (27,), "rr_sequence": (2, 32)}
     sizes_out = {"beat_logits": 4, "rhythm_logits": 4, "route_morphology": 2, "route_rhythm": 2}
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, *s]) for n, s in sizes_in.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, *s]) for n, s in SHAPES.items()],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, s]) for n, s in sizes_out.items()],
         constants,
     )
@@ -82,5 +86,4 @@ def expected(inputs: dict[str, F32]) -> dict[str, F32]:
 
 def random_inputs(rows: int, seed: int = 0) -> dict[str, F32]:
     rng = np.random.default_rng(seed)
-    shapes = {"beat": (rows, 2, 103), "features": (rows, 27), "rr_sequence": (rows, 2, 32)}
-    return {name: rng.uniform(-1.4, 1.4, shape).astype(np.float32) for name, shape in shapes.items()}
+    return {name: rng.uniform(-1.4, 1.4, (rows, *shape)).astype(np.float32) for name, shape in SHAPES.items()}

@@ -4,6 +4,7 @@ weights.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import flatbuffers
@@ -11,8 +12,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from ecgmoe_edge.contract import SHAPES
+
 F32 = NDArray[np.float32]
 EXPERTS = 2
+BEAT_SIZE = math.prod(SHAPES["beat"])
 SCALE = {"beat": 6 / 127, "features": 4 / 127, "rr_sequence": 1.5 / 127, "route": 0.05, "y": 0.05, "logit": 0.1}
 _INT8, _INT32, _BOOL = schema.TensorType.INT8, schema.TensorType.INT32, schema.TensorType.BOOL
 _OPS = schema.BuiltinOperator
@@ -23,7 +27,7 @@ def weights() -> dict[str, F32]:
     """Weights that int8 holds exactly: (outputs, inputs), whole steps of 1/127 of each matrix's own scale."""
     rng = np.random.default_rng(2)
     shapes = {"route_m": (2, 27), "route_r": (2, 27), "gate": (4, 27), "tail_m": (4, 4), "tail_r": (4, 4)}
-    shapes |= {f"m{k}": (4, 206) for k in range(EXPERTS)} | {f"r{k}": (4, 64) for k in range(EXPERTS)}
+    shapes |= {f"m{k}": (4, BEAT_SIZE) for k in range(EXPERTS)} | {f"r{k}": (4, 64) for k in range(EXPERTS)}
     return {name: (rng.integers(-127, 128, shape) * 0.002).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -86,11 +90,11 @@ class _Graph:
         return out
 
     def trunk(self) -> None:
-        beat = self.tensor("beat", (1, 2, 103), scale=SCALE["beat"])
+        beat = self.tensor("beat", (1, *SHAPES["beat"]), scale=SCALE["beat"])
         features = self.tensor("features", (1, 27), scale=SCALE["features"])
         rr = self.tensor("rr_sequence", (1, 2, 32), scale=SCALE["rr_sequence"])
         self.graph.inputs = np.array([beat, features, rr], np.int32)
-        self.flatten(beat, "z_morphology", 206, SCALE["beat"])
+        self.flatten(beat, "z_morphology", BEAT_SIZE, SCALE["beat"])
         self.flatten(rr, "z_rhythm", 64, SCALE["rr_sequence"])
         self.dense(features, "route_m", "route_morphology", SCALE["route"])
         self.dense(features, "route_r", "route_rhythm", SCALE["route"])
@@ -156,7 +160,7 @@ def _maps(names: dict[str, int]) -> list[Any]:
 
 def _expert(model: _Model, path: str, k: int) -> _Graph:
     graph = _Graph(model, f"{path}_{k}")
-    size, scale = (206, SCALE["beat"]) if path == "morphology" else (64, SCALE["rr_sequence"])
+    size, scale = (BEAT_SIZE, SCALE["beat"]) if path == "morphology" else (64, SCALE["rr_sequence"])
     ins = [graph.tensor("z", (1, size), scale=scale)]
     graph.graph.inputs = np.array(ins, np.int32)
     graph.outputs([graph.dense(ins[0], f"{path[0]}{k}", "y", SCALE["y"])])

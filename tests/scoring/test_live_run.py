@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from beat_models import FakeModel, Tensors
 from numpy.typing import NDArray
 
@@ -11,6 +12,7 @@ from ecgmoe_edge.scoring.live_run import LiveRun, run_live
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.events import Beat, Rhythm
 from ecgmoe_edge.streaming.monitor import Monitor
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 FS = 250.0
 
@@ -67,7 +69,7 @@ def test_a_record_run_stage_by_stage_has_the_beats_and_rhythms_of_a_monitor(simu
         tuple(event for event in events if isinstance(event, Beat)),
         tuple(event for event in events if isinstance(event, Rhythm)),
         {},
-        np.zeros((0, 103), np.float32),
+        np.zeros((0, BEAT_GRID.size), np.float32),
     )
     assert len(live.beats) > 100
     assert live.rhythms
@@ -84,10 +86,12 @@ def test_batched_inference_gives_the_same_events_for_two_leads(simulated_ecg: Ca
     np.testing.assert_allclose(slow.outputs["beat"], fast.outputs["beat"], atol=1e-6)
 
 
-def test_outputs_and_waveforms_are_in_the_order_of_the_beats(simulated_ecg: Callable[..., Any]) -> None:
-    run = _run(simulated_ecg(30.0, fs=FS), _model(batched=False), keep_waves=True)
-    assert run.waves.shape == (len(run.beats), 103)
-    assert np.abs(run.waves[5:]).argmax(1).tolist() == [45] * (len(run.beats) - 5)  # R is at index 45 of the window
+@pytest.mark.parametrize("context", [0, 1280])
+def test_outputs_and_waveforms_are_in_the_order_of_the_beats(simulated_ecg: Callable[..., Any], context: int) -> None:
+    run = _run(simulated_ecg(30.0, fs=FS), _model(batched=False, context_samples=context), keep_waves=True)
+    assert run.waves.shape == (len(run.beats), BEAT_GRID.size)  # also those of a model with a longer window
+    r = int(np.flatnonzero(BEAT_GRID == 0)[0])
+    assert np.abs(run.waves[5:]).argmax(1).tolist() == [r] * (len(run.beats) - 5)
     for beat, logits in zip(run.beats, run.outputs["route_morphology"], strict=True):
         assert beat.experts["morphology"] == int(logits.argmax())
 
@@ -96,4 +100,4 @@ def test_without_a_model_a_run_has_r_peaks_only(simulated_ecg: Callable[..., Any
     run = _run(simulated_ecg(30.0, fs=FS), None)
     assert run.beats
     assert {beat.label for beat in run.beats} == {None}
-    assert (run.outputs, run.waves.shape) == ({}, (0, 103))
+    assert (run.outputs, run.waves.shape) == ({}, (0, BEAT_GRID.size))

@@ -26,6 +26,7 @@ from ecgmoe_edge.scoring.report.curves import reliability, separation
 from ecgmoe_edge.scoring.report.expert_use import expert_uses
 from ecgmoe_edge.scoring.report.page import write_beat_report
 from ecgmoe_edge.streaming.events import Beat
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 FS = 100.0
 
@@ -44,7 +45,7 @@ def _trace(symbols: str, labels: str, experts: str = "", rhythm: str = "N") -> B
     )
     beats = tuple(_beat(100 * (at + 1), label) for at, label in enumerate(labels) if label != "-")
     routes = np.eye(3, dtype=np.float32)[[int(digit) for digit in experts or "0" * len(beats)]]
-    live = LiveRun(beats, (), {"route_morphology": routes}, np.ones((len(beats), 103), np.float32))
+    live = LiveRun(beats, (), {"route_morphology": routes}, np.ones((len(beats), BEAT_GRID.size), np.float32))
     trace = trace_beats(live, annotated, WfdbRecord(Path("x"), FS, ("I",), ("mV",), n, None, None), whole=False)
     assert trace is not None
     return trace

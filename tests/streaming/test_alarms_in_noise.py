@@ -17,6 +17,7 @@ from ecgmoe_edge.streaming.decision import Decision, DecisionRule
 from ecgmoe_edge.streaming.events import Beat, Clipping, Event, Flatline, Rhythm
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 from ecgmoe_edge.streaming.rhythm.tracker import RhythmTracker
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
 FS = 250.0
 MINUTES = 10
@@ -276,9 +277,9 @@ def test_a_clipped_lead_still_reports_tachycardia(simulated_ecg: Callable[..., A
 
 def test_the_decision_rules_learn_nothing_from_a_poor_beat() -> None:
     classes, rhythms = ("N", "S", "V", "F"), ("N", "AF")
-    features = np.zeros(15, np.float32)
-    poor = (np.array([0.0, 5.0, 5.0, 0.0], np.float32), features, np.ones(103, np.float32), np.array([0.0, 9.0]))
-    beat = (np.array([2.0, 1.0, 0.0, 0.0], np.float32), features, np.linspace(0, 1, 103, dtype=np.float32))
+    features, points = np.zeros(15, np.float32), BEAT_GRID.size
+    poor = (np.array([0.0, 5.0, 5.0, 0.0], np.float32), features, np.ones(points, np.float32), np.array([0.0, 9.0]))
+    beat = (np.array([2.0, 1.0, 0.0, 0.0], np.float32), features, np.linspace(0, 1, points, dtype=np.float32))
     fresh, after = (Decision(DecisionRule(), classes, rhythms) for _ in range(2))
     for _ in range(50):
         after.apply(*poor, learn=False)

@@ -67,7 +67,7 @@ def test_the_v_margin_is_the_largest_for_an_early_beat_and_else_that_of_the_firs
 
 def is_artefact(*leads: list[float], early: bool = False) -> bool:
     combined = combined_logits(np.array(leads, np.float32), BEAT_ANSWERS, early=early)
-    return Decision(DecisionRule(), BEAT_ANSWERS).is_artefact(combined)
+    return Decision(DecisionRule(), BEAT_ANSWERS).is_artefact(combined, quality=1.0)
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -98,8 +98,27 @@ def test_the_answer_artefact_changes_nothing_between_the_beat_classes(early: boo
 def test_a_model_without_the_answer_has_no_artefact() -> None:
     decision = Decision(DecisionRule(), BEAT_CLASSES)
     logits = np.array([0.0, 0.0, 0.0, 5.0])
-    assert not decision.is_artefact(logits.astype(np.float32))
+    assert not decision.is_artefact(logits.astype(np.float32), quality=1.0)
     assert BEAT_CLASSES[decision.best_class(logits)] == "F"
+
+
+@pytest.mark.parametrize("classes", [BEAT_CLASSES, BEAT_ANSWERS])
+def test_a_v_beat_of_poor_quality_is_an_artefact_unless_the_model_is_sure(classes: tuple[str, ...]) -> None:
+    rule = DecisionRule(doubtful_quality=0.2, doubtful_margin=4.0)
+    decision = Decision(rule, classes)
+
+    def logits(margin: float, best: str = "V") -> NDArray[np.float32]:
+        x = np.full(len(classes), -20.0, np.float32)
+        x[classes.index("N")], x[classes.index(best)] = 0.0, margin
+        return x
+
+    assert decision.is_artefact(logits(3.9), 0.19)
+    assert not decision.is_artefact(logits(4.1), 0.19)  # sure
+    assert not decision.is_artefact(logits(3.9), 0.2)  # clear
+    for best in "SF":
+        assert not decision.is_artefact(logits(3.9, best), 0.01)
+    older = Decision(DecisionRule(doubtful_quality=0.0, doubtful_margin=0.0), classes)
+    assert not older.is_artefact(logits(0.1), 0.0)
 
 
 def test_the_logit_of_the_artefact_is_not_adapted() -> None:

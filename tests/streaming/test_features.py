@@ -60,11 +60,10 @@ def test_an_unknown_interval_has_features_and_mask_zero_and_is_not_remembered() 
     assert not sequence[:, -1].any()
     after, _ = memory.add(0.8)
     assert dict(zip(RR_FEATURE_NAMES, after, strict=True))["log RR / median of 64"] == pytest.approx(0.0, abs=0.03)
-    beat, scaled = model_inputs(
-        np.ones((1, 103), np.float32), np.ones((1, 103), np.float32), np.ones(1, np.float32), features[None]
-    )
+    flat = np.ones((1, BEAT_GRID.size), np.float32)
+    beat, scaled = model_inputs(flat, flat, np.ones(1, np.float32), features[None])
     assert not scaled[0, : RR_FEATURE_NAMES.index("RR known") + 1].any()
-    assert beat.shape == (1, 2, 103)
+    assert beat.shape == (1, 2, BEAT_GRID.size)
 
 
 def test_the_memory_of_rr_intervals_is_bounded() -> None:
@@ -76,7 +75,7 @@ def test_the_memory_of_rr_intervals_is_bounded() -> None:
 
 def test_a_beat_has_the_same_inputs_alone_and_in_a_batch() -> None:
     random = np.random.default_rng(2)
-    windows, templates = random.normal(0, 1, (2, 9, 103)).astype(np.float32)
+    windows, templates = random.normal(0, 1, (2, 9, BEAT_GRID.size)).astype(np.float32)
     amplitude = random.uniform(0.3, 2.0, 9).astype(np.float32)
     rr = random.normal(0, 0.2, (9, 15)).astype(np.float32)
     beat, features = model_inputs(windows, templates, amplitude, rr)
@@ -92,7 +91,7 @@ def test_a_beat_has_the_same_inputs_alone_and_in_a_batch() -> None:
 
 def test_inputs_do_not_depend_on_gain_and_unit() -> None:
     random = np.random.default_rng(3)
-    windows, templates = random.normal(0, 1, (2, 5, 103)).astype(np.float32)
+    windows, templates = random.normal(0, 1, (2, 5, BEAT_GRID.size)).astype(np.float32)
     amplitude, rr = np.ones(5, np.float32), np.zeros((5, 15), np.float32)
     small = model_inputs(windows, templates, amplitude, rr)
     large = model_inputs(1000 * windows, 1000 * templates, 1000 * amplitude, rr)
@@ -111,8 +110,7 @@ def test_a_window_is_the_signal_on_the_model_s_grid(fs: float, grid: np.ndarray)
 
 
 def test_a_window_ends_in_time_for_its_label() -> None:
-    for fs in (100.0, 128.0, 250.0, 360.0, 1000.0):
-        assert WindowSampler(fs, BEAT_GRID).after / fs <= 0.465
+    assert all(WindowSampler(fs, BEAT_GRID).after <= 0.3 * fs for fs in range(100, 1001))
 
 
 def _rr(irregular_share: float, ratio: float = 1.0) -> NDArray[np.float32]:

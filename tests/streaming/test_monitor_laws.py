@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,17 @@ def test_with_one_sample_a_push_each_beat_comes_out_exactly_its_delay_after_r(
                 assert beat.sample + round(beat.delay_ms * fs / 1000) == at
                 seen += 1
     assert seen > 10
+
+
+@pytest.mark.parametrize("fs", [100.0, 125.0, 128.0, 200.0, 250.0, 360.0, 500.0, 1000.0])
+def test_a_label_comes_at_most_300_ms_after_r_unless_the_r_peak_was_certain_later(
+    simulated_ecg: Callable[..., Any], fs: float
+) -> None:
+    found = beats(Monitor(random_model(), fs).push(simulated_ecg(30.0, fs=fs, noise_mv=0.02).signal[None]))
+    assert len(found) > 25
+    assert all(beat.delay_ms <= max(300.0, beat.detection_delay_ms) for beat in found)
+    after_learning = [beat for beat in found if beat.time_s > 3.0]
+    assert all(beat.delay_ms <= 300.0 for beat in after_learning)
 
 
 @settings(max_examples=10, deadline=None)

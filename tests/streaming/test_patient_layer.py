@@ -17,6 +17,7 @@ from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.decision import DecisionRule
 from ecgmoe_edge.streaming.events import Beat, End, Event, LayerSwitch, to_json
 from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES, LAYER_INPUTS, PatientLayer, layer_inputs
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 from ecgmoe_edge.tasks import BEAT_ANSWERS
 
 SHAPE = (LAYER_INPUTS, len(LAYER_CLASSES))
@@ -44,7 +45,7 @@ def played(monitor: Monitor, signal: NDArray[np.float64]) -> list[Event]:
 
 def test_the_inputs_of_the_layer_follow_the_contract() -> None:
     logits = np.array([[0.0, 0.0, 0.0, -60.0]])
-    features, window = np.arange(27, dtype=np.float32)[None], np.arange(103, dtype=np.float32)[None]
+    features, window = np.arange(27, dtype=np.float32)[None], np.arange(BEAT_GRID.size, dtype=np.float32)[None]
     (inputs,) = layer_inputs(logits, features, window)
     assert inputs[:4] == pytest.approx([-np.log(3) / 3] * 3 + [-10 / 3])
     assert inputs[4:31].tolist() == features[0].tolist()
@@ -136,7 +137,7 @@ def test_an_artefact_stays_an_artefact_and_a_beat_a_beat(drawn: DrawnPatient) ->
 def test_the_layer_leaves_the_logit_of_the_artefact() -> None:
     logits = np.arange(5, dtype=np.float32)[None]
     own = random_layer().adapted(
-        logits, BEAT_ANSWERS, np.ones((1, 27), np.float32), np.ones((1, 103), np.float32), [None]
+        logits, BEAT_ANSWERS, np.ones((1, 27), np.float32), np.ones((1, BEAT_GRID.size), np.float32), [None]
     )
     assert own[0, BEAT_ANSWERS.index("?")] == 4.0
     assert (own[0, :4] != logits[0, :4]).all()
@@ -147,7 +148,7 @@ def test_each_lead_has_its_own_layer(drawn: DrawnPatient) -> None:
     both = PatientLayer(("I", "V1"), {"I": layer("S").weights["II"], "V1": layer("N").weights["II"]})
     logits = np.zeros((2, 4), np.float32)
     own = both.adapted(
-        logits, LAYER_CLASSES, np.zeros((2, 27), np.float32), np.zeros((2, 103), np.float32), ["V1", "I"]
+        logits, LAYER_CLASSES, np.zeros((2, 27), np.float32), np.zeros((2, BEAT_GRID.size), np.float32), ["V1", "I"]
     )
     assert own.argmax(axis=1).tolist() == [LAYER_CLASSES.index("N"), LAYER_CLASSES.index("S")]
     monitor = Monitor(random_model(("beat",)), FS, ("I", "V1"), layer=layer("S", leads=("I", "V1")))

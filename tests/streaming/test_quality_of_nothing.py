@@ -9,8 +9,9 @@ from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.streaming import Monitor
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.signal.quality import SignalQuality
+from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
-R, POINTS = 45, 103
+R, POINTS = int(np.flatnonzero(BEAT_GRID == 0)[0]), BEAT_GRID.size
 FULL = 1000  # points since the signal began
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
+from ecgmoe_edge.contract import SHAPES
 from ecgmoe_edge.model.macs import count_macs, relative_costs
 from ecgmoe_edge.model.student import Student, StudentConfig
 from ecgmoe_edge.tasks import BEAT_CLASSES
@@ -20,7 +21,7 @@ def made_beats(n: int, seed: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor
     The cheapest expert averages over more than the distance of the pulses, so it cannot see which of the two it is.
     """
     g = torch.Generator().manual_seed(seed)
-    beat = 0.05 * torch.randn(n, 2, 103, generator=g)
+    beat = 0.05 * torch.randn(n, *SHAPES["beat"], generator=g)
     difficulty, far = torch.randint(0, 2, (n,), generator=g), torch.randint(0, 2, (n,), generator=g)
     for row in torch.nonzero(difficulty == HARD)[:, 0].tolist():
         first = 30 + int(torch.randint(0, 4, (1,), generator=g))

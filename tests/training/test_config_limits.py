@@ -21,8 +21,8 @@ def _loaded(folder: Path, text: str) -> TrainingConfig:
 
 
 def test_the_shipped_configurations_are_the_ones_that_made_the_shipped_weights() -> None:
-    assert load_config().digest() == "a4353a81fd4eef1d"
-    assert load_config("ds1-only").digest() == "f5879cb545d41e5d"
+    assert load_config().digest() == "a0ac6f5921b55000"
+    assert load_config("ds1-only").digest() == "e63d2b1e149814b5"
 
 
 def test_an_incomplete_table_keeps_the_defaults_of_its_own_stage(tmp_path: Path) -> None:
@@ -30,6 +30,9 @@ def test_an_incomplete_table_keeps_the_defaults_of_its_own_stage(tmp_path: Path)
     assert distil.qat_stage == QatFit(epochs=6)
     assert (distil.qat_stage.learning_rate, distil.qat_stage.soft_epochs) == (3e-5, 0)
     assert (distil.qat_stage.validate_from, distil.qat_stage.validate_every) == (0.0, 1)
+    extension = _loaded(tmp_path, "[distil.extension_stage]\nbatch = 64").distil.extension_stage
+    assert (extension.epochs, extension.learning_rate, extension.soft_epochs, extension.batch) == (5, 2e-3, 0, 64)
+    assert (extension.validate_from, extension.validate_every) == (0.0, 1)
     assert (distil.float_stage.epochs, distil.float_stage.learning_rate) == (16, 2e-3)
 
 
@@ -50,6 +53,8 @@ def test_an_incomplete_table_keeps_the_defaults_of_its_own_stage(tmp_path: Path)
         ("fit", "patience = -1"),
         ("distil.float_stage", "learning_rate = 0"),
         ("distil.qat_stage", "learning_rate = -1"),
+        ("distil.extension_stage", "epochs = 0"),
+        ("distil", "extension_cost = -0.1"),
         ("distil", "temperature = 0"),
         ("distil", "kl = -0.7"),
         ("distil", "cross_entropy = -0.3"),

@@ -213,7 +213,7 @@ def test_augmentation_with_zero_strength_changes_nothing(examples: Examples) -> 
     index = np.arange(40, dtype=np.int64)
     clean = clean_batch(examples, index)
     same = _augmenter().batch(examples, index, np.random.default_rng(0))
-    for name in ("beat", "features", "rr_sequence", "context"):
+    for name in ("beat", "features", "rr_sequence", "context", "long_beat", "long_features"):
         np.testing.assert_allclose(getattr(same, name), getattr(clean, name), atol=1e-5)
 
 
@@ -232,6 +232,15 @@ def test_jitter_shifts_the_beat_within_its_limit_and_not_the_template(examples: 
     shift = (moved.beat[:, 0].argmax(1) - clean.beat[:, 0].argmax(1)).abs()
     assert 1 <= shift.max() <= 3  # 20 ms are 2.56 samples
     np.testing.assert_allclose(moved.beat[:, 1], clean.beat[:, 1], atol=1e-5)
+
+
+def test_student_and_teacher_get_the_same_augmented_beat(examples: Examples) -> None:
+    made = Augmenter(Augment()).batch(examples, np.arange(40, dtype=np.int64), np.random.default_rng(3))
+    points = made.beat.shape[-1]
+    assert made.long_beat.shape[-1] > points
+    np.testing.assert_array_equal(made.long_beat[..., :points], made.beat)
+    of_rr = slice(len(RR_FEATURE_NAMES))
+    np.testing.assert_array_equal(made.long_features[:, of_rr], made.features[:, of_rr])
 
 
 def test_a_flip_inverts_beat_template_and_context(examples: Examples) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -171,7 +172,7 @@ def test_a_training_step_makes_no_tensor_on_another_device(
     loss = torch.stack([task_loss(task, taught[task.name], labels[task.name]) for task in teacher.tasks]).sum()
     beat, features, rr_sequence = (value.to("meta") for value in batch.student_inputs())
     learnt = student.each_expert(beat, features, rr_sequence, route=route)
-    on_meta = Batch(batch.beat, batch.features, batch.rr_sequence, batch.context, labels)
+    on_meta = replace(batch, labels=labels)
     parts = [distillation_losses(one, taught, on_meta, tiny_config.distil, ("beat", "rhythm")) for one in learnt]
     losses = torch.stack([one["beat"] + one["rhythm"] for one in parts], 1)
     of_bank = bank_loss(losses, learnt[0]["route_morphology"], (0.0, 0.1, 1.0), 0.05)

@@ -25,7 +25,7 @@ class ExpertUse:
     by_class: NDArray[np.int64]  # (TRUTHS, experts) number of beats
     rhythms: tuple[str, ...]  # annotated rhythms, the most frequent first
     by_rhythm: NDArray[np.int64]  # (rhythms, experts) number of beats
-    waves: tuple[NDArray[np.float32], ...]  # for each expert (examples, 103), in units of the R amplitude
+    waves: tuple[NDArray[np.float32], ...]  # for each expert (examples, 82), in units of the R amplitude
     wave_names: tuple[tuple[str, ...], ...]  # record, time and true class of each example
 
     @property
@@ -104,7 +104,7 @@ def example_beats(
         wanted: selects beats of a trace, `(n,)`.
 
     Returns:
-        Waveforms, `(examples, 103)` in units of the R amplitude, and record, time and true class of each.
+        Waveforms, `(examples, 82)` in units of the R amplitude, and record, time and true class of each.
     """
     chosen = [(name, trace, np.flatnonzero(wanted(trace))) for name, trace in records]
     every = [(name, trace, int(beat)) for name, trace, beats in chosen for beat in beats]

@@ -3,7 +3,7 @@
  */
 #include "ecgmoe_tables.h"
 
-#define FILL_COUNT 1323
+#define FILL_COUNT 1220
 
 static void fill_tables(ecgmoe_tables *t, const double *v) {
     t->fs = *v++;
@@ -119,12 +119,12 @@ static void fill_tables(ecgmoe_tables *t, const double *v) {
     t->signal.lead.window.r_index = *v++;
     t->signal.lead.window.before = *v++;
     t->signal.lead.window.after = *v++;
-    for (int i0 = 0; i0 < 103; i0++) {
+    for (int i0 = 0; i0 < 82; i0++) {
         for (int i1 = 0; i1 < 4; i1++) {
             t->signal.lead.window.weights[i0][i1] = *v++;
         }
     }
-    for (int i0 = 0; i0 < 103; i0++) {
+    for (int i0 = 0; i0 < 82; i0++) {
         t->signal.lead.window.first[i0] = *v++;
     }
     for (int i0 = 0; i0 < 3; i0++) {
@@ -322,6 +322,8 @@ static void fill_tables(ecgmoe_tables *t, const double *v) {
     t->labeller.rule.shape_early_share = *v++;
     t->labeller.rule.fibrillation_limit = *v++;
     t->labeller.rule.fibrillation_irregular = *v++;
+    t->labeller.rule.doubtful_quality = *v++;
+    t->labeller.rule.doubtful_margin = *v++;
     t->labeller.decision.early = *v++;
     t->labeller.decision.margin_limit = *v++;
     t->labeller.decision.beats_before = *v++;

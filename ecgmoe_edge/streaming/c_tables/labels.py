@@ -220,7 +220,8 @@ def _tracker_constants(limits: RhythmLimits) -> Constants:
 
 
 def _points(part: slice) -> Constants:
-    return {"begin": part.start, "end": part.stop}
+    begin, end, _ = part.indices(BEAT_GRID.size)
+    return {"begin": begin, "end": end}
 
 
 def _index(names: Sequence[str], name: str) -> int:

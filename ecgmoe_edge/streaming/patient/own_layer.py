@@ -41,7 +41,7 @@ def layer_inputs(
     Args:
         logits: logits of LAYER_CLASSES from the shared model, (beats, 4).
         features: the model's input "features", (beats, 27).
-        windows: windows in R amplitudes, the first channel of the model's input "beat", (beats, 103).
+        windows: windows in R amplitudes, the first channel of the model's input "beat", (beats, 82).
     """
     log_probabilities = log_softmax(np.asarray(logits, np.float64))
     return np.concatenate(
@@ -124,7 +124,7 @@ class PatientLayer:
             logits: logits of the shared model, (leads, classes).
             classes: classes of the logits.
             features: the model's input "features", (leads, 27).
-            windows: windows in R amplitudes, (leads, 103).
+            windows: windows in R amplitudes, (leads, 82).
             leads: lead of each row; None if the stream has only one.
         """
         columns = [classes.index(name) for name in LAYER_CLASSES]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ecgmoe_edge.streaming.signal.sums import ordered_mean, ordered_sum
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
-FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s before R to 0.28 s after: QRS, ST, T
+FORM: Final = slice(*np.searchsorted(BEAT_GRID, (-18, 36)).tolist())  # 0.14 s before R to 0.27 s after: QRS, ST, T
 SHAPES = 16  # number of shapes in memory; a new one replaces the one without a beat for the longest time
 RATIO = 1.5  # beats whose sizes differ by more than this ratio have different shapes
 LEAST_WEIGHT = 0.1  # smallest weight of a new beat in the mean form of its shape
@@ -72,7 +72,7 @@ class ShapeMemory:
         shape.
 
         Args:
-            beat: window (103,) on BEAT_GRID, in R amplitudes.
+            beat: window (82,) on BEAT_GRID, in R amplitudes.
             margin: logit of V over N and S (natural logarithm).
             log_rr_ratio: ln of the RR interval over the mean of the 8 before; None if it says nothing, as in atrial
                 fibrillation.

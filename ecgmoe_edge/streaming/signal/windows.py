@@ -7,10 +7,17 @@ from numpy.typing import NDArray
 
 MODEL_RATE_HZ = 128
 # Grids of points at 128 Hz, counted from the R peak (point 0).
-BEAT_GRID: NDArray[np.int64] = np.arange(-45, 58)  # -0.352 to +0.445 s: the window of a beat that a model gets
+BEAT_GRID: NDArray[np.int64] = np.arange(-45, 37)  # -0.352 to +0.281 s: the window of a beat that a model gets
+LONG_GRID: NDArray[np.int64] = np.arange(-45, 58)  # to +0.445 s: the same for a model that also gets 10 s of context
 RPEAK_GRID: NDArray[np.int64] = np.arange(-45, 14)  # ends so early that it is complete when an R peak is certain
-WIDE_GRID: NDArray[np.int64] = np.arange(-52, 66)  # BEAT_GRID with room for shift and stretch, for training
-BEAT_CORE = slice(int(BEAT_GRID[0] - WIDE_GRID[0]), int(BEAT_GRID[-1] - WIDE_GRID[0]) + 1)  # BEAT_GRID in WIDE_GRID
+WIDE_GRID: NDArray[np.int64] = np.arange(-52, 66)  # LONG_GRID with room for shift and stretch, for training
+
+
+def _part_of_wide(grid: NDArray[np.int64]) -> slice:
+    return slice(int(grid[0] - WIDE_GRID[0]), int(grid[-1] - WIDE_GRID[0]) + 1)
+
+
+BEAT_CORE, LONG_CORE = _part_of_wide(BEAT_GRID), _part_of_wide(LONG_GRID)  # where these grids lie in WIDE_GRID
 
 
 class WindowSampler:

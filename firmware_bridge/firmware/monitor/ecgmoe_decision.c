@@ -31,9 +31,19 @@ void ecgmoe_decision_init(ecgmoe_decision *decision, const ecgmoe_decision_const
     ecgmoe_shapes_init(&decision->shapes, &constants->shapes, rule->shape_correlation, rule->shape_early_share);
 }
 
-bool ecgmoe_decision_is_artefact(const ecgmoe_decision *decision, const float *logits) {
-    int32_t artefact = decision->tasks->artefact;
-    return artefact >= 0 && ecgmoe_argmax_float(logits, decision->tasks->n_classes) == artefact;
+bool ecgmoe_decision_is_artefact(const ecgmoe_decision *decision, const float *logits, ecgmoe_real quality) {
+    const ecgmoe_model_tasks *t = decision->tasks;
+    int best = ecgmoe_argmax_float(logits, t->n_classes);
+    if (best == t->artefact)
+        return true;
+    if (best != t->v || quality >= decision->rule.doubtful_quality)
+        return false;
+    ecgmoe_real others[ECGMOE_MOST_CLASSES];
+    int n = 0;
+    for (int i = 0; i < t->n_classes; i++)
+        if (i != t->v && i != t->artefact)
+            others[n++] = logits[i];
+    return logits[t->v] - ecgmoe_logsumexp(others, n) < decision->rule.doubtful_margin;
 }
 
 int ecgmoe_decision_best_class(const ecgmoe_decision *decision, const ecgmoe_real *adjusted) {

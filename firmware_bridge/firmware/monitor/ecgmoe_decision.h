@@ -23,6 +23,8 @@ typedef struct {
     ecgmoe_real shape_early_share;
     ecgmoe_real fibrillation_limit;
     bool fibrillation_irregular;
+    ecgmoe_real doubtful_quality;
+    ecgmoe_real doubtful_margin;
 } ecgmoe_decision_rule;
 
 /* Constants that do not belong to a model. */
@@ -45,8 +47,11 @@ typedef struct {
 
 void ecgmoe_decision_init(ecgmoe_decision *decision, const ecgmoe_decision_constants *constants,
                           const ecgmoe_decision_rule *rule, const ecgmoe_model_tasks *tasks);
-/* Whether the artefact has the largest of the logits (classes,), before the rules. */
-bool ecgmoe_decision_is_artefact(const ecgmoe_decision *decision, const float *logits);
+/*
+ * Whether a detected peak is an artefact, before the rules: by the largest of the logits (classes,), or since it looks
+ * ventricular, but the signal is poor and the model is not sure.
+ */
+bool ecgmoe_decision_is_artefact(const ecgmoe_decision *decision, const float *logits, ecgmoe_real quality);
 /* Index of the largest adjusted logit of a beat class; the artefact is left out. */
 int ecgmoe_decision_best_class(const ecgmoe_decision *decision, const ecgmoe_real *adjusted);
 /*

@@ -99,7 +99,7 @@ static void label_beat(ecgmoe_labeller *l, const ecgmoe_beat *beat, const ecgmoe
     }
     bool early = beat->rr_features[ECGMOE_RR_TO_MEAN_OF_8] < (float)c->decision.early;
     ecgmoe_combined_logits(t, by_lead, views_of(beat), early, combined);
-    if (found->reason == ECGMOE_BEAT_GOOD && ecgmoe_decision_is_artefact(&l->decision, combined))
+    if (found->reason == ECGMOE_BEAT_GOOD && ecgmoe_decision_is_artefact(&l->decision, combined, beat->quality))
         found->reason = ECGMOE_BEAT_ARTEFACT;
     bool good = found->reason == ECGMOE_BEAT_GOOD;
     const float *waveform = beat->has_inputs ? beat->views[0].beat[0] : NULL;
