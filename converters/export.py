@@ -36,7 +36,6 @@ from ecgmoe_edge.runtime.engine import Engine
 from ecgmoe_edge.runtime.manifest import BeatMacs, DataSource, Gate, Manifest, Metrics, ModelEntry
 from ecgmoe_edge.streaming.beat_model import ModelFunction
 from ecgmoe_edge.streaming.decision import DecisionRule
-from ecgmoe_edge.tasks import TASK_CLASSES
 
 _VERSIONED = ("ecgmoe-edge", "torch", "torchao")
 
@@ -263,7 +262,7 @@ def _run_gates(
     parity_limits = ParityLimits(difference, limits.route_agreement, limits.label_agreement)
     parity_gates = tuple(not_run_if_few(parity.beats, gate) for gate in parity.gates(parity_limits, beats.source))
     enforce(gates)
-    classes = _classes(full.tasks)
+    classes = _classes(config, full.tasks)
     enforce(parity_gates, [one.describe(beats.location(one.beat), classes) for one in parity.differences])
     gates += parity_gates
     if request.accuracy is None or "beat" not in full.tasks:
@@ -278,8 +277,8 @@ def _run_gates(
     return (*gates, *result.gates), result
 
 
-def _classes(tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    return {task: TASK_CLASSES[task] for task in tasks}
+def _classes(config: StudentConfig, tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    return {task: config.classes[task] for task in tasks}
 
 
 def _manifest(
@@ -310,7 +309,7 @@ def _manifest(
         created=datetime.now(timezone.utc).replace(microsecond=0),
         profile=profile.name,
         width=config.width,
-        classes=_classes(tasks),
+        classes=_classes(config, tasks),
         preprocessing=installed_preprocessing(),
         decision=decision_to_manifest(request.decision),
         inputs=engine.inputs,

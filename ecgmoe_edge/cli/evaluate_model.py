@@ -110,14 +110,15 @@ def student_in_torch(path: Path) -> StreamingStudent:
 
     if "qat" not in read_metadata(path).get("format", ""):
         student = load_student(path)
-        model = StreamingStudent(student, student.config.tasks)
+        model = StreamingStudent(student, student.config.classes)
         refuse_unusable(model, path)
         return model
     require("export", "torchao")
     from ecgmoe_edge.compress.qat import load_qat
 
     simulated = load_qat(path)
-    model = StreamingStudent(simulated, simulated.tasks)
+    classes = {task: simulated.config.classes[task] for task in simulated.tasks}
+    model = StreamingStudent(simulated, classes)
     refuse_unusable(model, path)
     return model
 

@@ -59,11 +59,13 @@ class StreamingStudent:
     batched = True
     context_samples = 0
 
-    def __init__(self, model: nn.Module, tasks: tuple[str, ...], decision: DecisionRule | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, classes: Mapping[str, tuple[str, ...]], decision: DecisionRule | None = None
+    ) -> None:
         self._model = model.eval()
-        self.tasks = tasks
+        self.classes = classes
+        self.tasks = tuple(classes)
         self.decision = decision or DecisionRule()
-        self.classes: Mapping[str, tuple[str, ...]] = {task: TASK_CLASSES[task] for task in self.tasks}
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """See `BeatModel.infer`; b is any number of beats."""
@@ -127,4 +129,4 @@ def load_streaming_student(path: Path) -> StreamingStudent:
         ModelError: the file is missing, damaged, or not a float student.
     """
     student = load_student(path)
-    return StreamingStudent(student, student.config.tasks)
+    return StreamingStudent(student, student.config.classes)

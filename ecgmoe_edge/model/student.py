@@ -36,7 +36,7 @@ from ecgmoe_edge.model.weights_file import (
     refuse_unlike_made,
     write_weights,
 )
-from ecgmoe_edge.tasks import BEAT_ANSWERS, STUDENT_TASKS, tasks_named
+from ecgmoe_edge.tasks import BEAT_CLASSES, STUDENT_TASKS, TASK_CLASSES, tasks_named
 
 _FORMAT = "ecgmoe-edge student 2"
 _LARGEST, _MOST_EXPERTS = 1024, 64  # widest shipped student: 96 and 4
@@ -57,6 +57,7 @@ class StudentConfig:
     alpha: float = 32.0
     dropout: float = 0.2
     tasks: tuple[str, ...] = STUDENT_TASKS
+    artefact_answer: bool = True  # whether the beat head has the answer that a detected peak is an artefact
 
     @staticmethod
     def named(width: str, **changes: Any) -> StudentConfig:
@@ -88,8 +89,16 @@ class StudentConfig:
         _check_widths(self.morphology_widths)
         if max(len(self.morphology_widths), self.rhythm_experts) > _MOST_EXPERTS:
             raise ModelError(f"A bank of a student has at most {_MOST_EXPERTS} experts.")
+        if not isinstance(self.artefact_answer, bool):
+            raise ModelError("artefact_answer of a student configuration is true or false.")
         if not 0 < self.alpha <= _LARGEST or not 0 <= self.dropout < 1:
             raise ModelError(f"A student has an alpha above 0 and up to {_LARGEST}, and a dropout from 0 to below 1.")
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Classes of each task, in the order of its logits."""
+        without = {} if self.artefact_answer else {"beat": BEAT_CLASSES}
+        return {task: without.get(task, TASK_CLASSES[task]) for task in self.tasks}
 
     def dense_twin(self) -> StudentConfig:
         """Return the configuration with the same sizes and one expert per path, the full one for the morphology."""
@@ -189,19 +198,21 @@ class Fusion(nn.Module):
 
 
 class BeatHead(nn.Module):
-    """Logits of N, S, V, F and the artefact. The morphology path changes N and S together; only rhythm separates them.
+    """Logits of N, S, V, F and, if the model has this answer, of the artefact.
+
+    The morphology path changes N and S together; only rhythm separates them.
 
     If the waveform may separate S from N, a small network memorises its training patients (F1 of S .52 instead of .63).
     """
 
-    def __init__(self, d: int) -> None:
+    def __init__(self, d: int, answers: int) -> None:
         super().__init__()
         self.d = d
-        self.morphology = nn.Linear(d, len(BEAT_ANSWERS) - 1)  # N and S together, V, F, artefact
-        self.rhythm = nn.Linear(d, len(BEAT_ANSWERS))
+        self.morphology = nn.Linear(d, answers - 1)  # N and S together, V, F, artefact
+        self.rhythm = nn.Linear(d, answers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors of both paths, (b, 2d), to logits (b, 5)."""
+        """Vectors of both paths, (b, 2d), to logits (b, answers)."""
         shared = self.morphology(x[:, : self.d])
         y: Tensor = torch.cat([shared[:, :1], shared], 1) + self.rhythm(x[:, self.d :])
         return y
@@ -216,8 +227,8 @@ class Tail(nn.Module):
         self.fusion = Fusion(config)
         self.heads = nn.ModuleDict(
             {
-                task.name: BeatHead(config.dim) if task.name == "beat" else nn.Linear(2 * config.dim, task.n_outputs)
-                for task in tasks_named(config.tasks)
+                task: BeatHead(config.dim, len(names)) if task == "beat" else nn.Linear(2 * config.dim, len(names))
+                for task, names in config.classes.items()
             }
         )
 

@@ -169,13 +169,25 @@ class Distillation(Strict, frozen=True):
 
     kl: Strength = 0.7  # weight of the divergence from the teacher's probabilities
     cross_entropy: Strength = 0.3  # weight of the cross entropy with the labels
+    # The same two weights for the rhythm; None takes those above. 0 and 1 if the examples teach more about the rhythm
+    # than the teacher knows.
+    rhythm_kl: Strength | None = None
+    rhythm_cross_entropy: Strength | None = None
     temperature: Positive = 1.0
     cost_weight: Strength = 0.05  # loss of a beat on the most expensive morphology expert, compared with the cheapest
     float_stage: Fit = Fit()
     qat_stage: QatFit = QatFit()
+    artefact_answer: bool = True  # whether a student has the answer that a detected peak is an artefact
     extension_stage: ExtensionFit = ExtensionFit()
     extension_light_expert: bool = True  # whether an extension adds a light expert, or only fits the rhythm task again
     extension_cost: Strength = 0.1  # divergence of the beat answers at which a full expert is worth its cost
+
+    def weights_of(self, task: str) -> tuple[float, float]:
+        """Return the weights of a task: of the divergence from the teacher, and of the cross entropy with the labels."""
+        if task != "rhythm":
+            return self.kl, self.cross_entropy
+        kl, cross_entropy = self.rhythm_kl, self.rhythm_cross_entropy
+        return self.kl if kl is None else kl, self.cross_entropy if cross_entropy is None else cross_entropy
 
 
 class TrainingConfig(Strict, frozen=True):
@@ -270,6 +282,8 @@ def _check(config: TrainingConfig) -> None:
         raise UsageError("[augment] noise_least is larger than noise_most; swap them.")
     if not distil.kl and not distil.cross_entropy:
         raise UsageError("[distil] kl and cross_entropy are both 0; set at least one above 0.")
+    if not any(distil.weights_of("rhythm")):
+        raise UsageError("[distil] rhythm_kl and rhythm_cross_entropy are both 0; set at least one above 0.")
     _check_tasks(config.teacher.tasks)
 
 

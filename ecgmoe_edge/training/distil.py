@@ -15,7 +15,7 @@ from ecgmoe_edge.contract import ROUTES
 from ecgmoe_edge.model.macs import count_macs, relative_costs
 from ecgmoe_edge.model.shared_layers import Route, load_balance
 from ecgmoe_edge.model.student import Student
-from ecgmoe_edge.tasks import ARTEFACT, BEAT_ANSWERS, STUDENT_TASKS, tasks_named
+from ecgmoe_edge.tasks import STUDENT_TASKS, tasks_named
 from ecgmoe_edge.training.augment import Augmenter, Batch
 from ecgmoe_edge.training.bank_loss import answering_loss, bank_loss, expected_cost
 from ecgmoe_edge.training.batches import drawn_batches
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ecgmoe_edge.compress.qat import QatStudent  # torchao needs seconds to import
 
 _CPU = torch.device("cpu")
-_ARTEFACT = BEAT_ANSWERS.index(ARTEFACT)
 
 
 def distil(
@@ -60,8 +59,7 @@ def distil(
     morphology experts differ in cost, each of them answers every beat alone, and their router learns from their losses
     and costs (`bank_loss`). Otherwise the routed expert answers, and load balancing keeps all experts in use.
 
-    The teacher can be another student, which gets the same inputs (self-distillation). In this case, the labels of
-    artefacts are not used: a student may have been made without this answer, and its probability is then nearly 0.
+    The teacher can be another student, which gets the same inputs (self-distillation).
 
     Args:
         student: changed in place.
@@ -93,7 +91,6 @@ def distil(
     macs = count_macs(replace(student.config, tasks=tasks))
     costs = relative_costs(macs.experts["morphology"])
     balanced = ROUTES if not any(costs) else ("route_rhythm",)
-    of_student = isinstance(teacher, Student)
 
     def loss_of(batch: Batch, epoch: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         route: Route = "soft" if epoch < settings.soft_epochs else "hard"
@@ -103,7 +100,7 @@ def distil(
         return (of_unequal_experts if every_expert else of_routed_experts)(batch, targets, route)
 
     def losses_of(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        return distillation_losses(outputs, targets, batch, config.distil, tasks, artefacts=not of_student)
+        return distillation_losses(outputs, targets, batch, config.distil, tasks)
 
     def of_routed_experts(
         batch: Batch, targets: Mapping[str, Tensor], route: Route
@@ -158,13 +155,12 @@ def distillation_losses(
     batch: Batch,
     settings: Distillation,
     tasks: tuple[str, ...],
-    *,
-    artefacts: bool = True,
 ) -> dict[str, Tensor]:
     """Return the loss of each example, (b,), by task: kl * KL(teacher || student) + cross_entropy * loss of the label.
 
     The divergence is multiplied by the square of the temperature, as in Hinton, Vinyals and Dean, "Distilling the
-    Knowledge in a Neural Network", 2015. The loss of the label is that of `fit.labels_losses`.
+    Knowledge in a Neural Network", 2015. It is that of the answers that both models have: if one of them lacks the
+    artefact, of the probabilities given that the peak is a beat. The loss of the label is that of `fit.labels_losses`.
 
     Args:
         outputs: logits (b, classes) of the student, by task.
@@ -172,16 +168,15 @@ def distillation_losses(
         batch: the labels.
         settings: the weights of both parts and the temperature.
         tasks: names of the tasks.
-        artefacts: whether the labels of artefacts are used.
     """
     losses = {}
     for task in tasks_named(tasks):
         temperature = settings.temperature
-        student = (outputs[task.name] / temperature).log_softmax(1)
-        teacher = (teacher_outputs[task.name] / temperature).log_softmax(1)
+        both = min(outputs[task.name].shape[1], teacher_outputs[task.name].shape[1])
+        student = (outputs[task.name][:, :both] / temperature).log_softmax(1)
+        teacher = (teacher_outputs[task.name][:, :both] / temperature).log_softmax(1)
         divergence = fn.kl_div(student, teacher, log_target=True, reduction="none").sum(1) * temperature**2
         labels = labels_losses(task, outputs[task.name], batch.labels)
-        if task.loss == "beat" and not artefacts:
-            labels = labels * (batch.labels["beat"] != _ARTEFACT)
-        losses[task.name] = settings.kl * divergence + settings.cross_entropy * labels
+        kl, cross_entropy = settings.weights_of(task.name)
+        losses[task.name] = kl * divergence + cross_entropy * labels
     return losses

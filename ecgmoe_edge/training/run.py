@@ -148,7 +148,7 @@ def distill(
     wanted = _usual_tasks(width, trained) if tasks is None else tasks
     refuse_untrained(teacher, trained, wanted)
     sizes = {} if morphology_widths is None else {"morphology_widths": morphology_widths}
-    student_config = StudentConfig.named(width, tasks=wanted, **sizes)
+    student_config = StudentConfig.named(width, tasks=wanted, artefact_answer=config.distil.artefact_answer, **sizes)
     name = f"student-{width}"
     path = out_dir / f"{name}.safetensors"
     begun_from = None if start is None else _load_start(start, student_config, path)
@@ -203,7 +203,8 @@ def _load_start(path: Path, wanted: StudentConfig, written: Path) -> Student:
     if different := [f"{key} {found[key]} instead of {asked[key]}" for key in asked if found[key] != asked[key]]:
         raise UsageError(
             f"{path} has {'; '.join(different)}, so a fit of the wanted student cannot begin with its weights. Give a "
-            "student of the same configuration, or change --width, --morphology-widths or --teacher."
+            "student of the same configuration, or change --width, --morphology-widths, --teacher or [distil] "
+            "artefact_answer."
         )
     return student
 

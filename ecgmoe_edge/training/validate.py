@@ -203,10 +203,11 @@ def decide(outputs: Mapping[str, NDArray[np.float32]], examples: Examples, rule:
     scale = np.maximum(examples.amplitude, 1e-3)[:, None]
     beats = np.clip(examples.window[:, BEAT_CORE] / scale, -WAVEFORM_LIMIT, WAVEFORM_LIMIT)
     rhythms = () if rhythm is None else RHYTHM_CLASSES
-    previous, decision = -1, Decision(rule, BEAT_ANSWERS, rhythms)
+    answers = BEAT_ANSWERS[: outputs["beat"].shape[1]]  # a student may lack the last one, the artefact
+    previous, decision = -1, Decision(rule, answers, rhythms)
     for i, record in enumerate(examples.record.tolist()):
         if record != previous:
-            previous, decision = record, Decision(rule, BEAT_ANSWERS, rhythms)
+            previous, decision = record, Decision(rule, answers, rhythms)
         logits, rr = outputs["beat"][i], examples.rr_features[i]
         artefact = decision.is_artefact(logits, quality=1.0)  # an example does not state its quality
         of_rhythm = None if rhythm is None else rhythm[i]

@@ -328,18 +328,32 @@ def test_the_cost_of_the_experts_is_not_in_the_loss_if_the_routes_are_kept(
     assert ("train.cost" in result.rows[0]) is costs
 
 
-def test_self_distillation_does_not_use_the_labels_of_artefacts(
+def test_a_student_without_the_artefact_answer_learns_only_from_beats(
     examples: Examples, tiny_config: TrainingConfig
 ) -> None:
     batch = clean_batch(examples, np.arange(30, dtype=np.int64))
     batch.labels["beat"][::2] = BEAT_ANSWERS.index(ARTEFACT)
-    logits = {"beat": torch.randn(30, 5)}
-    logits["beat"][:, BEAT_ANSWERS.index(ARTEFACT)] = -30.0  # a student that was made without this answer
-    used = distillation_losses(logits, logits, batch, tiny_config.distil, ("beat",))["beat"]
-    unused = distillation_losses(logits, logits, batch, tiny_config.distil, ("beat",), artefacts=False)["beat"]
-    assert used[::2].min() > 5.0
-    assert unused[::2].abs().max() < 1e-5
-    assert torch.equal(unused[1::2], used[1::2])
+    teacher = {"beat": torch.randn(30, 5)}
+    answers = {"beat": teacher["beat"][:, :4].clone().requires_grad_()}
+    with_it = distillation_losses(teacher, teacher, batch, tiny_config.distil, ("beat",))["beat"]
+    without = distillation_losses(answers, teacher, batch, tiny_config.distil, ("beat",))["beat"]
+    assert with_it[::2].min() > 0.1
+    assert without[::2].abs().max() < 1e-5
+    assert without[1::2].min() > 0.0
+
+
+def test_a_student_learns_the_artefact_from_labels_if_its_teacher_lacks_it(
+    examples: Examples, tiny_config: TrainingConfig
+) -> None:
+    batch = clean_batch(examples, np.arange(30, dtype=np.int64))
+    batch.labels["beat"][:] = BEAT_ANSWERS.index(ARTEFACT)
+    answers = torch.randn(30, 5, requires_grad=True)
+    losses = distillation_losses(
+        {"beat": answers}, {"beat": answers.detach()[:, :4]}, batch, tiny_config.distil, ("beat",)
+    )
+    losses["beat"].mean().backward()
+    assert answers.grad is not None
+    assert answers.grad[:, BEAT_ANSWERS.index(ARTEFACT)].max() < 0.0
 
 
 def test_a_task_that_the_teaching_student_lacks_is_refused(
