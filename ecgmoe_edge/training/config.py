@@ -17,7 +17,7 @@ from ecgmoe_edge.streaming.signal.filters import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from ecgmoe_edge.tasks import TASK_NAMES, TASKS
 
 #: Names of the configurations in the package: that of the shipped model, and DS1 only for comparison with publications.
-SHIPPED = ("default", "extended", "ds1-only")
+SHIPPED = ("default", "fine-tune", "extended", "ds1-only")
 
 Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
