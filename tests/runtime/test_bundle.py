@@ -21,7 +21,7 @@ from ecgmoe_edge.runtime.bundle import load_bundle, open_bundle, pack, shipped_b
 from ecgmoe_edge.runtime.compatibility import check_classes
 from ecgmoe_edge.runtime.cores import usable_cores
 from ecgmoe_edge.runtime.manifest import Gate, Manifest
-from ecgmoe_edge.streaming.decision import DecisionRule
+from ecgmoe_edge.streaming.decision import RULE_VERSION, DecisionRule
 from ecgmoe_edge.tasks import BEAT_ANSWERS, BEAT_CLASSES
 
 Files = dict[str, bytes | Path]
@@ -169,16 +169,16 @@ def test_a_bundle_with_or_without_its_multiplications_is_read(bundle_folder: Pat
         (lambda m: m["model"].update(macs=MACS | {"expert_shares": {"rhythm": [2.0, -1.0]}}), "expert_shares"),
         (
             lambda m: m["decision"].update(luck=1.0),
-            "version 5 of the decision rule has no constant luck: update ecgmoe-edge",
+            f"version {RULE_VERSION} of the decision rule has no constant luck: update ecgmoe-edge",
         ),
         (lambda m: m["decision"].pop("memory_beats"), "missing constants of the decision rule: memory_beats"),
         (
             lambda m: m["decision"].update(rule=99),
-            "needs version 99 of the decision rule, and this ecgmoe-edge knows 5: update ecgmoe-edge.",
+            f"needs version 99 of the decision rule, and this ecgmoe-edge knows {RULE_VERSION}: update ecgmoe-edge.",
         ),
         (lambda m: m["decision"].update(rule=0), "version of the decision rule is 0"),
         (lambda m: m["decision"].update(rule="4"), "version of the decision rule is '4'"),
-        (lambda m: m["decision"].update(rule=2), "version 2 of the decision rule has no constant fibrillation"),
+        (lambda m: m["decision"].update(rule=2), "version 2 of the decision rule has no constant doubtful_margin, doubtful_quality, fibrillation"),
         (lambda m: m["decision"].pop("shape_share"), "missing constants of the decision rule: shape_share"),
         (lambda m: m["decision"].update(memory_beats="many"), "decision rule is invalid"),
         (lambda m: m["decision"].update(memory_beats=0), "memory_beats must be at least 1, and is 0"),
