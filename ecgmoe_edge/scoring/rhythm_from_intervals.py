@@ -95,13 +95,14 @@ def _rhythm_logits(
     amplitude = np.full(count, normal.amplitude, np.float32)
     inputs = assemble_inputs(waveforms, waveforms, amplitude, features, sequences)
     size = count if model.batched else 1
-    logits = []
-    for start in range(0, count, size):
-        outputs = model.infer({name: value[start : start + size] for name, value in inputs.items()})
-        if unusable := unusable_outputs(outputs):
-            raise ModelError(
-                f"From the RR intervals of annotated beats, the model outputs NaN or infinity ({', '.join(unusable)}): "
-                "train the model again."
-            )
-        logits.append(outputs[RHYTHM_TASK])
-    return np.concatenate(logits)
+    answers = [
+        model.infer({name: value[start : start + size] for name, value in inputs.items()})
+        for start in range(0, count, size)
+    ]
+    outputs = {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+    if unusable := unusable_outputs(outputs):
+        raise ModelError(
+            f"From the RR intervals of annotated beats, the model outputs NaN or infinity ({', '.join(unusable)}): "
+            "train the model again."
+        )
+    return outputs[RHYTHM_TASK]
