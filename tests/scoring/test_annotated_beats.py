@@ -34,7 +34,7 @@ def _by_irregularity(inputs: Tensors) -> Tensors:
     af = np.where(share > 0.3, 4.0, -4.0).astype(np.float32)
     rows = np.zeros_like(af)
     return {
-        "beat": np.tile(np.float32([9, 0, 0, 0]), (len(af), 1)),
+        "beat": np.tile(np.array([9, 0, 0, 0], np.float32), (len(af), 1)),
         "rhythm": np.stack([rows, af, rows - 9, rows - 9], axis=1),
     }
 
@@ -56,7 +56,7 @@ def load_context_model(_path: Path) -> FakeModel:
 
 
 def always_af() -> FakeModel:
-    rhythm = np.float32([[0, 9, 0, 0]])
+    rhythm = np.array([[0, 9, 0, 0]], np.float32)
     return FakeModel(
         lambda inputs: {"rhythm": np.tile(rhythm, (len(inputs["beat"]), 1))}, ("beat", "rhythm"), batched=True
     )
@@ -260,6 +260,8 @@ def test_the_normal_beat_is_labelled_n_by_the_shipped_bundle() -> None:
         features, sequence = history.add(rr_s)
     normal = normal_beat()
     waveform = normal.waveform[None]
-    inputs = assemble_inputs(waveform, waveform, np.float32([normal.amplitude]), features[None], sequence[None])
+    inputs = assemble_inputs(
+        waveform, waveform, np.array([normal.amplitude], np.float32), features[None], sequence[None]
+    )
     model = load_bundle(shipped_bundle())
     assert model.classes["beat"][int(model.infer(inputs)["beat"][0].argmax())] == "N"
