@@ -93,7 +93,8 @@ def evaluate(
         Path | None, typer.Option("--student", metavar="FILE", help="Run a student of `distill` in torch.")
     ] = None,
     only: Annotated[
-        Literal["rpeaks"] | None, typer.Option("--only", help="Detect R peaks only, without a model.")
+        Literal["rpeaks"] | None,
+        typer.Option("--only", help="Detect R peaks only, without a model. With --annotated-beats: CoSEn alone."),
     ] = None,
     jobs: JobsOption = None,
     whole: Annotated[bool, typer.Option("--whole", help="Also score the first five minutes.")] = False,
@@ -108,7 +109,7 @@ def evaluate(
         bool,
         typer.Option(
             "--annotated-beats",
-            help="With --task rhythm: AF from the RR intervals of the annotated beats; needs no signal and no model.",
+            help="With --task rhythm: AF from the RR intervals of the annotated beats; needs no signal.",
         ),
     ] = False,
     reference: Annotated[
@@ -200,17 +201,13 @@ def evaluate(
     stated = stated_options(fs, unit, columns, time_column, uv_per_lsb, truncated=truncated)
     chosen_task = task_named(task)
     if annotated_beats:
-        given: dict[str, object] = {
-            "--bundle": bundle,
-            "--teacher": teacher,
-            "--student": student,
-            "--only": only,
-            "--report": report,
-        }
-        given |= {"--patient": patient, "--adapt-minutes": adapt_minutes, "--adapt-labels": adapt_labels}
-        given |= {"--lead": lead, "--leads": leads, "--noise": noise, "--annotations": annotations, "--csv": csv}
+        given: dict[str, object] = {"--lead": lead, "--leads": leads, "--invert": invert or None}
+        given |= {"--noise": noise, "--reference": reference, "--annotations": annotations, "--csv": csv}
+        given |= {"--report": report, "--patient": patient, "--retrospective": retrospective or None}
+        given |= {"--adapt-minutes": adapt_minutes, "--adapt-labels": adapt_labels}
         _refuse_with_annotated_beats(task, [name for name, value in given.items() if value is not None])
         evaluate_annotated_beats(
+            chosen_model(bundle, teacher, student, peaks_only=only == "rpeaks", trust_code=trust_code),
             data,
             split=split,
             records=_names(records),
@@ -333,7 +330,7 @@ def _refuse_with_annotated_beats(task: str, options: list[str]) -> None:
     if task != "rhythm":
         raise UsageError("--annotated-beats scores the rhythm: also give --task rhythm.")
     if options:
-        raise UsageError(f"--annotated-beats reads no signal and runs no model: omit {' and '.join(options)}.")
+        raise UsageError(f"--annotated-beats scores the rhythm without a signal: omit {' and '.join(options)}.")
 
 
 def _only(leads: LeadsWanted, task: str) -> Lead:

@@ -59,6 +59,7 @@ def evaluate_other_task(
 
 
 def evaluate_annotated_beats(
+    model: ModelFile,
     data: Path | None,
     *,
     split: str | None,
@@ -68,14 +69,17 @@ def evaluate_annotated_beats(
     jobs: int,
     as_json: bool,
 ) -> None:
-    """Score atrial fibrillation from the RR intervals of annotated beats, and print the figures."""
+    """Score atrial fibrillation from the RR intervals of annotated beats, and print the figures.
+
+    `model` is scored beside CoSEn; without a model, CoSEn alone is scored.
+    """
     from ecgmoe_edge.records.splits import locate
     from ecgmoe_edge.scoring.annotated_beats import score_annotated_beats
     from ecgmoe_edge.scoring.task_table import render_annotated_rhythm
 
     paths = locate(data, split=split, records=records)
-    scored = score_annotated_beats(paths, annotator, whole=whole, jobs=jobs, on_record=report_progress)
-    evaluation = scored.to_json() | {"command": command()}
+    scored = score_annotated_beats(paths, model, annotator, whole=whole, jobs=jobs, on_record=report_progress)
+    evaluation = scored.to_json() | {"model": describe_model(model), "command": command()}
     if as_json:
         result_json(evaluation)
     else:

@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 from ecgmoe_edge.records.annotations import RhythmSegment
 from ecgmoe_edge.scoring.bootstrap import Figures, bootstrap
 from ecgmoe_edge.scoring.class_table import rounded
+from ecgmoe_edge.scoring.rhythm_durations import af_durations
 
 INTERVALS = 64  # RR intervals of one value
 FEWEST = 12
 THRESHOLD = -1.2  # AF at and above; chosen on the 71 records of LTAFDB at hand (F1 by duration 95.2 %)
 _TOLERANCE_S = 0.03
 _STEP = 8  # intervals between two values
-_SHORTEST_S, _LONGEST_S = 0.15, 4.0
+_SHORTEST_S = 0.15
+LONGEST_S = 4.0  # a longer interval is a gap
 _AT_ONCE = 512  # windows in memory at a time
 
 
@@ -40,7 +42,7 @@ def cosen(rr_s: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         (n,) natural logarithms; NaN before the twelfth interval. A new value is computed at every eighth interval.
     """
-    rr = np.clip(rr_s, _SHORTEST_S, _LONGEST_S)
+    rr = np.clip(rr_s, _SHORTEST_S, LONGEST_S)
     values = np.full(len(rr), np.nan)
     for end in range(FEWEST, min(len(rr), INTERVALS - 1) + 1):
         if (end - FEWEST) % _STEP == 0:
@@ -86,22 +88,9 @@ def af_seconds(
         (3,) seconds: annotated and reported, annotated only, reported only.
     """
     rr = np.diff(beat_times)
-    reported = (cosen(rr) >= THRESHOLD) & (rr <= _LONGEST_S)
-    until = np.concatenate([[0.0], np.cumsum(np.where(reported, rr, 0.0))])  # seconds reported up to each beat
-    seconds = np.zeros(3)
-    for segment in rhythms:
-        start, end = max(segment.start / fs, first_s), segment.end / fs
-        if end <= start:
-            continue
-        if len(beat_times):
-            from_s, to_s = np.interp([start, end], beat_times, until)
-        else:
-            from_s, to_s = 0.0, 0.0
-        if segment.label == "AFIB":
-            seconds += (to_s - from_s, (end - start) - (to_s - from_s), 0.0)
-        else:
-            seconds[2] += to_s - from_s
-    return seconds
+    reported = (cosen(rr) >= THRESHOLD) & (rr <= LONGEST_S)
+    reported_s = np.cumsum(np.concatenate([[0.0], np.where(reported, rr, 0.0)]))[: len(beat_times)]
+    return af_durations(rhythms, beat_times, reported_s, fs, first_s)
 
 
 def cosen_figures(patients: Sequence[str], af: NDArray[np.float64]) -> dict[str, Any]:
@@ -111,9 +100,19 @@ def cosen_figures(patients: Sequence[str], af: NDArray[np.float64]) -> dict[str,
         patients: patient of each record.
         af: the result of `af_seconds` for each record, (records, 3).
     """
+    return {"threshold": THRESHOLD, **af_figures(patients, af)}
+
+
+def af_figures(patients: Sequence[str], af: NDArray[np.float64]) -> dict[str, Any]:
+    """Se, +P and F1 of atrial fibrillation by duration for JSON, with 95 % intervals over patients.
+
+    Args:
+        patients: patient of each record.
+        af: seconds in each record, (records, 3), as `rhythm_durations.af_durations` returns them.
+    """
     figures = rounded(_figures(af.sum(0)))
     intervals = bootstrap(patients, af, _figures).to_json()["figures"]
-    return {"threshold": THRESHOLD, "AF": dict(figures), "intervals": intervals}
+    return {"AF": dict(figures), "intervals": intervals}
 
 
 def _figures(total: NDArray[Any]) -> Figures:

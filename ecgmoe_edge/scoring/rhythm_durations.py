@@ -53,5 +53,54 @@ def rhythm_durations(
     return table
 
 
+def reported_af(events: Sequence[Rhythm]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return when a model reported atrial fibrillation, as `af_durations` takes it.
+
+    Args:
+        events: rhythm events, in order; those without an end are ignored.
+
+    Returns:
+        Times at which atrial fibrillation begins or ends, (n,) in s; seconds of it up to each of them, (n,).
+    """
+    spans = [(one.from_s, one.to_s) for one in events if one.label == "AF" and _is_of_model(one)]
+    times = np.array(spans, np.float64).reshape(-1)
+    lengths = np.diff(times, prepend=0.0)
+    lengths[::2] = 0.0  # the time before a begin
+    return times, np.cumsum(lengths)
+
+
+def af_durations(
+    annotated: Sequence[RhythmSegment],
+    times: NDArray[np.float64],
+    reported_s: NDArray[np.float64],
+    fs: float,
+    first_s: float,
+) -> NDArray[np.float64]:
+    """Seconds in which atrial fibrillation is annotated, reported, or both.
+
+    Args:
+        annotated: annotated segments, in samples; time outside them is not scored.
+        times: (n,) in s, ascending.
+        reported_s: seconds of reported atrial fibrillation up to each of these times, (n,); linear between them, and
+            constant before the first and after the last.
+        fs: sampling rate, Hz.
+        first_s: start of the scored part, s.
+
+    Returns:
+        (3,) seconds: annotated and reported, annotated only, reported only.
+    """
+    seconds = np.zeros(3)
+    for segment in annotated:
+        start, end = max(segment.start / fs, first_s), segment.end / fs
+        if end <= start:
+            continue
+        inside_s = float(np.diff(np.interp([start, end], times, reported_s))[0]) if len(times) else 0.0
+        if _CLASS_OF_ANNOTATION.get(segment.label) == "AF":
+            seconds += (inside_s, end - start - inside_s, 0.0)
+        else:
+            seconds[2] += inside_s
+    return seconds
+
+
 def _is_of_model(event: Rhythm) -> bool:
     return event.to_s is not None and event.limit is None and event.label in ANSWERS

@@ -30,6 +30,7 @@ def render_annotated_rhythm(evaluation: Mapping[str, Any]) -> str:
         f"rhythm from annotated beats: {evaluation['records']} records of {patients} "
         f"patient{'' if patients == 1 else 's'}, {evaluation['hours']:.1f} h",
         "in brackets: 95 % interval, bootstrap over patients",
+        *([] if evaluation["model_af"] is None else [_af_line("the model", evaluation["model_af"])]),
         cosen_line(evaluation["cosen"]),
         *(f"skipped {name}: {reason}" for name, reason in evaluation["skipped_records"].items()),
     ]
@@ -76,11 +77,15 @@ def _class_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str,
 
 def cosen_line(cosen: Mapping[str, Any]) -> str:
     """Se, +P and F1 of the classical measure of AF, as text."""
+    return _af_line("CoSEn of the RR intervals alone", cosen)
+
+
+def _af_line(source: str, figures: Mapping[str, Any]) -> str:
     cells = (
-        f"{title} {_with_interval(cosen['AF'][key], cosen['intervals'][key])}"
+        f"{title} {_with_interval(figures['AF'][key], figures['intervals'][key])}"
         for title, key in (("Se", "se"), ("+P", "ppv"), ("F1", "f1"))
     )
-    return f"AF by CoSEn of the RR intervals alone, %: {', '.join(cells)}"
+    return f"AF by {source}, %: {', '.join(cells)}"
 
 
 def _rr_lines(task: Task, figures: Mapping[str, Any], intervals: Mapping[str, Any]) -> Iterator[str]:

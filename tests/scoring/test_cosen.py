@@ -1,28 +1,16 @@
-"""The classical measure of atrial fibrillation, beside every model of rhythm and on annotations alone."""
+"""The classical measure of atrial fibrillation, which is scored beside every model of rhythm."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from installed_command import Cli
+from annotated_records import irregular, regular
 from numpy.typing import NDArray
 
 from ecgmoe_edge.records.annotations import RhythmSegment
 from ecgmoe_edge.scoring.cosen import FEWEST, THRESHOLD, af_seconds, cosen
-
-wfdb = pytest.importorskip("wfdb", reason="annotations need the records extra")
-
-
-def irregular(beats: int, seed: int = 1) -> NDArray[np.float64]:
-    return np.random.default_rng(seed).gamma(25.0, 0.7 / 25.0, beats)
-
-
-def regular(beats: int) -> NDArray[np.float64]:
-    return 0.9 + np.random.default_rng(2).normal(0.0, 0.01, beats)
 
 
 def by_definition(rr: NDArray[np.float64]) -> float:
@@ -71,40 +59,3 @@ def test_seconds_are_counted_by_the_intervals_that_beats_end() -> None:
 
 def test_a_record_without_a_beat_has_only_missed_fibrillation() -> None:
     assert af_seconds(np.zeros(0), [RhythmSegment("AFIB", 0, 2500)], 250.0, 0.0).tolist() == [0.0, 10.0, 0.0]
-
-
-def annotate(folder: Path, name: str, rr: NDArray[np.float64], rhythm: str | None) -> None:
-    """Header and annotations of a record without a signal, 128 Hz."""
-    samples = np.rint(np.cumsum(rr) * 128.0).astype(np.int64)
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.hea").write_text(f"{name} 1 128 {samples[-1] + 10}\n{name}.dat 16 200/mV 16 0 0 0 0 ECG\n")
-    notes = [f"({rhythm}", *[""] * (len(samples) - 1)] if rhythm else None
-    marks = ["+", *["N"] * (len(samples) - 1)] if rhythm else ["N"] * len(samples)
-    wfdb.wrann(name, "atr", samples, symbol=marks, aux_note=notes, write_dir=str(folder))
-
-
-def test_the_command_scores_annotations_without_a_signal(tmp_path: Path, cli: Cli) -> None:
-    folder = tmp_path / "long"
-    annotate(folder, "af", irregular(1000), "AFIB")
-    annotate(folder, "sinus", regular(1000), "N")
-    annotate(folder, "unlabelled", regular(1000), None)
-    arguments = ("evaluate", "--data", str(folder), "--task", "rhythm", "--annotated-beats", "--jobs", "1")
-    done = cli(*arguments, "--json")
-    assert done.code == 0, done.err
-    report = json.loads(done.out)
-    assert report["beats"] == "annotated"
-    assert report["records"] == 2
-    assert report["cosen"]["AF"]["se"] > 90.0
-    assert report["cosen"]["AF"]["ppv"] == 100.0
-    assert "no rhythm annotations" in report["skipped_records"]["unlabelled"]
-    assert report["per_record"]["sinus"]["reported_only_s"] == 0.0
-    assert "AF by CoSEn" in cli(*arguments).out
-
-
-@pytest.mark.parametrize("further", [["--task", "beat"], ["--task", "rhythm", "--lead", "0"]])
-def test_options_that_need_a_signal_are_refused(tmp_path: Path, cli: Cli, further: list[str]) -> None:
-    annotate(tmp_path / "long", "af", irregular(200), "AFIB")
-    done = cli("evaluate", "--data", str(tmp_path / "long"), "--annotated-beats", *further)
-    assert done.code == 2
-    assert "--annotated-beats" in done.err
-    assert not done.out
