@@ -61,7 +61,7 @@ class DecisionRule:
     irregular_penalty: float = _constant(0.5, least=0)
     # The same for a model with rhythm classes, times the square of the mean probability of AF; None for
     # `irregular_penalty` there too.
-    fibrillation_penalty: float | None = _constant(1.5, least=0, since=3, before=None)
+    fibrillation_penalty: float | None = _constant(3.0, least=0, since=3, before=None)
     # Number of beats of that mean (exponential).
     fibrillation_beats: int = _constant(64, least=1, since=3, before=64)
     # Fraction of the difference to the V margin of its shape by which a beat is moved; 0 for no such rule.

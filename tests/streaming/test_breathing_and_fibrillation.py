@@ -68,8 +68,18 @@ def test_fibrillation_followed_by_respiratory_arrhythmia_ends() -> None:
     assert [(label, phase) for label, phase, _ in reported] == [("AF", "begin"), ("AF", "end"), ("other", "begin")]
 
 
-def test_on_a_rhythm_that_hardly_varies_the_model_decides() -> None:
-    assert [(label, phase) for label, phase, _ in rhythms([500.0] * 60)] == [("AF", "begin")]
+def test_a_rhythm_that_hardly_varies_is_no_fibrillation() -> None:
+    assert [(label, phase) for label, phase, _ in rhythms([500.0] * 60)] == [("other", "begin")]
+
+
+@pytest.mark.parametrize("every", [4, 7])
+def test_sinus_rhythm_with_missed_or_early_beats_is_no_fibrillation(every: int) -> None:
+    random = np.random.default_rng(every)
+    rr_ms = (850.0 * (1.0 + 0.015 * random.standard_normal(200))).tolist()
+    missed = [2.0 * rr if at % every == 0 else rr for at, rr in enumerate(rr_ms)]
+    early = [0.65 * rr if at % (2 * every) == 0 else 1.35 * rr if at % (2 * every) == 1 else rr for at, rr in enumerate(rr_ms)]
+    for series in (missed, early):
+        assert [label for label, _, _ in rhythms(series)] == ["other"]
 
 
 def test_the_unexplained_fraction_of_the_variance() -> None:

@@ -3,7 +3,7 @@
  */
 #include "ecgmoe_tables.h"
 
-#define FILL_COUNT 1220
+#define FILL_COUNT 1222
 
 static void fill_tables(ecgmoe_tables *t, const double *v) {
     t->fs = *v++;
@@ -373,6 +373,8 @@ static void fill_tables(ecgmoe_tables *t, const double *v) {
     t->labeller.rhythm.model_rhythm.hold_beats = *v++;
     t->labeller.rhythm.model_rhythm.predictability.least_spread = *v++;
     t->labeller.rhythm.model_rhythm.predictability.predictable = *v++;
+    t->labeller.rhythm.model_rhythm.predictability.steady_within = *v++;
+    t->labeller.rhythm.model_rhythm.predictability.steady_share = *v++;
     t->labeller.rhythm.model_rhythm.predictability.outlier = *v++;
     t->labeller.faults.report = *v++;
     t->totals.fs = *v++;

@@ -213,6 +213,8 @@ def _tracker_constants(limits: RhythmLimits) -> Constants:
             "predictability": {
                 "least_spread": predictability.LEAST_SPREAD,
                 "predictable": predictability.PREDICTABLE,
+                "steady_within": predictability.STEADY_WITHIN,
+                "steady_share": predictability.STEADY_SHARE,
                 "outlier": predictability.OUTLIER,
             },
         },

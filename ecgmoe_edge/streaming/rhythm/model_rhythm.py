@@ -1,4 +1,4 @@
-"""The rhythm by the model's scores, averaged over beats; no atrial fibrillation if RR intervals vary smoothly."""
+"""The rhythm by the model's scores, averaged over beats; no atrial fibrillation if RR intervals exclude it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ModelRhythm:
         self._scores += weight * (probability - self._scores)
         label = self._classes[int(np.argmax(self._scores))]
         too_early = label == AF and len(self._intervals) < FEWEST_RR
-        if label == AF and not too_early and self._intervals.is_smooth():
+        if label == AF and not too_early and (self._intervals.is_smooth() or self._intervals.is_steady()):
             without_af = [-1.0 if k == self._af else score for k, score in enumerate(self._scores)]
             label = self._classes[int(np.argmax(without_af))]
         if self._leading != label:

@@ -54,7 +54,8 @@ void ecgmoe_model_rhythm_beat(ecgmoe_model_rhythm *rhythm, double time_s, const 
     int32_t label = highest(rhythm, ECGMOE_ABSENT);
     bool is_af = label == tasks->af;
     bool too_early = is_af && rhythm->intervals.count < rhythm->constants->fewest_rr;
-    if (is_af && !too_early && tasks->n_rhythms > 1 && ecgmoe_predictability_is_smooth(&rhythm->intervals))
+    if (is_af && !too_early && tasks->n_rhythms > 1 &&
+        (ecgmoe_predictability_is_smooth(&rhythm->intervals) || ecgmoe_predictability_is_steady(&rhythm->intervals)))
         label = highest(rhythm, tasks->af);
     if (rhythm->leading != label) {
         rhythm->leading = (int8_t)label;

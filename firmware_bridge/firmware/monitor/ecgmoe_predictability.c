@@ -22,16 +22,21 @@ void ecgmoe_predictability_add(ecgmoe_predictability *p, ecgmoe_real rr_ms) {
         p->first = (uint8_t)((p->first + 1) % ECGMOE_PREDICTED_INTERVALS);
 }
 
+static ecgmoe_real median(const ecgmoe_predictability *p) {
+    ecgmoe_real ordered[ECGMOE_PREDICTED_INTERVALS];
+    for (int32_t i = 0; i < p->count; i++)
+        ordered[i] = (ecgmoe_real)p->rr[i];
+    ecgmoe_sort(ordered, p->count);
+    return ordered[p->count / 2];
+}
+
 /* Write the autocorrelation of ln RR at lags 0 to ORDER, as sums of products. */
 static void correlate(const ecgmoe_predictability *p, ecgmoe_real correlation[ORDER + 1]) {
-    ecgmoe_real x[ECGMOE_PREDICTED_INTERVALS], ordered[ECGMOE_PREDICTED_INTERVALS], total = 0;
+    ecgmoe_real x[ECGMOE_PREDICTED_INTERVALS], middle = median(p), total = 0;
     int32_t n = p->count;
-    for (int32_t i = 0; i < n; i++)
-        ordered[i] = (ecgmoe_real)p->rr[i];
-    ecgmoe_sort(ordered, n);
     for (int32_t i = 0; i < n; i++) {
         ecgmoe_real rr = (ecgmoe_real)p->rr[(p->first + i) % ECGMOE_PREDICTED_INTERVALS];
-        ecgmoe_real log_ratio = ecgmoe_log(rr / ordered[n / 2]);
+        ecgmoe_real log_ratio = ecgmoe_log(rr / middle);
         x[i] = ecgmoe_min(ecgmoe_max(log_ratio, -p->constants->outlier), p->constants->outlier);
         total += x[i];
     }
@@ -70,6 +75,14 @@ bool ecgmoe_predictability_is_smooth(const ecgmoe_predictability *p) {
     correlate(p, correlation);
     bool varies = correlation[0] >= least * least * (ecgmoe_real)p->count;
     return varies && unexplained(correlation) < p->constants->predictable;
+}
+
+bool ecgmoe_predictability_is_steady(const ecgmoe_predictability *p) {
+    ecgmoe_real middle = median(p);
+    int32_t equal = 0;
+    for (int32_t i = 0; i < p->count; i++)
+        equal += ecgmoe_fabs((ecgmoe_real)p->rr[i] - middle) < p->constants->steady_within * middle;
+    return (ecgmoe_real)equal >= p->constants->steady_share * (ecgmoe_real)p->count;
 }
 
 ecgmoe_real ecgmoe_predictability_unexplained(const ecgmoe_predictability *p) {

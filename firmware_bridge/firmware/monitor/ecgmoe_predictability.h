@@ -16,9 +16,11 @@ typedef double ecgmoe_stored_rr;
 #endif
 
 typedef struct {
-    ecgmoe_real least_spread; /* predictability.LEAST_SPREAD */
-    ecgmoe_real predictable;  /* predictability.PREDICTABLE */
-    ecgmoe_real outlier;      /* predictability.OUTLIER */
+    ecgmoe_real least_spread;  /* predictability.LEAST_SPREAD */
+    ecgmoe_real predictable;   /* predictability.PREDICTABLE */
+    ecgmoe_real steady_within; /* predictability.STEADY_WITHIN */
+    ecgmoe_real steady_share;  /* predictability.STEADY_SHARE */
+    ecgmoe_real outlier;       /* predictability.OUTLIER */
 } ecgmoe_predictability_constants;
 
 typedef struct {
@@ -31,6 +33,8 @@ void ecgmoe_predictability_init(ecgmoe_predictability *p, const ecgmoe_predictab
 void ecgmoe_predictability_add(ecgmoe_predictability *p, ecgmoe_real rr_ms);
 /* Whether the intervals vary and are predictable; there must be at least one interval. */
 bool ecgmoe_predictability_is_smooth(const ecgmoe_predictability *p);
+/* Whether most intervals are equal; there must be at least one interval. */
+bool ecgmoe_predictability_is_steady(const ecgmoe_predictability *p);
 /* The fraction of the variance that is not explained, 0 to 1; there must be at least one interval. */
 ecgmoe_real ecgmoe_predictability_unexplained(const ecgmoe_predictability *p);
 
