@@ -15,7 +15,7 @@ from ecgmoe_edge.streaming.patient.rr_history import RRHistory
 from ecgmoe_edge.streaming.patient.shapes import ShapeMemory
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
 
-POINTS = np.arange(103) - 45
+POINTS = BEAT_GRID
 
 
 def intervals(fs: float, n: int, seed: int) -> list[int]:
@@ -36,7 +36,7 @@ def intervals(fs: float, n: int, seed: int) -> list[int]:
 def windows(n: int, seed: int) -> NDArray[np.float32]:
     """Beat windows of three forms with noise, mV."""
     random = np.random.default_rng(seed)
-    out = 0.03 * random.standard_normal((n, 103))
+    out = 0.03 * random.standard_normal((n, POINTS.size))
     for row, form in zip(out, random.choice(3, n, p=(0.8, 0.15, 0.05)), strict=True):
         width, height = ((3, 1.1), (7, -1.4), (5, 0.6))[form]
         row += height * random.normal(1, 0.05) * np.exp(-0.5 * (POINTS / width) ** 2)
@@ -64,7 +64,7 @@ def test_the_features_of_rr_intervals_in_32_bits_are_close() -> None:
 
 @pytest.mark.parametrize("best", [1.0, 0.25, 0.05])
 def test_the_template_and_the_amplitude_are_those_of_python(best: float) -> None:
-    reference, stages = LeadHistory(103, int(np.flatnonzero(BEAT_GRID == 0)[0])), StagesInC()
+    reference, stages = LeadHistory(POINTS.size, int(np.flatnonzero(POINTS == 0)[0])), StagesInC()
     qualities = best * np.random.default_rng(6).random(900)
     qualities[300:450] *= 0.02
     remembered = 0
@@ -78,7 +78,7 @@ def test_the_template_and_the_amplitude_are_those_of_python(best: float) -> None
 
 
 def test_the_template_in_32_bits_is_within_the_step_of_its_windows() -> None:
-    reference, stages = LeadHistory(103, 45), StagesInC(flags=FLOAT)
+    reference, stages = LeadHistory(POINTS.size, int(np.flatnonzero(POINTS == 0)[0])), StagesInC(flags=FLOAT)
     qualities = (0.2 * np.random.default_rng(6).random(700)).tolist()
     same = 0
     for window, quality in zip(windows(700, 8), qualities, strict=True):
@@ -89,7 +89,7 @@ def test_the_template_in_32_bits_is_within_the_step_of_its_windows() -> None:
 
 def test_a_history_of_zeros_stays_zero_in_32_bits() -> None:
     stages = StagesInC(flags=FLOAT)
-    nothing = np.zeros(103, np.float32)
+    nothing = np.zeros(POINTS.size, np.float32)
     assert stages.remember(nothing, 1.0)
     assert not stages.template(nothing).any()
 
@@ -100,7 +100,7 @@ def test_the_correction_by_shapes_is_that_of_python(flags: tuple[str, ...]) -> N
     reference, stages = ShapeMemory(0.9, 0.85), StagesInC(flags=flags)
     stages.c.shapes_init(ctypes.c_double(0.9), ctypes.c_double(0.85))
     beats = windows(1500, 10)
-    beats[::97] += random.normal(0, 1, (len(beats[::97]), 103)).astype(np.float32)  # forms that come once
+    beats[::97] += random.normal(0, 1, (len(beats[::97]), POINTS.size)).astype(np.float32)  # forms that come once
     beats[700] = 0.0
     for k, beat in enumerate(beats):
         margin, ratio = float(random.normal(-2, 4)), None if k % 11 == 0 else float(random.normal(-0.05, 0.2))
