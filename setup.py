@@ -33,6 +33,7 @@ setup(
             depends=["ecgmoe_edge/streaming/c_engine/_fill.h", *files("*.h")],
             extra_compile_args=FLAGS + INLINED,
             extra_link_args=INLINED,
+            libraries=["m"] if sys.platform == "linux" else [],
             define_macros=[("Py_LIMITED_API", "0x030A0000")],
             py_limited_api=True,
             optional=True,

@@ -68,6 +68,16 @@ def test_without_the_extension_the_reference_runs_and_the_c_engine_is_refused() 
         Monitor(None, 250.0, engine="c")
 
 
+def test_an_extension_of_another_version_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def does_not_fit(*_: object) -> None:
+        raise ValueError("the constants do not fit this build of the extension")
+
+    fake = SimpleNamespace(MOST_LEADS=3, HIGHEST_RATE_HZ=1000, FrontEnd=does_not_fit)
+    monkeypatch.setitem(sys.modules, c_engine.NAME, fake)
+    with pytest.raises(UsageError, match=r"another version .*: install the package again, or set ECGMOE_ENGINE=numpy"):
+        Monitor(None, 250.0, engine="c")
+
+
 def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="engine=fortran is no engine: give numpy or c"):
         Monitor(None, 250.0, engine="fortran")
