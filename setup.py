@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CompileError, LinkError
 
 CORE = "ecgmoe_edge/streaming/c_engine/_core.c"
 MONITOR = "ecgmoe_edge/firmware_bridge/firmware/monitor"  # through the link, which a source distribution makes a folder
@@ -24,7 +26,23 @@ def files(pattern: str) -> list[str]:
     return sorted(f"{MONITOR}/{path.name}" for path in Path(__file__).parent.joinpath(MONITOR).glob(pattern))
 
 
+class BuildEngine(build_ext):
+    """Builds the engine, and builds it again without inlining between files if compiler or linker cannot do that."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build one extension."""
+        try:
+            super().build_extension(ext)
+        except (BaseError, CompileError, LinkError):
+            if not INLINED:
+                raise
+            ext.extra_compile_args, ext.extra_link_args = FLAGS, []
+            self.force = True
+            super().build_extension(ext)
+
+
 setup(
+    cmdclass={"build_ext": BuildEngine},
     ext_modules=[
         Extension(
             "ecgmoe_edge.streaming.c_engine._core",

@@ -149,7 +149,7 @@ def test_the_shipped_recording_causes_no_wrong_access(sanitized: Sanitized, lead
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "record", ["mitdb/106", "mitdb/108", "mitdb/203", "mitdb/207", "mitdb/208", "svdb/801", "svdb/820", "svdb/867"]
+    "record", ["mitdb/106", "mitdb/108", "mitdb/203", "mitdb/207", "mitdb/208", "svdb/802", "svdb/847", "svdb/873"]
 )
 def test_recordings_cause_no_wrong_access(sanitized: Sanitized, data_dir: Path, record: str) -> None:
     file = data_dir / record

@@ -102,7 +102,7 @@ def test_the_front_end_in_c_gives_the_beats_of_the_reference_with_their_arrays()
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("database", "name", "records"),
-    [("mitdb", "ds1", "106,119,203,208,223"), ("svdb", "svdb-fit", "801,820,846,867,884")],
+    [("mitdb", "ds1", "106,119,203,208,223"), ("svdb", "svdb-fit", "802,842,847,869,890")],
 )
 def test_32_bits_give_the_labels_of_64_bits_in_recordings(
     data_dir: Path, database: str, name: str, records: str
