@@ -116,7 +116,7 @@ def test_the_stages_of_the_engine_that_runs_are_timed(
     if engine == "c" and c_engine.extension() is None:
         pytest.skip(NOT_BUILT)
     monkeypatch.setenv("ECGMOE_ENGINE", engine)
-    used = []
+    used: list[type] = []
     for stages in (ReferenceStages, CStages):
         monkeypatch.setattr(stages, "detect", _noting(stages.detect, used, stages))
         monkeypatch.setattr(stages, "label", _noting(stages.label, used, stages))
