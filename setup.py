@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CompileError, LinkError
 
 CORE = "ecgmoe_edge/streaming/c_engine/_core.c"
 MONITOR = "ecgmoe_edge/firmware_bridge/firmware/monitor"  # through the link, which a source distribution makes a folder
 # Contracted or reordered arithmetic would give other events than the numpy reference.
-FLAGS = ["/O2", "/fp:precise"] if sys.platform == "win32" else ["-std=c99", "-O3", "-ffp-contract=off"]
+# MSVC knows `restrict` from C11 on only.
+FLAGS = ["/O2", "/std:c11", "/fp:precise"] if sys.platform == "win32" else ["-std=c99", "-O3", "-ffp-contract=off"]
 # The work for a sample is spread over many small functions in many files, so calls between files are inlined.
 INLINED = ["-flto", "-fvisibility=hidden", "-fno-semantic-interposition"] if sys.platform == "linux" else []
 
@@ -23,7 +26,23 @@ def files(pattern: str) -> list[str]:
     return sorted(f"{MONITOR}/{path.name}" for path in Path(__file__).parent.joinpath(MONITOR).glob(pattern))
 
 
+class BuildEngine(build_ext):
+    """Builds the engine, and builds it again without inlining between files if compiler or linker cannot do that."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build one extension."""
+        try:
+            super().build_extension(ext)
+        except (BaseError, CompileError, LinkError):
+            if not INLINED:
+                raise
+            ext.extra_compile_args, ext.extra_link_args = FLAGS, []
+            self.force = True
+            super().build_extension(ext)
+
+
 setup(
+    cmdclass={"build_ext": BuildEngine},
     ext_modules=[
         Extension(
             "ecgmoe_edge.streaming.c_engine._core",
@@ -32,6 +51,7 @@ setup(
             depends=["ecgmoe_edge/streaming/c_engine/_fill.h", *files("*.h")],
             extra_compile_args=FLAGS + INLINED,
             extra_link_args=INLINED,
+            libraries=["m"] if sys.platform == "linux" else [],
             define_macros=[("Py_LIMITED_API", "0x030A0000")],
             py_limited_api=True,
             optional=True,

@@ -40,7 +40,7 @@ from tools import c_extension, golden_events
 
 TOLERANCE = 1e-6
 OTHER_LABELS = 0.0005  # largest fraction of beats with another label in 32 bits
-_NOT_COMPARED = ("compute_ms", "engine")
+_NOT_COMPARED = ("compute_ms", "engine", "engine_reason")
 _SHOWN = 20  # differences that are printed for a record
 
 

@@ -93,6 +93,9 @@ def ecgmoe_edge(
 
     Research software, not a medical device. Results go to stdout, messages to stderr. Exit codes: 0 success,
     1 a gate failed, 2 usage, 3 bad input or device, 130 interrupted, 141 the reader of the output closed it.
+
+    The streaming stages run in C if this installation has the C engine; ECGMOE_ENGINE=numpy or ECGMOE_ENGINE=c chooses.
+    Both engines give the same events.
     """
 
 

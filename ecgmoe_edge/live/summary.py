@@ -35,6 +35,8 @@ def _lines(end: End, fs: float | None) -> Iterator[str]:
             f"{'AF burden':<12}{burden.percent:.1f} % of {burden.classified_s:,.0f} s with a known rhythm, {episodes}, "
             f"longest {burden.longest_s:,.0f} s"
         )
+    why = "" if end.engine_reason is None else f"; {end.engine_reason}"
+    yield f"{'engine':<12}{end.engine}{why}"
     yield f"{'':<12}{'p50':>10}{'p95':>10}{'p99':>10}"
     yield f"{'delay':<12}{_percentiles(end.delay_ms, 0)}  ms from R peak to label, in samples"
     yield f"{'compute':<12}{_percentiles(end.compute_ms, 2)}  ms a beat"

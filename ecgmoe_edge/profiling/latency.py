@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,7 @@ from ecgmoe_edge.profiling.machine import read_machine
 from ecgmoe_edge.profiling.report import ProfileReport, StageTimes
 from ecgmoe_edge.profiling.sensors import PowerMeter, peak_memory_mib
 from ecgmoe_edge.runtime.bundle import Bundle, load_bundle, shipped_bundle
-from ecgmoe_edge.streaming.beats import BeatContext
-from ecgmoe_edge.streaming.classifier import Answer, Classifier
+from ecgmoe_edge.streaming.beat_model import ModelFunction
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.monitor import Monitor
 
@@ -94,15 +94,18 @@ class _Run:
         power: PowerMeter,
     ) -> None:
         self._bundle, self._signal, self._power = bundle, signal, power
-        monitor = Monitor(bundle, recording.fs, recording.leads)
-        self._front_end, self._labeller = monitor.front_end, monitor.labeller
+        timed = ModelFunction(
+            bundle.classes, bundle.decision, self._infer, context_samples=bundle.context_samples, batched=bundle.batched
+        )
+        monitor = Monitor(timed, recording.fs, recording.leads)
+        self._stages = monitor.stages
         self.engine, self.engine_reason = monitor.engine, monitor.engine_reason
-        self._classifier = Classifier(bundle)
+        self._inferred: list[float] = []  # times of the model in this push
         self._chunk = max(1, round(chunk_ms * recording.fs / 1e3))
         self.signal_s = signal.shape[1] / recording.fs
         self.pushes: list[float] = []
         self.front_end: list[float] = []
-        self.features: list[float] = []  # model inputs and label of a beat, without inference
+        self.features: list[float] = []  # model inputs and label, without inference
         self.inference: list[float] = []
         self.delays_ms: list[float] = []  # from R peak to label
         self.cpu_s = 0.0
@@ -121,34 +124,36 @@ class _Run:
         for start in range(0, self._signal.shape[1], self._chunk):
             chunk = self._signal[:, start : start + self._chunk]
             cpu, started = time.process_time(), time.perf_counter()
-            items = self._front_end.push(chunk)
+            self._inferred.clear()
+            self._stages.detect(chunk)
             done = time.perf_counter()
-            for item in items:
-                if isinstance(item, BeatContext):
-                    self._time_beat(item)
-                else:
-                    self._labeller.take(item)
+            events = self._stages.label()
             now = time.perf_counter()
             self.cpu_s += time.process_time() - cpu
             self.pushes.append(now - started)
             self.front_end.append(done - started)
+            self._note_beats([event for event in events if isinstance(event, Beat)], now - done)
             if now - read_at > _POWER_EVERY_S:
                 self._power.sample()
                 read_at = now
         self.power_w = self._power.mean_w(time.perf_counter() - began)
         self.power_missing = self._power.missing()
 
-    def _time_beat(self, beat: BeatContext) -> None:
+    def _infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         started = time.perf_counter()
-        inputs = self._classifier.inputs(beat)
-        ready = time.perf_counter()
         outputs = self._bundle.infer(inputs)
-        inferred = time.perf_counter()
-        events = self._labeller.take(beat, Answer.of(inputs, outputs, inferred - started))
-        now = time.perf_counter()
-        self.inference.append(inferred - ready)
-        self.features.append(now - started - (inferred - ready))
-        self.delays_ms += [event.delay_ms for event in events if isinstance(event, Beat)]
+        self._inferred.append(time.perf_counter() - started)
+        return outputs
+
+    def _note_beats(self, beats: list[Beat], seconds: float) -> None:
+        """Note the times of the beats of a push, which took `seconds` after the front end; each gets the same share."""
+        if not beats:
+            return
+        inference = sum(self._inferred)
+        one_by_one = len(self._inferred) == len(beats)
+        self.inference += self._inferred if one_by_one else [inference / len(beats)] * len(beats)
+        self.features += [(seconds - inference) / len(beats)] * len(beats)
+        self.delays_ms += [beat.delay_ms for beat in beats]
 
 
 def _warm_up(bundle: Bundle) -> None:

@@ -67,7 +67,7 @@ class ProfileReport:
     power_w: dict[str, float] | None  # mean of each rail during the run, over the readings that succeeded
     power_missing: dict[str, float]  # for each rail with failed readings, the fraction that failed, 0..1
     machine: Machine
-    streaming_engine: str = "numpy"  # what ran the front end: "numpy" or "c"
+    streaming_engine: str = "numpy"  # what ran the stages: "numpy" or "c"
     streaming_engine_reason: str | None = None  # why it is not the C engine; None if it is, or if numpy was asked for
 
     def to_json(self, budget: Budget | None = None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _lines(report: ProfileReport) -> Iterator[str]:
     yield f"{bundle['name']} ({model}), measured on this machine"
     yield f"  {engine['runtime']} {engine['version']}, {engine['threads']} thread(s)"
     why = "" if report.streaming_engine_reason is None else f" ({report.streaming_engine_reason})"
-    yield f"  front end: {report.streaming_engine} engine{why}"
+    yield f"  stages: {report.streaming_engine} engine{why}"
     yield f"  made for profile {bundle['profile']}"
     yield f"  {report.signal_s:.0f} s of {report.recording}"
     yield f"  pushed {report.chunk_ms:g} ms at a time, {report.beats:,} beats"

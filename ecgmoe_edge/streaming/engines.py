@@ -1,7 +1,7 @@
 """Which engine runs a stream: the numpy reference, or the same stages in C, which give the same events.
 
 `ECGMOE_ENGINE=numpy` or `ECGMOE_ENGINE=c` chooses for a whole process, an argument for one monitor. Without a choice,
-the reference runs.
+the C engine runs if this installation has it and it has room for the stream.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ class EngineChoice:
 
 
 def engine_line() -> str:
-    """Return a sentence about the engines of this installation."""
+    """Return a sentence about the engine that runs in this process.
+
+    Raises:
+        UsageError: as in `choose_engine`.
+    """
     module = c_engine.extension()
-    if module is None:
-        return f"Engine: numpy; {NOT_BUILT}."
-    return (
-        f"Engine: numpy; {VARIABLE}=c chooses the C engine, for up to {module.MOST_LEADS} leads and "
-        f"{module.HIGHEST_RATE_HZ} Hz."
-    )
+    choice = choose_engine(None, leads=1, fs=250.0, context=False)
+    if module is None or choice.name == "numpy":
+        return f"Engine: numpy; {choice.reason or f'{VARIABLE}=numpy chose it'}."
+    return f"Engine: c, for up to {module.MOST_LEADS} leads and {module.HIGHEST_RATE_HZ} Hz; numpy beyond that."
 
 
 def choose_engine(wanted: str | None, *, leads: int, fs: float, context: bool) -> EngineChoice:
     """Choose the engine of a stream.
 
     Args:
-        wanted: "numpy" or "c"; None for the variable ECGMOE_ENGINE, or the reference.
+        wanted: "numpy" or "c"; None for the variable ECGMOE_ENGINE, or the C engine if it is built.
         leads: number of leads.
         fs: sampling rate, Hz.
         context: whether the model needs a signal longer than the beat window, which only the reference gives.
@@ -55,9 +57,11 @@ def choose_engine(wanted: str | None, *, leads: int, fs: float, context: bool) -
         wanted, source = os.environ.get(VARIABLE) or None, f"{VARIABLE}="
     if wanted is not None and wanted not in _NAMES:
         raise UsageError(f"{source}{wanted} is no engine: give {' or '.join(_NAMES)}.")
-    if wanted != "c":
+    if wanted == "numpy":
         return EngineChoice("numpy")
     module = c_engine.extension()
+    if module is None and wanted is None:
+        return EngineChoice("numpy", NOT_BUILT)
     if module is None:
         raise UsageError(
             f"{source}c was given, but {NOT_BUILT}: install a C compiler and then the package again, or choose numpy."

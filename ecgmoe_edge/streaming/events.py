@@ -296,6 +296,7 @@ class End:
     artefacts: int = 0  # number of the beats that are `?` because the model answered that they are artefacts
     relabelled: int = 0  # number of beats whose label the patient's own layer changed
     engine: EngineName = "numpy"  # what ran the stages
+    engine_reason: str | None = None  # why it was not the C engine; None if it was, or if numpy was asked for
 
 
 Event: TypeAlias = (

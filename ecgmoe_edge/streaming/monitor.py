@@ -39,7 +39,8 @@ class Monitor:
 
     The stages can be used separately, instead of these methods: `front_end` gives beats and breaks of the signal,
     `classifier` (None without a model) the outputs of the model, and `labeller` the events. The outputs of the model do
-    not affect the front end, so beats may be collected between the stages and classified in batches.
+    not affect the front end, so beats may be collected between the stages and classified in batches. This `labeller` is
+    always that of the reference.
 
     Args:
         bundle: the model, from `load_bundle`; None for R peaks only, without labels.
@@ -51,12 +52,13 @@ class Monitor:
             None for none.
         limits: limits of the rhythm alarms: pause, asystole, heart rate and V run.
         layer: the patient's own layer, from `load_patient_layer`; None for the shared model alone.
-        engine: "numpy" or "c"; None for the variable ECGMOE_ENGINE, or numpy. What the C engine has no room for runs in
-            numpy.
+        engine: "c" or "numpy"; None for the variable ECGMOE_ENGINE, or the C engine if this installation has it. What
+            the C engine has no room for runs in numpy.
 
     Attributes:
         engine: the engine that runs.
-        engine_reason: why it is not the C engine although that was asked for; None otherwise.
+        stages: what `push` runs, without checks and totals: `detect` is the front end, `label` the rest.
+        engine_reason: why it is not the C engine; None if it is, or if numpy was asked for.
 
     Raises:
         SignalError: an input that cannot be used, in the constructor or in a method; the call then changes nothing.
@@ -104,9 +106,9 @@ class Monitor:
         model = self.classifier.model if self.classifier else None
         self.labeller = self.new_labeller(self._layer)
         self.front_end: FrontEnd | CFrontEnd
-        self._stages: ReferenceStages | CStages
+        self.stages: ReferenceStages | CStages
         if self.engine == "c":
-            self.front_end, self._stages = self._stages_in_c()
+            self.front_end, self.stages = self._stages_in_c()
         else:
             self.front_end = FrontEnd(
                 self._fs,
@@ -117,9 +119,9 @@ class Monitor:
                 context=self.classifier.context if self.classifier else 0,
                 limits=self._limits,
             )
-            self._stages = ReferenceStages(self.front_end, self.classifier, self.labeller)
+            self.stages = ReferenceStages(self.front_end, self.classifier, self.labeller)
         self._layer_reported: bool | None = None if self._layer else False  # None: its use is still to be reported
-        self._totals = StreamTotals(self._fs, model.classes if model else {}, self.engine)
+        self._totals = StreamTotals(self._fs, model.classes if model else {}, self.engine, self.engine_reason)
 
     def _stages_in_c(self) -> tuple[CFrontEnd, CStages]:
         # Imported here, since the reference alone does not need the constants of the C engine.
@@ -166,7 +168,7 @@ class Monitor:
         wanted = self._layer_wanted
         if wanted == self._layer_reported:
             return []
-        self._stages.use_layer(wanted)
+        self.stages.use_layer(wanted)
         self._layer_reported = wanted
         at = self.front_end.position
         return [LayerSwitch(at, at / self.fs, wanted)]
@@ -180,7 +182,7 @@ class Monitor:
         x = check_samples(samples, self._leads)
         switched = self._switch_layer()
         self._totals.received += x.shape[1]
-        return [*switched, *self._counted(self._stages.push(x))]
+        return [*switched, *self._counted(self.stages.push(x))]
 
     def gap(self, n_lost: int | None, reason: GapReason, *, at_least: bool = False) -> list[Event]:
         """Note that samples never arrived.
@@ -194,12 +196,12 @@ class Monitor:
         limit = check_flag("at_least", at_least)
         switched = self._switch_layer()
         self._totals.lose(lost or 0, reason)
-        return [*switched, *self._counted(self._stages.gap(lost, reason, at_least=limit))]
+        return [*switched, *self._counted(self.stages.gap(lost, reason, at_least=limit))]
 
     def lead_off(self, mask: Sequence[bool] | NDArray[np.bool_]) -> list[Event]:
         """Set which leads are off, one flag for each lead; a lead that is off is not used."""
         off = check_lead_off(mask, self._leads)
-        events = [*self._switch_layer(), *self._counted(self._stages.lead_off(off))]
+        events = [*self._switch_layer(), *self._counted(self.stages.lead_off(off))]
         names = tuple(name for name, is_off in zip(self._leads, off, strict=True) if is_off)
         at = self.front_end.position
         return [*events, LeadOff(at, at / self.fs, names)]
@@ -207,7 +209,7 @@ class Monitor:
     def flush(self) -> list[Event]:
         """End the stream: return the remaining events, and `End` with the totals."""
         switched = self._switch_layer()
-        return [*switched, *self._counted(self._stages.flush()), self._totals.end()]
+        return [*switched, *self._counted(self.stages.flush()), self._totals.end()]
 
     def reset(self) -> None:
         """Forget stream and patient; the next sample is sample 0 of another patient."""

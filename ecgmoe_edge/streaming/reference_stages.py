@@ -25,6 +25,7 @@ class ReferenceStages:
 
     def __init__(self, front_end: FrontEnd, classifier: Classifier | None, labeller: Labeller) -> None:
         self._front_end, self._classifier, self._labeller = front_end, classifier, labeller
+        self._items: list[Item] = []  # of the front end, without events yet
 
     def use_layer(self, active: bool) -> None:
         """Set whether the patient's own layer decides the labels."""
@@ -32,7 +33,17 @@ class ReferenceStages:
 
     def push(self, samples: NDArray[np.float64]) -> list[Event]:
         """Return the events of samples (leads, n) in mV."""
-        return self._events(self._front_end.push(samples))
+        self.detect(samples)
+        return self.label()
+
+    def detect(self, samples: NDArray[np.float64]) -> None:
+        """Run the front end alone; `label` gives the events."""
+        self._items += self._front_end.push(samples)
+
+    def label(self) -> list[Event]:
+        """Return the events of what `detect` found."""
+        items, self._items = self._items, []
+        return self._events(items)
 
     def gap(self, lost: int | None, reason: GapReason, *, at_least: bool) -> list[Event]:
         """Return the events of a gap; arguments as in `FrontEnd.gap`."""

@@ -89,10 +89,17 @@ class StreamTotals:
         fs: sampling rate, Hz.
         classes: classes of each task of the model; empty without a model.
         engine: the engine that runs.
+        engine_reason: why it is not the C engine; None if it is, or if numpy was asked for.
     """
 
-    def __init__(self, fs: float, classes: Mapping[str, tuple[str, ...]], engine: EngineName = "numpy") -> None:
-        self._fs, self._engine = fs, engine
+    def __init__(
+        self,
+        fs: float,
+        classes: Mapping[str, tuple[str, ...]],
+        engine: EngineName = "numpy",
+        engine_reason: str | None = None,
+    ) -> None:
+        self._fs, self._engine, self._engine_reason = fs, engine, engine_reason
         self.received = self.lost = 0  # number of samples
         self._unusable = self._gaps = self._bridged = 0
         self._labels: Counter[str] = Counter(dict.fromkeys((*classes["beat"], "?"), 0) if classes else {})
@@ -150,4 +157,5 @@ class StreamTotals:
             artefacts=self._artefacts,
             relabelled=self._relabelled,
             engine=self._engine,
+            engine_reason=self._engine_reason,
         )

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,12 @@ from ecgmoe_edge.calibration_data import load_calibration
 from ecgmoe_edge.errors import BundleError, UsageError
 from ecgmoe_edge.profiling import ProfileReport, StageTimes, profile_bundle, render_text
 from ecgmoe_edge.profiling.latency import _signal
+from ecgmoe_edge.streaming import c_engine
+from ecgmoe_edge.streaming.c_engine.stages import CStages
+from ecgmoe_edge.streaming.engines import NOT_BUILT
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.monitor import Monitor
+from ecgmoe_edge.streaming.reference_stages import ReferenceStages
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +107,29 @@ def test_invalid_lengths_and_missing_bundles_are_errors(tiny_bundle_folder: Path
 
 def test_a_stage_that_never_ran_has_no_times() -> None:
     assert StageTimes.of([]) == StageTimes(0, None, None, None, None)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "c"])
+def test_the_stages_of_the_engine_that_runs_are_timed(
+    tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    if engine == "c" and c_engine.extension() is None:
+        pytest.skip(NOT_BUILT)
+    monkeypatch.setenv("ECGMOE_ENGINE", engine)
+    used: list[type] = []
+    for stages in (ReferenceStages, CStages):
+        monkeypatch.setattr(stages, "detect", _noting(stages.detect, used, stages))
+        monkeypatch.setattr(stages, "label", _noting(stages.label, used, stages))
+    report = profile_bundle(tiny_bundle_folder, seconds=20.0)
+    assert (report.streaming_engine, report.streaming_engine_reason) == (engine, None)
+    assert set(used) == {ReferenceStages if engine == "numpy" else CStages}
+    assert len(used) == 2 * report.stages["push"].count
+    assert f"stages: {engine} engine" in render_text(report)
+
+
+def _noting(method: Callable[..., Any], used: list[type], stages: type) -> Callable[..., Any]:
+    def noting(*arguments: Any) -> Any:
+        used.append(stages)
+        return method(*arguments)
+
+    return noting

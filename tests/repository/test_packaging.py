@@ -166,14 +166,17 @@ def test_an_editable_install_finds_the_linked_folders(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("python", ["3.10", "3.12"])
 def test_the_device_half_installs_from_wheels_on_aarch64(python: str, built: Built, tmp_path: Path) -> None:
-    # A Jetson has Python 3.10 and glibc 2.35; nothing may need a compiler there.
-    report = tmp_path / "report.json"
+    # A Jetson has Python 3.10 and glibc 2.35; no dependency may need a compiler there.
+    report, digits = tmp_path / "report.json", python.replace(".", "")
+    built_there = tmp_path / built.wheel.name.replace("linux_x86_64", "linux_aarch64")
+    shutil.copy(built.wheel, built_there)  # its dependencies are those of the wheel that is built there
     platforms = [f"manylinux_2_{minor}_aarch64" for minor in (17, 27, 28, 34)] + ["manylinux2014_aarch64"]
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
         + ["--target", str(tmp_path / "nowhere"), "--report", str(report), "--only-binary", ":all:"]
         + [argument for platform in platforms for argument in ("--platform", platform)]
-        + ["--implementation", "cp", "--python-version", python, f"{built.wheel}[onnx]"],
+        + ["--platform", "linux_aarch64", "--implementation", "cp", "--abi", "abi3", "--abi", f"cp{digits}"]
+        + ["--abi", "none", "--python-version", python, f"{built_there}[onnx]"],
         check=True,
         capture_output=True,
         timeout=300,

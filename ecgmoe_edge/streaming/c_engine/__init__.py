@@ -1,7 +1,7 @@
 """The C monitor (`firmware_bridge/firmware/monitor`) as an engine of Python, if its extension was built.
 
-The extension is built where a C compiler is found when the package is installed, and left out where none is. Without
-it, and for what it has no room for, the numpy reference in `ecgmoe_edge.streaming` runs.
+The extension is built if a C compiler is found when the package is installed, and left out if none is. Without it, and
+for what it has no room for, the numpy reference in `ecgmoe_edge.streaming` runs.
 """
 
 from __future__ import annotations

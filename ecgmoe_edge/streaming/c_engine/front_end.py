@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.streaming.beats import BeatContext, LeadView
 from ecgmoe_edge.streaming.c_engine import extension
 from ecgmoe_edge.streaming.c_engine.event_names import GAP_REASONS, EventNames
@@ -41,6 +42,7 @@ class CFrontEnd:
 
     Raises:
         SignalError: a sampling rate or `mains` that cannot be used.
+        UsageError: the extension does not fit this version of the package.
         ImportError: this installation does not have the extension.
     """
 
@@ -61,7 +63,13 @@ class CFrontEnd:
         self._names = tuple(leads)
         self._peaks_only = peaks_only
         constants = tables(self.fs, mains=mains, invert=invert, peaks_only=peaks_only, limits=limits)
-        self.core = module.FrontEnd(values(constants), len(self._names), peaks_only)
+        try:
+            self.core = module.FrontEnd(values(constants), len(self._names), peaks_only)
+        except ValueError as reason:
+            raise UsageError(
+                f"The C engine was built from the sources of another version ({reason}): install the package again, "
+                "or set ECGMOE_ENGINE=numpy."
+            ) from reason
         self._events = EventNames(self.fs, self._names, {}, limits)
 
     @property

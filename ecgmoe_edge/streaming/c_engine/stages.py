@@ -80,6 +80,14 @@ class CStages:
                 events += self._events()
         return events
 
+    def detect(self, samples: NDArray[np.float64]) -> None:
+        """Run the front end alone; `label` gives the events."""
+        self._core.push(np.ascontiguousarray(samples))
+
+    def label(self) -> list[Event]:
+        """Return the events of what `detect` found."""
+        return self._events()
+
     def gap(self, lost: int | None, reason: GapReason, *, at_least: bool) -> list[Event]:
         """Return the events of a gap; arguments as in `FrontEnd.gap`."""
         self._front_end.lose(lost, reason, at_least=at_least)

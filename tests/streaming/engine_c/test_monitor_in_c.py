@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,10 @@ from ecgmoe_edge.streaming.events import Beat, End
 from ecgmoe_edge.streaming.frontend import FrontEnd
 from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES, LAYER_INPUTS, PatientLayer
 from ecgmoe_edge.streaming.signal.windows import BEAT_GRID
+from tools import float_day
 from tools.compare_engines import differences
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,6 +97,36 @@ def test_the_front_end_in_c_gives_the_beats_of_the_reference_with_their_arrays()
                 np.testing.assert_allclose(getattr(item, name), getattr(other, name), rtol=0.0, atol=1e-6)
         else:
             assert item == other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("database", "name", "records"),
+    [("mitdb", "ds1", "106,119,203,208,223"), ("svdb", "svdb-fit", "802,842,847,869,890")],
+)
+def test_32_bits_give_the_labels_of_64_bits_in_recordings(
+    data_dir: Path, database: str, name: str, records: str
+) -> None:
+    if not (data_dir / database).is_dir():
+        pytest.skip(f"needs {database} in ECGMOE_DATA")
+    command = (sys.executable, "-m", "tools.compare_engines", "--float", "--set", name, "--records", records)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_32_bits_do_not_drift_over_a_drawn_day() -> None:
+    command = (sys.executable, "-m", "tools.float_day")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_growing_difference_and_other_labels_are_faults() -> None:
+    good = float_day.Quarter(beats=25000, input_difference=1e-4, quality_difference=1e-5, other_labels=1)
+    drifted = float_day.Quarter(beats=25000, input_difference=5e-4, quality_difference=1e-5, other_labels=60)
+    assert float_day.faults([good, good, good, good]) == []
+    said = float_day.faults([good, good, good, drifted])
+    assert [sentence.partition(" ")[0] for sentence in said] == ["other_labels:", "input_difference"]
 
 
 def test_the_last_event_names_the_engine() -> None:
