@@ -23,7 +23,7 @@ from ecgmoe_edge.streaming.events import Event, GapReason
 from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES, LAYER_INPUTS, PatientLayer
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 
-_BATCH = 128  # number of rows in one call of a batched model
+_BATCH = 512  # number of rows in one call of a batched model
 _BEAT = 0  # ecgmoe_event_kind
 
 
