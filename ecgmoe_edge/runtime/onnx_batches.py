@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgmoe_edge.runtime.onnx_pieces import Boundary, Expert, NotDivisible, Piece, divide
+from ecgmoe_edge.runtime.onnx_pieces import Boundary, Expert, IndivisibleFileError, Piece, divide
 
 Arrays = Mapping[str, NDArray[Any]]
 LARGEST_BATCH = 32  # beats in one call of a piece; with more of them, their data no longer fit in the cache of a core
@@ -27,7 +27,7 @@ class OnnxBatches:
         start: starts a session for the bytes of a file.
 
     Raises:
-        NotDivisible: the file cannot be divided.
+        IndivisibleFileError: the file cannot be divided.
         Exception: onnxruntime cannot run a piece: one of its own exceptions.
     """
 
@@ -100,4 +100,4 @@ def _run_bank(bank: Sequence[tuple[Expert, Any]], values: Arrays) -> NDArray[Any
     return out
 
 
-__all__ = ["LARGEST_BATCH", "NotDivisible", "OnnxBatches"]
+__all__ = ["LARGEST_BATCH", "IndivisibleFileError", "OnnxBatches"]

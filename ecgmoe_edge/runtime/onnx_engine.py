@@ -16,7 +16,7 @@ from ecgmoe_edge.contract import is_route
 from ecgmoe_edge.errors import BundleError, MissingExtra
 from ecgmoe_edge.runtime.engine import EngineSetup, Tensors, check_inputs, match_specs, run_rows
 from ecgmoe_edge.runtime.manifest import ActivationFormat, TensorSpec
-from ecgmoe_edge.runtime.onnx_batches import NotDivisible, OnnxBatches
+from ecgmoe_edge.runtime.onnx_batches import IndivisibleFileError, OnnxBatches
 from ecgmoe_edge.runtime.onnx_file import check_onnx_file
 
 CPU = "CPUExecutionProvider"
@@ -147,7 +147,9 @@ class OnnxEngine:
         try:
             batches = OnnxBatches(content, self._session.get_inputs(), lambda piece: self._started(piece, [CPU]))
             ours = self._run_batches(batches, few)
-        except (NotDivisible, *self._errors):
+        except IndivisibleFileError:
+            return None
+        except self._errors:
             return None
         expected = run_rows(few, self._inputs, self._run)
         # Routers compute in float; the monitor uses only which value is the largest.

@@ -31,7 +31,7 @@ _INT64 = 7
 _TYPES = {"tensor(float)": 1, "tensor(uint8)": 2, "tensor(int8)": 3, "tensor(int64)": 7, "tensor(bool)": 9}
 
 
-class NotDivisible(Exception):
+class IndivisibleFileError(Exception):
     """The file has another structure than a student's; it runs one beat at a time."""
 
 
@@ -112,7 +112,7 @@ def divide(content: bytes) -> Pieces:
     """Divide a file that `check_onnx_file` has accepted.
 
     Raises:
-        NotDivisible: the file has no `If`, or branches with another structure than a student's.
+        IndivisibleFileError: the file has no `If`, or branches with another structure than a student's.
     """
     view = memoryview(content)
     header, graph = b"", _Graph()
@@ -124,7 +124,7 @@ def divide(content: bytes) -> Pieces:
     constants = dict(graph.constants)
     nodes, leaves = _flat(graph, constants)
     if not leaves:
-        raise NotDivisible
+        raise IndivisibleFileError
     fixed, live = _fixed(nodes, constants)
     after = set(leaves)
     tail: list[_Node] = []
@@ -201,11 +201,11 @@ def _flat(
             nodes.append(node)
             continue
         if len(node.outputs) != 1 or len(node.branches) != 2:
-            raise NotDivisible
+            raise IndivisibleFileError
         bank = leaves.setdefault(node.outputs[0], [])
         for name, branch in node.branches.items():
             if constants.keys() & branch.constants.keys():
-                raise NotDivisible
+                raise IndivisibleFileError
             constants.update(branch.constants)
             known = (*conditions, (node.inputs[0], name == "then_branch"))
             inner, inner_leaves = _flat(branch, constants, known)
@@ -213,7 +213,7 @@ def _flat(
                 bank.append(_Leaf(inner, branch.outputs[0], known))
                 continue
             if list(inner_leaves) != branch.outputs:
-                raise NotDivisible
+                raise IndivisibleFileError
             nodes += inner
             bank += inner_leaves[branch.outputs[0]]
     return nodes, leaves
@@ -269,7 +269,7 @@ def _any_beats(content: bytes, name: str) -> bytes:
     raw = b"".join(bytes(view[slice(*part)]) for part in _parts(view, _TENSOR_RAW, 0, len(view)))
     shape = np.frombuffer(raw, "<i8").copy()
     if not shape.size or any(number == _TENSOR_INTEGERS for number, _ in message_fields(view, 0, len(view))):
-        raise NotDivisible
+        raise IndivisibleFileError
     if shape[0] == 1:
         if (shape == -1).any():  # as in (1, -1): the rest of a beat
             shape[0] = 0
@@ -282,7 +282,7 @@ def _any_beats(content: bytes, name: str) -> bytes:
 def _declared(boundary: Boundary) -> bytes:
     """Return a tensor with its type and shape; the first dimension is any number of beats."""
     if boundary.type not in _TYPES or not boundary.shape:
-        raise NotDivisible
+        raise IndivisibleFileError
     shape = _message(1, _message(2, b"beats"))
     for size in boundary.shape[1:]:
         shape += _message(1, _integer(1, size) if isinstance(size, int) else b"")

@@ -13,7 +13,7 @@ from ecgmoe_edge.contract import LIMITS, SHAPES
 from ecgmoe_edge.runtime import load_bundle, shipped_bundle
 from ecgmoe_edge.runtime.onnx_batches import LARGEST_BATCH, OnnxBatches
 from ecgmoe_edge.runtime.onnx_engine import OnnxEngine
-from ecgmoe_edge.runtime.onnx_pieces import NotDivisible, divide
+from ecgmoe_edge.runtime.onnx_pieces import IndivisibleFileError, divide
 
 OUTPUTS = ("beat_logits", "rhythm_logits", "route_morphology", "route_rhythm")
 
@@ -77,7 +77,7 @@ def test_a_file_without_experts_cannot_be_divided() -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     content = bytes(model.SerializeToString())
-    with pytest.raises(NotDivisible):
+    with pytest.raises(IndivisibleFileError):
         divide(content)
     x = np.ones((9, 4), np.float32)
     assert np.array_equal(OnnxEngine(content, activations="uint8").run({"x": x})["y"], x)
