@@ -151,12 +151,9 @@ static PyObject *FrontEnd_push(PyObject *object, PyObject *samples) {
         return NULL;
     const double *x = data;
     const Py_ssize_t n = length / (Py_ssize_t)sizeof(double) / self->n_leads;
-    for (Py_ssize_t i = 0; i < n; i++) {
-        ecgmoe_real sample[ECGMOE_MAX_LEADS];
-        for (int k = 0; k < self->n_leads; k++)
-            sample[k] = (ecgmoe_real)x[k * n + i];
-        ecgmoe_front_end_push(self->state, sample);
-        if (ecgmoe_front_end_has_work(self->state) && !collect(self))
+    for (Py_ssize_t i = 0; i < n;) {
+        i += ecgmoe_front_end_push_some(self->state, x + i, n, n - i);
+        if (!collect(self))
             return NULL;
     }
     return PyLong_FromSsize_t(self->n_items);

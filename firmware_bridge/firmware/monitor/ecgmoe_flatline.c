@@ -94,8 +94,8 @@ static int run_ended(ecgmoe_flatline_detector *d, int64_t stop, ecgmoe_real x, e
     return n;
 }
 
-int ecgmoe_flatline_push(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t at,
-                         ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]) {
+int ecgmoe_flatline_push_any(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t at,
+                             ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]) {
     int n = 0;
     if (d->run == 0)
         d->before = d->value = x;
