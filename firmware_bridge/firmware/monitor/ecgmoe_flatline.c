@@ -121,6 +121,29 @@ int ecgmoe_flatline_push_any(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t
     return n;
 }
 
+bool ecgmoe_flatline_push_all(ecgmoe_flatline_detector *d, const ecgmoe_real *x, int32_t n) {
+    const int64_t shortest = d->constants->shortest;
+    ecgmoe_real before = d->before, value = d->value, low = d->low, high = d->high;
+    int64_t run = d->run;
+    if (run == 0 || d->unreported >= 0)
+        return false;
+    for (int32_t i = 0; i < n; i++) {
+        if (run >= shortest)
+            return false;
+        run = x[i] == value ? run + 1 : 1;
+        before = run > 1 ? before : value;
+        value = x[i];
+        low = ecgmoe_min(low, value);
+        high = ecgmoe_max(high, value);
+    }
+    d->before = before;
+    d->value = value;
+    d->low = low;
+    d->high = high;
+    d->run = run;
+    return true;
+}
+
 bool ecgmoe_flatline_clipped(const ecgmoe_flatline_detector *d, int64_t first, int64_t stop) {
     return ecgmoe_marks_count(&d->clipped, d->clipped_bits, ECGMOE_CLIPPED_BYTES, first, stop) > 0;
 }

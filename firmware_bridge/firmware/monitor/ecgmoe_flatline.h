@@ -74,6 +74,10 @@ static inline int ecgmoe_flatline_push(ecgmoe_flatline_detector *d, ecgmoe_real 
     return 0;
 }
 
+/* Take `n` usable samples together, if none of them gives a report or may be clipped, and no flatline is as long. Returns
+ * whether it did. */
+bool ecgmoe_flatline_push_all(ecgmoe_flatline_detector *d, const ecgmoe_real *x, int32_t n);
+
 /* Whether any sample from `first` to `stop` (exclusive) is known to be clipped. */
 bool ecgmoe_flatline_clipped(const ecgmoe_flatline_detector *d, int64_t first, int64_t stop);
 

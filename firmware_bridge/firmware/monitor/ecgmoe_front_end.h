@@ -38,6 +38,7 @@ typedef enum {
 typedef struct {
     ecgmoe_lead_ahead leads[ECGMOE_MAX_LEADS];
     int32_t count, next;
+    uint8_t examined; /* bit k: flatline and clipping are detected in all these samples of lead k */
 } ecgmoe_samples_ahead;
 #endif
 

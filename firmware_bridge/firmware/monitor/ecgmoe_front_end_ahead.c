@@ -37,14 +37,32 @@ static int32_t copy_ordinary(ecgmoe_front_end *f, int k, const double *samples, 
     return most;
 }
 
+/* Pass `n` ordinary samples of lead `k` through the intake, and filter them. */
+static void filter_ahead(ecgmoe_front_end *f, int k, int32_t n) {
+    ecgmoe_intake *in = &f->intake;
+    ecgmoe_lead_ahead *ahead = &f->ahead.leads[k];
+    for (int32_t i = n > ECGMOE_INTAKE_SAMPLES ? n - ECGMOE_INTAKE_SAMPLES : 0; i < n; i++) {
+        uint32_t place = ecgmoe_waiting_place(in->at + i);
+        in->waiting.x[k][place] = ahead->x[i];
+        in->waiting.lost[place] = 0;
+    }
+    in->bridge.before[k] = ahead->x[n - 1];
+    in->pacing.at[k] = in->at + n;
+    if (ecgmoe_flatline_push_all(&f->leads[k].flatline, ahead->x, n))
+        f->ahead.examined = (uint8_t)(f->ahead.examined | 1u << k);
+    ecgmoe_lead_signal_filter_ahead(&f->leads[k], ahead, n);
+}
+
 int32_t ecgmoe_front_end_push_some(ecgmoe_front_end *f, const double *samples, ptrdiff_t stride, ptrdiff_t n) {
     int32_t most = most_ahead(f);
     most = n < most ? (int32_t)n : most;
     for (int k = 0; k < f->n_leads && most > 1; k++)
         most = copy_ordinary(f, k, samples + k * stride, most);
     if (most > 1) {
+        f->ahead.examined = 0;
         for (int k = 0; k < f->n_leads; k++)
-            ecgmoe_lead_signal_filter_ahead(&f->leads[k], &f->ahead.leads[k], most);
+            filter_ahead(f, k, most);
+        f->intake.bridge.stop = f->intake.pacing.stop = f->intake.at + most;
         f->ahead.count = most;
         f->ahead.next = 0;
         return most;
@@ -56,28 +74,22 @@ int32_t ecgmoe_front_end_push_some(ecgmoe_front_end *f, const double *samples, p
     return 1;
 }
 
-/* Pass an ordinary sample through the intake. */
-static void pass_intake(ecgmoe_intake *in, const ecgmoe_samples_ahead *ahead, int32_t i) {
-    uint32_t place = ecgmoe_waiting_place(in->at);
-    in->before = in->at++;
-    in->bridge.stop = in->bridge.arrived = in->pacing.stop = in->at;
-    in->waiting.lost[place] = 0;
-    for (int k = 0; k < in->n_leads; k++) {
-        in->waiting.x[k][place] = in->bridge.before[k] = ahead->leads[k].x[i];
-        in->pacing.at[k] = in->at;
-    }
+/* Detect flatline and clipping in sample number `i` of lead `k`, where it was not possible for all samples together. */
+static void examine(ecgmoe_front_end *f, int k, int32_t i) {
+    ecgmoe_flatline_report reports[ECGMOE_MOST_FLATLINE_REPORTS];
+    int n = ecgmoe_lead_signal_detect_flatline(&f->leads[k], f->ahead.leads[k].x[i], f->position, reports);
+    for (int j = 0; j < n; j++)
+        ecgmoe_front_end_put_flatline(f, k, &reports[j], reports[j].known_at, ECGMOE_ORDER_FIRST);
 }
 
 void ecgmoe_front_end_process_ahead(ecgmoe_front_end *f) {
     const int32_t i = f->ahead.next++;
     const int64_t at = f->position;
-    pass_intake(&f->intake, &f->ahead, i);
-    for (int k = 0; k < f->n_leads; k++) {
-        ecgmoe_flatline_report reports[ECGMOE_MOST_FLATLINE_REPORTS];
-        int n = ecgmoe_lead_signal_detect_flatline(&f->leads[k], f->ahead.leads[k].x[i], at, reports);
-        for (int j = 0; j < n; j++)
-            ecgmoe_front_end_put_flatline(f, k, &reports[j], reports[j].known_at, ECGMOE_ORDER_FIRST);
-    }
+    f->intake.before = at;
+    f->intake.at = f->intake.bridge.arrived = at + 1;
+    for (int k = 0; k < f->n_leads; k++)
+        if ((f->ahead.examined >> k & 1) == 0)
+            examine(f, k, i);
     for (int k = 0; k < f->n_leads; k++) {
         ecgmoe_candidate found;
         ecgmoe_following settled;
