@@ -10,6 +10,7 @@
 #endif
 #include <Python.h>
 
+#include <math.h>
 #include <string.h>
 
 #include "ecgmoe_front_end.h"
@@ -282,10 +283,11 @@ static PyObject *small_integers(const int8_t *values, int n) {
     return tuple;
 }
 
+/* Probabilities, rounded as those of the reference: Python's round() would take as long as the rest of the event. */
 static PyObject *scores_of(const ecgmoe_beat_event *beat, int n) {
     PyObject *tuple = PyTuple_New(n);
     for (int i = 0; tuple != NULL && i < n; i++)
-        PyTuple_SetItem(tuple, i, PyFloat_FromDouble(beat->scores[i]));
+        PyTuple_SetItem(tuple, i, PyFloat_FromDouble(rint((double)beat->scores[i] * 1e6) / 1e6));
     return tuple;
 }
 

@@ -110,7 +110,7 @@ class EventNames:
             "time_s": sample / fs,
             "rr_ms": 1000.0 * (rr / fs) if rr else None,
             "label": "?" if poor else classes[label] if label >= 0 else None,
-            "scores": {} if scores is None else {name: round(p, 6) for name, p in zip(classes, scores, strict=True)},
+            "scores": {} if scores is None else dict(zip(classes, scores, strict=True)),
             "experts": {} if experts is None else dict(zip(self._paths, experts, strict=False)),
             "quality": quality,
             "detection_delay_ms": 1000.0 * (known_at - 1 - sample) / fs,

@@ -122,10 +122,11 @@ static inline ecgmoe_real filter(ecgmoe_candidates *finder, ecgmoe_real y, ecgmo
 
 /* Add |slope| in each band to the sums, and write the energies of this sample; `qrs` is written by the caller. */
 static inline void add_slopes(
-    ecgmoe_candidates *finder, const ecgmoe_real slopes[ECGMOE_BANDS], ecgmoe_band_energies *energies) {
+    ecgmoe_candidates *finder, ecgmoe_sums_newest *newest, const ecgmoe_real slopes[ECGMOE_BANDS],
+    ecgmoe_band_energies *energies) {
     const ecgmoe_candidates_constants *const c = finder->constants;
     ecgmoe_real over_width[ECGMOE_BANDS];
-    energies->background = ecgmoe_moving_sums_push(&finder->sums, c->width, c->block, slopes, over_width);
+    energies->background = ecgmoe_moving_sums_push(&finder->sums, newest, c->width, c->block, slopes, over_width);
     energies->energy = over_width[ECGMOE_BAND_QRS] / (ecgmoe_real)c->width;
     energies->slow = over_width[ECGMOE_BAND_SLOW];
     energies->fast = over_width[ECGMOE_BAND_FAST];
@@ -157,13 +158,15 @@ void ecgmoe_candidates_filter_all(
     finder->last[ECGMOE_BAND_QRS] = last_qrs;
     finder->last[ECGMOE_BAND_SLOW] = last_slow;
     finder->last[ECGMOE_BAND_FAST] = last_fast;
+    ecgmoe_sums_newest newest = finder->sums.newest;
     for (int32_t i = 0; i < n; i++) {
         ecgmoe_real slopes[ECGMOE_BANDS];
         slopes[ECGMOE_BAND_QRS] = energies[i].energy;
         slopes[ECGMOE_BAND_SLOW] = energies[i].slow;
         slopes[ECGMOE_BAND_FAST] = energies[i].fast;
-        add_slopes(finder, slopes, &energies[i]);
+        add_slopes(finder, &newest, slopes, &energies[i]);
     }
+    finder->sums.newest = newest;
 }
 
 unsigned ecgmoe_candidates_take(
@@ -231,7 +234,7 @@ static unsigned process_sample(
     ecgmoe_real slopes[ECGMOE_BANDS] = {0};
     ecgmoe_band_energies energies;
     energies.qrs = ecgmoe_is_none(y) ? 0 : filter(finder, y, slopes);
-    add_slopes(finder, slopes, &energies);
+    add_slopes(finder, &finder->sums.newest, slopes, &energies);
     return ecgmoe_candidates_take(finder, signal, &energies, found, settled);
 }
 
