@@ -76,7 +76,7 @@ def check_rate(fs: float) -> float:
 def _band_pass(fs: float, low_hz: float, high_hz: float) -> NDArray[np.float64]:
     """Return the sections of a Butterworth band-pass of order 2, read-only."""
     sos: NDArray[np.float64] = butter(2, (low_hz, high_hz), "bandpass", fs=fs, output="sos")
-    sos.flags.writeable = False
+    sos.setflags(write=False)
     return sos
 
 
