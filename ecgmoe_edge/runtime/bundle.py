@@ -57,8 +57,8 @@ class Bundle:
 
     @property
     def batched(self) -> bool:
-        """Whether the model runs several beats at once: False, its file takes one beat."""
-        return False
+        """Whether the inference of many beats at once is much faster than one by one."""
+        return self.engine.batched
 
     def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Run the model on b beats.

@@ -28,6 +28,11 @@ class Engine(Protocol):
         """The model's outputs."""
         ...
 
+    @property
+    def batched(self) -> bool:
+        """Whether many beats in one call of `run` are much faster than one by one."""
+        ...
+
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         """Run the model on b beats; a file that takes one beat is run b times.
 

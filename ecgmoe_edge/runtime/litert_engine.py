@@ -98,6 +98,11 @@ class LiteRtEngine:
         """The model's outputs, with scale and zero point of integer tensors."""
         return self._outputs
 
+    @property
+    def batched(self) -> bool:
+        """See `Engine.batched`: False, an interpreter takes one beat."""
+        return False
+
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
         try:

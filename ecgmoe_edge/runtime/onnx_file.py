@@ -50,7 +50,7 @@ def check_onnx_file(content: bytes) -> None:
         if depth > _DEEPEST:
             raise _damaged("it is nested too deeply")
         numbers = 1
-        for field, value in _fields(view, start, end):
+        for field, value in message_fields(view, start, end):
             fields += 1
             if fields > _MOST_FIELDS:
                 raise _damaged(f"it has more than {_MOST_FIELDS:,} fields")
@@ -87,7 +87,7 @@ def _check_bytes(kind: str, field: int, value: memoryview) -> None:
         )
 
 
-def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
+def message_fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
     """The number of each field of a message, with its integer value, or with the start and end of its bytes."""
     while at < end:
         tag, at = _varint(view, at, end)

@@ -32,7 +32,7 @@ class Percentiles:
 
     def add(self, value: float) -> None:
         """Add one value."""
-        self._bins[round(100.0 * math.log(max(value, 1e-6)))] += 1
+        self._bins[round(100.0 * math.log(value if value > 1e-6 else 1e-6))] += 1
 
     def summary(self) -> dict[str, float | None]:
         """Return p50, p95 and p99 in the unit of the values; None without a value."""

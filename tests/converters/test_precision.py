@@ -20,6 +20,7 @@ class SlowEngine:
     """An engine with a given inference time."""
 
     inputs = outputs = ()
+    batched = False
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

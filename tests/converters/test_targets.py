@@ -40,6 +40,8 @@ from ecgmoe_edge.runtime.manifest import Gate, TensorSpec
 class ToyEngine:
     """Runs the PyTorch model that the toy file was converted from."""
 
+    batched = False
+
     def __init__(self, model: Any) -> None:
         self._infer = torch_model(model)
         self.inputs = tuple(TensorSpec(name, (1, *SHAPES[name])) for name in INPUTS)

@@ -178,7 +178,10 @@ def test_a_bundle_with_or_without_its_multiplications_is_read(bundle_folder: Pat
         ),
         (lambda m: m["decision"].update(rule=0), "version of the decision rule is 0"),
         (lambda m: m["decision"].update(rule="4"), "version of the decision rule is '4'"),
-        (lambda m: m["decision"].update(rule=2), "version 2 of the decision rule has no constant doubtful_margin, doubtful_quality, fibrillation"),
+        (
+            lambda m: m["decision"].update(rule=2),
+            "version 2 of the decision rule has no constant doubtful_margin, doubtful_quality, fibrillation",
+        ),
         (lambda m: m["decision"].pop("shape_share"), "missing constants of the decision rule: shape_share"),
         (lambda m: m["decision"].update(memory_beats="many"), "decision rule is invalid"),
         (lambda m: m["decision"].update(memory_beats=0), "memory_beats must be at least 1, and is 0"),

@@ -77,7 +77,10 @@ def test_sinus_rhythm_with_missed_or_early_beats_is_no_fibrillation(every: int) 
     random = np.random.default_rng(every)
     rr_ms = (850.0 * (1.0 + 0.015 * random.standard_normal(200))).tolist()
     missed = [2.0 * rr if at % every == 0 else rr for at, rr in enumerate(rr_ms)]
-    early = [0.65 * rr if at % (2 * every) == 0 else 1.35 * rr if at % (2 * every) == 1 else rr for at, rr in enumerate(rr_ms)]
+    early = [
+        0.65 * rr if at % (2 * every) == 0 else 1.35 * rr if at % (2 * every) == 1 else rr
+        for at, rr in enumerate(rr_ms)
+    ]
     for series in (missed, early):
         assert [label for label, _, _ in rhythms(series)] == ["other"]
 

@@ -10,6 +10,7 @@
 #endif
 #include <Python.h>
 
+#include <math.h>
 #include <string.h>
 
 #include "ecgmoe_front_end.h"
@@ -151,12 +152,9 @@ static PyObject *FrontEnd_push(PyObject *object, PyObject *samples) {
         return NULL;
     const double *x = data;
     const Py_ssize_t n = length / (Py_ssize_t)sizeof(double) / self->n_leads;
-    for (Py_ssize_t i = 0; i < n; i++) {
-        ecgmoe_real sample[ECGMOE_MAX_LEADS];
-        for (int k = 0; k < self->n_leads; k++)
-            sample[k] = (ecgmoe_real)x[k * n + i];
-        ecgmoe_front_end_push(self->state, sample);
-        if (ecgmoe_front_end_has_work(self->state) && !collect(self))
+    for (Py_ssize_t i = 0; i < n;) {
+        i += ecgmoe_front_end_push_some(self->state, x + i, n, n - i);
+        if (!collect(self))
             return NULL;
     }
     return PyLong_FromSsize_t(self->n_items);
@@ -285,10 +283,11 @@ static PyObject *small_integers(const int8_t *values, int n) {
     return tuple;
 }
 
+/* Probabilities, rounded as those of the reference: Python's round() would take as long as the rest of the event. */
 static PyObject *scores_of(const ecgmoe_beat_event *beat, int n) {
     PyObject *tuple = PyTuple_New(n);
     for (int i = 0; tuple != NULL && i < n; i++)
-        PyTuple_SetItem(tuple, i, PyFloat_FromDouble(beat->scores[i]));
+        PyTuple_SetItem(tuple, i, PyFloat_FromDouble(rint((double)beat->scores[i] * 1e6) / 1e6));
     return tuple;
 }
 

@@ -46,9 +46,6 @@ class EventNames:
         leads: names of the leads.
         classes: classes of each task of the model; empty without one.
         limits: limits of the rhythm alarms.
-
-    Attributes:
-        outputs: names of the outputs of the model, in their order.
     """
 
     def __init__(
@@ -59,7 +56,8 @@ class EventNames:
         self._classes = tuple(classes.get(contract.BEAT_TASK, ()))
         self._rhythms = tuple(classes.get(contract.RHYTHM_TASK, ()))
         self._alarms = alarm_definitions(limits or RhythmLimits())
-        self.outputs: tuple[str, ...] = ()
+        self._outputs: tuple[str, ...] = ()
+        self._paths: tuple[str, ...] = ()
         self._makers: tuple[Callable[..., Event], ...] = (
             self._no_beat,
             self._rhythm,
@@ -71,6 +69,16 @@ class EventNames:
             self._spike,
             self._change,
         )
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs of the model, in their order; empty until they are set."""
+        return self._outputs
+
+    @outputs.setter
+    def outputs(self, names: tuple[str, ...]) -> None:
+        self._outputs = names
+        self._paths = tuple(contract.path_of(name) for name in names if contract.is_route(name))
 
     def event(self, numbers: Numbers) -> Event:
         """Return an event other than a beat."""
@@ -97,27 +105,24 @@ class EventNames:
         classes, fs = self._classes, self._fs
         # Filled directly: the constructor of a frozen dataclass takes most of the time of a beat without a model.
         beat = object.__new__(Beat)
-        beat.__dict__.update(
-            sample=sample,
-            time_s=sample / fs,
-            rr_ms=1000.0 * (rr / fs) if rr else None,
-            label="?" if poor else classes[label] if label >= 0 else None,
-            scores={} if scores is None else {name: round(p, 6) for name, p in zip(classes, scores, strict=True)},
-            experts={} if experts is None else self._experts(experts),
-            quality=quality,
-            detection_delay_ms=1000.0 * (known_at - 1 - sample) / fs,
-            delay_ms=1000.0 * (ready_at - 1 - sample) / fs,
-            compute_ms=1000.0 * seconds,
-            search_back=bool(search_back),
-            lead=self._leads[lead],
-            reason=_BEAT_REASONS[reason],
-            shared_label=None if shared < 0 else classes[shared],
-        )
+        values = {
+            "sample": sample,
+            "time_s": sample / fs,
+            "rr_ms": 1000.0 * (rr / fs) if rr else None,
+            "label": "?" if poor else classes[label] if label >= 0 else None,
+            "scores": {} if scores is None else dict(zip(classes, scores, strict=True)),
+            "experts": {} if experts is None else dict(zip(self._paths, experts, strict=False)),
+            "quality": quality,
+            "detection_delay_ms": 1000.0 * (known_at - 1 - sample) / fs,
+            "delay_ms": 1000.0 * (ready_at - 1 - sample) / fs,
+            "compute_ms": 1000.0 * seconds,
+            "search_back": search_back == 1,
+            "lead": self._leads[lead],
+            "reason": _BEAT_REASONS[reason],
+            "shared_label": None if shared < 0 else classes[shared],
+        }
+        object.__setattr__(beat, "__dict__", values)
         return beat
-
-    def _experts(self, experts: Sequence[int]) -> dict[str, int]:
-        paths = [contract.path_of(name) for name in self.outputs if contract.is_route(name)]
-        return dict(zip(paths, experts, strict=False))
 
     def _no_beat(self, *_: Any) -> Event:
         raise AssertionError("a beat has its computing time: it is made by `beat`")

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from ecgmoe_edge.errors import UsageError
 from ecgmoe_edge.streaming.beats import BeatContext, LeadView
 from ecgmoe_edge.streaming.c_engine import extension
+from ecgmoe_edge.streaming.c_engine.constants import front_end_constants
 from ecgmoe_edge.streaming.c_engine.event_names import GAP_REASONS, EventNames
-from ecgmoe_edge.streaming.c_tables.fill import values
-from ecgmoe_edge.streaming.c_tables.tables import tables
 from ecgmoe_edge.streaming.events import GapReason
 from ecgmoe_edge.streaming.frontend import Item
 from ecgmoe_edge.streaming.patient.rr_history import RR_FEATURE_NAMES, RR_SEQUENCE
@@ -62,9 +61,9 @@ class CFrontEnd:
         self.fs = check_rate(fs)
         self._names = tuple(leads)
         self._peaks_only = peaks_only
-        constants = tables(self.fs, mains=mains, invert=invert, peaks_only=peaks_only, limits=limits)
+        constants = front_end_constants(self.fs, mains=mains, invert=invert, peaks_only=peaks_only, limits=limits)
         try:
-            self.core = module.FrontEnd(values(constants), len(self._names), peaks_only)
+            self.core = module.FrontEnd(constants, len(self._names), peaks_only)
         except ValueError as reason:
             raise UsageError(
                 f"The C engine was built from the sources of another version ({reason}): install the package again, "

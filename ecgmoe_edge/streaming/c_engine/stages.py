@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from ecgmoe_edge import contract  # as a module, since it imports this package itself
 from ecgmoe_edge.streaming.beat_model import BeatModel
 from ecgmoe_edge.streaming.c_engine import extension
+from ecgmoe_edge.streaming.c_engine.constants import labeller_constants
 from ecgmoe_edge.streaming.c_engine.event_names import EventNames
 from ecgmoe_edge.streaming.c_engine.front_end import CFrontEnd
-from ecgmoe_edge.streaming.c_tables.fill import values
-from ecgmoe_edge.streaming.c_tables.tables import tables
 from ecgmoe_edge.streaming.events import Event, GapReason
 from ecgmoe_edge.streaming.patient.own_layer import LAYER_CLASSES, LAYER_INPUTS, PatientLayer
 from ecgmoe_edge.streaming.rhythm.limits import RhythmLimits
 
-_BATCH = 128  # number of rows in one call of a batched model
+_BATCH = 512  # number of rows in one call of a batched model
 _BEAT = 0  # ecgmoe_event_kind
 
 
@@ -58,14 +57,12 @@ class CStages:
     def _constants(self) -> Any:
         """Return the constants of the labeller with the outputs of the model as they are known by now."""
         model = self._model
-        return values(
-            tables(
-                self._front_end.fs,
-                classes=None if model is None else model.classes,
-                outputs=dict(zip(self._names.outputs, self._widths, strict=True)),
-                rule=None if model is None else model.decision,
-                limits=self._limits,
-            )
+        return labeller_constants(
+            self._front_end.fs,
+            classes={} if model is None else model.classes,
+            outputs=dict(zip(self._names.outputs, self._widths, strict=True)),
+            rule=None if model is None else model.decision,
+            limits=self._limits,
         )
 
     def use_layer(self, active: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from numbers import Real
 
 import numpy as np
@@ -31,7 +32,6 @@ class CausalFilter:
     def __init__(self, sos: NDArray[np.float64]) -> None:
         self.sos = sos
         self.sections = len(sos)
-        self.sos = sos
         self.stages = [sos2tf(sos[k : k + 2]) for k in range(0, len(sos), 2)]
         self.rest: list[NDArray[np.float64]] = []  # state of each stage after a constant input of 1
         level = 1.0
@@ -72,6 +72,14 @@ def check_rate(fs: float) -> float:
     return float(fs)
 
 
+@lru_cache(maxsize=64)  # its design takes scipy longer than a minute of signal takes the monitor
+def _band_pass(fs: float, low_hz: float, high_hz: float) -> NDArray[np.float64]:
+    """Return the sections of a Butterworth band-pass of order 2, read-only."""
+    sos: NDArray[np.float64] = butter(2, (low_hz, high_hz), "bandpass", fs=fs, output="sos")
+    sos.setflags(write=False)
+    return sos
+
+
 def monitoring_band(fs: float, mains: int | None = None) -> CausalFilter:
     """Return the filter of the monitoring band, 0.5-40 Hz (Butterworth, order 2).
 
@@ -85,7 +93,7 @@ def monitoring_band(fs: float, mains: int | None = None) -> CausalFilter:
     """
     if mains is not None and (not isinstance(mains, Real) or mains not in MAINS_HZ):
         raise SignalError(f'Mains of {mains!r} Hz is not known: give 50, 60, "auto" or None.')
-    sections = [butter(2, BAND_HZ, "bandpass", fs=fs, output="sos")]
+    sections = [_band_pass(fs, *BAND_HZ)]
     if mains is not None and mains < HIGHEST_NOTCH * fs:
         sections.append(tf2sos(*iirnotch(mains, NOTCH_Q, fs=fs)))
     return CausalFilter(np.vstack(sections))
@@ -128,4 +136,4 @@ class Notch:
 
 def qrs_band(fs: float, low_hz: float, high_hz: float) -> CausalFilter:
     """Return a narrower band-pass (Butterworth, order 2), for the detection of QRS complexes and of noise."""
-    return CausalFilter(butter(2, (low_hz, high_hz), "bandpass", fs=fs, output="sos"))
+    return CausalFilter(_band_pass(fs, low_hz, high_hz))

@@ -1,36 +1,8 @@
 #include "ecgmoe_candidate_features.h"
 
-#define MOST_AROUND (4 * ECGMOE_MS(ECGMOE_HALF_QRS_MS) + 1)
+#include "ecgmoe_median.h"
 
-/* The median of an odd number of values, which it puts into another order (Hoare's selection). */
-static ecgmoe_real median_of(ecgmoe_real *values, int count) {
-    const int middle = count / 2;
-    int low = 0, high = count - 1;
-    while (low < high) {
-        const ecgmoe_real pivot = values[middle];
-        int left = low, right = high;
-        while (left <= right) {
-            while (values[left] < pivot) {
-                left++;
-            }
-            while (pivot < values[right]) {
-                right--;
-            }
-            if (left <= right) {
-                const ecgmoe_real kept = values[left];
-                values[left++] = values[right];
-                values[right--] = kept;
-            }
-        }
-        if (right < middle) {
-            low = left;
-        }
-        if (middle < left) {
-            high = right;
-        }
-    }
-    return values[middle];
-}
+#define MOST_AROUND (4 * ECGMOE_MS(ECGMOE_HALF_QRS_MS) + 1)
 
 /* Height of the signal over its level near the candidate, mV. */
 static ecgmoe_real height_at(const ecgmoe_history *signal, int64_t sample, ecgmoe_real level) {
@@ -61,12 +33,11 @@ static int64_t find_r(
     ecgmoe_real values[MOST_AROUND];
     const int half = c->half, count = 2 * half + 1;
     const int64_t first = middle - half;
-    for (int k = 0; k < 4 * half + 1; k++) {
-        values[k] = ecgmoe_history_at(signal, middle - 2 * half + k);
-    }
-    const ecgmoe_real level = median_of(values, 4 * half + 1);
+    ecgmoe_history_read(signal, middle - 2 * half, 4 * half + 1, values);
+    const ecgmoe_real level = ecgmoe_select(values, 4 * half + 1, 2 * half);
+    ecgmoe_history_read(signal, first, count, values);
     for (int k = 0; k < count; k++) {
-        values[k] = height_at(signal, first + k, level);
+        values[k] = ecgmoe_fabs(values[k] - level);
     }
     ecgmoe_real highest = -1, highest_top = -1; /* -1: there is none */
     int at_highest = 0;

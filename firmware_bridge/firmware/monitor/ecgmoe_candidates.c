@@ -120,27 +120,73 @@ static inline ecgmoe_real filter(ecgmoe_candidates *finder, ecgmoe_real y, ecgmo
     return ecgmoe_fabs(qrs);
 }
 
-/* Take one sample: NaN for one after the end of the signal, without slope. Returns flags of ECGMOE_CANDIDATE_... */
-static unsigned process_sample(
+/* Add |slope| in each band to the sums, and write the energies of this sample; `qrs` is written by the caller. */
+static inline void add_slopes(
+    ecgmoe_candidates *finder, ecgmoe_sums_newest *newest, const ecgmoe_real slopes[ECGMOE_BANDS],
+    ecgmoe_band_energies *energies) {
+    const ecgmoe_candidates_constants *const c = finder->constants;
+    ecgmoe_real over_width[ECGMOE_BANDS];
+    energies->background = ecgmoe_moving_sums_push(&finder->sums, newest, c->width, c->block, slopes, over_width);
+    energies->energy = over_width[ECGMOE_BAND_QRS] / (ecgmoe_real)c->width;
+    energies->slow = over_width[ECGMOE_BAND_SLOW];
+    energies->fast = over_width[ECGMOE_BAND_FAST];
+}
+
+void ecgmoe_candidates_filter_all(
+    ecgmoe_candidates *finder, const ecgmoe_real *y, int32_t n, ecgmoe_band_energies *energies) {
+    const ecgmoe_candidates_constants *const c = finder->constants;
+    /* Copies, which stay in registers. */
+    ecgmoe_qrs_band of_qrs = finder->bands[ECGMOE_BAND_QRS], of_slow = finder->bands[ECGMOE_BAND_SLOW];
+    ecgmoe_qrs_band of_fast = finder->bands[ECGMOE_BAND_FAST];
+    ecgmoe_real last_qrs = finder->last[ECGMOE_BAND_QRS], last_slow = finder->last[ECGMOE_BAND_SLOW];
+    ecgmoe_real last_fast = finder->last[ECGMOE_BAND_FAST];
+    for (int32_t i = 0; i < n; i++) {
+        const ecgmoe_real qrs = ecgmoe_qrs_band_push(&of_qrs, &c->bands[ECGMOE_BAND_QRS], y[i]);
+        const ecgmoe_real slow = ecgmoe_qrs_band_push(&of_slow, &c->bands[ECGMOE_BAND_SLOW], y[i]);
+        const ecgmoe_real fast = ecgmoe_qrs_band_push(&of_fast, &c->bands[ECGMOE_BAND_FAST], y[i]);
+        energies[i].qrs = ecgmoe_fabs(qrs);
+        energies[i].energy = ecgmoe_fabs(qrs - last_qrs) * c->fs; /* slopes, until they are summed */
+        energies[i].slow = ecgmoe_fabs(slow - last_slow) * c->fs;
+        energies[i].fast = ecgmoe_fabs(fast - last_fast) * c->fs;
+        last_qrs = qrs;
+        last_slow = slow;
+        last_fast = fast;
+    }
+    finder->bands[ECGMOE_BAND_QRS] = of_qrs;
+    finder->bands[ECGMOE_BAND_SLOW] = of_slow;
+    finder->bands[ECGMOE_BAND_FAST] = of_fast;
+    finder->last[ECGMOE_BAND_QRS] = last_qrs;
+    finder->last[ECGMOE_BAND_SLOW] = last_slow;
+    finder->last[ECGMOE_BAND_FAST] = last_fast;
+    ecgmoe_sums_newest newest = finder->sums.newest;
+    for (int32_t i = 0; i < n; i++) {
+        ecgmoe_real slopes[ECGMOE_BANDS];
+        slopes[ECGMOE_BAND_QRS] = energies[i].energy;
+        slopes[ECGMOE_BAND_SLOW] = energies[i].slow;
+        slopes[ECGMOE_BAND_FAST] = energies[i].fast;
+        add_slopes(finder, &newest, slopes, &energies[i]);
+    }
+    finder->sums.newest = newest;
+}
+
+unsigned ecgmoe_candidates_take(
     ecgmoe_candidates *finder,
     const ecgmoe_history *signal,
-    ecgmoe_real y,
+    const ecgmoe_band_energies *energies,
     ecgmoe_candidate *found,
     ecgmoe_following *settled) {
     const ecgmoe_candidates_constants *const c = finder->constants;
     const ecgmoe_real two_before = finder->energy_before, before = finder->energy;
     const ecgmoe_real slow = finder->slow, fast = finder->fast;
-    ecgmoe_real slopes[ECGMOE_BANDS] = {0}, over_width[ECGMOE_BANDS];
-    const ecgmoe_real qrs = ecgmoe_is_none(y) ? 0 : filter(finder, y, slopes);
-    finder->background = ecgmoe_moving_sums_push(&finder->sums, c->width, c->block, slopes, over_width);
-    const ecgmoe_real energy = over_width[ECGMOE_BAND_QRS] / (ecgmoe_real)c->width;
-    finder->slow = over_width[ECGMOE_BAND_SLOW];
-    finder->fast = over_width[ECGMOE_BAND_FAST];
+    const ecgmoe_real energy = energies->energy;
+    finder->background = energies->background;
+    finder->slow = energies->slow;
+    finder->fast = energies->fast;
     finder->energy_before = before;
     finder->energy = energy;
     finder->energies[finder->in_energies] = energy;
     finder->in_energies = finder->in_energies < 2 * c->reach ? finder->in_energies + 1 : 0;
-    finder->qrs[finder->in_qrs] = qrs;
+    finder->qrs[finder->in_qrs] = energies->qrs;
     finder->in_qrs = finder->in_qrs < 2 * c->half ? finder->in_qrs + 1 : 0;
     const int64_t newest = finder->stop++;
     unsigned result = 0;
@@ -176,6 +222,20 @@ static unsigned process_sample(
         }
     }
     return result;
+}
+
+/* Take one sample: NaN for one after the end of the signal, without slope. Returns flags of ECGMOE_CANDIDATE_... */
+static unsigned process_sample(
+    ecgmoe_candidates *finder,
+    const ecgmoe_history *signal,
+    ecgmoe_real y,
+    ecgmoe_candidate *found,
+    ecgmoe_following *settled) {
+    ecgmoe_real slopes[ECGMOE_BANDS] = {0};
+    ecgmoe_band_energies energies;
+    energies.qrs = ecgmoe_is_none(y) ? 0 : filter(finder, y, slopes);
+    add_slopes(finder, &finder->sums.newest, slopes, &energies);
+    return ecgmoe_candidates_take(finder, signal, &energies, found, settled);
 }
 
 unsigned ecgmoe_candidates_push(

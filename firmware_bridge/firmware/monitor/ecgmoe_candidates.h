@@ -58,6 +58,14 @@ typedef struct {
     int32_t in_energies, in_qrs; /* places of the next sample in the rings */
 } ecgmoe_candidates;
 
+/* One sample in the bands. */
+typedef struct {
+    ecgmoe_real qrs;        /* |signal in the QRS band|, mV */
+    ecgmoe_real energy;     /* mV/s */
+    ecgmoe_real slow, fast; /* sums of |slope| in these bands over the width of a QRS complex */
+    ecgmoe_real background; /* sum of |slope| in the QRS band in the last second */
+} ecgmoe_band_energies;
+
 /* Result of a sample. */
 enum {
     ECGMOE_CANDIDATE_FOUND = 1,  /* `found` is a new candidate */
@@ -76,6 +84,19 @@ unsigned ecgmoe_candidates_push(
     ecgmoe_candidates *finder,
     const ecgmoe_history *signal,
     ecgmoe_real y,
+    ecgmoe_candidate *found,
+    ecgmoe_following *settled);
+
+/*
+ * The same in two steps: compute the energies of the next `n` samples, if there were samples before, and then take each of
+ * them with its energies, once it is the last one in `signal`.
+ */
+void ecgmoe_candidates_filter_all(
+    ecgmoe_candidates *finder, const ecgmoe_real *y, int32_t n, ecgmoe_band_energies *energies);
+unsigned ecgmoe_candidates_take(
+    ecgmoe_candidates *finder,
+    const ecgmoe_history *signal,
+    const ecgmoe_band_energies *energies,
     ecgmoe_candidate *found,
     ecgmoe_following *settled);
 

@@ -1,11 +1,12 @@
 /*
  * What all parts of the monitor share: the type of its numbers, its capacity, and the mathematics in that type.
  *
- * Three settings of the compiler, the same for all files of one program:
+ * Four settings of the compiler, the same for all files of one program:
  *   -DECGMOE_REAL_FLOAT     32-bit arithmetic; without it, 64-bit. Build with -ffp-contract=off for the same events as
  *                           the Python engine.
  *   -DECGMOE_MAX_FS=250     highest sampling rate, Hz: 100 to 1000
  *   -DECGMOE_MAX_LEADS=1    most leads: 1 to 3
+ *   -DECGMOE_AHEAD=0        most samples that are filtered together; 32 in 64 bits, 0 in 32 bits
  * Capacity costs memory only: a monitor runs at any rate and with any number of leads within it.
  */
 #ifndef ECGMOE_CONFIG_H
@@ -35,6 +36,15 @@
  * expression of C99. At run time, use the counts of samples in the constants instead. */
 #define ECGMOE_MS(milliseconds) (((milliseconds) * ECGMOE_MAX_FS + 999) / 1000)
 #define ECGMOE_SECONDS(seconds) ((seconds) * ECGMOE_MAX_FS)
+
+/* Most samples that are filtered together, see ecgmoe_front_end_ahead.h; 0: each on its own, which needs less memory. */
+#ifndef ECGMOE_AHEAD
+#ifdef ECGMOE_REAL_FLOAT
+#define ECGMOE_AHEAD 0
+#else
+#define ECGMOE_AHEAD 32
+#endif
+#endif
 
 #ifdef ECGMOE_REAL_FLOAT
 typedef float ecgmoe_real;

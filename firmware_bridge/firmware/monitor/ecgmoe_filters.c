@@ -20,6 +20,11 @@ ecgmoe_real ecgmoe_filter_push(ecgmoe_filter *f, const ecgmoe_filter_constants *
     }
     return x;
 }
+
+void ecgmoe_filter_push_all(ecgmoe_filter *f, const ecgmoe_filter_constants *c, ecgmoe_real *x, int32_t n) {
+    for (int32_t i = 0; i < n; i++)
+        x[i] = ecgmoe_filter_push(f, c, x[i]);
+}
 #else
 ecgmoe_real ecgmoe_filter_push(ecgmoe_filter *f, const ecgmoe_filter_constants *c, ecgmoe_real x) {
     if (!f->started) {
@@ -39,6 +44,27 @@ ecgmoe_real ecgmoe_filter_push(ecgmoe_filter *f, const ecgmoe_filter_constants *
         x = y;
     }
     return x;
+}
+
+void ecgmoe_filter_push_all(ecgmoe_filter *f, const ecgmoe_filter_constants *c, ecgmoe_real *x, int32_t n) {
+    for (int k = 0; k < c->n_stages; k++) {
+        const ecgmoe_filter_stage stage = c->stages[k]; /* copies, which stay in registers */
+        const ecgmoe_real *b = stage.numerator, *a = stage.denominator;
+        ecgmoe_real *z = f->state[k];
+        ecgmoe_real z0 = z[0], z1 = z[1], z2 = z[2], z3 = z[3];
+        for (int32_t i = 0; i < n; i++) {
+            const ecgmoe_real u = x[i], y = z0 + b[0] * u;
+            z0 = z1 + u * b[1] - y * a[1];
+            z1 = z2 + u * b[2] - y * a[2];
+            z2 = z3 + u * b[3] - y * a[3];
+            z3 = u * b[4] - y * a[4];
+            x[i] = y;
+        }
+        z[0] = z0;
+        z[1] = z1;
+        z[2] = z2;
+        z[3] = z3;
+    }
 }
 #endif
 

@@ -50,6 +50,9 @@ static inline void ecgmoe_filter_reset(ecgmoe_filter *f) {
 /* Filter the next sample. */
 ecgmoe_real ecgmoe_filter_push(ecgmoe_filter *f, const ecgmoe_filter_constants *c, ecgmoe_real x);
 
+/* Filter the next `n` samples in place, once the filter has started. */
+void ecgmoe_filter_push_all(ecgmoe_filter *f, const ecgmoe_filter_constants *c, ecgmoe_real *x, int32_t n);
+
 /* A notch that can start within a signal, without a transient. Python: `Notch`. */
 typedef struct {
     ecgmoe_real b0, b1, a1, a2; /* b2 is b0 */

@@ -94,8 +94,8 @@ static int run_ended(ecgmoe_flatline_detector *d, int64_t stop, ecgmoe_real x, e
     return n;
 }
 
-int ecgmoe_flatline_push(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t at,
-                         ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]) {
+int ecgmoe_flatline_push_any(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t at,
+                             ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]) {
     int n = 0;
     if (d->run == 0)
         d->before = d->value = x;
@@ -119,6 +119,29 @@ int ecgmoe_flatline_push(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t at,
     if (d->unreported >= 0 && n < ECGMOE_MOST_FLATLINE_REPORTS)
         n += report_clipping(d, at + 1, &out[n]);
     return n;
+}
+
+bool ecgmoe_flatline_push_all(ecgmoe_flatline_detector *d, const ecgmoe_real *x, int32_t n) {
+    const int64_t shortest = d->constants->shortest;
+    ecgmoe_real before = d->before, value = d->value, low = d->low, high = d->high;
+    int64_t run = d->run;
+    if (run == 0 || d->unreported >= 0)
+        return false;
+    for (int32_t i = 0; i < n; i++) {
+        if (run >= shortest)
+            return false;
+        run = x[i] == value ? run + 1 : 1;
+        before = run > 1 ? before : value;
+        value = x[i];
+        low = ecgmoe_min(low, value);
+        high = ecgmoe_max(high, value);
+    }
+    d->before = before;
+    d->value = value;
+    d->low = low;
+    d->high = high;
+    d->run = run;
+    return true;
 }
 
 bool ecgmoe_flatline_clipped(const ecgmoe_flatline_detector *d, int64_t first, int64_t stop) {

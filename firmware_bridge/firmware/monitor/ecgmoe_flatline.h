@@ -56,9 +56,27 @@ void ecgmoe_flatline_init(ecgmoe_flatline_detector *d, const ecgmoe_flatline_con
 /* Start a new signal with sample `at`; only the limits of the signal so far are remembered. */
 void ecgmoe_flatline_restart(ecgmoe_flatline_detector *d, int64_t at);
 
+/* The same as `ecgmoe_flatline_push` for any sample. */
+int ecgmoe_flatline_push_any(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t at,
+                             ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]);
+
 /* Take the usable sample `at`, mV. Returns the number of reports, in order. */
-int ecgmoe_flatline_push(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t at,
-                         ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]);
+static inline int ecgmoe_flatline_push(ecgmoe_flatline_detector *d, ecgmoe_real x, int64_t at,
+                                       ecgmoe_flatline_report out[ECGMOE_MOST_FLATLINE_REPORTS]) {
+    /* Nearly all samples differ from the one before, after a short run. */
+    if (x == d->value || d->run == 0 || d->run >= d->constants->shortest || d->unreported >= 0)
+        return ecgmoe_flatline_push_any(d, x, at, out);
+    d->before = d->value;
+    d->value = x;
+    d->run = 1;
+    d->low = ecgmoe_min(d->low, x);
+    d->high = ecgmoe_max(d->high, x);
+    return 0;
+}
+
+/* Take `n` usable samples together, if none of them gives a report or may be clipped, and no flatline is as long. Returns
+ * whether it did. */
+bool ecgmoe_flatline_push_all(ecgmoe_flatline_detector *d, const ecgmoe_real *x, int32_t n);
 
 /* Whether any sample from `first` to `stop` (exclusive) is known to be clipped. */
 bool ecgmoe_flatline_clipped(const ecgmoe_flatline_detector *d, int64_t first, int64_t stop);

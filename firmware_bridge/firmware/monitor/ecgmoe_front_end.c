@@ -43,8 +43,8 @@ static void change_leads(ecgmoe_front_end *f, const ecgmoe_ending *ends, int n_e
     }
 }
 
-static void put_flatline(ecgmoe_front_end *f, int lead, const ecgmoe_flatline_report *report, int64_t known_at,
-                         ecgmoe_item_order order) {
+void ecgmoe_front_end_put_flatline(ecgmoe_front_end *f, int lead, const ecgmoe_flatline_report *report, int64_t known_at,
+                                   ecgmoe_item_order order) {
     ecgmoe_queued_item *item;
     if (report->report == ECGMOE_REPORT_FLATLINE) {
         item = ecgmoe_queue_event(&f->queue, known_at, order, ECGMOE_EVENT_FLATLINE, report->sample);
@@ -81,7 +81,7 @@ static void change_usable(ecgmoe_front_end *f, const ecgmoe_piece *piece, int64_
     change_leads(f, ends, n_ends, 0, at, at + 1);
     for (int i = 0; i < n_ends; i++)
         for (int j = 0; j < n_left[i]; j++)
-            put_flatline(f, ends[i].lead, &left[i][j], at + 1, ECGMOE_ORDER_LAST);
+            ecgmoe_front_end_put_flatline(f, ends[i].lead, &left[i][j], at + 1, ECGMOE_ORDER_LAST);
 }
 
 /* -- samples */
@@ -153,14 +153,7 @@ static void detect(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
             mains->lead = named(f, k);
         }
     }
-    f->position = piece->sample + 1;
-#if ECGMOE_MAX_LEADS > 1
-    if (f->found.count)
-        ecgmoe_front_end_report_found(f, true);
-#endif
-    ecgmoe_detector_run(&f->detector, f->position);
-    if (f->builder.due < f->position + 1)
-        ecgmoe_front_end_complete_before(f, f->position + 1);
+    decide_sample(f, piece->sample);
 }
 
 /* Detect flatline, clipping and beats in a sample that is usable in some lead. */
@@ -182,7 +175,7 @@ static void process_usable(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
             } else if (reports[i].signal_begin >= 0) {
                 begins = (uint8_t)(begins | 1u << k);
             }
-            put_flatline(f, k, &reports[i], reports[i].known_at, is_end ? ECGMOE_ORDER_LAST : ECGMOE_ORDER_FIRST);
+            ecgmoe_front_end_put_flatline(f, k, &reports[i], reports[i].known_at, is_end ? ECGMOE_ORDER_LAST : ECGMOE_ORDER_FIRST);
         }
     }
     /* A signal begins before this sample, which is the first that differs; it ends after it, which completes a second. */
@@ -211,13 +204,7 @@ static void process_piece(ecgmoe_front_end *f, const ecgmoe_piece *piece) {
         if (ecgmoe_unusable_count(&f->unusable, reason, at, &event))
             put_gap(f, at + 1, ECGMOE_ORDER_FIRST, event.sample, &event.of.gap);
     }
-    f->position = at + 1;
-    if (f->builder.due < at + 2)
-        ecgmoe_front_end_complete_before(f, at + 2);
-    if (f->silence_due <= at + 1)
-        ecgmoe_front_end_add_silence(f, at + 1);
-    if (f->queue.count > 1)
-        ecgmoe_queue_sort(&f->queue);
+    finish_sample(f, at);
 }
 
 /* -- the end of the signal */
@@ -261,7 +248,7 @@ static void end_all(ecgmoe_front_end *f) {
         ecgmoe_flatline_report left[ECGMOE_MOST_FLATLINE_REPORTS];
         int n = ecgmoe_lead_signal_end_flatline(&f->leads[k], arrived, left);
         for (int i = 0; i < n; i++)
-            put_flatline(f, k, &left[i], arrived, ECGMOE_ORDER_LAST);
+            ecgmoe_front_end_put_flatline(f, k, &left[i], arrived, ECGMOE_ORDER_LAST);
     }
 }
 
@@ -368,6 +355,12 @@ bool ecgmoe_front_end_next(ecgmoe_front_end *f, ecgmoe_item *item, ecgmoe_beat *
             }
             ecgmoe_queue_clear(&f->queue);
         }
+#if ECGMOE_AHEAD > 0
+        if (f->ahead.next < f->ahead.count) {
+            ecgmoe_front_end_process_ahead(f);
+            continue;
+        }
+#endif
         if (ecgmoe_intake_next(&f->intake, &piece)) {
             process_piece(f, &piece);
         } else if (f->lost_left > 0) {

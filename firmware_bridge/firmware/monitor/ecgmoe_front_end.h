@@ -8,6 +8,8 @@
  *     ecgmoe_front_end_push(&f, sample);
  *     while (ecgmoe_front_end_next(&f, &item, &beat)) ...
  *
+ * A caller with many samples gives them to `ecgmoe_front_end_push_some`, which is faster.
+ *
  * The work is done in `next`: the samples that wait for the end of a hole or of a possible pacing spike are processed one
  * by one, each when the items of the one before are taken. So the queue holds the items of one sample.
  */
@@ -30,6 +32,15 @@ typedef enum {
     ECGMOE_TASK_END,      /* end the signal */
     ECGMOE_TASK_RESTART   /* begin a new one, after the `gap` if it is one */
 } ecgmoe_task;
+
+#if ECGMOE_AHEAD > 0
+/* Samples that are filtered and not taken yet. */
+typedef struct {
+    ecgmoe_lead_ahead leads[ECGMOE_MAX_LEADS];
+    int32_t count, next;
+    uint8_t examined; /* bit k: flatline and clipping are detected in all these samples of lead k */
+} ecgmoe_samples_ahead;
+#endif
 
 #if ECGMOE_MAX_LEADS > 1
 /* Candidates of one sample, before they are reported to the detector in the order of their `known_at`. A lead has more
@@ -70,6 +81,9 @@ typedef struct {
 #if ECGMOE_MAX_LEADS > 1
     ecgmoe_found found;
 #endif
+#if ECGMOE_AHEAD > 0
+    ecgmoe_samples_ahead ahead;
+#endif
 } ecgmoe_front_end;
 
 /* `peaks_only`: neither windows nor features are wanted. The tables stay where they are while the front end runs. */
@@ -78,17 +92,16 @@ void ecgmoe_front_end_init(ecgmoe_front_end *f, const ecgmoe_tables *tables, int
 int64_t ecgmoe_front_end_position(const ecgmoe_front_end *f);
 /* Take the next sample of all leads, mV. NaN and values beyond `unusable.LARGEST_MV` are unusable. */
 void ecgmoe_front_end_push(ecgmoe_front_end *f, const ecgmoe_real *sample);
+/* Take some of the next `n` (at least one) samples together: sample i of lead k is `samples[k * stride + i]`. Returns how
+ * many: at most ECGMOE_AHEAD, and one if ordinary samples do not follow. The events are those of `push`, which takes
+ * longer for many samples. */
+int32_t ecgmoe_front_end_push_some(ecgmoe_front_end *f, const double *samples, ptrdiff_t stride, ptrdiff_t n);
 /* Note that samples never arrived: `lost`, or -1 if the number is unknown; `at_least`: it is a lower limit. */
 void ecgmoe_front_end_gap(ecgmoe_front_end *f, int64_t lost, ecgmoe_gap_reason reason, bool at_least);
 /* Set which leads are off from the next sample on; bit k: lead k. */
 void ecgmoe_front_end_lead_off(ecgmoe_front_end *f, uint8_t mask);
 /* End the signal; beats without their full window are not `complete`. */
 void ecgmoe_front_end_flush(ecgmoe_front_end *f);
-/* Whether `next` may have something to do; false spares its call for a sample that waits. */
-static inline bool ecgmoe_front_end_has_work(const ecgmoe_front_end *f) {
-    (void)f;
-    return true;
-}
 /* Take the next item; `beat` is filled if it is one. Returns false if there is none until the next sample. */
 bool ecgmoe_front_end_next(ecgmoe_front_end *f, ecgmoe_item *item, ecgmoe_beat *beat);
 

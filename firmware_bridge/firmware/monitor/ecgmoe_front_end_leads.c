@@ -155,17 +155,22 @@ static void pass_settled(ecgmoe_front_end *f, int lead, const ecgmoe_following *
     ecgmoe_detector_settle(&f->detector, lead, settled);
 }
 
+/* Take what became known about a lead. */
+void ecgmoe_front_end_take_found(ecgmoe_front_end *f, int k, unsigned flags, const ecgmoe_candidate *found,
+                                 const ecgmoe_following *settled) {
+    if (flags & ECGMOE_CANDIDATE_SETTLED)
+        pass_settled(f, k, settled);
+    if (flags & ECGMOE_CANDIDATE_FOUND)
+        collect(f, k, found);
+}
+
 /* Collect what the newest samples of a lead made known. */
 void ecgmoe_front_end_collect_found(ecgmoe_front_end *f, int k) {
     ecgmoe_candidate found;
     ecgmoe_following settled;
     unsigned flags;
-    while ((flags = ecgmoe_lead_signal_next(&f->leads[k], &found, &settled)) != 0) {
-        if (flags & ECGMOE_CANDIDATE_SETTLED)
-            pass_settled(f, k, &settled);
-        if (flags & ECGMOE_CANDIDATE_FOUND)
-            collect(f, k, &found);
-    }
+    while ((flags = ecgmoe_lead_signal_next(&f->leads[k], &found, &settled)) != 0)
+        ecgmoe_front_end_take_found(f, k, flags, &found, &settled);
 }
 
 /* Collect the remaining candidates of a lead when no more samples come, which is certain at `known_at`. */

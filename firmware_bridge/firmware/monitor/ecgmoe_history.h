@@ -132,6 +132,20 @@ static inline ecgmoe_real ecgmoe_history_at(const ecgmoe_history *h, int64_t sam
     return ecgmoe_history_kept(h, ecgmoe_min_i64(ecgmoe_max_i64(sample, start), h->stop - 1));
 }
 
+/* Write the `n` samples from `first` on, each as `ecgmoe_history_at` gives it. */
+static inline void ecgmoe_history_read(const ecgmoe_history *h, int64_t first, int32_t n, ecgmoe_real *out) {
+    if (first < ecgmoe_max_i64(h->first, h->stop - ECGMOE_EXACT_SAMPLES) || first + n > h->stop) {
+        for (int32_t i = 0; i < n; i++)
+            out[i] = ecgmoe_history_at(h, first + i);
+        return;
+    }
+    int32_t at = ecgmoe_ring_position(h->next, (int32_t)(h->stop - first), ECGMOE_EXACT_SAMPLES + 1);
+    for (int32_t i = 0; i < n; i++) {
+        out[i] = h->data[at];
+        at = at < ECGMOE_EXACT_SAMPLES ? at + 1 : 0;
+    }
+}
+
 /* A sample, or zero if it is not kept. */
 static inline ecgmoe_real ecgmoe_history_or_zero(const ecgmoe_history *h, int64_t sample) {
     bool kept = ecgmoe_history_start(h) <= sample && sample < h->stop;

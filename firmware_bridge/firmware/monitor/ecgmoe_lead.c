@@ -110,6 +110,43 @@ unsigned ecgmoe_lead_signal_next(ecgmoe_lead_signal *l, ecgmoe_candidate *found,
     return l->block_ended ? end_block(l, found, settled) : 0;
 }
 
+#if ECGMOE_AHEAD > 0
+int32_t ecgmoe_lead_signal_most_ahead(const ecgmoe_lead_signal *l) {
+    bool ordinary = l->present && l->band.started && l->newest == l->signal.stop && l->finder.stop > l->finder.start;
+    if (!ordinary || l->kept_back || l->released || l->block_ended || l->impossible)
+        return 0;
+    int64_t most = ecgmoe_min_i64(ECGMOE_AHEAD, l->constants->flatline.flat - 1 - l->flatline.run);
+    if (l->constants->mains.automatic)
+        most = ecgmoe_min_i64(most, ecgmoe_hum_before_last(&l->hum));
+    return (int32_t)ecgmoe_max_i64(most, 0);
+}
+
+void ecgmoe_lead_signal_filter_ahead(ecgmoe_lead_signal *l, ecgmoe_lead_ahead *ahead, int32_t n) {
+    const ecgmoe_lead_constants *c = l->constants;
+    for (int32_t i = 0; i < n; i++)
+        ahead->y[i] = c->sign * ahead->x[i];
+    ecgmoe_filter_push_all(&l->band, &c->band, ahead->y, n);
+    if (c->mains.automatic) {
+        ecgmoe_hum_measure_all(&l->hum, ahead->y, n);
+        for (int32_t i = 0; i < n && l->hum.n_notches > 0; i++)
+            ahead->y[i] = ecgmoe_hum_push(&l->hum, ahead->y[i]);
+    }
+    ecgmoe_candidates_filter_all(&l->finder, ahead->y, n, ahead->energies);
+}
+
+unsigned ecgmoe_lead_signal_take_ahead(
+    ecgmoe_lead_signal *l, const ecgmoe_lead_ahead *ahead, int32_t i, ecgmoe_candidate *found,
+    ecgmoe_following *settled) {
+    ecgmoe_raw_append(&l->raw, ahead->x[i]);
+    ecgmoe_history_append(&l->signal, ahead->y[i]);
+    l->newest++;
+    unsigned flags = ecgmoe_candidates_take(&l->finder, &l->signal, &ahead->energies[i], found, settled);
+    if ((flags & ECGMOE_CANDIDATE_FOUND) != 0 && !is_plausible(l, found))
+        flags &= ~(unsigned)ECGMOE_CANDIDATE_FOUND;
+    return flags;
+}
+#endif
+
 void ecgmoe_lead_signal_release(ecgmoe_lead_signal *l) {
     l->kept_back = false;
     l->released = true;

@@ -67,6 +67,15 @@ typedef struct {
     ecgmoe_history signal;  /* the signal in the monitoring band, mV */
 } ecgmoe_lead_signal;
 
+#if ECGMOE_AHEAD > 0
+/* Samples that are filtered before they are taken one by one: filter by filter, whose states stay in registers. */
+typedef struct {
+    ecgmoe_real x[ECGMOE_AHEAD]; /* mV */
+    ecgmoe_real y[ECGMOE_AHEAD]; /* in the monitoring band, after the notches, mV */
+    ecgmoe_band_energies energies[ECGMOE_AHEAD];
+} ecgmoe_lead_ahead;
+#endif
+
 void ecgmoe_lead_signal_init(ecgmoe_lead_signal *l, const ecgmoe_lead_constants *constants,
                       const ecgmoe_candidates_constants *candidates);
 
@@ -87,6 +96,19 @@ void ecgmoe_lead_signal_push(ecgmoe_lead_signal *l, ecgmoe_real x);
 /* Take what becomes known by it: flags of ECGMOE_CANDIDATE_..., 0 if there is nothing more until the next sample. Call
  * it until it returns 0, also if the candidates are not wanted. */
 unsigned ecgmoe_lead_signal_next(ecgmoe_lead_signal *l, ecgmoe_candidate *found, ecgmoe_following *settled);
+
+#if ECGMOE_AHEAD > 0
+/* Most of the next samples that can be filtered ahead: until hum is decided on, or a flatline would be known. */
+int32_t ecgmoe_lead_signal_most_ahead(const ecgmoe_lead_signal *l);
+
+/* Filter the next `n` samples `ahead->x`. Then take each of them, before any other call. */
+void ecgmoe_lead_signal_filter_ahead(ecgmoe_lead_signal *l, ecgmoe_lead_ahead *ahead, int32_t n);
+
+/* Take sample number `i` of them: instead of `push`, and of all calls of `next` for it. */
+unsigned ecgmoe_lead_signal_take_ahead(
+    ecgmoe_lead_signal *l, const ecgmoe_lead_ahead *ahead, int32_t i, ecgmoe_candidate *found,
+    ecgmoe_following *settled);
+#endif
 
 /* No more samples come: what is kept back is searched as it is. Then take all of `ecgmoe_lead_signal_next`. */
 void ecgmoe_lead_signal_release(ecgmoe_lead_signal *l);

@@ -63,6 +63,42 @@ bool ecgmoe_hum_measure(ecgmoe_hum_filter *f, ecgmoe_real y) {
     return f->part == ECGMOE_HUM_PARTS;
 }
 
+/* Measure `n` samples of one part. */
+static void measure_in_part(ecgmoe_hum_filter *f, const ecgmoe_real *y, int32_t n) {
+    const ecgmoe_hum_constants *c = f->constants->hums;
+    ecgmoe_real power = f->power[f->part], before[ECGMOE_HUMS], newest[ECGMOE_HUMS]; /* copies, for registers */
+    for (int k = 0; k < ECGMOE_HUMS; k++) {
+        before[k] = f->hums[k].before;
+        newest[k] = f->hums[k].newest;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        for (int k = 0; k < ECGMOE_HUMS; k++) {
+            const ecgmoe_real next = y[i] + (c[k].twice_cos * newest[k] - before[k]);
+            before[k] = newest[k];
+            newest[k] = next;
+        }
+        power += y[i] * y[i];
+    }
+    for (int k = 0; k < ECGMOE_HUMS; k++) {
+        f->hums[k].before = before[k];
+        f->hums[k].newest = newest[k];
+    }
+    f->power[f->part] = power;
+    f->held += n;
+    f->in_part += n;
+}
+
+void ecgmoe_hum_measure_all(ecgmoe_hum_filter *f, const ecgmoe_real *y, int32_t n) {
+    while (n > 0) {
+        const int32_t left = f->constants->part - f->in_part - 1, taken = n < left ? n : left;
+        measure_in_part(f, y, taken);
+        if (taken < n)
+            (void)ecgmoe_hum_measure(f, y[taken]); /* the last one of the part */
+        y += taken + 1;
+        n -= taken + 1;
+    }
+}
+
 static ecgmoe_real magnitude_of(ecgmoe_real re, ecgmoe_real im) {
     return re * re + im * im;
 }

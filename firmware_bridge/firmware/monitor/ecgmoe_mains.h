@@ -88,6 +88,14 @@ void ecgmoe_hum_restart(ecgmoe_hum_filter *f, int64_t at);
  * and call `ecgmoe_hum_decide`. */
 bool ecgmoe_hum_measure(ecgmoe_hum_filter *f, ecgmoe_real y);
 
+/* Number of samples that `ecgmoe_hum_measure` takes before the last one of the block. */
+static inline int32_t ecgmoe_hum_before_last(const ecgmoe_hum_filter *f) {
+    return ECGMOE_HUM_PARTS * f->constants->part - f->held - 1;
+}
+
+/* Measure the next `n` samples, at most `ecgmoe_hum_before_last`. */
+void ecgmoe_hum_measure_all(ecgmoe_hum_filter *f, const ecgmoe_real *y, int32_t n);
+
 /* Decide at the end of a block. In the first block of a signal, the notches then start with its first sample.
  * Otherwise, the new notches (`new_notches`) are in their state at the block's first sample, `start`: the caller runs
  * them over the block, in their order. A new block begins with `ecgmoe_hum_next_block`. */

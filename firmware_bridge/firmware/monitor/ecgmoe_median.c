@@ -15,9 +15,38 @@ ecgmoe_real ecgmoe_median_sorted(const ecgmoe_real *sorted, int32_t n) {
     return n % 2 != 0 ? sorted[middle] : ECGMOE_R(0.5) * (sorted[middle - 1] + sorted[middle]);
 }
 
+ecgmoe_real ecgmoe_select(ecgmoe_real *numbers, int32_t n, int32_t place) {
+    int32_t low = 0, high = n - 1;
+    while (low < high) {
+        const ecgmoe_real pivot = numbers[place];
+        int32_t left = low, right = high;
+        while (left <= right) {
+            while (numbers[left] < pivot)
+                left++;
+            while (pivot < numbers[right])
+                right--;
+            if (left <= right) {
+                const ecgmoe_real kept = numbers[left];
+                numbers[left++] = numbers[right];
+                numbers[right--] = kept;
+            }
+        }
+        if (right < place)
+            low = left;
+        if (place < left)
+            high = right;
+    }
+    return numbers[place];
+}
+
 ecgmoe_real ecgmoe_median_of(ecgmoe_real *numbers, int32_t n) {
-    ecgmoe_sort(numbers, n);
-    return ecgmoe_median_sorted(numbers, n);
+    const ecgmoe_real upper = ecgmoe_select(numbers, n, n / 2);
+    if (n % 2 != 0)
+        return upper;
+    ecgmoe_real lower = numbers[0];
+    for (int32_t i = 1; i < n / 2; i++)
+        lower = ecgmoe_max(lower, numbers[i]);
+    return ECGMOE_R(0.5) * (lower + upper);
 }
 
 void ecgmoe_median_init(ecgmoe_median *m) {

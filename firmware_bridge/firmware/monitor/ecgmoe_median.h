@@ -24,7 +24,11 @@ void ecgmoe_sort(ecgmoe_real *numbers, int32_t n);
 /* Median of at least one sorted number; of an even count, the mean of the two in the middle. */
 ecgmoe_real ecgmoe_median_sorted(const ecgmoe_real *sorted, int32_t n);
 
-/* Median of at least one number. The numbers are sorted in place. */
+/* The number at `place` (from 0) if `n` numbers were sorted; they are put into another order: those before that place are
+ * not larger, those after it are not smaller (Hoare's selection). */
+ecgmoe_real ecgmoe_select(ecgmoe_real *numbers, int32_t n, int32_t place);
+
+/* Median of at least one number. The numbers are put into another order. */
 ecgmoe_real ecgmoe_median_of(ecgmoe_real *numbers, int32_t n);
 
 void ecgmoe_median_init(ecgmoe_median *m);

@@ -47,16 +47,11 @@ static float largest_of(const float *x, int32_t n, int32_t lag) {
 
 /* The median; of an even count, the upper of the two. */
 static float upper_median_of(const float *x, int32_t n, int32_t lag) {
-    float sorted[ECGMOE_QUALITY_BEGIN];
-    int32_t count = 0;
-    for (int32_t i = 0; i + (lag > 0 ? lag : 2) < n; i++) {
-        float value = measure(x, i, lag);
-        int32_t k = count++;
-        for (; k > 0 && sorted[k - 1] > value; k--)
-            sorted[k] = sorted[k - 1];
-        sorted[k] = value;
-    }
-    return sorted[count / 2];
+    ecgmoe_real values[ECGMOE_QUALITY_BEGIN];
+    const int32_t count = n - (lag > 0 ? lag : 2);
+    for (int32_t i = 0; i < count; i++)
+        values[i] = (ecgmoe_real)measure(x, i, lag);
+    return (float)ecgmoe_select(values, count, count / 2);
 }
 
 /* Logarithm of the median before the QRS complex over the largest in it. In a signal without content both are close to

@@ -17,7 +17,7 @@ SOURCES = tuple(
     f"ecgmoe_{name}.c"
     for name in (
         "candidates", "candidate_features", "sums", "rating", "lead_memory", "lead_panel", "detector",
-        "detector_decisions", "detector_again",
+        "detector_decisions", "detector_again", "median",
     )
 )  # fmt: skip
 #: Kinds of rows; a candidate has the columns of `numbers_of`.

@@ -199,7 +199,7 @@ void sums_push(engine *e, int width, int block, const double *x, double *over_wi
     for (int i = 0; i < n; i++) {
         ecgmoe_real in[ECGMOE_SUMS], out[ECGMOE_SUMS];
         for (int k = 0; k < ECGMOE_SUMS; k++) in[k] = (ecgmoe_real)x[k * n + i];
-        over_block[i] = (double)ecgmoe_moving_sums_push(&e->sums, width, block, in, out);
+        over_block[i] = (double)ecgmoe_moving_sums_push(&e->sums, &e->sums.newest, width, block, in, out);
         for (int k = 0; k < ECGMOE_SUMS; k++) over_width[k * n + i] = (double)out[k];
     }
 }
