@@ -183,7 +183,7 @@ class Distillation(Strict, frozen=True):
     extension_cost: Strength = 0.1  # divergence of the beat answers at which a full expert is worth its cost
 
     def weights_of(self, task: str) -> tuple[float, float]:
-        """Return the weights of a task: of the divergence from the teacher, and of the cross entropy with the labels."""
+        """Return the weights of a task: of the divergence from the teacher, and of the cross entropy."""
         if task != "rhythm":
             return self.kl, self.cross_entropy
         kl, cross_entropy = self.rhythm_kl, self.rhythm_cross_entropy

@@ -142,8 +142,8 @@ def beat_loss(output: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
     fibrillation of held-out patients, it reduced false positive S beats from 67 to 5 per 1,000 beats.
 
     Args:
-        output: (b, answers) logits of `BEAT_ANSWERS`, or of the first ones if the model lacks the artefact. Such a model
-            does not learn from artefacts.
+        output: (b, answers) logits of `BEAT_ANSWERS`, or of the beat classes if the model lacks the artefact; it does
+            not learn from artefacts then.
         labels: class indices (b,) of "beat" and "rhythm", -1 if unknown.
     """
     losses, count = _beat_losses(output, labels)

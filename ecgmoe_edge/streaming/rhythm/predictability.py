@@ -7,8 +7,8 @@ of 16 intervals and in all of 32. In simulated respiratory arrhythmia (depth 10 
 3 %) it is below 0.5 in 95 % of the stretches of 16 and in 99 % of 32.
 
 With ectopic beats, or if the detector misses some of them, a few intervals are much shorter or longer, and most are
-equal. At least 60 % of 32 intervals are within 5 % of their median in 81 % of the stretches that are annotated normal in
-the Long-Term AF Database (`ltafdb-val`) and in DS1, and in 2.0 % and none of those in atrial fibrillation.
+equal. At least 60 % of 32 intervals are within 5 % of their median in 81 % of the stretches that are annotated normal,
+in the Long-Term AF Database (`ltafdb-val`) as in DS1, and in 2.0 % and none of those in atrial fibrillation.
 """
 
 from __future__ import annotations
