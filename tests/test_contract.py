@@ -21,10 +21,12 @@ from ecgmoe_edge.streaming.monitor import Monitor
 FS = 250.0
 
 
-def _streamed(signal: NDArray[np.float64], context_samples: int) -> dict[str, NDArray[np.float32]]:
+def _streamed(
+    signal: NDArray[np.float64], context_samples: int, engine: str | None = None
+) -> dict[str, NDArray[np.float32]]:
     """The inputs of all beats in the live stream: name -> (beats, ...)."""
     model = FakeModel(lambda inputs: {"beat": np.zeros((1, 4), np.float32)}, context_samples=context_samples)
-    Monitor(model, FS).push(signal)
+    Monitor(model, FS, engine=engine).push(signal)
     return {name: np.concatenate([one[name] for one in model.inputs]) for name in model.inputs[0]}
 
 
@@ -52,13 +54,14 @@ def test_stream_calibration_and_training_have_the_same_model_inputs(
         assert values.dtype == np.float32
         assert np.abs(values).max() <= contract.LIMITS[name]
 
-    device = _streamed(signal, 0)
+    device, reference = _streamed(signal, 0), _streamed(signal, 0, "numpy")
     calibration = folder_beats(tmp_path).inputs
     examples = examples_of(Source(DataSet("one", "."), record, "r"))
     batch = clean_batch(examples, np.arange(beats))
     assert tuple(device) == tuple(calibration) == contract.INPUTS
     for name in contract.INPUTS:
-        np.testing.assert_array_equal(device[name], streamed[name])
+        np.testing.assert_array_equal(reference[name], streamed[name])
+        np.testing.assert_allclose(device[name], reference[name], rtol=0.0, atol=1e-6)  # of the engine that runs
         np.testing.assert_array_equal(calibration[name][:beats], streamed[name])
         np.testing.assert_array_equal(getattr(batch, name).numpy(), streamed[name])
     # Examples keep the context in half precision.
