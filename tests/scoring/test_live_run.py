@@ -42,9 +42,15 @@ def _blocks(ecg: Any, leads: int) -> list[NDArray[np.float64]]:
     return np.array_split(np.stack([ecg.signal, -0.5 * ecg.signal][:leads]), 7, axis=1)
 
 
-def _events(run: LiveRun) -> list[Any]:
-    beats = [(b.sample, b.label, dict(b.scores), dict(b.experts), b.delay_ms) for b in run.beats]
-    return [*beats, *run.rhythms]
+def _assert_same_events(one: LiveRun, other: LiveRun) -> None:
+    """Scores are rounded to 1e-6, and those of a batch can be the next number."""
+    for run in (one, other):
+        assert run.beats
+    first, second = ([(b.sample, b.label, dict(b.experts), b.delay_ms) for b in run.beats] for run in (one, other))
+    assert first == second
+    assert one.rhythms == other.rhythms
+    first_scores, second_scores = ([list(b.scores.values()) for b in run.beats] for run in (one, other))
+    np.testing.assert_allclose(first_scores, second_scores, rtol=0.0, atol=2e-6)
 
 
 def test_batched_inference_gives_the_events_of_beat_by_beat_inference(
@@ -54,7 +60,7 @@ def test_batched_inference_gives_the_events_of_beat_by_beat_inference(
     for context in (0, 1280):
         single, batched = (_model(batched=batched, context_samples=context) for batched in (False, True))
         slow, fast = _run(ecg, single), _run(ecg, batched)
-        assert _events(slow) == _events(fast)
+        _assert_same_events(slow, fast)
         assert set(_rows(single)) == {1}
         assert max(_rows(batched)) > 100
         for name, outputs in slow.outputs.items():
@@ -73,14 +79,14 @@ def test_a_record_run_stage_by_stage_has_the_beats_and_rhythms_of_a_monitor(simu
     )
     assert len(live.beats) > 100
     assert live.rhythms
-    assert _events(live) == _events(_run(ecg, _model(batched=True)))
+    _assert_same_events(live, _run(ecg, _model(batched=True)))
 
 
 def test_batched_inference_gives_the_same_events_for_two_leads(simulated_ecg: Callable[..., Any]) -> None:
     ecg = simulated_ecg(220.0, fs=FS, noise_mv=0.002)
     single, batched = _model(batched=False), _model(batched=True)
     slow, fast = (_run(ecg, model, leads=("II", "V1")) for model in (single, batched))
-    assert _events(slow) == _events(fast)
+    _assert_same_events(slow, fast)
     assert _rows(single).count(2) > 0.9 * len(slow.beats)
     assert len(slow.outputs["beat"]) == len(slow.beats)
     np.testing.assert_allclose(slow.outputs["beat"], fast.outputs["beat"], atol=1e-6)
