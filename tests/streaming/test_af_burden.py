@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from beat_models import FakeModel, Tensors, always
@@ -63,8 +66,10 @@ def test_the_burden_is_the_sum_of_the_episodes() -> None:
     assert any(event.label == "noisy" for event in ended), "noise is not classified time"
 
 
-def test_an_episode_that_lasts_to_the_end_counts() -> None:
-    events = run(rhythm_model(["AF"]))
+def test_an_episode_that_lasts_to_the_end_counts(simulated_ecg: Callable[..., Any]) -> None:
+    irregular = simulated_ecg(120.0, fs=250.0, variability=0.2)
+    monitor = Monitor(rhythm_model(["AF"]), 250.0)
+    events = [*monitor.push(irregular.signal[None]), *monitor.flush()]
     last = [event for event in events if isinstance(event, Rhythm)][-1]
     assert (last.label, last.phase) == ("AF", "end")
     burden = end_of(events).af_burden

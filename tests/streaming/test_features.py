@@ -133,8 +133,8 @@ EARLY = np.array([1.0, 1.5, -3.0, -4.0], np.float32)
 AF, OTHER = np.array([-3.0, 4.0, -1.0, -3.0], np.float32), np.array([-1.0, -3.0, 4.0, -3.0], np.float32)
 
 
-def _after_forty(rhythm: NDArray[np.float32]) -> Decision:
-    decision = Decision(DecisionRule(), BEAT_CLASSES, RHYTHM_CLASSES)
+def _after_forty(rhythm: NDArray[np.float32], rule: DecisionRule | None = None) -> Decision:
+    decision = Decision(rule or DecisionRule(), BEAT_CLASSES, RHYTHM_CLASSES)
     for _ in range(40):
         decision.apply(NORMAL, _rr(0.9), None, rhythm)
     return decision
@@ -145,7 +145,12 @@ def test_frequent_s_are_no_fibrillation_if_the_model_has_rhythm_classes() -> Non
     assert int(np.argmax(fibrillating)) == 0
     np.testing.assert_allclose(fibrillating[[0, 2, 3]], EARLY[[0, 2, 3]])
     assert int(np.argmax(_after_forty(OTHER).apply(EARLY, _rr(0.9), None, OTHER))) == 1
-    assert int(np.argmax(_after_forty(AF).apply(EARLY, _rr(0.1), None, AF))) == 1  # it is regular at present
+
+
+def test_a_rule_can_keep_the_label_s_if_the_rhythm_is_regular_at_present() -> None:
+    assert int(np.argmax(_after_forty(AF).apply(EARLY, _rr(0.1), None, AF))) == 0
+    gated = _after_forty(AF, DecisionRule(fibrillation_irregular=True))
+    assert int(np.argmax(gated.apply(EARLY, _rr(0.1), None, AF))) == 1
 
 
 def test_one_beat_with_a_high_probability_of_af_among_many_without_does_not_change_the_label_s() -> None:
