@@ -38,6 +38,7 @@ def extended(beats: CalibrationBeats) -> Student:
     with torch.no_grad():
         student.trunk.route_morphology.weight.normal_(0, 0.5)
         extension = Extension(student).eval()
+        assert extension.light_route is not None
         extension.light_route.bias.sub_(extension(*map(torch.from_numpy, beats.inputs.values())).margin.median())
     return extension.merged()
 

@@ -51,6 +51,7 @@ def made_extension(student: Student) -> Extension:
     """Return an extension in evaluation mode whose light expert answers about half of the beats."""
     torch.manual_seed(1)
     extension = Extension(student).eval()
+    assert extension.light_route is not None
     with torch.no_grad():
         extension.light_route.weight.normal_(0, 2.0)
         extension.light_route.bias.sub_(extension(*made_beats(200)).margin.median())
@@ -135,6 +136,7 @@ def test_the_score_of_an_epoch_counts_the_cost_of_the_full_experts(
     scores = {}
     for name, cost in (("free", 0.0), ("dear", 0.5)):
         extension = made_extension(student).requires_grad_(False)
+        assert extension.light_route is not None
         extension.light_route.weight.requires_grad_(True)
         own = changed(config.distil, extension_cost=cost, extension_stage=ExtensionFit(epochs=1, learning_rate=1e-12))
         settings = changed(config, distil=own)
@@ -351,7 +353,7 @@ def test_a_student_learns_the_artefact_from_labels_if_its_teacher_lacks_it(
     losses = distillation_losses(
         {"beat": answers}, {"beat": answers.detach()[:, :4]}, batch, tiny_config.distil, ("beat",)
     )
-    losses["beat"].mean().backward()
+    losses["beat"].mean().backward()  # type: ignore[no-untyped-call]
     assert answers.grad is not None
     assert answers.grad[:, BEAT_ANSWERS.index(ARTEFACT)].max() < 0.0
 
@@ -397,7 +399,7 @@ def test_without_a_light_expert_only_the_rhythm_task_is_fitted(tmp_path: Path) -
     labels = {"beat": torch.tensor([0, 1, 2, 3, 4]), "rhythm": torch.tensor([0, 1, 2, 3, -1])}
     loss, parts = extension_loss(outputs, labels, {"rhythm": 1.0, "beat": 1.0}, 0.1)
     assert set(parts) == {"rhythm"}
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for parameter in extension.student.parameters() if parameter.requires_grad)
     torch.testing.assert_close(extension.merged()(*batch)["beat"], student(*batch)["beat"], rtol=0, atol=0)
 
