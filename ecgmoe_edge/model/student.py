@@ -326,22 +326,13 @@ def mix_experts(experts: Sequence[nn.Module], z: Tensor, logits: Tensor, route: 
 
 
 def run_student(
-    parts: Any,
-    beat: Tensor,
-    features: Tensor,
-    rr_sequence: Tensor,
-    route: Route,
-    *,
-    training: bool | None = None,
+    parts: Any, beat: Tensor, features: Tensor, rr_sequence: Tensor, route: Route, *, training: bool | None = None
 ) -> dict[str, Tensor]:
     """Forward pass of a student, or of its compressed form.
 
     Args:
         parts: an object with `trunk`, `morphology`, `rhythm`, `tail` and `tasks` as `Student` has them.
-        beat: see `Student.forward`.
-        features: see `Student.forward`.
-        rr_sequence: see `Student.forward`.
-        route: see `Student.forward`.
+        beat, features, rr_sequence, route: see `Student.forward`.
         training: whether the output is for training; None takes `parts.training`.
     """
     training = bool(parts.training) if training is None else training
@@ -364,9 +355,7 @@ def outputs_of_each(
 
     Args:
         parts: see `run_student`.
-        beat: see `run_student`.
-        features: see `run_student`.
-        rr_sequence: see `run_student`.
+        beat, features, rr_sequence: see `run_student`.
         route: route of the rhythm bank.
         training: see `run_student`.
 
