@@ -332,7 +332,10 @@ def run_student(
 
     Args:
         parts: an object with `trunk`, `morphology`, `rhythm`, `tail` and `tasks` as `Student` has them.
-        beat, features, rr_sequence, route: see `Student.forward`.
+        beat: see `Student.forward`.
+        features: see `Student.forward`.
+        rr_sequence: see `Student.forward`.
+        route: see `Student.forward`.
         training: whether the output is for training; None takes `parts.training`.
     """
     training = bool(parts.training) if training is None else training
@@ -355,7 +358,9 @@ def outputs_of_each(
 
     Args:
         parts: see `run_student`.
-        beat, features, rr_sequence: see `run_student`.
+        beat: see `run_student`.
+        features: see `run_student`.
+        rr_sequence: see `run_student`.
         route: route of the rhythm bank.
         training: see `run_student`.
 
