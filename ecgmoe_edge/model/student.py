@@ -198,9 +198,7 @@ class Fusion(nn.Module):
 
 
 class BeatHead(nn.Module):
-    """Logits of N, S, V, F and, if the model has this answer, of the artefact.
-
-    The morphology path changes N and S together; only rhythm separates them.
+    """Logits of N, S, V, F and perhaps the artefact; the morphology path changes N and S together.
 
     If the waveform may separate S from N, a small network memorises its training patients (F1 of S .52 instead of .63).
     """
