@@ -24,6 +24,7 @@ from ecgmoe_edge.streaming.engines import NOT_BUILT, engine_line
 from ecgmoe_edge.streaming.events import Beat
 from ecgmoe_edge.streaming.monitor import Monitor
 
+_ANOTHER_BUNDLE = "Export the bundle again, or leave out --bundle to check the shipped one."
 _IMPORT_TIMEOUT_S = 60.0
 _CHECKED_S = 20.0  # of the shipped recording
 _STEP_S = 0.5
@@ -167,7 +168,7 @@ def self_check(bundle: str | Path | None = None, *, runnable: bool = True) -> Fi
             "self check", "remark" if other else "problem", str(error), mend if other else "Install the runtime."
         )
     except (EcgmoeError, OSError, ValueError) as error:
-        again = "Install this package again." if bundle is None else "Export the bundle again."
+        again = "Install this package again." if bundle is None else _ANOTHER_BUNDLE
         text = str(error) if isinstance(error, EcgmoeError) else f"the shipped files cannot be read: {one_line(error)}"
         return Finding("self check", "problem", text, again)
     about = model.describe()
@@ -177,7 +178,7 @@ def self_check(bundle: str | Path | None = None, *, runnable: bool = True) -> Fi
             "self check",
             "problem",
             f"{text}, but no beat of {_CHECKED_S:.0f} s of the shipped recording got a label",
-            "Export the bundle again, or leave out --bundle to check the shipped one.",
+            _ANOTHER_BUNDLE,
         )
     took = 1e3 * (time.perf_counter() - loaded)
     return Finding(
