@@ -68,7 +68,7 @@ def open_error(port: str, baud: int, error: Exception) -> DeviceError:
         )
         return DeviceError(f"There is no port {port}: plug the device in, or correct --port. {present}{vanished}")
     if number in (errno.EACCES, errno.EPERM):
-        return DeviceError(f"No permission to open {port}: {_permission_advice(port)}")
+        return DeviceError(f"No permission to open {port}: {permission_advice(port)}")
     if number in (errno.EBUSY, errno.EAGAIN):
         holders = holders_of(port)
         who = f" ({', '.join(holders)})" if holders else f" (`sudo fuser -v {port}` shows which)"
@@ -93,16 +93,20 @@ def holders_of(port: str) -> list[str]:
     return found
 
 
-def running_programs() -> set[str]:
-    """Names of all running programs, for when the owner of a port cannot be determined."""
+def running_programs(root: Path = Path("/")) -> set[str]:
+    """Names of all running programs, for when the owner of a port cannot be determined.
+
+    Args:
+        root: the file tree with /proc.
+    """
     found = set()
-    for name in Path("/proc").glob("[0-9]*/comm"):
+    for name in root.glob("proc/[0-9]*/comm"):
         with contextlib.suppress(OSError):
             found.add(name.read_text().strip())
     return found
 
 
-def _permission_advice(port: str) -> str:
+def permission_advice(port: str) -> str:
     """How to get access: join the group that may use the port or, if only root may, add a udev rule."""
     group = None
     with contextlib.suppress(OSError, KeyError):

@@ -16,6 +16,7 @@ from ecgmoe_edge.cli import (
     adapt,
     demo,
     distill,
+    doctor,
     evaluate,
     export,
     inspect,
@@ -100,7 +101,7 @@ def ecgmoe_edge(
 
 
 _COMMANDS = (
-    demo, train, distill, adapt, export, evaluate, stream, replay, profile, profiles, ports, inspect, overlaps,
+    demo, train, distill, adapt, export, evaluate, stream, replay, profile, profiles, doctor, ports, inspect, overlaps,
 )  # fmt: skip
 for _command in _COMMANDS:
     _name = _command.__name__.rpartition(".")[2]

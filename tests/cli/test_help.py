@@ -14,6 +14,7 @@ COMMANDS = [
     "replay",
     "profile",
     "profiles",
+    "doctor",
     "ports",
     "inspect",
 ]

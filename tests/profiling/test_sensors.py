@@ -3,24 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from recorded_tree import write_tree
 
 from ecgmoe_edge.profiling import sensors
 from ecgmoe_edge.profiling.machine import read_machine
-
-
-def tree(root: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content + "\n")
-    return root
 
 
 @pytest.fixture
 def jetson(tmp_path: Path) -> Path:
     """A simulated Jetson: the files of its kernel, with invented readings."""
     hwmon = "sys/bus/i2c/devices/1-0040/hwmon/hwmon3"
-    return tree(
+    return write_tree(
         tmp_path,
         {
             "proc/cpuinfo": "processor\t: 0\nmodel name\t: ARMv8 Processor rev 1 (v8l)\n\nprocessor\t: 1",
@@ -56,7 +49,7 @@ def jetson(tmp_path: Path) -> Path:
 @pytest.fixture
 def raspberry_pi(tmp_path: Path) -> Path:
     """A simulated Raspberry Pi that is throttled and had undervoltage before."""
-    return tree(
+    return write_tree(
         tmp_path,
         {
             "sys/devices/platform/soc/soc:firmware/get_throttled": "50005",
@@ -96,14 +89,14 @@ def test_a_raspberry_pi_reports_its_throttling(raspberry_pi: Path) -> None:
 
 @pytest.mark.parametrize(("bits", "expected"), [("0", []), ("0x0", []), ("8", ["soft temperature limit"]), ("?", None)])
 def test_the_throttling_bits_are_hexadecimal(tmp_path: Path, bits: str, expected: list[str] | None) -> None:
-    tree(tmp_path, {"sys/devices/platform/soc/soc:firmware/get_throttled": bits})
+    write_tree(tmp_path, {"sys/devices/platform/soc/soc:firmware/get_throttled": bits})
     assert sensors.throttling(tmp_path) == expected
 
 
 def test_rails_are_averaged_over_the_readings(jetson: Path) -> None:
     meter = sensors.PowerMeter(jetson)
     meter.sample()
-    tree(jetson, {"sys/bus/i2c/devices/1-0040/hwmon/hwmon3/curr1_input": "1100"})
+    write_tree(jetson, {"sys/bus/i2c/devices/1-0040/hwmon/hwmon3/curr1_input": "1100"})
     meter.sample()
     means = meter.mean_w(2.0)
     assert means is not None
@@ -114,7 +107,7 @@ def test_a_rail_with_failed_readings_keeps_its_mean_and_reports_the_failures(jet
     hwmon = "sys/bus/i2c/devices/1-0040/hwmon/hwmon3"
     meter = sensors.PowerMeter(jetson)
     for current in ("1000", "", "1000", "garbage", "nan", "inf", "99999999999", "1000"):
-        tree(jetson, {f"{hwmon}/curr1_input": current})
+        write_tree(jetson, {f"{hwmon}/curr1_input": current})
         meter.sample()
     means = meter.mean_w(2.0)
     assert means is not None
@@ -124,7 +117,7 @@ def test_a_rail_with_failed_readings_keeps_its_mean_and_reports_the_failures(jet
 
 
 def test_a_rail_that_can_never_be_read_has_no_power(jetson: Path) -> None:
-    tree(jetson, {"sys/bus/i2c/devices/1-0040/hwmon/hwmon3/curr1_input": ""})
+    write_tree(jetson, {"sys/bus/i2c/devices/1-0040/hwmon/hwmon3/curr1_input": ""})
     meter = sensors.PowerMeter(jetson)
     meter.sample()
     assert meter.mean_w(1.0) == {"VDD_CPU_GPU_CV": 1.0}
@@ -134,26 +127,28 @@ def test_a_rail_that_can_never_be_read_has_no_power(jetson: Path) -> None:
 @pytest.mark.parametrize("milli", ["-256000", "-650788984", "1000000", "nan", "inf", "", "-60001", "200001"])
 def test_an_impossible_temperature_is_omitted(tmp_path: Path, milli: str) -> None:
     zone = "sys/class/thermal/thermal_zone"
-    tree(tmp_path, {f"{zone}0/type": "gpu", f"{zone}0/temp": milli, f"{zone}1/type": "cpu", f"{zone}1/temp": "48500"})
+    write_tree(
+        tmp_path, {f"{zone}0/type": "gpu", f"{zone}0/temp": milli, f"{zone}1/type": "cpu", f"{zone}1/temp": "48500"}
+    )
     assert sensors.temperatures_c(tmp_path) == {"cpu": 48.5}
 
 
 def test_a_processor_without_a_model_name_is_identified_by_its_board(tmp_path: Path) -> None:
-    tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t:\nBogoMIPS\t: 62.50"})
+    write_tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t:\nBogoMIPS\t: 62.50"})
     assert sensors.cpu_model(tmp_path) is None, "not the line below"
-    tree(tmp_path, {"proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0"})
+    write_tree(tmp_path, {"proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0"})
     assert sensors.cpu_model(tmp_path) == "NVIDIA Jetson Orin Nano Developer Kit"
 
 
 @pytest.mark.parametrize("khz", ["0", "-5", "<unknown>", "nan", "99999999999"])
 def test_an_impossible_frequency_is_omitted(tmp_path: Path, khz: str) -> None:
-    tree(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": khz})
+    write_tree(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": khz})
     assert sensors.cpu_mhz(tmp_path) is None
 
 
 def test_energy_counters_give_power_even_if_they_wrap(tmp_path: Path) -> None:
     package = "sys/class/powercap/intel-rapl:0"
-    tree(
+    write_tree(
         tmp_path,
         {
             f"{package}/name": "package-0",
@@ -164,7 +159,7 @@ def test_energy_counters_give_power_even_if_they_wrap(tmp_path: Path) -> None:
         },
     )
     meter = sensors.PowerMeter(tmp_path)
-    tree(tmp_path, {f"{package}/energy_uj": "5000000"})
+    write_tree(tmp_path, {f"{package}/energy_uj": "5000000"})
     assert meter.mean_w(2.0) == {"package-0": 3.0}, "6 J went by: 1 to the top and 5 from zero"
 
 
@@ -177,5 +172,5 @@ def test_a_machine_without_sensors_gives_none_for_each(tmp_path: Path) -> None:
 
 
 def test_an_unnamed_power_mode_is_reported_by_number(tmp_path: Path) -> None:
-    tree(tmp_path, {"var/lib/nvpmodel/status": "pmode:0003", "etc/nvpmodel.conf": "# nothing"})
+    write_tree(tmp_path, {"var/lib/nvpmodel/status": "pmode:0003", "etc/nvpmodel.conf": "# nothing"})
     assert sensors.power_mode(tmp_path) == "mode 3"
