@@ -25,6 +25,12 @@ PAGES = sorted(
 )
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_document_holds_the_marks_of_an_unfinished_merge(page: Path) -> None:
+    marks = ("<" * 7 + " ", "=" * 7 + "\n", ">" * 7 + " ")
+    assert not [line for line in page.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith(marks)]
+
+
 def _text(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 

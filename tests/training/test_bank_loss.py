@@ -24,7 +24,7 @@ def made_beats(n: int, seed: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor
     beat = 0.05 * torch.randn(n, *SHAPES["beat"], generator=g)
     difficulty, far = torch.randint(0, 2, (n,), generator=g), torch.randint(0, 2, (n,), generator=g)
     for row in torch.nonzero(difficulty == HARD)[:, 0].tolist():
-        first = 30 + int(torch.randint(0, 4, (1,), generator=g))
+        first = 20 + int(torch.randint(0, 32, (1,), generator=g))
         beat[row, 0, first] += 3.0
         beat[row, 0, first + (16 if far[row] else 10)] += 3.0
     v, f = BEAT_CLASSES.index("V"), BEAT_CLASSES.index("F")

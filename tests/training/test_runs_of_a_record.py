@@ -149,4 +149,6 @@ def test_the_extended_configuration_is_the_default_one_with_more_data() -> None:
     default, extended = load_config(), load_config("extended")
     usual = {"noise": (), "noise_share": 0.25, "snr_db": (6.0,), "without_af": 0.0, "maybe_af": ()}
     plain = tuple(replace(data, **usual) for data in extended.data if data.name != "ltafdb")
-    assert replace(extended, data=plain) == default
+    answer = replace(extended.distil, artefact_answer=default.distil.artefact_answer)
+    assert replace(extended, data=plain, distil=answer) == default
+    assert extended.distil.artefact_answer
