@@ -139,14 +139,11 @@ class QatFit(Fit, frozen=True):
     validate_every: Annotated[int, Meta(ge=1)] = 1
 
 
-class ExtensionFit(Fit, frozen=True):
+class ExtensionFit(QatFit, frozen=True):
     """The extension of a student. `soft_epochs` and `balance` have no effect: the routes of the student are fixed."""
 
     epochs: Annotated[int, Meta(ge=1)] = 5
     learning_rate: Positive = 2e-3
-    soft_epochs: Count = 0
-    validate_from: Share = 0.0
-    validate_every: Annotated[int, Meta(ge=1)] = 1
 
 
 if TYPE_CHECKING:
